@@ -1,0 +1,48 @@
+"""The errors that a user can cause, each a sentence that says what to do next.
+
+Everything that s2mlp raises on purpose derives from :class:`S2MLPError`. The command line has one
+place that catches it (:func:`s2mlp_cli.cli.main`), prints the sentence and ends with
+``exit_code``; anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class S2MLPError(Exception):
+    """A fault that the user can mend; the message is one sentence, ending with the remedy."""
+
+    exit_code = 1
+
+
+class SpecError(S2MLPError):
+    """A model spec that is wrong: names the file, the line, the key, what was found and allowed."""
+
+
+class UnavailableError(S2MLPError):
+    """Something that exists but cannot run here (no such device, dtype or library); says why."""
+
+
+class RecordError(S2MLPError):
+    """A saved record that cannot be read: another program's file, cut off, or another version."""
+
+
+class CheckpointError(S2MLPError):
+    """A checkpoint that cannot be read, is refused, or does not fit the model."""
+
+
+class DataError(S2MLPError):
+    """A data set that is missing, empty, damaged or does not fit its labels."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """Return up to ``count`` of the ``known`` names that look most like ``name``."""
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"``, or an empty string when nothing known is near."""
+    close = nearest(name, known)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,61 @@
+"""Every implementation of the shift by name. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import importlib
+
+from s2mlp_cli.errors import UnavailableError, did_you_mean
+from s2mlp_cli.shifts.types import Implementation
+
+_MODULES = {
+    "oracle": "s2mlp_cli.shifts.oracle",
+    "slice": "s2mlp_cli.shifts.slices",
+    "roll": "s2mlp_cli.shifts.roll",
+    "conv": "s2mlp_cli.shifts.conv",
+    "deform": "s2mlp_cli.shifts.deform",
+    "gather": "s2mlp_cli.shifts.gather",
+    "inplace": "s2mlp_cli.shifts.inplace",
+    "none": "s2mlp_cli.shifts.none",
+}
+"""name -> the module whose IMPLEMENTATION it is."""
+
+NAMES: tuple[str, ...] = tuple(_MODULES)
+"""Every name, in the order in which people read them."""
+
+SOURCE = ("slice", "roll", "conv", "deform")
+"""The four implementations that the papers and the public code name."""
+
+UNSAFE = ("inplace", "none")
+"""Known not to compute the shift: never part of ``all``, never a default."""
+
+DEFAULT = "slice"
+
+
+def get(name: str) -> Implementation:
+    """Return the implementation called ``name``.
+
+    Raises:
+        UnavailableError: there is none of that name; the message lists those there are.
+    """
+    if name not in _MODULES:
+        raise UnavailableError(
+            f"there is no shift implementation '{name}'{did_you_mean(name, NAMES) or ';'} "
+            f"known: {', '.join(NAMES)}"
+        )
+    implementation: Implementation = importlib.import_module(_MODULES[name]).IMPLEMENTATION
+    return implementation
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """Turn ``"conv"``, ``"slice,conv"`` or ``"all"`` into names; ``all`` leaves out the unsafe ones.
+
+    Raises:
+        UnavailableError: one of the names is not known.
+    """
+    if text == "all":
+        return tuple(name for name in NAMES if name not in UNSAFE)
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in _MODULES:
+            get(name)
+    return names

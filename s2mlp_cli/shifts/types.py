@@ -1,0 +1,100 @@
+"""What an implementation of the spatial shift is: a function, or a kernel for the whole mixer.
+
+Both kinds are ordinary members of the registry (:mod:`s2mlp_cli.shifts.registry`). This module
+imports torch only for type checking, so that names can be listed without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from s2mlp_cli.directions import Directions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class ShiftCallable(Protocol):
+    """``(x of B,H,W,C, directions) -> tensor of the same shape, dtype and device``."""
+
+    def __call__(self, x: Tensor, directions: Directions) -> Tensor: ...
+
+
+class MixerParameters(Protocol):
+    """The weights and settings of one mixer, as a mixer kernel reads them.
+
+    With C channels, K splits and C' = C / reduction::
+
+        y = activation(x @ expand.weight.T + expand.bias)          B,H,W,K*C
+        maps = [shift(y_k, splits[k]) for k in range(K)]           K x B,H,W,C
+        out = fusion(maps) @ project.weight.T + project.bias       B,H,W,C
+
+    ``attention`` is None unless ``fusion`` is ``"split-attention"`` (S2-MLPv2, section 3.2:
+    a = sum over splits and positions; hat_a = W2 GELU(W1 a); softmax over the splits).
+    """
+
+    splits: tuple[Directions, ...]
+    fusion: str
+    expand: torch.nn.Linear
+    project: torch.nn.Linear
+    activation: torch.nn.Module
+
+    @property
+    def attention(self) -> SplitAttentionParameters | None: ...
+
+
+class SplitAttentionParameters(Protocol):
+    """The two linear layers of split attention: C to C', and C' to K*C."""
+
+    reduce: torch.nn.Linear
+    expand: torch.nn.Linear
+
+
+class MixerCallable(Protocol):
+    """``(x of B,H,W,C, parameters) -> B,H,W,C``: expansion, shifts, fusion and projection."""
+
+    def __call__(self, x: Tensor, mixer: MixerParameters) -> Tensor: ...
+
+
+def _always_available(device: torch.device) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class ShiftFunction:
+    """An implementation of the stand-alone shift.
+
+    Attributes:
+        name: its name in the registry and on the command line.
+        summary: one line for people who choose.
+        run: the function.
+        safe: False for one that is known not to equal the definition.
+        unavailable: the reason why it cannot run on a device, or None.
+    """
+
+    name: str
+    summary: str
+    run: ShiftCallable
+    safe: bool = True
+    unavailable: Callable[[torch.device], str | None] = _always_available
+
+
+@dataclass(frozen=True)
+class MixerKernel:
+    """An implementation that replaces expansion, shift, fusion and projection together.
+
+    Attributes: as for :class:`ShiftFunction`; ``trains`` is False where it has no gradient.
+    """
+
+    name: str
+    summary: str
+    run: MixerCallable
+    safe: bool = True
+    trains: bool = True
+    unavailable: Callable[[torch.device], str | None] = _always_available
+
+
+Implementation = ShiftFunction | MixerKernel

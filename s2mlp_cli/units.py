@@ -1,0 +1,39 @@
+"""Numbers as people read them. Measurements keep raw values; only renderers call these."""
+
+from __future__ import annotations
+
+_DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return ``value`` with ``digits`` significant digits and no exponent: 16.34, 0.8994, 1634."""
+    if value == 0:
+        return "0"
+    exponent = int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+
+
+def count(value: float, digits: int = 4) -> str:
+    """Return a count in decimal units: ``55.32 M``, ``16.34 G``, ``960``."""
+    for factor, suffix in _DECIMAL:
+        if abs(value) >= factor:
+            return f"{significant(value / factor, digits)} {suffix}"
+    return f"{value:.0f}" if float(value).is_integer() else significant(value, digits)
+
+
+def size(value: float, digits: int = 4) -> str:
+    """Return a number of bytes in binary units: ``1.500 MiB``, ``312 B``."""
+    for factor, suffix in _BINARY:
+        if abs(value) >= factor:
+            return f"{significant(value / factor, digits)} {suffix}"
+    return f"{value:.0f} B"
+
+
+def seconds(value: float, digits: int = 4) -> str:
+    """Return a duration in the unit that suits it: ``12.34 ms``."""
+    for factor, suffix in _TIME:
+        if abs(value) >= factor:
+            return f"{significant(value / factor, digits)} {suffix}"
+    return f"{significant(value / 1e-9, digits)} ns"

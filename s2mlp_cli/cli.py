@@ -1,0 +1,73 @@
+"""The command line: which commands there are, and the one place where errors become sentences."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from s2mlp_cli import __version__
+from s2mlp_cli.errors import S2MLPError, did_you_mean
+
+COMMANDS = {
+    "count": "s2mlp_cli.commands.count",
+    "audit": "s2mlp_cli.commands.audit",
+    "verify": "s2mlp_cli.commands.verify",
+    "models": "s2mlp_cli.commands.models",
+    "show": "s2mlp_cli.commands.show",
+    "env": "s2mlp_cli.commands.env",
+}
+"""name -> the module whose ``command`` it is, in the order of ``s2mlp --help``."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command; a name that is not known gets the nearest one."""
+        if cmd_name not in COMMANDS:
+            raise click.UsageError(
+                f"there is no command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}", ctx
+            )
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "S2MLP"},
+)
+@click.version_option(__version__, prog_name="s2mlp")
+def group() -> None:
+    """Count, time and validate spatial-shift MLPs (S2-MLP v1 and v2).
+
+    Every option can also be given as a variable: S2MLP_COUNT_MODEL for `s2mlp count --model`.
+    S2MLP_DEBUG=1 shows the traceback behind an error.
+    """
+
+
+def main() -> None:
+    """Run the command line and end the process: 0, 1 (a fault), 2 (usage) or 130 (Ctrl-C)."""
+    try:
+        status = group.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.secho("stopped", err=True, fg="red")
+        sys.exit(130)
+    except S2MLPError as error:
+        if os.environ.get("S2MLP_DEBUG") == "1":
+            raise
+        click.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe left (`s2mlp models | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,37 @@
+"""Which renderer belongs to which kind of record.
+
+A renderer is a module with ``terminal(record)``, a rich renderable whose first line answers the
+question, and ``sheet(record)``, its raw rows for CSV and Markdown.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+from rich.console import RenderableType
+
+from s2mlp_cli.records.base import Record
+from s2mlp_cli.render.sheets import Sheet
+
+_MODULES = {
+    "count": "s2mlp_cli.render.count",
+    "audit": "s2mlp_cli.render.audit",
+    "verify": "s2mlp_cli.render.verify",
+}
+
+
+class Renderer(Protocol):
+    """What a module of the table above offers."""
+
+    @staticmethod
+    def terminal(record: Record) -> RenderableType: ...
+
+    @staticmethod
+    def sheet(record: Record) -> Sheet: ...
+
+
+def renderer(record: Record) -> Renderer:
+    """Return the renderer for this record's kind."""
+    module: Renderer = importlib.import_module(_MODULES[record.kind])
+    return module

@@ -15,7 +15,7 @@ from s2mlp_cli.shifts import registry
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class InputSize(click.ParamType):
+class InputSize(click.ParamType[tuple[int, int]]):
     """An image size in pixels: ``224``, or ``HxW`` such as ``288x224``."""
 
     name = "H[xW]"
@@ -38,9 +38,7 @@ class OutputFile(click.Path):
     def __init__(self) -> None:
         super().__init__(dir_okay=False, path_type=Path)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the endings that are known."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
         if path.suffix not in ENDINGS:

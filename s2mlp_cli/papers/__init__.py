@@ -1,0 +1,1 @@
+"""What the papers print, and how a recomputed figure is held against it. No torch here."""

@@ -1,0 +1,1 @@
+"""What the commands save: frozen data with a schema. No torch here."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
 
 from s2mlp_cli.errors import RecordError
 
@@ -62,9 +63,9 @@ class Record(Frozen):
         return f"s2mlp.{cls.kind}/{cls.version}"
 
     @classmethod
-    def new(cls, **fields: Any) -> Any:
+    def new(cls, **fields: Any) -> Self:
         """Make a record of this kind, with its schema and the present time filled in."""
-        return cls(schema=cls.schema_name(), **{"created": now(), **fields})
+        return cls.model_validate({"schema": cls.schema_name(), "created": now(), **fields})
 
     def to_json(self) -> str:
         """Return the record as one indented JSON document that ends with a newline."""

@@ -1,0 +1,1 @@
+"""Records in, rich renderables and texts out. No torch here, and nothing prints."""

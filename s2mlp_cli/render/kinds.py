@@ -7,7 +7,7 @@ question, and ``sheet(record)``, its raw rows for CSV and Markdown.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from rich.console import RenderableType
 
@@ -24,14 +24,15 @@ _MODULES = {
 class Renderer(Protocol):
     """What a module of the table above offers."""
 
-    @staticmethod
-    def terminal(record: Record) -> RenderableType: ...
+    def terminal(self, record: Any) -> RenderableType:
+        """Return what a terminal shows."""
+        ...
 
-    @staticmethod
-    def sheet(record: Record) -> Sheet: ...
+    def sheet(self, record: Any) -> Sheet:
+        """Return the raw rows."""
+        ...
 
 
 def renderer(record: Record) -> Renderer:
     """Return the renderer for this record's kind."""
-    module: Renderer = importlib.import_module(_MODULES[record.kind])
-    return module
+    return cast(Renderer, importlib.import_module(_MODULES[record.kind]))

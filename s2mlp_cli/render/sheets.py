@@ -17,7 +17,7 @@ class Sheet:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Return the sheet as CSV (RFC 4180 quoting, ``\\n`` line ends)."""
+    """Return the sheet as CSV: RFC 4180 quoting, and plain newlines."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(sheet.header)

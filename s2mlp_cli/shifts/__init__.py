@@ -1,0 +1,1 @@
+"""The spatial shift: its definition, its implementations, and their registry."""

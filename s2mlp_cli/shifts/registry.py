@@ -47,7 +47,7 @@ def get(name: str) -> Implementation:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Turn ``"conv"``, ``"slice,conv"`` or ``"all"`` into names; ``all`` leaves out the unsafe ones.
+    """Turn ``"conv"``, ``"slice,conv"`` or ``"all"`` into names; ``all`` is every safe one.
 
     Raises:
         UnavailableError: one of the names is not known.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class ShiftCallable(Protocol):
     """``(x of B,H,W,C, directions) -> tensor of the same shape, dtype and device``."""
 
-    def __call__(self, x: Tensor, directions: Directions) -> Tensor: ...
+    def __call__(self, x: Tensor, directions: Directions) -> Tensor:
+        """Shift ``x``."""
+        ...
 
 
 class MixerParameters(Protocol):
@@ -37,13 +39,23 @@ class MixerParameters(Protocol):
     """
 
     splits: tuple[Directions, ...]
-    fusion: str
     expand: torch.nn.Linear
     project: torch.nn.Linear
-    activation: torch.nn.Module
 
     @property
-    def attention(self) -> SplitAttentionParameters | None: ...
+    def fusion(self) -> str:
+        """``none``, ``mean`` or ``split-attention``."""
+        ...
+
+    @property
+    def activation(self) -> torch.nn.Module:
+        """What stands between the expansion and the shift: GELU or Identity."""
+        ...
+
+    @property
+    def attention(self) -> SplitAttentionParameters | None:
+        """Split attention's weights, where ``fusion`` says so."""
+        ...
 
 
 class SplitAttentionParameters(Protocol):
@@ -56,7 +68,9 @@ class SplitAttentionParameters(Protocol):
 class MixerCallable(Protocol):
     """``(x of B,H,W,C, parameters) -> B,H,W,C``: expansion, shifts, fusion and projection."""
 
-    def __call__(self, x: Tensor, mixer: MixerParameters) -> Tensor: ...
+    def __call__(self, x: Tensor, mixer: MixerParameters) -> Tensor:
+        """Mix ``x``."""
+        ...
 
 
 def _always_available(device: torch.device) -> str | None:

@@ -1,0 +1,56 @@
+"""From a spec to a module, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import S2MLP
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import Implementation
+from s2mlp_cli.spec import BaseSpec
+
+_BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {"s2mlp": S2MLP}
+"""family -> a function of its spec and the implementation of the shift."""
+
+
+def build_model(
+    spec: BaseSpec, shift: str = registry.DEFAULT, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Build the model of ``spec`` with random weights, in evaluation mode.
+
+    Args:
+        spec: what :func:`s2mlp_cli.spec.load_spec` returned.
+        shift: the implementation of the spatial shift, by name.
+        device: ``"meta"`` builds without memory or initialisation.
+
+    Returns:
+        A module from images of B,3,H,W to logits of B,classes.
+
+    Raises:
+        UnavailableError: no such implementation.
+    """
+    implementation = registry.get(shift)
+    family: str = spec.family  # type: ignore[attr-defined]
+    with torch.device(device):
+        return _BUILDERS[family](spec, implementation).eval()
+
+
+def set_shift(model: nn.Module, shift: str) -> int:
+    """Switch every mixer of ``model`` to another implementation; the weights stay.
+
+    Returns:
+        How many mixers there were: 0 for a model without shifts.
+
+    Raises:
+        UnavailableError: no such implementation.
+    """
+    implementation = registry.get(shift)
+    mixers = [module for module in model.modules() if isinstance(module, SpatialShiftMixer)]
+    for mixer in mixers:
+        mixer.set_implementation(implementation)
+    return len(mixers)

@@ -1,0 +1,182 @@
+"""YAML text to plain data, with the file and line of every key. Strict where YAML is lax.
+
+A spec is refused when it is not text, is empty or huge, has a syntax error, a duplicate key, an
+alias (``extends`` is for sharing; aliases can also blow a small file up without bound), an
+explicit tag or more nesting than any spec needs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s2mlp_cli.errors import SpecError
+
+MAX_BYTES = 65_536
+MAX_DEPTH = 10
+
+Key = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, and 1e-5 is a number: YAML 1.1 wants 1.0e-5, nobody else does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written: a file with its line, or an option of the command line."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@dataclass
+class Document:
+    """Plain data and the origin of each key in it; the key ``()`` is the document itself."""
+
+    data: dict[str, Any]
+    origins: dict[Key, Origin] = field(default_factory=dict)
+
+    def origin(self, key: Key) -> Origin:
+        """Return the origin of ``key``, or of the nearest mapping around it."""
+        while key and key not in self.origins:
+            key = key[:-1]
+        return self.origins[key]
+
+
+def read_document(path: Path) -> Document:
+    """Read one YAML file whose top level is a mapping.
+
+    Raises:
+        SpecError: the file is missing, unreadable, not text, empty, or not strict YAML.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    if len(raw) > MAX_BYTES:
+        raise SpecError(
+            f"{path}: found {len(raw):,} bytes; allowed: a YAML spec of at most {MAX_BYTES:,} bytes"
+        )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path}: found bytes that are not UTF-8 text; allowed: a YAML spec"
+        ) from error
+    data, origins = _parse(text, str(path))
+    if not isinstance(data, dict):
+        found = "an empty file" if data is None else f"a {_kind(data)}"
+        raise SpecError(
+            f"{path}: found {found}; allowed: a mapping of keys, such as 'extends: v2-small'"
+        )
+    return Document(data, origins)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Read the value of a ``--set key=value`` option, as YAML."""
+    return _parse(text, source, with_lines=False)[0]
+
+
+def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key, Origin]]:
+    origins: dict[Key, Origin] = {(): Origin(file, 1 if with_lines else None)}
+    try:
+        _refuse_aliases_and_depth(text, file)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        data = None if node is None else _Builder(loader, file, origins, with_lines).build(node, ())
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise SpecError(
+            f"{Origin(file, line)}: not valid YAML: {error.problem}; mend the syntax"
+        ) from error
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise SpecError(f"{file}: not valid YAML: {problem}; allowed: a text file") from error
+    return data, origins
+
+
+def _refuse_aliases_and_depth(text: str, file: str) -> None:
+    """Look at the events before anything is built, so that nothing can blow up."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise SpecError(
+                f"{Origin(file, line)}: found the alias '*{event.anchor}'; allowed: no aliases, "
+                "share by 'extends' instead"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise SpecError(
+                f"{Origin(file, line)}: found more than {MAX_DEPTH} levels of nesting; "
+                "a spec needs four"
+            )
+
+
+@dataclass
+class _Builder:
+    """Builds plain data from YAML nodes and notes the line of each key on the way."""
+
+    loader: yaml.SafeLoader
+    file: str
+    origins: dict[Key, Origin]
+    with_lines: bool
+
+    def build(self, node: yaml.Node, key: Key) -> Any:
+        self.origins[key] = self._origin(node)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*key, index)) for index, item in enumerate(node.value)]
+        try:
+            return self.loader.construct_object(node)
+        except ValueError as error:  # a date or a number that YAML recognises but cannot hold
+            raise SpecError(
+                f"{self._origin(node)}: found '{str(node.value)[:40]}', which is no value: {error}"
+            ) from error
+
+    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            name = name_node.value
+            if not isinstance(name_node, yaml.ScalarNode) or not isinstance(name, str):
+                raise SpecError(f"{self._origin(name_node)}: found a key that is not a word")
+            if name in mapping:
+                raise SpecError(
+                    f"{self._origin(name_node)}: {dotted((*key, name))}: found twice; "
+                    "allowed: each key once"
+                )
+            mapping[name] = self.build(value_node, (*key, name))
+            self.origins[(*key, name)] = self._origin(name_node)
+        return mapping
+
+    def _origin(self, node: yaml.Node) -> Origin:
+        return Origin(self.file, node.start_mark.line + 1 if self.with_lines else None)
+
+
+def dotted(key: Key) -> str:
+    """Return a key as people write it: ``stages.0.depth``."""
+    return ".".join(str(part) for part in key)
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text", int: "number", float: "number"}.get(
+        type(value), type(value).__name__
+    )

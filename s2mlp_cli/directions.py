@@ -33,7 +33,7 @@ def groups(channels: int, directions: Directions) -> Iterator[tuple[slice, int, 
     """
     if not directions:
         return
-    size, rest = divmod(channels, len(directions))
+    size, rest = divmod(int(channels), len(directions))  # a traced size is a tensor
     if rest:
         raise ValueError(f"{channels} channels do not divide by {len(directions)} directions")
     for index, direction in enumerate(directions):

@@ -72,6 +72,14 @@ input_size = click.option(
     "--input-size", type=InputSize(), help="Image size instead of the spec's: 288, or 288x224."
 )
 
+input_sizes = click.option(
+    "--input-size",
+    "input_sizes",
+    type=InputSize(),
+    multiple=True,
+    help="Image size instead of the spec's: 288, or 288x224. Repeatable.",
+)
+
 
 def shift(default: str | None = registry.DEFAULT) -> Callable[[Function], Function]:
     """``--shift``: one implementation of the spatial shift by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,12 +21,15 @@ TEXTS: dict[str, Callable[[Record], str]] = {
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
-def emit(record: Record, output_format: str, output: Path | None) -> None:
-    """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending."""
+def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:
+    """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
+
+    ``view`` goes to the renderer of the terminal: which side of the record to show.
+    """
     if output is not None:
         save(record, output)
     if output_format == "table":
-        results_console().print(renderer(record).terminal(record))
+        results_console().print(renderer(record).terminal(record, **view))
     else:
         click.echo(TEXTS[output_format](record), nl=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.models.s2mlp import S2MLP
 from s2mlp_cli.shifts import registry
@@ -32,12 +33,11 @@ def build_model(
         A module from images of B,3,H,W to logits of B,classes.
 
     Raises:
-        UnavailableError: no such implementation.
+        UnavailableError: no such implementation, or it cannot run on this device.
     """
-    implementation = registry.get(shift)
-    family: str = spec.family  # type: ignore[attr-defined]
+    implementation = _available(shift, torch.device(device))
     with torch.device(device):
-        return _BUILDERS[family](spec, implementation).eval()
+        return _BUILDERS[spec.family](spec, implementation).eval()
 
 
 def set_shift(model: nn.Module, shift: str) -> int:
@@ -47,10 +47,19 @@ def set_shift(model: nn.Module, shift: str) -> int:
         How many mixers there were: 0 for a model without shifts.
 
     Raises:
-        UnavailableError: no such implementation.
+        UnavailableError: no such implementation, or it cannot run on the model's device.
     """
-    implementation = registry.get(shift)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    implementation = _available(shift, device)
     mixers = [module for module in model.modules() if isinstance(module, SpatialShiftMixer)]
     for mixer in mixers:
         mixer.set_implementation(implementation)
     return len(mixers)
+
+
+def _available(shift: str, device: torch.device) -> Implementation:
+    implementation = registry.get(shift)
+    reason = implementation.unavailable(device)
+    if reason is not None:
+        raise UnavailableError(f"the shift '{shift}' cannot run on {device}: {reason}")
+    return implementation

@@ -56,7 +56,7 @@ class SplitAttention(nn.Module):
     def weights(self, total: Tensor) -> Tensor:
         """Return the weights of the maps, B,K,C, from the sum over maps and positions, B,C."""
         scores: Tensor = self.expand(F.gelu(self.reduce(total)))
-        return scores.unflatten(-1, (self.maps, -1)).softmax(dim=1)
+        return scores.view(*scores.shape[:-1], self.maps, -1).softmax(dim=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Fuse ``maps`` (B,K,H,W,C) into B,H,W,C."""

@@ -56,7 +56,11 @@ class CrossCheck(Frozen):
 
 
 class PublishedFigure(Frozen):
-    """A figure that a paper prints for this model, and how the recomputed one stands to it."""
+    """A figure that a paper prints for this model, and how the recomputed one stands to it.
+
+    ``computed`` follows the paper's own convention (what it counts and leaves out);
+    ``difference`` is computed / printed - 1.
+    """
 
     paper: str
     table: str
@@ -64,6 +68,7 @@ class PublishedFigure(Frozen):
     quantity: str
     printed: str
     computed: float
+    difference: float
     verdict: str
     reason: str = ""
 

@@ -24,7 +24,7 @@ _MODULES = {
 class Renderer(Protocol):
     """What a module of the table above offers."""
 
-    def terminal(self, record: Any) -> RenderableType:
+    def terminal(self, record: Any, **view: Any) -> RenderableType:
         """Return what a terminal shows."""
         ...
 

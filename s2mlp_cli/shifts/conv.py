@@ -26,7 +26,7 @@ def shift_conv(x: Tensor, directions: Directions) -> Tensor:
     """
     if not directions:
         return x.clone()
-    channels = x.shape[-1]
+    channels = int(x.shape[-1])
     padded = replicate_pad(x.permute(0, 3, 1, 2))
     with torch.backends.cudnn.flags(
         enabled=torch.backends.cudnn.enabled,

@@ -42,7 +42,7 @@ def shift_deform(x: Tensor, directions: Directions) -> Tensor:
     """
     if not directions:
         return x.clone()
-    batch, height, width, channels = x.shape
+    batch, height, width, channels = map(int, x.shape)
     offsets = x.new_empty(batch, 2 * len(directions), height + 2, width + 2)
     for index, (_, dh, dw) in enumerate(groups(channels, directions)):
         offsets[:, 2 * index] = -dh

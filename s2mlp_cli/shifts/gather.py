@@ -31,7 +31,8 @@ def shift_gather(x: Tensor, directions: Directions) -> Tensor:
     """Select from ``x`` (B,H,W,C) by precomputed indices."""
     if not directions:
         return x.clone()
-    index = _indices(*x.shape[1:], directions, x.device)
+    height, width, channels = map(int, x.shape[1:])
+    index = _indices(height, width, channels, directions, x.device)
     return x.reshape(x.shape[0], -1).index_select(1, index).reshape(x.shape)
 
 

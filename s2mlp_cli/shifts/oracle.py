@@ -21,7 +21,7 @@ def shift_oracle(x: Tensor, directions: Directions) -> Tensor:
     Returns:
         A new tensor of the same shape, dtype and device.
     """
-    height, width, channels = x.shape[1:]
+    height, width, channels = map(int, x.shape[1:])
     rows = torch.arange(height, device=x.device)
     columns = torch.arange(width, device=x.device)
     moved = []

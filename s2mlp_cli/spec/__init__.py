@@ -1,6 +1,16 @@
 """Model specs: YAML files in, frozen typed descriptions out. No torch here."""
 
-from s2mlp_cli.spec.catalogue import load_spec, names
+from s2mlp_cli.spec.catalogue import load_spec, names, with_input_size
 from s2mlp_cli.spec.model import BaseSpec, Mixer, ModelSpec, Norm, S2MLPSpec, Stage
 
-__all__ = ["BaseSpec", "Mixer", "ModelSpec", "Norm", "S2MLPSpec", "Stage", "load_spec", "names"]
+__all__ = [
+    "BaseSpec",
+    "Mixer",
+    "ModelSpec",
+    "Norm",
+    "S2MLPSpec",
+    "Stage",
+    "load_spec",
+    "names",
+    "with_input_size",
+]

@@ -61,6 +61,17 @@ def load_spec(name_or_path: str, overrides: tuple[str, ...] = ()) -> BaseSpec:
     return validate(document)
 
 
+def with_input_size(spec: BaseSpec, size: tuple[int, int]) -> BaseSpec:
+    """Return ``spec`` at another image size (height, width), checked as if a file had said so.
+
+    Raises:
+        SpecError: the model cannot take that size.
+    """
+    origin = Origin(f"--input-size {size[0]}x{size[1]}")
+    data = {**spec.model_dump(mode="json"), "input_size": list(size)}
+    return validate(Document(data, {(): origin}))
+
+
 def validate(document: Document) -> BaseSpec:
     """Check merged data against the schema of its family.
 

@@ -90,6 +90,7 @@ class Mixer(Part):
 class BaseSpec(Part):
     """What the specs of all families share."""
 
+    family: str
     name: str = Field(min_length=1, max_length=200, description="The file's name by default.")
     title: str = Field(default="", max_length=200, description="The name that the paper prints.")
     source: str = Field(default="", max_length=500, description="Where it is defined.")

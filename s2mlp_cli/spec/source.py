@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -101,7 +101,7 @@ def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key
         data = None if node is None else _Builder(loader, file, origins, with_lines).build(node, ())
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark
-        line = mark.line + 1 if mark else 1
+        line = int(mark.line) + 1 if mark else 1
         raise SpecError(
             f"{Origin(file, line)}: not valid YAML: {error.problem}; mend the syntax"
         ) from error
@@ -115,7 +115,7 @@ def _refuse_aliases_and_depth(text: str, file: str) -> None:
     """Look at the events before anything is built, so that nothing can blow up."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = cast(yaml.Mark, event.start_mark).line + 1
         if isinstance(event, yaml.AliasEvent):
             raise SpecError(
                 f"{Origin(file, line)}: found the alias '*{event.anchor}'; allowed: no aliases, "

@@ -1,0 +1,16 @@
+"""``s2mlp env``: what this machine offers, and why not the rest."""
+
+from __future__ import annotations
+
+import click
+
+from s2mlp_cli.render.console import results_console
+
+
+@click.command()
+def command() -> None:
+    """Show versions, devices, and which shift implementations can run here, or why not."""
+    from s2mlp_cli.measure.environment import available_shifts, environment
+    from s2mlp_cli.render.environment import environment_table
+
+    results_console().print(environment_table(environment(), available_shifts()))

@@ -1,0 +1,18 @@
+"""``s2mlp models``: the built-in specs."""
+
+from __future__ import annotations
+
+import click
+
+from s2mlp_cli.render.console import results_console
+
+
+@click.command()
+@click.argument("pattern", required=False)
+def command(pattern: str | None) -> None:
+    """List the built-in specs; PATTERN keeps the names that contain it."""
+    from s2mlp_cli.render.catalogue import catalogue
+    from s2mlp_cli.spec import load_spec, names
+
+    chosen = [name for name in names() if pattern is None or pattern in name]
+    results_console().print(catalogue([load_spec(name) for name in chosen], pattern))

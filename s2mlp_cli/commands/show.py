@@ -1,0 +1,21 @@
+"""``s2mlp show``: one spec with everything that it inherits."""
+
+from __future__ import annotations
+
+import click
+
+from s2mlp_cli.commands import options
+
+
+@click.command()
+@click.argument("model", metavar="NAME|FILE")
+@options.overrides
+def command(model: str, overrides: tuple[str, ...]) -> None:
+    """Print one spec as YAML, resolved: bases merged, overrides applied, defaults filled in.
+
+    The output is a spec itself: `s2mlp show v2-small > mine.yaml` is a start for your own.
+    """
+    from s2mlp_cli.render.catalogue import spec_yaml
+    from s2mlp_cli.spec import load_spec
+
+    click.echo(spec_yaml(load_spec(model, overrides)), nl=False)

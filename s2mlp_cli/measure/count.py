@@ -1,0 +1,116 @@
+"""Parameters, multiply-accumulates and activations of one model, by three roads that must agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import nn
+
+from s2mlp_cli.measure.closed_form import closed_form
+from s2mlp_cli.measure.counters import Figures, flop_counter_macs, traced_figures
+from s2mlp_cli.measure.meta_kernels import meta_kernels
+from s2mlp_cli.measure.operators import FIGURES
+from s2mlp_cli.measure.shift_cost import shift_cost
+from s2mlp_cli.models import build_model
+from s2mlp_cli.models.norms import Affine
+from s2mlp_cli.records.count import (
+    CountResult,
+    CrossCheck,
+    ModuleCount,
+    OperatorCount,
+    Uncounted,
+)
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.spec import BaseSpec
+
+_NORMS = (Affine, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+def count(
+    spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1, itemsize: int = 4
+) -> CountResult:
+    """Count the model of ``spec`` on the meta device: nothing is allocated, nothing computed.
+
+    The algorithm is what remains when the shifts are taken out: it is traced like that, so that
+    no implementation of the shift can change it. What the chosen implementation executes and
+    moves is counted apart, on the shift alone.
+
+    Args:
+        spec: the model; its ``input_size`` is the size that is counted.
+        shift: the implementation of the shift whose own work is counted beside the algorithm's.
+        batch_size: images; every figure but the parameters grows with it.
+        itemsize: bytes of a value, for the bytes that the shift moves.
+
+    Raises:
+        UnavailableError: no such implementation of the shift, or it cannot run here.
+    """
+    model = build_model(spec, "none", device="meta")
+    images = torch.empty(batch_size, spec.in_channels, *spec.input_size, device="meta")
+    with meta_kernels():
+        figures = traced_figures(model, images)
+        flop_counter = flop_counter_macs(model, images)
+        cost = shift_cost(spec, shift, batch_size, itemsize)
+    formula = closed_form(spec)
+    algorithmic = figures.total("macs")
+    params = _parameters(model)
+    return CountResult(
+        model=spec.name,
+        title=spec.title,
+        family=spec.family,
+        spec=spec.model_dump(mode="json"),
+        input_size=spec.input_size,
+        batch_size=batch_size,
+        shift=shift,
+        params=params,
+        params_without_head=params - _parameters(model.get_submodule("head")),
+        params_norm=sum(_parameters(part) for part in model.modules() if isinstance(part, _NORMS)),
+        macs=algorithmic + (cost.macs if cost else 0),
+        macs_matmul=algorithmic,
+        macs_head=figures.total("macs", "head"),
+        elementwise=figures.total("elementwise"),
+        activations=figures.total("activations"),
+        shift_cost=cost,
+        crosscheck=CrossCheck(
+            fvcore=algorithmic,
+            closed_form=formula.macs * batch_size if formula else None,
+            flop_counter=flop_counter,
+        ),
+        by_operator=_by_operator(figures.modules[""]),
+        by_module=_by_module(model, figures),
+        uncounted=tuple(
+            Uncounted(operator=operator, calls=calls, reason="no rule for this operator")
+            for operator, calls in sorted(figures.unknown.items())
+        ),
+    )
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:
+    operators = sorted({key.partition(":")[2] for key in counts})
+    rows = [
+        OperatorCount(
+            operator=operator,
+            **{figure: int(counts[f"{figure}:{operator}"]) for figure in FIGURES},
+        )
+        for operator in operators
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.macs, -row.elementwise, row.operator)))
+
+
+def _by_module(model: nn.Module, figures: Figures) -> tuple[ModuleCount, ...]:
+    return tuple(
+        ModuleCount(
+            module=name,
+            kind=type(module).__name__,
+            params=_parameters(module),
+            macs=figures.total("macs", name),
+            elementwise=figures.total("elementwise", name),
+            activations=figures.total("activations", name),
+        )
+        for name, module in model.named_modules()
+        if not isinstance(module, nn.Identity)
+    )

@@ -1,0 +1,59 @@
+"""What this machine is and which versions are installed, for the head of every record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from s2mlp_cli import __version__
+from s2mlp_cli.records.base import Environment
+from s2mlp_cli.shifts import registry
+
+PACKAGES = ("torch", "torchvision", "fvcore", "triton", "timm", "numpy", "torch-tb-profiler")
+
+
+def environment() -> Environment:
+    """Describe this machine, its devices and the packages that the numbers depend on."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Environment(
+        s2mlp=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        cpu_count=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        cuda=torch.version.cuda,
+        gpus=tuple(gpus),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    """Return the processor's model name: Linux keeps it in a file, others in platform."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def available_shifts() -> dict[str, dict[str, str | None]]:
+    """Return for every implementation of the shift and every device here: None, or why not."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    return {
+        name: {device: registry.get(name).unavailable(torch.device(device)) for device in devices}
+        for name in registry.NAMES
+    }

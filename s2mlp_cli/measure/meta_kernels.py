@@ -1,0 +1,112 @@
+"""Shape functions that the meta device borrows while a model is counted.
+
+Two faults of the meta device make counting on it impossible or slow, and both end with this:
+
+Convolutions cannot be traced there. The tracer records ``aten::_convolution``, which only the
+kernels of real devices call; on the meta device ``aten::convolution`` ends in a Python function
+that runs while tracing is still on, sees traced sizes instead of numbers, and fails ("cond must
+be a bool"). Here the meta device takes the road of the real ones.
+
+The common operators go through a tower of Python that re-derives strides and types, and imports
+the whole compiler (1.6 s) on its first use. Counting needs shapes, and these few lines give them.
+An operator that is not in the table keeps its own kernel. Should one of these shapes ever be
+wrong, the closed form and the tests against torch's own kernels would differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def _record_convolution(*arguments: Any) -> Any:
+    return torch.ops.aten._convolution(*arguments, False, False, False, False)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
+    stride, padding, dilation, transposed, output_padding, groups = settings[:6]
+    spatial = []
+    for axis, size in enumerate(x.shape[2:]):
+        reach = dilation[axis] * (weight.shape[2 + axis] - 1)
+        if transposed:
+            grown = (size - 1) * stride[axis] - 2 * padding[axis] + reach
+            spatial.append(grown + output_padding[axis] + 1)
+        else:
+            spatial.append((size + 2 * padding[axis] - reach - 1) // stride[axis] + 1)
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    return x.new_empty([x.shape[0], channels, *spatial])
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    outer = [*x.shape[: x.dim() - len(shape)], *(1 for _ in shape)]
+    return x.new_empty(x.shape), x.new_empty(outer), x.new_empty(outer)
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    return x.new_empty([x.shape[0], y.shape[1]])
+
+
+def _added_product(bias: Tensor, x: Tensor, y: Tensor, **scales: Any) -> Tensor:
+    return _product(x, y)
+
+
+def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
+    other = y.shape if isinstance(y, Tensor) else ()
+    dtype = torch.result_type(x, y)
+    shape = torch.broadcast_shapes(x.shape, other)  # type: ignore[no-untyped-call]
+    return x.new_empty(shape, dtype=dtype)
+
+
+def _mean(x: Tensor, axes: Sequence[int] | None, keepdim: bool = False, **named: Any) -> Tensor:
+    reduced = {axis % x.dim() for axis in (axes or range(x.dim()))}
+    kept = [
+        1 if axis in reduced else size
+        for axis, size in enumerate(x.shape)
+        if keepdim or axis not in reduced
+    ]
+    return x.new_empty(kept)
+
+
+def _stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+    shape = list(parts[0].shape)
+    shape.insert(axis % (len(shape) + 1), len(parts))
+    return parts[0].new_empty(shape)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "convolution": _record_convolution,
+    "_convolution": _convolution,
+    "native_layer_norm": _layer_norm,
+    "mm": _product,
+    "addmm": _added_product,
+    "gelu": _same,
+    "_softmax": _same,
+    "add.Tensor": _broadcast,
+    "mul.Tensor": _broadcast,
+    "mean.dim": _mean,
+    "stack": _stack,
+}
+"""aten operator -> its shape function."""
+
+
+@contextlib.contextmanager
+def meta_kernels() -> Iterator[None]:
+    """Lend the meta device the kernels of :data:`KERNELS` for as long as the context lasts."""
+    library: Any = torch.library.Library  # its methods carry no types
+    lent = library("aten", "IMPL")
+    try:
+        for name, kernel in KERNELS.items():
+            lent.impl(name, kernel, "Meta")
+        yield
+    finally:
+        lent._destroy()

@@ -1,0 +1,248 @@
+"""Counts on the terminal, and as plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from s2mlp_cli.records.count import CountRecord, CountResult, ModuleCount, PublishedFigure
+from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import house_table
+from s2mlp_cli.units import count, size
+
+_QUANTITIES = {"params": "parameters", "flops": "MACs"}
+
+
+def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> RenderableType:
+    """Return the answer in one line per model, then the side of the record that ``by`` names."""
+    parts: list[RenderableType] = [answer(result) for result in record.results]
+    if by == "operator":
+        parts += [_operators(result) for result in record.results]
+    elif by == "module":
+        parts += [_modules(result, depth) for result in record.results]
+    elif len(record.results) == 1:
+        parts.append(_details(record.results[0]))
+    else:
+        parts = [_headline(record.results), _comparison(record.results)]
+    return Group(*parts, *_notes(record.results))
+
+
+def answer(result: CountResult) -> Text:
+    """Return the line that answers the question for one model."""
+    height, width = result.input_size
+    text = Text(style="answer")
+    text.append(f"{result.title or result.model}", style="key")
+    batch = f", batch {result.batch_size}" if result.batch_size > 1 else ""
+    text.append(f" at {height}x{width}{batch}: {count(result.params)} parameters, ")
+    text.append(f"{count(result.macs_matmul)} MACs")
+    printed = [
+        f"{figures[0].printed} {_QUANTITIES[quantity]}"
+        for quantity in _QUANTITIES
+        if (figures := _published(result, quantity))
+    ]
+    if printed:
+        text.append(f" (published: {', '.join(printed)})")
+    return text
+
+
+def _headline(results: tuple[CountResult, ...]) -> Text:
+    least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
+    return Text(
+        f"{len(results)} models, from {count(least.macs_matmul)} MACs ({least.model}) to "
+        f"{count(most.macs_matmul)} ({most.model})",
+        style="answer",
+    )
+
+
+def _details(result: CountResult) -> RenderableType:
+    """Return one model, one figure to a row, with the published ones beside."""
+    table = house_table("figure", ">value", ">published", ">difference", "verdict")
+    rows: list[tuple[str, float, str | None]] = [
+        ("parameters", result.params, "params"),
+        ("  without the classifier", result.params_without_head, None),
+        ("MACs, algorithmic", result.macs_matmul, "flops"),
+        (f"MACs as executed with '{result.shift}'", result.macs, None),
+        ("activations of the products", result.activations, None),
+        ("operations on single values", result.elementwise, None),
+    ]
+    for label, value, quantity in rows:
+        figures = _published(result, quantity) if quantity else []
+        table.add_row(label, count(value), *_beside(figures))
+    return table
+
+
+def _comparison(results: tuple[CountResult, ...]) -> RenderableType:
+    table = house_table(
+        "model", "input", ">params", ">no head", ">MACs", ">activ.", ">published", "verdict"
+    )
+    for result in results:
+        figures = [_published(result, quantity) for quantity in _QUANTITIES]
+        table.add_row(
+            Text(result.model, style="key"),
+            "x".join(map(str, result.input_size)),
+            count(result.params),
+            count(result.params_without_head),
+            count(result.macs_matmul),
+            count(result.activations),
+            ", ".join(group[0].printed for group in figures if group),
+            ", ".join(dict.fromkeys(group[0].verdict for group in figures if group)),
+        )
+    return table
+
+
+def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
+    """Return the cells beside a value: what is printed, how far off, and the verdict."""
+    if not figures:
+        return "", "", ""
+    first = figures[0]
+    style = "bad" if first.verdict == "differs" else "good"
+    return first.printed, f"{first.difference:+.1%}", Text(first.verdict, style=style)
+
+
+def _published(result: CountResult, quantity: str) -> list[PublishedFigure]:
+    return [figure for figure in result.published if figure.quantity == quantity]
+
+
+def _operators(result: CountResult) -> RenderableType:
+    table = house_table(
+        "operator",
+        ">calls",
+        ">MACs",
+        ">share",
+        ">single values",
+        ">activations",
+        title=result.model,
+    )
+    for row in result.by_operator:
+        share = f"{row.macs / result.macs_matmul:.1%}" if row.macs else ""
+        table.add_row(
+            row.operator,
+            str(row.calls),
+            *_counts(row.macs),
+            share,
+            *_counts(row.elementwise, row.activations),
+        )
+    return table
+
+
+def _modules(result: CountResult, depth: int) -> RenderableType:
+    """Return the modules down to ``depth`` as an indented tree."""
+    table = house_table(
+        "module", ">params", ">MACs", ">share", ">single values", ">activations", title=result.model
+    )
+    for row in result.by_module:
+        if _level(row) <= depth:
+            share = f"{row.macs / result.macs_matmul:.1%}" if row.macs else ""
+            table.add_row(
+                _indented(row),
+                *_counts(row.params, row.macs),
+                share,
+                *_counts(row.elementwise, row.activations),
+            )
+    return table
+
+
+def _level(row: ModuleCount) -> int:
+    return len(row.module.split(".")) if row.module else 0
+
+
+def _indented(row: ModuleCount) -> Text:
+    name = row.module.rpartition(".")[2] or "model"
+    return Text("  " * _level(row) + name).append(f" {row.kind}", style="quiet")
+
+
+def _counts(*values: int) -> Iterable[str]:
+    return [count(value) if value else "" for value in values]
+
+
+def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
+    """Return what a reader must know to trust the table: unit, shift, checks, what is left out."""
+    yield Text("1 MAC = one multiply-add: what the papers call a FLOP.", style="quiet")
+    for result in results if len(results) == 1 else ():
+        yield from _shift_notes(result)
+        yield _crosscheck_note(result)
+    if len(results) > 1:
+        yield _crosschecks_note(results)
+    for result in results:
+        for operator in result.uncounted:
+            yield Text(
+                f"{result.model}: {operator.operator} is not counted ({operator.calls} calls): "
+                f"{operator.reason}",
+                style="warn",
+            )
+        for figure in _explained(result):
+            yield Text(
+                f"{figure.printed} in table {figure.table} of {figure.paper}: {figure.verdict}; "
+                f"{figure.reason}",
+                style="quiet",
+            )
+
+
+def _explained(result: CountResult) -> list[PublishedFigure]:
+    """Return the published figures that carry a reason, each printed value and reason once."""
+    unique = {(figure.printed, figure.reason): figure for figure in result.published}
+    return [figure for figure in unique.values() if figure.reason]
+
+
+def _shift_notes(result: CountResult) -> Iterable[Text]:
+    cost = result.shift_cost
+    if cost is None:
+        return
+    moved = "an amount not known here" if cost.bytes_moved is None else size(cost.bytes_moved)
+    multiplied = f"executes {count(cost.macs)} MACs" if cost.macs else "multiplies nothing"
+    yield Text(
+        f"The shift '{result.shift}' {multiplied} and moves {moved} at {cost.itemsize} bytes a "
+        f"value; one read and one write of each shifted map would be {size(cost.bytes_least)}.",
+        style="quiet",
+    )
+
+
+def _crosscheck_note(result: CountResult) -> Text:
+    check = result.crosscheck
+    if not check.agree:
+        return Text(
+            f"The counters DISAGREE: fvcore {check.fvcore:,}, closed form {check.closed_form}, "
+            f"FlopCounterMode {check.flop_counter:,}.",
+            style="bad",
+        )
+    roads = "fvcore" + (", closed form" if check.closed_form else "") + " and FlopCounterMode"
+    return Text(f"{roads} agree: {check.fvcore:,} MACs.", style="quiet")
+
+
+def _crosschecks_note(results: tuple[CountResult, ...]) -> Text:
+    wrong = [result.model for result in results if not result.crosscheck.agree]
+    if wrong:
+        return Text(f"The counters DISAGREE on {', '.join(wrong)}.", style="bad")
+    return Text("For every model all counters agree to the last unit.", style="quiet")
+
+
+_COLUMNS: dict[str, Callable[[CountResult], Any]] = {
+    "model": lambda result: result.model,
+    "title": lambda result: result.title,
+    "input_size": lambda result: "x".join(map(str, result.input_size)),
+    "batch_size": lambda result: result.batch_size,
+    "shift": lambda result: result.shift,
+    "params": lambda result: result.params,
+    "params_without_head": lambda result: result.params_without_head,
+    "macs": lambda result: result.macs,
+    "macs_matmul": lambda result: result.macs_matmul,
+    "activations": lambda result: result.activations,
+    "elementwise": lambda result: result.elementwise,
+    "published_params": lambda result: _printed(result, "params"),
+    "published_flops": lambda result: _printed(result, "flops"),
+    "crosscheck": lambda result: "agree" if result.crosscheck.agree else "differ",
+}
+
+
+def _printed(result: CountResult, quantity: str) -> str | None:
+    figures = _published(result, quantity)
+    return figures[0].printed if figures else None
+
+
+def sheet(record: CountRecord) -> Sheet:
+    """Return one row per model with raw numbers."""
+    rows = [[read(result) for read in _COLUMNS.values()] for result in record.results]
+    return Sheet(tuple(_COLUMNS), tuple(rows))

@@ -39,7 +39,7 @@ class DataError(S2MLPError):
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
     """Return up to ``count`` of the ``known`` names that look most like ``name``."""
-    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.6)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

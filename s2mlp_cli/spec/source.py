@@ -19,6 +19,8 @@ from s2mlp_cli.errors import SpecError
 MAX_BYTES = 65_536
 MAX_DEPTH = 10
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
 Key = tuple[str | int, ...]
 
 
@@ -141,6 +143,8 @@ class _Builder:
 
     def build(self, node: yaml.Node, key: Key) -> Any:
         self.origins[key] = self._origin(node)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            raise SpecError(f"{self._origin(node)}: found the tag '{node.tag}'; allowed: no tags")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):

@@ -1,0 +1,112 @@
+"""The command line as a process: what it imports, how it fails, how it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "s2mlp_cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd or ROOT,
+        env=environment,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["models"], ["show", "v2-medium"], ["count", "--help"]]
+)
+def test_light_commands_do_not_import_torch(arguments: list[str]):
+    code = (
+        "import sys; from s2mlp_cli.cli import main\n"
+        f"sys.argv = ['s2mlp', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'timm', 'matplotlib', 'fvcore'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_users_own_line(tmp_path: Path):
+    done = run("count", "--model", "v2-medium", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("S2-MLPv2-Medium/7 at 224x224: 55.27 M parameters, 16.28 G MACs")
+    assert "published: 55M parameters, 16.3B MACs" in " ".join(done.stdout.split())
+    assert done.stderr == ""
+
+
+def test_json_is_one_document_and_nothing_else():
+    done = run("count", "--model", "v2-small", "--format", "json")
+    record = json.loads(done.stdout)
+    assert record["schema"] == "s2mlp.count/1"
+    assert record["results"][0]["macs_matmul"] == 6_901_767_168
+    assert record["environment"]["packages"]["torch"]
+
+
+def test_an_error_is_one_sentence_and_exit_1():
+    done = run("count", "--model", "v2-mediun")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: there is no model 'v2-mediun'; did you mean 'v2-medium'? `s2mlp models` lists "
+        "them, and a path to a YAML file works too\n"
+    )
+
+
+def test_debug_shows_the_traceback():
+    done = run("count", "--model", "v2-mediun", S2MLP_DEBUG="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "SpecError" in done.stderr
+
+
+def test_usage_errors_exit_2():
+    for arguments in (
+        ["count"],
+        ["count", "--nonsense"],
+        ["cuont"],
+        ["count", "--input-size", "0"],
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2, arguments
+        assert "Traceback" not in done.stderr
+    assert "did you mean 'count'?" in run("cuont").stderr
+
+
+def test_options_come_from_variables_too():
+    done = run("count", S2MLP_COUNT_MODEL="v2-small", S2MLP_COUNT_FORMAT="csv")
+    assert done.stdout.splitlines()[1].startswith("v2-small,")
+
+
+def test_a_closed_pipe_is_no_traceback():
+    command = f"{sys.executable} -m s2mlp_cli models | head -1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_no_colour_codes_when_piped_or_told_so():
+    assert "\x1b" not in run("models").stdout
+    assert "\x1b" not in run("models", NO_COLOR="1", FORCE_COLOR="1").stdout.replace(
+        "\x1b[1m", ""
+    ).replace("\x1b[0m", "")

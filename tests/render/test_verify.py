@@ -79,8 +79,8 @@ def test_terminal_answers_first():
 
 
 EXPECTED = """\
-2 of 2 safe implementations equal the definition on cpu; inplace wrong, as known; triton
-cannot run here (2,016 checks)
+2 of 2 safe implementations equal the definition on cpu; inplace wrong, as known; triton cannot run
+here (2,016 checks)
 
                                           wrong     wrong  largest
 implementation  verdict         checks  forward  gradient    error  remark

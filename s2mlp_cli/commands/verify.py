@@ -1,0 +1,60 @@
+"""``s2mlp verify``: is every implementation of the shift what the papers define?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.output import emit
+from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
+from s2mlp_cli.render.console import remarks_console
+from s2mlp_cli.shifts import registry
+
+
+@click.command("verify")
+@options.shifts(default="all")
+@options.device
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(DTYPE_NAMES),
+    default=DTYPE_NAMES,
+    help="Dtype to check. Repeatable. Default: every one that runs on the device.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the random maps.")
+@options.output
+def command(
+    *,
+    shifts: str,
+    device: str | None,
+    dtypes: tuple[str, ...],
+    seed: int,
+    output_format: str,
+    output: Path | None,
+) -> int:
+    """Hold every implementation of the shift to its definition, values and gradients.
+
+    `all` includes `inplace`, the papers' pseudocode executed literally, which has to come out
+    wrong. Ends with 1 when anything is not as it should be.
+    """
+    names = (*registry.parse("all"), "inplace") if shifts == "all" else registry.parse(shifts)
+
+    from s2mlp_cli.measure.environment import environment
+    from s2mlp_cli.measure.target import target
+    from s2mlp_cli.measure.verify import verify
+
+    with remarks_console().status("importing") as status:
+        results = verify(
+            names,
+            target(device),
+            dtypes,
+            seed,
+            progress=lambda name: status.update(f"checking {name}"),
+        )
+    record = VerifyRecord.new(command=sys.argv, environment=environment(), results=results)
+    emit(record, output_format, output)
+    return 0 if record.as_expected else 1

@@ -1,0 +1,23 @@
+"""The device that a command runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from s2mlp_cli.errors import UnavailableError
+
+
+def target(name: str | None = None) -> torch.device:
+    """Return the device called ``name``; None means the GPU if there is one, else the CPU.
+
+    Raises:
+        UnavailableError: there is no such device here; the sentence says which there are.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    present = ["cpu", *(f"cuda:{index}" for index in range(count))]
+    wanted = {None: present[min(1, count)], "cuda": "cuda:0"}.get(name, name)
+    if wanted not in present:
+        raise UnavailableError(
+            f"there is no device '{name}' here; use --device with {' or '.join(present)}"
+        )
+    return torch.device(wanted)

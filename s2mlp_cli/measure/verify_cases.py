@@ -1,0 +1,161 @@
+"""What the implementations of the shift are asked: maps, directions, layouts, and exact gradients.
+
+Two kinds of numbers make "equal" mean something:
+
+- The input holds random normals. A shift only moves values, so its output must be equal bit for
+  bit; a normal fills the whole significand, so that a detour through fewer bits (TF32 has 11,
+  bfloat16 8) shows at once.
+- The gradient of a shift adds: a pixel at the edge is read up to four times (corner, diagonal
+  direction), so its gradient is a sum of up to four upstream gradients, in an order that no
+  implementation promises. With random normals the order would show in the last bit. Here the
+  upstream gradient holds odd integers below 2^(p-2), for a significand of p bits: every partial
+  sum of four is an integer below 2^p and therefore exact, whatever the order, so bit equality
+  may be asked of gradients too. Being odd and at least 2^(p-3), each needs p-2 bits, and
+  rounding to anything shorter (float32 to TF32: 22 bits to 11) changes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2mlp_cli.directions import Directions
+from s2mlp_cli.records.verify import Deviation
+
+Splits = tuple[Directions, ...]
+Shape = tuple[int, int, int, int]
+
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp64": torch.float64,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""Name on the command line -> dtype."""
+
+SHAPES: tuple[Shape, ...] = (
+    (2, 1, 1, 16),
+    (2, 1, 7, 16),
+    (2, 7, 1, 16),
+    (2, 2, 2, 16),
+    (1, 5, 3, 48),
+    (3, 8, 9, 8),
+    (2, 14, 14, 24),
+)
+"""B,H,W,C: maps of one row, one column, one pixel, odd and even sides, several widths."""
+
+V1: Directions = ("right", "left", "down", "up")
+V2_FIRST: Directions = ("down", "up", "right", "left")
+EIGHT: Directions = (
+    *("up", "down", "left", "right"),
+    *("up-left", "up-right", "down-left", "down-right"),
+)
+
+SPLITS: tuple[Splits, ...] = (
+    ((),),
+    (("right",),),
+    (("up-left",),),
+    (("down", "left"),),
+    (V1,),
+    (EIGHT,),
+    (V1, EIGHT),
+    (V2_FIRST, V1, ()),
+)
+"""One, two and three maps; none, one, two, four and eight directions; v1's and v2's orders."""
+
+PAPER_MAP: Shape = (1, 14, 14, 384)
+"""The map of S2-MLP-deep at 224x224, where the smear of the papers' pseudocode is reported."""
+
+
+def _contiguous(x: Tensor) -> Tensor:
+    return x.contiguous()
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """Return ``x`` stored as B,C,H,W: what a convolution hands over."""
+    return x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+
+
+def _strided(x: Tensor) -> Tensor:
+    """Return ``x`` as every second column and channel of a larger storage."""
+    batch, height, width, channels = x.shape
+    storage = torch.full(
+        (batch, height, 2 * width, 2 * channels), math.nan, dtype=x.dtype, device=x.device
+    )
+    storage[:, :, ::2, ::2] = x
+    return storage[:, :, ::2, ::2]
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": _contiguous,
+    "channels-first": _channels_first,
+    "strided": _strided,
+}
+"""Name -> a function that returns the same values of B,H,W,C, stored in that way."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One case before it is answered."""
+
+    shape: Shape
+    splits: Splits
+    dtype: str
+    layout: str
+
+    def normals(self, channels: int, device: torch.device, generator: torch.Generator) -> Tensor:
+        """Return random normals, B,H,W,``channels``, in this dtype and layout."""
+        size = (*self.shape[:3], channels)
+        values = torch.randn(size, generator=generator, dtype=torch.float64)
+        return LAYOUTS[self.layout](values.to(device, DTYPES[self.dtype]))
+
+    def odd_integers(
+        self, channels: int, device: torch.device, generator: torch.Generator
+    ) -> Tensor:
+        """Return an upstream gradient of which four add up exactly (see the module's text)."""
+        dtype = DTYPES[self.dtype]
+        low = 2 ** (significand_bits(dtype) - 3)
+        size = (*self.shape[:3], channels)
+        odd = 2 * torch.randint(low // 2, low, size, generator=generator) + 1
+        signs = 2 * torch.randint(0, 2, size, generator=generator) - 1
+        return LAYOUTS[self.layout]((odd * signs).to(device, dtype))
+
+
+def significand_bits(dtype: torch.dtype) -> int:
+    """Return p, the bits of a significand with its hidden one: 24 for float32, 8 for bfloat16."""
+    return 1 - round(math.log2(torch.finfo(dtype).eps))
+
+
+def questions(dtype: str) -> Iterator[Question]:
+    """Yield every combination of shape, splits and layout in ``dtype``."""
+    for shape in SHAPES:
+        for splits in SPLITS:
+            for layout in LAYOUTS:
+                yield Question(shape, splits, dtype, layout)
+
+
+def probe(dtype: str) -> Question:
+    """Return the smallest case that touches every operator: does this dtype run at all?"""
+    return Question((1, 2, 2, 8), (V1, ()), dtype, "contiguous")
+
+
+def deviation(actual: Tensor, expected: Tensor, tolerance: float = 0.0) -> Deviation:
+    """Compare two tensors of one shape element by element; a NaN is wrong.
+
+    Args:
+        actual: what came out.
+        expected: what should have come out.
+        tolerance: allowed error, relative to the largest expected value.
+    """
+    expected = expected.double()
+    error = (actual.double() - expected).abs() / expected.abs().max()
+    largest = error.max().item()
+    return Deviation(
+        wrong=int((~(error <= tolerance)).sum()),
+        elements=error.numel(),
+        max_error=largest if math.isfinite(largest) else None,
+    )

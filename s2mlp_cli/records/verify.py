@@ -1,0 +1,107 @@
+"""The record of ``s2mlp verify``: every case compared, a verdict per implementation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from s2mlp_cli.directions import Directions
+from s2mlp_cli.records.base import Frozen, Record
+
+DTYPE_NAMES = ("fp32", "fp64", "bf16", "fp16")
+"""The dtypes that are checked unless the user names some."""
+
+Verdict = Literal["right", "wrong", "wrong as known", "cannot run"]
+"""``wrong as known``: an implementation that is marked unsafe, and here is the proof."""
+
+
+class Deviation(Frozen):
+    """How one tensor differs from the one that it should be, element by element.
+
+    Attributes:
+        wrong: elements that differ: in any bit of their value for a shift, by more than the
+            tolerance for a mixer kernel.
+        elements: elements compared.
+        max_error: the largest difference, as a fraction of the largest value that there should
+            be; None where it is not a number.
+    """
+
+    wrong: int
+    elements: int
+    max_error: float | None
+
+
+class VerifyCase(Frozen):
+    """One comparison.
+
+    Attributes:
+        shape: B,H,W,C of one map; the tensor that is shifted has ``len(splits) * C`` channels.
+        splits: the directions of every map.
+        layout: how the input lies in memory.
+        tolerance: allowed error, relative to the largest value; 0 means equal in every bit.
+        gradient: None for an implementation that does not train.
+        fault: what went wrong other than a value: an exception, another shape, a written input.
+    """
+
+    shape: tuple[int, int, int, int]
+    splits: tuple[Directions, ...]
+    dtype: str
+    layout: str
+    tolerance: float = 0.0
+    forward: Deviation | None = None
+    gradient: Deviation | None = None
+    fault: str | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing at all was wrong."""
+        compared = (self.forward, self.gradient)
+        return self.fault is None and not any(part and part.wrong for part in compared)
+
+
+class VerifyResult(Frozen):
+    """One implementation on one device.
+
+    Attributes:
+        subject: ``shift`` for an implementation of the stand-alone shift, ``mixer`` for a kernel
+            that replaces the mixer.
+        checks: cases compared; ``failed`` of them were wrong.
+        wrong_forward: fraction of the elements of all outputs that are wrong; None if none ran.
+        wrong_gradient: the same of the gradients.
+        max_error: the largest error of any output or gradient, relative as in a case.
+        skipped: dtype -> the reason why it could not be checked on this device.
+        wrong_by_direction: for a wrong shift, v1's directions on a map of 14x14x384: direction ->
+            fraction of wrong elements in its group of channels.
+    """
+
+    implementation: str
+    summary: str
+    subject: Literal["shift", "mixer"]
+    safe: bool
+    device: str
+    seed: int
+    verdict: Verdict
+    checks: int
+    failed: int
+    wrong_forward: float | None
+    wrong_gradient: float | None
+    max_error: float | None
+    skipped: dict[str, str]
+    wrong_by_direction: dict[str, float]
+    cases: tuple[VerifyCase, ...]
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether this row is no cause for alarm: right, known to be wrong, or unable to run."""
+        return self.verdict in ("right" if self.safe else "wrong as known", "cannot run")
+
+
+class VerifyRecord(Record):
+    """All the implementations that were asked for."""
+
+    kind: ClassVar[str] = "verify"
+    results: tuple[VerifyResult, ...]
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether every row is as it should be."""
+        return all(result.as_expected for result in self.results)

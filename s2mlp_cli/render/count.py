@@ -75,18 +75,14 @@ def _details(result: CountResult) -> RenderableType:
 
 
 def _comparison(results: tuple[CountResult, ...]) -> RenderableType:
-    table = house_table(
-        "model", "input", ">params", ">no head", ">MACs", ">activ.", ">published", "verdict"
-    )
+    table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
     for result in results:
         figures = [_published(result, quantity) for quantity in _QUANTITIES]
         table.add_row(
             Text(result.model, style="key"),
             "x".join(map(str, result.input_size)),
             count(result.params),
-            count(result.params_without_head),
             count(result.macs_matmul),
-            count(result.activations),
             ", ".join(group[0].printed for group in figures if group),
             ", ".join(dict.fromkeys(group[0].verdict for group in figures if group)),
         )

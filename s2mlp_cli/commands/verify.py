@@ -55,6 +55,6 @@ def command(
             seed,
             progress=lambda name: status.update(f"checking {name}"),
         )
-    record = VerifyRecord.new(command=sys.argv, environment=environment(), results=results)
+    record = VerifyRecord.new(command=tuple(sys.argv), environment=environment(), results=results)
     emit(record, output_format, output)
     return 0 if record.as_expected else 1

@@ -131,11 +131,16 @@ def significand_bits(dtype: torch.dtype) -> int:
 
 
 def questions(dtype: str) -> Iterator[Question]:
-    """Yield every combination of shape, splits and layout in ``dtype``."""
-    for shape in SHAPES:
-        for splits in SPLITS:
-            for layout in LAYOUTS:
-                yield Question(shape, splits, dtype, layout)
+    """Yield every pair of shape and splits in ``dtype``, the layouts taking turns.
+
+    The turns are arranged so that every shape and all splits meet every layout in each dtype,
+    and that over three dtypes each pair of them does.
+    """
+    layouts = tuple(LAYOUTS)
+    start = tuple(DTYPES).index(dtype)
+    for i, shape in enumerate(SHAPES):
+        for j, splits in enumerate(SPLITS):
+            yield Question(shape, splits, dtype, layouts[(start + i + j) % len(layouts)])
 
 
 def probe(dtype: str) -> Question:

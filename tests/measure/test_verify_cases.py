@@ -76,8 +76,24 @@ def test_layouts_differ_in_memory():
     }
 
 
-def test_questions_are_the_full_product():
-    assert len(list(questions("fp32"))) == len(SHAPES) * len(SPLITS) * len(LAYOUTS)
+def test_every_shape_and_all_splits_meet_every_layout_in_each_dtype():
+    for dtype in DTYPES:
+        asked = list(questions(dtype))
+        assert len(asked) == len(SHAPES) * len(SPLITS)
+        assert {(q.shape, q.layout) for q in asked} == set(itertools.product(SHAPES, LAYOUTS))
+        assert {(q.splits, q.layout) for q in asked} == set(itertools.product(SPLITS, LAYOUTS))
+
+
+def test_three_dtypes_make_the_full_product():
+    asked = {
+        (q.shape, q.splits, q.layout)
+        for dtype in ("fp32", "fp64", "bf16")
+        for q in questions(dtype)
+    }
+    assert asked == set(itertools.product(SHAPES, SPLITS, LAYOUTS))
+
+
+def test_shapes_and_splits_have_the_awkward_ones():
     sides = {shape[1:3] for shape in SHAPES}
     assert {(1, 1), (1, 7), (7, 1), (14, 14)} <= sides
     assert {len(split) for splits in SPLITS for split in splits} == {0, 1, 2, 4, 8}

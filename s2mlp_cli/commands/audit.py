@@ -1,0 +1,53 @@
+"""``s2mlp audit``: do the papers' figures follow from the papers' models?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.output import emit
+from s2mlp_cli.records.audit import AuditRecord
+from s2mlp_cli.render.console import remarks_console
+
+TABLES = {"v1": ("v1",), "v2": ("v2",), "all": ("v1", "v2"), "baselines": ("baselines",)}
+"""Value of ``--table`` -> the papers whose rows it means."""
+
+
+@click.command(
+    epilog="""
+    \b
+    Examples:
+      s2mlp audit
+      s2mlp audit --table v2 --format markdown
+      s2mlp audit -o audit.json
+    """
+)
+@click.option(
+    "--table",
+    type=click.Choice(list(TABLES)),
+    default="all",
+    show_default=True,
+    help="S2-MLP v1's tables, v2's, both, or the systems that they compare with.",
+)
+@options.output
+def command(table: str, output_format: str, output: Path | None) -> int:
+    """Recompute the published parameters and FLOPs, and give each figure a verdict.
+
+    Agrees to the printed digits; agrees in binary units (2^20, 2^30); agrees after a correction
+    that is stated; differs. Ends with 1 when a verdict is not the known one.
+    """
+    from s2mlp_cli.measure.audit import audit
+    from s2mlp_cli.measure.environment import environment
+    from s2mlp_cli.papers import published_rows
+
+    with remarks_console().status("counting") as status:
+        cells = audit(
+            published_rows(*TABLES[table]),
+            progress=lambda model: status.update(f"counting {model}"),
+        )
+    record = AuditRecord.new(command=tuple(sys.argv), environment=environment(), results=cells)
+    emit(record, output_format, output)
+    return 1 if record.changed else 0

@@ -1,0 +1,122 @@
+"""The figures that the papers print, cell by cell: ``published.yaml`` as frozen data.
+
+The file holds what is printed, the convention that each paper counts by, the reading that
+explains a cell where the plain one does not, and the verdict that is known. Verdicts are always
+computed (:mod:`s2mlp_cli.papers.verdicts`); the known one is only compared with.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, model_validator
+from typing_extensions import Self
+
+from s2mlp_cli.papers.verdicts import Correction, Part, parse
+from s2mlp_cli.records.audit import Quantity, Verdict
+from s2mlp_cli.records.base import Frozen
+
+
+def _readable(printed: str) -> str:
+    parse(printed)
+    return printed
+
+
+def _plain_cell(value: Any) -> Any:
+    """Let ``71M`` stand for a cell that plainly agrees."""
+    return {"printed": value} if isinstance(value, str) else value
+
+
+class Cell(Frozen):
+    """One printed figure; everything but plain agreement gives its reason in one line."""
+
+    printed: Annotated[str, AfterValidator(_readable)]
+    verdict: Verdict = "agrees"
+    correction: Correction | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        if (self.verdict == "agrees") != (not self.reason):
+            raise ValueError(f"{self.printed}: a reason for everything but plain agreement")
+        return self
+
+
+PlainCell = Annotated[Cell, BeforeValidator(_plain_cell)]
+
+
+class Row(Frozen):
+    """One row of a table.
+
+    Attributes:
+        row: its label.
+        model: the name of the spec that it describes.
+        timm: the model's name in timm, where it is there.
+        top1: accuracy in percent, as is ``top5``.
+    """
+
+    row: str
+    model: str
+    timm: str | None = None
+    params: PlainCell | None = None
+    flops: PlainCell | None = None
+    top1: float | None = None
+    top5: float | None = None
+
+    def cells(self) -> Iterator[tuple[Quantity, Cell]]:
+        """Yield the figures that this row prints, parameters first."""
+        if self.params:
+            yield "params", self.params
+        if self.flops:
+            yield "flops", self.flops
+
+
+class Paper(Frozen):
+    """One paper and the convention that it counts by.
+
+    Attributes:
+        leaves_out: quantity -> the parts that its figures leave out.
+        binary_units: whether some of its figures are in units of 2^20 and 2^30.
+        tables: number -> rows.
+    """
+
+    name: str
+    title: str
+    source: str
+    leaves_out: dict[Quantity, tuple[Part, ...]]
+    binary_units: bool
+    tables: dict[str, tuple[Row, ...]]
+
+
+class PublishedRow(NamedTuple):
+    """A row with the paper and the table that it stands in."""
+
+    paper: Paper
+    table: str
+    row: Row
+
+
+@functools.cache
+def papers() -> dict[str, Paper]:
+    """Return the papers by name: ``v1``, ``v2``, ``baselines``."""
+    text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
+    data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {name: Paper(name=name, **fields) for name, fields in data.items()}
+
+
+def published_rows(*names: str) -> Iterator[PublishedRow]:
+    """Yield the rows of the papers called ``names``, in the papers' order."""
+    for name in names:
+        paper = papers()[name]
+        for table, rows in paper.tables.items():
+            for row in rows:
+                yield PublishedRow(paper, table, row)
+
+
+def published_for(model: str) -> tuple[PublishedRow, ...]:
+    """Return every row of every paper that describes the spec called ``model``."""
+    return tuple(found for found in published_rows(*papers()) if found.row.model == model)

@@ -1,0 +1,113 @@
+"""Arithmetic of the audit: from a counted model and a printed figure to a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from typing import Literal, NamedTuple
+
+from s2mlp_cli.records.audit import Quantity, Verdict
+from s2mlp_cli.records.base import Frozen
+from s2mlp_cli.records.count import CountResult
+
+Part = Literal["classifier", "norms"]
+"""What a paper may leave out of its figures."""
+
+DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
+BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
+
+
+class Printed(NamedTuple):
+    """A figure as printed: ``4.3M`` is 4.3, with one decimal, in units of M."""
+
+    value: Decimal
+    decimals: int
+    unit: str
+
+
+class Correction(Frozen):
+    """Another reading of a cell than the paper's own convention; what is None stays as it is.
+
+    Attributes:
+        model: count this spec instead.
+        input_size: count at this square size instead.
+        leaves_out: leave out these parts instead of those of the convention.
+        binary: in units of 2^20 and 2^30.
+        truncated: the digits after the last printed one are cut off instead of rounded.
+    """
+
+    model: str | None = None
+    input_size: int | None = None
+    leaves_out: tuple[Part, ...] | None = None
+    binary: bool = False
+    truncated: bool = False
+
+
+def parse(printed: str) -> Printed:
+    """Read a figure such as ``71M``, ``16.3B`` or ``4.5G``.
+
+    Raises:
+        ValueError: it is not digits, optional decimals and one of M, B, G.
+    """
+    match = re.fullmatch(r"(\d+(?:\.(\d+))?)([MBG])", printed)
+    if match is None:
+        raise ValueError(f"'{printed}' is no figure such as 71M or 16.3B")
+    return Printed(Decimal(match[1]), len(match[2] or ""), match[3])
+
+
+def figure(result: CountResult, quantity: Quantity, leaves_out: Collection[Part]) -> int:
+    """Return parameters, or multiply-adds of one image, without the parts that are left out.
+
+    Multiply-adds are those of linear layers, convolutions and matrix products, so norms have
+    none to leave out.
+    """
+    if quantity == "params":
+        head = result.params - result.params_without_head
+        parts = {"classifier": head, "norms": result.params_norm}
+        return result.params - sum(parts[part] for part in leaves_out)
+    head = result.macs_head if "classifier" in leaves_out else 0
+    return (result.macs_matmul - head) // result.batch_size
+
+
+def prints_as(value: int, printed: str, *, binary: bool = False, truncated: bool = False) -> bool:
+    """Tell whether ``value``, brought to the unit and decimals of ``printed``, reads the same."""
+    expected, decimals, unit = parse(printed)
+    scaled = Decimal(value) / (BINARY if binary else DECIMAL)[unit]
+    rounding = ROUND_DOWN if truncated else ROUND_HALF_UP
+    return scaled.quantize(Decimal(1).scaleb(-decimals), rounding) == expected
+
+
+def difference(value: int, printed: str) -> float:
+    """Return value / printed - 1, in decimal units."""
+    expected, _, unit = parse(printed)
+    return float(value / (expected * DECIMAL[unit]) - 1)
+
+
+def judge(
+    printed: str,
+    computed: int,
+    *,
+    binary_units: bool,
+    correction: Correction | None = None,
+    corrected: int | None = None,
+) -> Verdict:
+    """Return the best verdict that the figures allow.
+
+    Args:
+        printed: the figure as the paper prints it.
+        computed: the recomputed figure by the paper's convention.
+        binary_units: whether the paper is known to mix in units of 2^20 and 2^30. Without that,
+            one cell in twenty would agree in one of the two by chance.
+        correction: the stated other reading of this cell.
+        corrected: the figure that it leads to.
+    """
+    if prints_as(computed, printed):
+        return "agrees"
+    if binary_units and prints_as(computed, printed, binary=True):
+        return "agrees in binary units"
+    if correction is not None and corrected is not None:
+        flags = {"binary": correction.binary, "truncated": correction.truncated}
+        if prints_as(corrected, printed, **flags):
+            return "agrees after a correction"
+    return "differs"

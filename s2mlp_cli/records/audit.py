@@ -1,0 +1,66 @@
+"""The record of ``s2mlp audit``: every published figure beside the recomputed one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from s2mlp_cli.records.base import Frozen, Record
+
+Quantity = Literal["params", "flops"]
+
+Verdict = Literal["agrees", "agrees in binary units", "agrees after a correction", "differs"]
+"""From the best to the worst; ``binary units``: 2^20 for M, 2^30 for B."""
+
+VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
+
+
+class AuditCell(Frozen):
+    """One figure of one row of one table.
+
+    Attributes:
+        model: the spec that was counted.
+        quantity: ``params``, or ``flops``: multiply-adds, one each, as the papers count them.
+        printed: the figure as the paper prints it, such as ``16.3B``.
+        computed: the recomputed figure by the paper's own convention.
+        difference: computed / printed - 1, in decimal units.
+        corrected: the figure after the stated correction, where there is one.
+        verdict: how the computed figure stands to the printed one, by rule.
+        known: the verdict that is expected; another one means that something changed.
+        reason: one line for everything but plain agreement.
+    """
+
+    paper: str
+    table: str
+    row: str
+    model: str
+    quantity: Quantity
+    printed: str
+    computed: int
+    difference: float
+    corrected: int | None = None
+    verdict: Verdict
+    known: Verdict
+    reason: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the verdict is another one than it used to be."""
+        return self.verdict != self.known
+
+
+class AuditRecord(Record):
+    """The cells of the tables that were asked for."""
+
+    kind: ClassVar[str] = "audit"
+    results: tuple[AuditCell, ...]
+
+    @property
+    def tally(self) -> dict[Verdict, int]:
+        """Return how many cells have each verdict, from the best to the worst."""
+        found = [cell.verdict for cell in self.results]
+        return {verdict: found.count(verdict) for verdict in VERDICTS}
+
+    @property
+    def changed(self) -> tuple[AuditCell, ...]:
+        """Return the cells whose verdict is not the known one."""
+        return tuple(cell for cell in self.results if cell.changed)

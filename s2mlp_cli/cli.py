@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 
 import click
 
@@ -36,12 +37,21 @@ class LazyGroup(click.Group):
                 f"there is no command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}", ctx
             )
         command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        _name_variables(command, cmd_name)
         return command
+
+
+def _name_variables(command: click.Command, name: str) -> None:
+    """Let every option come from S2MLP_<COMMAND>_<OPTION>, named after the flag that users see."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.envvar is None:
+            flag = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+            parameter.envvar = f"S2MLP_{name}_{flag}".upper()
 
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "S2MLP"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="s2mlp")
 def group() -> None:
@@ -54,6 +64,9 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and end the process: 0, 1 (a fault), 2 (usage) or 130 (Ctrl-C)."""
+    # fvcore decorates functions with torch.jit.script; its user can do nothing about that.
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script`", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script`", category=DeprecationWarning)
     try:
         status = group.main(standalone_mode=False)
     except click.ClickException as error:

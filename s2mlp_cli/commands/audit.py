@@ -48,6 +48,8 @@ def command(table: str, output_format: str, output: Path | None) -> int:
             published_rows(*TABLES[table]),
             progress=lambda model: status.update(f"counting {model}"),
         )
-    record = AuditRecord.new(command=tuple(sys.argv), environment=environment(), results=cells)
+    record = AuditRecord.new(
+        command=("s2mlp", *sys.argv[1:]), environment=environment(), results=cells
+    )
     emit(record, output_format, output)
     return 1 if record.changed else 0

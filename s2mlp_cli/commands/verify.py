@@ -55,6 +55,8 @@ def command(
             seed,
             progress=lambda name: status.update(f"checking {name}"),
         )
-    record = VerifyRecord.new(command=tuple(sys.argv), environment=environment(), results=results)
+    record = VerifyRecord.new(
+        command=("s2mlp", *sys.argv[1:]), environment=environment(), results=results
+    )
     emit(record, output_format, output)
     return 0 if record.as_expected else 1

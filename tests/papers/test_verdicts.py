@@ -1,0 +1,130 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2mlp_cli.papers.verdicts import Correction, difference, figure, judge, parse, prints_as
+from s2mlp_cli.records.count import CountResult, CrossCheck
+
+
+def counted(**fields):
+    return CountResult(
+        **{
+            "model": "m",
+            "title": "",
+            "family": "s2mlp",
+            "spec": {},
+            "input_size": (224, 224),
+            "batch_size": 1,
+            "shift": "slice",
+            "params": 1000,
+            "params_without_head": 900,
+            "params_norm": 30,
+            "macs": 5000,
+            "macs_matmul": 5000,
+            "macs_head": 100,
+            "elementwise": 0,
+            "activations": 0,
+            "shift_cost": None,
+            "crosscheck": CrossCheck(fvcore=5000, closed_form=5000, flop_counter=5000),
+            "by_operator": (),
+            "by_module": (),
+            "uncounted": (),
+            **fields,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "decimals", "unit"),
+    [("71M", "71", 0, "M"), ("14.0B", "14.0", 1, "B"), ("4.5G", "4.5", 1, "G")],
+)
+def test_parse(printed, value, decimals, unit):
+    assert parse(printed) == (Decimal(value), decimals, unit)
+
+
+@pytest.mark.parametrize("printed", ["", "71", "M", "7 1M", "71MB", "-1M", "1.M", "71m"])
+def test_parse_refuses_what_is_no_figure(printed):
+    with pytest.raises(ValueError, match="is no figure such as 71M"):
+        parse(printed)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed", "flags", "same"),
+    [
+        (71_433_984, "71M", {}, True),
+        (13_988_265_984, "14.0B", {}, True),
+        (13_949_999_999, "14.0B", {}, False),
+        (13_950_000_000, "14.0B", {}, True),  # a half is rounded up
+        (53_476_224, "51M", {}, False),
+        (53_476_224, "51M", {"binary": True}, True),
+        (53_476_224, "51M", {"binary": True, "truncated": True}, False),  # 50.9992
+        (4_587_456, "4.3M", {"binary": True}, False),
+        (4_587_456, "4.3M", {"binary": True, "truncated": True}, True),
+        (3_583_770_624, "3.5B", {"truncated": True}, True),
+    ],
+)
+def test_prints_as(value, printed, flags, same):
+    assert prints_as(value, printed, **flags) is same
+
+
+@given(st.integers(1, 10**12), st.integers(0, 3), st.sampled_from("MB"))
+def test_a_figure_prints_as_itself_and_not_as_its_neighbour(value, decimals, unit):
+    scale = {"M": 10**6, "B": 10**9}[unit]
+    shown = (Decimal(value) / scale).quantize(Decimal(1).scaleb(-decimals), "ROUND_HALF_UP")
+    step = Decimal(1).scaleb(-decimals)
+    assert prints_as(value, f"{shown}{unit}")
+    assert not prints_as(value, f"{shown + step}{unit}")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "leaves_out", "expected"),
+    [
+        ("params", (), 1000),
+        ("params", ("classifier",), 900),
+        ("params", ("classifier", "norms"), 870),
+        ("flops", (), 5000),
+        ("flops", ("classifier",), 4900),
+        ("flops", ("norms",), 5000),
+    ],
+)
+def test_figure_follows_the_convention(quantity, leaves_out, expected):
+    assert figure(counted(), quantity, leaves_out) == expected
+
+
+def test_flops_are_those_of_one_image():
+    batch = counted(batch_size=4, macs_matmul=20_000, macs_head=400)
+    assert figure(batch, "flops", ("classifier",)) == 4900
+    assert figure(batch, "params", ()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("printed", "computed", "binary_units", "correction", "corrected", "verdict"),
+    [
+        ("71M", 71_433_984, True, None, None, "agrees"),
+        ("51M", 53_476_224, True, None, None, "agrees in binary units"),
+        ("51M", 53_476_224, False, None, None, "differs"),
+        ("31B", 41_108_373_504, True, {"input_size": 336}, 31_473_598_464, "agrees after"),
+        ("31B", 41_108_373_504, True, {"input_size": 320}, 28_547_481_600, "differs"),
+        ("4.3M", 4_587_456, True, {"binary": True, "truncated": True}, 4_587_456, "agrees after"),
+        ("4.3M", 4_587_456, True, {"binary": True}, 4_587_456, "differs"),
+        ("22M", 22_901_608, True, None, None, "agrees in binary units"),
+        ("22M", 22_901_608, False, None, None, "differs"),
+    ],
+)
+def test_judge(printed, computed, binary_units, correction, corrected, verdict):
+    found = judge(
+        printed,
+        computed,
+        binary_units=binary_units,
+        correction=Correction(**correction) if correction else None,
+        corrected=corrected,
+    )
+    assert found.startswith(verdict)
+    assert (verdict == "agrees") == (found == "agrees")
+
+
+def test_difference_is_relative_to_the_printed_figure():
+    assert difference(22_000_000, "20M") == pytest.approx(0.1)
+    assert difference(6_900_000_000, "6.9B") == 0

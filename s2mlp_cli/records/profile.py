@@ -104,6 +104,18 @@ class ProfileResult(Frozen):
     memory: Memory | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells this row from every other one: the same in two records of the same thing."""
+        return tuple(getattr(self, name) for name in KEY)
+
+
+KEY = (
+    "model", "shift", "level", "stage", "device", "dtype", "batch_size", "input_size", "mode",
+    "compiled", "cuda_graph", "channels_last", "threads",
+)  # fmt: skip
+"""The fields that identify a row."""
+
 
 class Limit(Frozen):
     """What the device can do at most, measured in the same run; None where it could not be."""

@@ -21,7 +21,7 @@ LEVEL = 0.95
 """Confidence of every interval."""
 
 MIN_SAMPLES = 6
-"""The extremes of five samples hold the median with 93.75 %: under six there is no 95 % interval."""
+"""The extremes of five samples hold the median with 93.75 % only: under six, no interval."""
 
 
 _NOISE = 1.28
@@ -134,7 +134,8 @@ def effective_count(samples: Array) -> NDArray[np.int64]:
     agreement = (sides[..., 1:] * sides[..., :-1]).sum(-1) / np.maximum((sides**2).sum(-1), 1)
     r = np.where(agreement > _NOISE / math.sqrt(count), np.sin(np.pi / 2 * agreement), 0.0)
     correlations = 2 / np.pi * np.arcsin(r[..., None] ** np.arange(1, _LAGS))
-    return np.maximum(count / (1 + 2 * correlations.sum(-1)), MIN_SAMPLES).astype(np.int64)
+    independent = np.maximum(count / (1 + 2 * correlations.sum(-1)), MIN_SAMPLES)
+    return np.asarray(independent, dtype=np.int64)
 
 
 def percentiles(samples: ArrayLike, percents: tuple[float, ...]) -> tuple[float, ...]:

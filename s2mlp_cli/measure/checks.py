@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -65,7 +66,7 @@ class Checker:
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Return ``max |found - expected| / max |expected|``; infinite for a NaN or another shape."""
     if found.shape != expected.shape:
-        return float("inf")
+        return math.inf
     difference = (found.double() - expected.double()).abs().max()
     error = float(difference / expected.double().abs().max().clamp_min(1e-30))
-    return error if error == error else float("inf")  # NaN is not within any tolerance
+    return math.inf if math.isnan(error) else error

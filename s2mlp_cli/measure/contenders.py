@@ -14,8 +14,11 @@ from s2mlp_cli.records.profile import Memory
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, MixerKernel
 
-WARM_UP = 3
+WARM_UP_CALLS = 3
 """Calls before anything is timed: allocators, caches of kernels, autotuners."""
+
+WARM_UP_SECONDS = 1.0
+"""A call that takes longer is warm after one."""
 
 SAMPLE_SECONDS = 1e-3
 """A sample takes at least about this long, so that the clock's own cost does not show."""
@@ -71,37 +74,46 @@ class Preparation:
             raise
 
     def _ready(self, shift: str | None) -> Contender | Skipped:
+        checked = shift not in (None, "none")
+        if checked and self._checker is None:
+            self._checker = Checker(self._case)
+        held_before = self._device.held()
         with self._case.context():
             workload = build_workload(self._case, shift)
         error = None
-        if shift not in (None, "none"):
-            self._checker = self._checker or Checker(self._case)
+        if checked and self._checker is not None:
             check = self._checker.check(workload)
             if check.fault:
                 return Skipped(check.fault, check.error)
             error = check.error
-        contender = self._warm(workload)
+        contender = self._warm(workload, held_before)
         return replace(contender, error=error, reference=BARE if shift == "none" else None)
 
-    def _warm(self, workload: Workload) -> Contender:
+    def _warm(self, workload: Workload, held_before: int | None) -> Contender:
         with self._case.context():
-            for _ in range(WARM_UP):
-                workload.run()
-            memory = self._memory(workload)
+            for _ in range(WARM_UP_CALLS):
+                if self._device.seconds(workload.run, 1, cold=False) > WARM_UP_SECONDS:
+                    break
+            memory = self._memory(workload, held_before)
             run = self._device.graph(workload.run) if self._case.cuda_graph else workload.run
             once = self._device.seconds(run, 1, cold=False)
         calls = min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
         return Contender(run, calls, memory=memory)
 
-    def _memory(self, workload: Workload) -> Memory:
+    def _memory(self, workload: Workload, held_before: int | None) -> Memory:
         """Return what this workload holds and needs by itself, whatever else is in memory."""
+        held_now = self._device.held()
         peak = self._device.peak(workload.run)
-        held = workload.weights_bytes
-        return Memory(
-            weights_bytes=workload.weights_bytes,
-            peak_allocated_bytes=None if peak.allocated is None else held + peak.allocated,
-            peak_reserved_bytes=None if peak.reserved is None else held + peak.reserved,
-            activations_bytes=peak.allocated,
+        memory = Memory(weights_bytes=workload.weights_bytes)
+        if held_before is None or held_now is None or peak is None:
+            return memory
+        held = held_now - held_before
+        return memory.model_copy(
+            update={
+                "peak_allocated_bytes": held + peak.allocated,
+                "peak_reserved_bytes": held + peak.reserved,
+                "activations_bytes": peak.allocated,
+            }
         )
 
 

@@ -18,6 +18,10 @@ _CYCLES_PER_SECOND = 2e9
 _LONGEST_HOLD_S = 0.1
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 class CudaDevice:
     """Times with events around work that was queued ahead, so that launch gaps do not enter.
 
@@ -44,14 +48,15 @@ class CudaDevice:
         for _ in range(calls):
             if cold:
                 self._flush_cache()
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = (_event() for _ in range(2))
             start.record()
             run()
             end.record()
             pairs.append((start, end))
         self._launch_s = self._clock() - launching
         torch.cuda.synchronize(self.torch_device)
-        return sum(start.elapsed_time(end) for start, end in pairs) / calls / 1e3
+        milliseconds: float = sum(start.elapsed_time(end) for start, end in pairs)
+        return milliseconds / calls / 1e3
 
     def _host_seconds(self, run: Run, calls: int) -> float:
         start = self._clock()
@@ -63,12 +68,16 @@ class CudaDevice:
     def _hold_queue(self) -> None:
         """Keep the device busy for as long as the host took to launch the last sample."""
         hold = min(1.5 * self._launch_s, _LONGEST_HOLD_S)
-        torch.cuda._sleep(int(hold * _CYCLES_PER_SECOND))
+        torch.cuda._sleep(int(hold * _CYCLES_PER_SECOND))  # type: ignore[no-untyped-call]
 
     def _flush_cache(self) -> None:
         if self._flush is None:
             self._flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=self.torch_device)
         self._flush.zero_()
+
+    def held(self) -> int:
+        """Return the bytes that tensors hold in the caching allocator."""
+        return torch.cuda.memory_allocated(self.torch_device)
 
     def peak(self, run: Run) -> Peak:
         """Return how far the allocator's two peaks rose over what was held before ``run``."""
@@ -86,7 +95,7 @@ class CudaDevice:
 
     def graph(self, run: Run) -> Run:
         """Capture ``run`` after three warm-up calls on a side stream, and return its replay."""
-        side = torch.cuda.Stream(self.torch_device)
+        side = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self.torch_device))
         with torch.cuda.stream(side):
             for _ in range(3):

@@ -24,10 +24,10 @@ OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes that one call added to what was held before it; None where a device cannot tell."""
+    """Bytes by which one call raised the allocator's two peaks over what was held before it."""
 
-    allocated: int | None = None
-    reserved: int | None = None
+    allocated: int
+    reserved: int
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,12 @@ class Device(Protocol):
         """Return the mean seconds of one of ``calls`` calls; ``cold``: with the cache flushed."""
         ...
 
-    def peak(self, run: Run) -> Peak:
-        """Run once and return how far memory rose over what was held before."""
+    def held(self) -> int | None:
+        """Return the bytes that tensors hold now; None where nobody counts."""
+        ...
+
+    def peak(self, run: Run) -> Peak | None:
+        """Run once and return how far memory rose; None where nobody counts."""
         ...
 
     def graph(self, run: Run) -> Run:
@@ -78,9 +82,11 @@ class CpuDevice:
             run()
         return (self._clock() - start) / calls
 
-    def peak(self, run: Run) -> Peak:
-        """Return nothing: a CPU allocator keeps no peak (:mod:`measure.memory` asks a child)."""
-        return Peak()
+    def held(self) -> None:
+        """Return None: a CPU allocator does not count."""
+
+    def peak(self, run: Run) -> None:
+        """Return None: a CPU allocator keeps no peak (:mod:`measure.memory` asks a child)."""
 
     def graph(self, run: Run) -> Run:
         """Refuse: graphs are CUDA's."""

@@ -42,7 +42,9 @@ def copy_bandwidth(device: Device, size: int) -> float | None:
         target = torch.zeros_like(source)
         return 2 * size / _median_seconds(device, lambda: target.copy_(source))
     except RuntimeError as error:
-        return _none_if_out_of_memory(error)
+        if is_out_of_memory(error):
+            return None
+        raise
 
 
 def matmul_rate(device: Device, dtype: str, side: int) -> float | None:
@@ -52,14 +54,11 @@ def matmul_rate(device: Device, dtype: str, side: int) -> float | None:
         right = torch.randn(side, side, device=device.torch_device).to(DTYPES[dtype])
         return 2 * side**3 / _median_seconds(device, lambda: left @ right)
     except RuntimeError as error:
-        return _none_if_out_of_memory(error)
+        if is_out_of_memory(error):
+            return None
+        raise
 
 
 def _median_seconds(device: Device, run: Run) -> float:
     device.seconds(run, 1, cold=False)
     return statistics.median(device.seconds(run, 1, cold=False) for _ in range(_SAMPLES))
-
-
-def _none_if_out_of_memory(error: RuntimeError) -> None:
-    if not is_out_of_memory(error):
-        raise error

@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import sys
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 from s2mlp_cli.measure.device import is_out_of_memory
@@ -27,10 +28,7 @@ def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int]
         (peak resident set, how far that is over the resident set before the first run), or None
         if the child died or ran out of memory.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["s2mlp_cli.measure.memory"])
+    context = _server()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(sender, case, shift, threads), daemon=True)
     child.start()
@@ -43,6 +41,14 @@ def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int]
         receiver.close()
         child.join()
     return found
+
+
+def _server() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _measure(sender: Connection, case: Case, shift: str | None, threads: int) -> None:

@@ -28,7 +28,10 @@ interval ends on the runs that happen to look calm, and such intervals miss the 
 RATIO_WIDTH = 0.01
 """A ratio is known when its interval is narrower than this part of it."""
 
-Samples = dict[str, list[float]]
+Name = str | None
+"""Of a contender; None names the only one of a model that has nothing to compare."""
+
+Samples = dict[Name, list[float]]
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,12 @@ class Budget:
 class Convergence:
     """Decides, at ever rarer checks, whether all ratios to the reference are known."""
 
-    def __init__(self, reference: str | None) -> None:
+    def __init__(self, reference: Name) -> None:
         self._reference = reference
         self._next_check = FIRST_CHECK
         self._agreeing = 0
 
-    def reached(self, samples: Mapping[str, Sequence[float]]) -> bool:
+    def reached(self, samples: Mapping[Name, Sequence[float]]) -> bool:
         """Look at the samples after a round; True when :data:`CONFIRMATIONS` checks agreed."""
         rounds = min(map(len, samples.values()))
         if rounds >= self._next_check:
@@ -55,8 +58,8 @@ class Convergence:
             self._agreeing = self._agreeing + 1 if self._narrow(samples) else 0
         return self._agreeing >= CONFIRMATIONS
 
-    def _narrow(self, samples: Mapping[str, Sequence[float]]) -> bool:
-        reference = samples.get(self._reference or "")
+    def _narrow(self, samples: Mapping[Name, Sequence[float]]) -> bool:
+        reference = samples.get(self._reference)
         if reference is None or len(samples) == 1:
             estimates = [stats.median(own) for own in samples.values()]
         else:
@@ -66,10 +69,10 @@ class Convergence:
 
 
 def measure_rounds(
-    names: Sequence[str],
-    sample: Callable[[str], float | None],
+    names: Sequence[Name],
+    sample: Callable[[Name], float | None],
     *,
-    reference: str | None,
+    reference: Name,
     budget: Budget,
     seed: int,
     clock: Callable[[], float],

@@ -31,7 +31,7 @@ class Timed:
 def timed_row(
     base: ProfileResult,
     timed: Timed,
-    peers: Mapping[str, Sequence[float]],
+    peers: Mapping[str | None, Sequence[float]],
     *,
     macs: int,
     limit: Limit | None,
@@ -73,7 +73,7 @@ def timed_row(
 
 
 def _relations(
-    samples: Sequence[float], peers: Mapping[str, Sequence[float]]
+    samples: Sequence[float], peers: Mapping[str | None, Sequence[float]]
 ) -> dict[str, Measured | None]:
     """Compare with the references, round by round, over the rounds that both finished."""
     relations: dict[str, Measured | None] = {}

@@ -69,13 +69,21 @@ class Workload:
         run: one forward pass; in training also backward, and for a model the optimiser's step.
         function: the forward pass alone, for checks.
         example: its input.
-        weights_bytes: parameters and buffers.
+        module: the block or the model; None for the shift alone.
     """
 
     run: Callable[[], object]
     function: Callable[[Tensor], Tensor]
     example: Tensor
-    weights_bytes: int
+    module: nn.Module | None
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of parameters and buffers."""
+        if self.module is None:
+            return 0
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def build_workload(case: Case, shift: str | None) -> Workload:
@@ -89,13 +97,13 @@ def build_workload(case: Case, shift: str | None) -> Workload:
     if case.channels_last and case.level == "model":
         example = example.to(memory_format=torch.channels_last)
         assert isinstance(module, nn.Module)
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.to(memory_format=torch.channels_last)
     function = torch.compile(module) if case.compiled else module
     return Workload(
         run=_step(case, function, module, example),
         function=function,
         example=example,
-        weights_bytes=_weights_bytes(module),
+        module=module if isinstance(module, nn.Module) else None,
     )
 
 
@@ -151,17 +159,10 @@ def _training_step(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(function(images).float(), labels).backward()
+        F.cross_entropy(function(images).float(), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
-
-
-def _weights_bytes(module: object) -> int:
-    if not isinstance(module, nn.Module):
-        return 0
-    tensors = [*module.parameters(), *module.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def matmul_macs(case: Case) -> int:

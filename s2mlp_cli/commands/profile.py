@@ -17,7 +17,7 @@ from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.errors import RecordError, UnavailableError
 from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.spec import load_spec, with_input_size
 
 if TYPE_CHECKING:
     from s2mlp_cli.measure.profile import Profiler
@@ -151,13 +151,15 @@ def _profiler(
     from s2mlp_cli.measure.profile import Profiler
     from s2mlp_cli.records.profile import ProfileSettings
 
+    names = registry.parse(shifts)
     place = open_device(device, host_time=host_time)
     here = environment()
+    specs = tuple(load_spec(model, overrides) for model in models)
     if input_size is not None:
-        overrides = (*overrides, f"input_size={list(input_size)}")
+        specs = tuple(with_input_size(spec, input_size) for spec in specs)
     request = Request(
-        specs=tuple(load_spec(model, overrides) for model in models),
-        shifts=registry.parse(shifts),
+        specs=specs,
+        shifts=names,
         dtypes=dtypes,
         batch_sizes=batch_sizes or (DEFAULT_BATCH[place.torch_device.type],),
         threads=threads or here.cpu_count,

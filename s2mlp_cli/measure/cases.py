@@ -99,7 +99,7 @@ def find_largest_batch(fits: Callable[[int], bool]) -> int:
     while good < LARGEST_BATCH and fits(2 * good):
         good *= 2
     step = good // 2
-    while step and 8 * step >= good and good < LARGEST_BATCH:
+    while step and 16 * step >= good and good < LARGEST_BATCH:
         good += step if fits(good + step) else 0
         step //= 2
     return good

@@ -29,9 +29,13 @@ class CudaDevice:
     """
 
     def __init__(
-        self, index: int, *, host_time: bool, clock: Callable[[], float] = time.perf_counter
+        self,
+        place: torch.device,
+        *,
+        host_time: bool,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.torch_device = torch.device("cuda", index)
+        self.torch_device = place
         self._host_time = host_time
         self._clock = clock
         self._launch_s = 0.0

@@ -6,7 +6,6 @@ this floor is written against :class:`Device`, so that tests run it with a fake 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Protocol
 import torch
 
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.target import target
 
 Run = Callable[[], object]
 
@@ -109,17 +109,12 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     Raises:
         UnavailableError: there is no such device here; the sentence says which there are.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
+    place = target(name)
+    if place.type == "cpu":
         return CpuDevice()
-    match = re.fullmatch(r"cuda(?::(\d+))?", name)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if match is None or int(match[1] or 0) >= count:
-        present = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
-        raise UnavailableError(f"there is no device '{name}' here; use --device with {present}")
     from s2mlp_cli.measure.cuda import CudaDevice
 
-    return CudaDevice(int(match[1] or 0), host_time=host_time)
+    return CudaDevice(place, host_time=host_time)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

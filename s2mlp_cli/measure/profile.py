@@ -137,14 +137,18 @@ class Profiler:
         Yields:
             The folder of each run, below ``folder``.
         """
-        skipped = {row.key for row in self._rows if row.skipped}
-        for case in self._cases(levels=("model",)):
-            for shift in self.request.contenders(case.spec):
-                if blank_row(case, shift, self.request.threads).key in skipped:
-                    continue
-                run = folder / run_name(case, shift)
-                trace_case(case, shift, run)
-                yield run
+        unfit = {
+            (row.model, row.shift)
+            for row in self._rows
+            if row.skipped and (row.error is not None or row.level == "model")
+        }
+        with _threads(self.request.threads):
+            for case in self._cases(levels=("model",)):
+                for shift in self.request.contenders(case.spec):
+                    if (case.spec.name, shift) not in unfit:
+                        run = folder / run_name(case, shift)
+                        trace_case(case, shift, run)
+                        yield run
 
     def _cases(self, levels: tuple[Level, ...] | None = None) -> Iterator[Case]:
         request = replace(self.request, levels=levels or self.request.levels)

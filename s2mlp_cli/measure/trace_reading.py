@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -74,7 +75,8 @@ def _load(path: Path) -> Any:
     try:
         raw = path.read_bytes()
         document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-        if isinstance(document, dict) and isinstance(document.get("traceEvents"), list):
+        events = document.get("traceEvents") if isinstance(document, dict) else None
+        if events and isinstance(events, list):
             return document
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _not_whole(path, error) from error
@@ -87,8 +89,10 @@ def _parse(path: Path, document: Any) -> tuple[Any, Any]:
     from torch_tb_profiler.profiler.run_generator import RunGenerator
 
     try:
-        data = RunProfileData.from_json("s2mlp", None, document)
-        return data, RunGenerator("s2mlp", None, data).generate_run_profile()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls pandas in ways that pandas 3 deprecates
+            data = RunProfileData.from_json("s2mlp", None, document)
+            return data, RunGenerator("s2mlp", None, data).generate_run_profile()
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise _not_whole(path, error) from error
 

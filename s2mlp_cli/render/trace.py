@@ -75,7 +75,9 @@ def _views(result: TraceResult) -> list[RenderableType]:
             ],
         ),
     ]
-    advice: list[RenderableType] = [Text(f"! {text}", style="warn") for text in result.recommendations]
+    advice: list[RenderableType] = [
+        Text(f"! {text}", style="warn") for text in result.recommendations
+    ]
     return [*(view for view in views if view is not None), *advice]
 
 

@@ -15,6 +15,8 @@ from s2mlp_cli.errors import S2MLPError, did_you_mean
 COMMANDS = {
     "count": "s2mlp_cli.commands.count",
     "audit": "s2mlp_cli.commands.audit",
+    "profile": "s2mlp_cli.commands.profile",
+    "trace": "s2mlp_cli.commands.trace",
     "verify": "s2mlp_cli.commands.verify",
     "models": "s2mlp_cli.commands.models",
     "show": "s2mlp_cli.commands.show",

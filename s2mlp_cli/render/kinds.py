@@ -17,6 +17,8 @@ from s2mlp_cli.render.sheets import Sheet
 _MODULES = {
     "count": "s2mlp_cli.render.count",
     "audit": "s2mlp_cli.render.audit",
+    "profile": "s2mlp_cli.render.profile",
+    "trace": "s2mlp_cli.render.trace",
     "verify": "s2mlp_cli.render.verify",
 }
 

@@ -1,0 +1,222 @@
+"""``s2mlp profile``: speed and memory of every implementation of the shift."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.lists import BatchSizes, Words
+from s2mlp_cli.commands.output import emit, save
+from s2mlp_cli.commands.progress import progress_bar
+from s2mlp_cli.errors import RecordError, UnavailableError
+from s2mlp_cli.render.console import remarks_console
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.spec import load_spec, with_input_size
+
+if TYPE_CHECKING:
+    from s2mlp_cli.measure.profile import Profiler
+    from s2mlp_cli.records.profile import ProfileRecord
+
+DTYPES = ("fp32", "tf32", "bf16", "fp16")
+LEVELS = ("op", "block", "model")
+
+
+@click.command(short_help="Speed and memory of every implementation of the shift.")
+@options.shifts(default="all")
+@options.models(default="v2-small")
+@options.overrides
+@click.option(
+    "--level",
+    "levels",
+    type=Words(LEVELS),
+    default=",".join(LEVELS),
+    show_default=True,
+    help="The shift alone on each stage's map, one block of each stage, the whole model.",
+)
+@options.device
+@click.option(
+    "--dtype", "dtypes", type=Words(DTYPES), default="fp32", show_default=True, help="Precisions."
+)
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    type=BatchSizes(),
+    help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
+)
+@options.input_size
+@click.option(
+    "--mode",
+    type=click.Choice(["inference", "training"]),
+    default="inference",
+    show_default=True,
+    help="training: forward, backward and, for a model, a step of AdamW.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
+@click.option("--cuda-graph", is_flag=True, help="Replayed as one CUDA graph (inference).")
+@click.option("--channels-last", is_flag=True, help="Images in NHWC memory (whole model).")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Of the CPU. Default: all cores.")
+@click.option("--host-time", is_flag=True, help="Count the launches of a GPU's kernels as well.")
+@click.option("--hot", is_flag=True, help="Leave the GPU's cache as the last call left it.")
+@click.option(
+    "--min-time",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="Per row: measured for so long even if all ratios are known to 1 %.",
+)
+@click.option(
+    "--max-time",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Per row: measuring ends after so long even if they are not.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the order.")
+@click.option(
+    "--trace",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Afterwards, trace one run of each whole model under torch.profiler.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the rows of this record and measure only those that are missing.",
+)
+@options.output
+def command(output_format: str, output: Path | None, trace: Path | None, **asked: Any) -> None:
+    r"""Time every implementation of the shift against `slice`, and against no shift at all.
+
+    Each implementation is held to the definition first, on this device, dtype and shape; a wrong
+    one is skipped. All are then measured in interleaved rounds, so that drift hits them alike.
+
+    \b
+      s2mlp profile --shift conv
+      s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
+      s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
+      s2mlp profile --shift conv --trace traces && s2mlp trace traces
+    """
+    output = output or asked["resume"]
+    if output is not None and output.suffix != ".json":
+        raise click.UsageError("profile saves after every row, as JSON: let -o end with .json")
+    if trace is not None:
+        _require_writable(trace)
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its log, on stderr, is not for users
+    profiler = _profiler(**asked)
+    try:
+        with progress_bar() as tell:
+            record = profiler.run(
+                on_rows=lambda partial: save(partial, output) if output else None,
+                on_progress=tell,
+            )
+    except KeyboardInterrupt:
+        _stopped(profiler.record, output_format, output)
+        raise
+    emit(record, output_format, output)
+    if trace is not None:
+        _trace(profiler, trace)
+
+
+def _profiler(
+    *,
+    shifts: str,
+    models: tuple[str, ...],
+    overrides: tuple[str, ...],
+    device: str | None,
+    dtypes: tuple[str, ...],
+    batch_sizes: tuple[int | None, ...] | None,
+    input_size: tuple[int, int] | None,
+    threads: int | None,
+    resume: Path | None,
+    min_time: float,
+    max_time: float,
+    seed: int,
+    host_time: bool,
+    hot: bool,
+    **same_names: Any,
+) -> Profiler:
+    """Make the profiler that the options ask for."""
+    from s2mlp_cli.measure.cases import DEFAULT_BATCH, Request
+    from s2mlp_cli.measure.device import open_device
+    from s2mlp_cli.measure.environment import environment
+    from s2mlp_cli.measure.profile import Profiler
+    from s2mlp_cli.records.profile import ProfileSettings
+
+    names = registry.parse(shifts)
+    place = open_device(device, host_time=host_time)
+    here = environment()
+    specs = tuple(load_spec(model, overrides) for model in models)
+    if input_size is not None:
+        specs = tuple(with_input_size(spec, input_size) for spec in specs)
+    request = Request(
+        specs=specs,
+        shifts=names,
+        dtypes=dtypes,
+        batch_sizes=batch_sizes or (DEFAULT_BATCH[place.torch_device.type],),
+        threads=threads or here.cpu_count,
+        **same_names,
+    )
+    settings = ProfileSettings(
+        seed=seed, min_time_s=min_time, max_time_s=max_time, host_time=host_time, hot=hot
+    )
+    command = ("s2mlp", *sys.argv[1:])
+    previous = _previous(resume) if resume else None
+    return Profiler(request, settings, place, here, command=command, previous=previous)
+
+
+def _previous(path: Path) -> ProfileRecord:
+    from pydantic import ValidationError
+
+    from s2mlp_cli.records.profile import ProfileRecord
+
+    try:
+        return ProfileRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RecordError(
+            f"{path} is no record of profile that can be resumed ({error.errors()[0]['msg']}); "
+            "give the file that an earlier -o wrote"
+        ) from error
+
+
+def _stopped(record: ProfileRecord, output_format: str, output: Path | None) -> None:
+    """Keep what was measured before Ctrl-C, and say how to go on."""
+    rows = len(record.results)
+    if output is None:
+        emit(record, output_format, None)
+        remark = f"{rows} rows were measured; next time -o FILE.json keeps them for --resume"
+    else:
+        save(record, output)
+        words = [word for word in sys.argv[1:] if word != "--resume"]
+        remark = f"{rows} rows are in {output}; go on with: s2mlp {shlex.join(words)}"
+        if "--resume" not in sys.argv:
+            remark += f" --resume {shlex.quote(str(output))}"
+    remarks_console().print(remark, style="warn", soft_wrap=True)
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse a folder for traces that cannot be written, before minutes are spent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --trace"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UnavailableError(f"the folder {folder} cannot be written; choose another --trace")
+
+
+def _trace(profiler: Profiler, folder: Path) -> None:
+    """Write the traces of a further, separate run of each whole model."""
+    console = remarks_console()
+    for path in profiler.trace(folder):
+        console.print(f"trace: {path}", style="quiet", soft_wrap=True)
+    console.print(f"read them with: s2mlp trace {shlex.quote(str(folder))}", style="quiet")

@@ -1,0 +1,155 @@
+"""The record of ``s2mlp profile``: one row per implementation, level, shape and setting."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from s2mlp_cli.records.base import Frozen, Record
+
+Level = Literal["op", "block", "model"]
+Mode = Literal["inference", "training"]
+Verdict = Literal["faster", "slower", "undecided"]
+
+
+class Measured(Frozen):
+    """A median with its 95 % interval; ``ci95`` is None where there were too few samples."""
+
+    value: float
+    ci95: tuple[float, float] | None = None
+
+
+class Ratio(Measured):
+    """A speed relative to another's, paired by round: 2 means twice as fast."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Faster or slower only when the whole interval says so."""
+        if self.ci95 is None or self.ci95[0] <= 1 <= self.ci95[1]:
+            return "undecided"
+        return "faster" if self.ci95[0] > 1 else "slower"
+
+
+class Memory(Frozen):
+    """Bytes that one row needs by itself; what is not known on a device is None.
+
+    Attributes:
+        weights_bytes: parameters and buffers.
+        peak_allocated_bytes: CUDA: the allocator's peak, weights included, other rows left out.
+        peak_reserved_bytes: CUDA: what the caching allocator took from the driver for it.
+        activations_bytes: the peak over what was held before the run.
+        peak_rss_bytes: CPU: peak resident set of a child process that ran nothing else
+            (interpreter, libraries and weights included).
+    """
+
+    weights_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    activations_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+
+
+class ProfileResult(Frozen):
+    """One row: an implementation at one level, on one device, with one shape and setting.
+
+    ``skipped`` gives the reason why nothing was timed; then all measured fields are None.
+
+    Attributes:
+        shift: the implementation, or None for a model that has no shift.
+        stage: index of the stage at the levels ``op`` and ``block``.
+        shape: of the input: B,H,W,C at ``op`` and ``block``, B,3,H,W for a model.
+        reference: why the result need not be right (``none``), else None.
+        error: largest difference to the definition, relative to the largest element.
+        samples_s: seconds per call, one sample per round, in the order measured.
+        calls_per_sample: how many calls a sample is the mean of.
+        images_per_s: batch over median; None at ``op``.
+        bytes_per_s: one read and one write of the tensor over the median; only at ``op``.
+        ratio_to_slice: speed relative to ``slice``, paired by round: over 1 is faster.
+        cost_over_none_s: seconds more than with the shifts taken out, paired by round.
+        shift_share: that cost as a part of the whole time.
+        copy_fraction: ``bytes_per_s`` over the copy bandwidth measured in this run.
+        matmul_fraction: multiply-adds per second over the matrix-product rate of this run.
+    """
+
+    model: str
+    shift: str | None
+    level: Level
+    stage: int | None
+    device: str
+    dtype: str
+    batch_size: int
+    input_size: tuple[int, int]
+    shape: tuple[int, ...] = ()
+    mode: Mode = "inference"
+    compiled: bool = False
+    cuda_graph: bool = False
+    channels_last: bool = False
+    threads: int = 1
+    reference: str | None = None
+    skipped: str | None = None
+    error: float | None = None
+    samples_s: tuple[float, ...] = ()
+    calls_per_sample: int | None = None
+    median_s: float | None = None
+    ci95_s: tuple[float, float] | None = None
+    p50_s: float | None = None
+    p90_s: float | None = None
+    p99_s: float | None = None
+    images_per_s: float | None = None
+    bytes_per_s: float | None = None
+    ratio_to_slice: Ratio | None = None
+    cost_over_none_s: Measured | None = None
+    shift_share: Measured | None = None
+    copy_fraction: float | None = None
+    matmul_fraction: float | None = None
+    memory: Memory | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells this row from every other one: the same in two records of the same thing."""
+        return tuple(getattr(self, name) for name in KEY)
+
+
+KEY = (
+    "model", "shift", "level", "stage", "device", "dtype", "batch_size", "input_size", "mode",
+    "compiled", "cuda_graph", "channels_last", "threads",
+)  # fmt: skip
+"""The fields that identify a row."""
+
+
+class Limit(Frozen):
+    """What the device can do at most, measured in the same run; None where it could not be."""
+
+    device: str
+    dtype: str
+    copy_bytes_per_s: float | None = None
+    matmul_flops_per_s: float | None = None
+
+
+class ProfileSettings(Frozen):
+    """How the rows were measured: enough to run the same again.
+
+    Attributes:
+        seed: of the order in which each round ran its implementations.
+        min_time_s: time per row that is spent even when the ratios are known.
+        max_time_s: time per row after which measuring ends.
+        host_time: the launches of a CUDA device are part of the time.
+        hot: the caches were left as the last call left them.
+    """
+
+    seed: int
+    min_time_s: float
+    max_time_s: float
+    host_time: bool = False
+    hot: bool = False
+
+
+class ProfileRecord(Record):
+    """The record that ``s2mlp profile`` writes."""
+
+    kind: ClassVar[str] = "profile"
+
+    settings: ProfileSettings
+    limits: tuple[Limit, ...] = ()
+    warnings: tuple[str, ...] = ()
+    results: tuple[ProfileResult, ...]

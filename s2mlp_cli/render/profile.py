@@ -1,0 +1,245 @@
+"""``profile`` for people: the answer first, then a table for each case, then what to doubt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from s2mlp_cli import units
+from s2mlp_cli.records.profile import Limit, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.render.sheets import Sheet
+
+_LEVELS = {"op": "shift alone", "block": "one block", "model": "whole model"}
+_SHEET = (
+    "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
+    "cuda_graph", "channels_last", "threads", "median_s", "ci95_s", "p50_s", "p90_s", "p99_s",
+    "images_per_s", "bytes_per_s", "ratio_to_slice", "cost_over_none_s", "shift_share",
+    "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
+    "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
+)  # fmt: skip
+_RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
+"""Fields with an interval: each becomes a column of values and two of its ends."""
+
+
+def terminal(record: ProfileRecord) -> RenderableType:
+    """Return what a terminal shows."""
+    parts: list[RenderableType] = [Text(line, style="answer") for line in answers(record)]
+    for rows in _cases(record.results):
+        parts += [Text(), *_case(rows)]
+    parts += [Text(), *(_limit(limit) for limit in record.limits)]
+    parts += [Text(line, style="warn") for line in _warnings(record)]
+    return Group(*parts)
+
+
+def answers(record: ProfileRecord) -> list[str]:
+    """Return the sentences that answer: how fast is each implementation, and what do shifts cost?
+
+    They speak of the whole model where it was measured, else of the widest level that was.
+    """
+    timed = [row for row in record.results if row.median_s is not None]
+    widest = next((level for level in ("model", "block", "op") if _has(timed, level)), None)
+    rows = [row for row in timed if row.level == widest]
+    if not rows:
+        return ["Nothing was timed."]
+    return [_answer(row) for row in rows if row.shift not in ("slice", "none")] or [
+        _answer(row) for row in rows
+    ]
+
+
+def _has(rows: Iterable[ProfileResult], level: str) -> bool:
+    return any(row.level == level for row in rows)
+
+
+def _answer(row: ProfileResult) -> str:
+    where = f"{row.model} {_LEVELS[row.level]}{_stage(row)}, batch {row.batch_size}, {row.dtype}"
+    parts = [f"{row.shift or 'no shift'}: {units.seconds(row.median_s or 0)} ({where})"]
+    if row.ratio_to_slice and row.shift != "slice":
+        ratio = row.ratio_to_slice
+        parts.append(f"{_ranged(ratio)} × the speed of slice: {ratio.verdict}")
+    if row.shift_share and row.shift != "none":
+        parts.append(f"shifts take {_ranged(row.shift_share, 100)} % of its time")
+    return "; ".join(parts) + "."
+
+
+def _cases(rows: Iterable[ProfileResult]) -> Iterator[list[ProfileResult]]:
+    """Group the rows that were measured in the same rounds."""
+    groups: dict[tuple[object, ...], list[ProfileResult]] = {}
+    for row in rows:
+        key = row.key[:1] + row.key[2:]  # all but the implementation
+        groups.setdefault(key, []).append(row)
+    return iter(groups.values())
+
+
+def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
+    first = rows[0]
+    shape = "×".join(map(str, first.shape))
+    options = [
+        word
+        for word, on in (
+            ("compiled", first.compiled),
+            ("CUDA graph", first.cuda_graph),
+            ("channels last", first.channels_last),
+        )
+        if on
+    ]
+    words = [shape, first.dtype, first.device, first.mode, *options]
+    yield Text(f"{first.model}, {_LEVELS[first.level]}{_stage(first)}", style="key").append(
+        f" · {' · '.join(words)}", style="quiet"
+    )
+    timed = [row for row in rows if row.median_s is not None]
+    if timed:
+        yield _speeds(timed)
+        yield _costs(timed)
+    for row in rows:
+        if row.skipped:
+            yield Text(f"{row.shift} skipped: {row.skipped}", style="warn")
+        elif row.reference:
+            yield Text(f"{row.shift} is {row.reference}", style="quiet")
+
+
+def _stage(row: ProfileResult) -> str:
+    return "" if row.stage is None else f" of stage {row.stage}"
+
+
+def _speeds(rows: list[ProfileResult]) -> Table:
+    """Median, rate and the ratio to ``slice``, each with its interval."""
+    factor, unit = _scale(rows)
+    rate = "GB/s" if rows[0].level == "op" else "images/s"
+    table = _table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
+    for row in rows:
+        speed = row.bytes_per_s and row.bytes_per_s / 1e9
+        ratio = row.ratio_to_slice if row.shift != "slice" else None
+        table.add_row(
+            row.shift or "(no shift)",
+            _number(row.median_s, factor),
+            _ends(row.ci95_s, factor),
+            _number(speed if row.level == "op" else row.images_per_s),
+            *_both(ratio),
+            ratio.verdict if ratio else "reference" if row.shift == "slice" else "",
+        )
+    return table
+
+
+def _costs(rows: list[ProfileResult]) -> Table:
+    """Percentiles, the part of the shifts, the distance to the limit, memory."""
+    factor, unit = _scale(rows)
+    operation = rows[0].level == "op"
+    table = _table(
+        "shift", f"p50 {unit}", "p90", "p99", "shifts %", "95 %",
+        "% of copy" if operation else "% of matmul", _memory_header(rows[0]),
+    )  # fmt: skip
+    for row in rows:
+        share = row.shift_share if row.shift != "none" else None
+        table.add_row(
+            row.shift or "(no shift)",
+            _number(row.p50_s, factor),
+            _number(row.p90_s, factor),
+            _number(row.p99_s, factor),
+            *_both(share, 100),
+            _number(row.copy_fraction if operation else row.matmul_fraction, 100, 3),
+            _peak(row),
+        )
+    return table
+
+
+def _memory_header(row: ProfileResult) -> str:
+    return "peak RSS MiB" if row.device == "cpu" else "peak alloc. MiB"
+
+
+def _peak(row: ProfileResult) -> str:
+    memory = row.memory
+    if memory is None:
+        return ""
+    value = memory.peak_rss_bytes if row.device == "cpu" else memory.peak_allocated_bytes
+    return _number(value, 2.0**-20)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
+    return table
+
+
+def _scale(rows: list[ProfileResult]) -> tuple[float, str]:
+    """Return the factor and the unit in which the slowest median reads well."""
+    slowest = max(row.median_s or 0 for row in rows)
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if slowest * factor >= 1:
+            return factor, unit
+    return 1e6, "µs"
+
+
+def _number(value: float | None, factor: float = 1.0, digits: int = 4) -> str:
+    return "" if value is None else units.significant(value * factor, digits)
+
+
+def _ends(ends: tuple[float, float] | None, factor: float = 1.0, digits: int = 4) -> str:
+    return "" if ends is None else " – ".join(_number(end, factor, digits) for end in ends)
+
+
+def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:
+    """Return the cells of a value and of its interval, in three digits."""
+    if measured is None:
+        return "", ""
+    return _number(measured.value, factor, 3), _ends(measured.ci95, factor, 3)
+
+
+def _ranged(measured: Measured, factor: float = 1.0) -> str:
+    value, ends = _both(measured, factor)
+    return f"{value} ({ends})" if ends else value
+
+
+def _limit(limit: Limit) -> Text:
+    parts = []
+    if limit.copy_bytes_per_s:
+        parts.append(f"copy {units.significant(limit.copy_bytes_per_s / 1e9)} GB/s")
+    if limit.matmul_flops_per_s:
+        parts.append(f"matrix product {units.significant(limit.matmul_flops_per_s / 1e12)} TFLOP/s")
+    return Text(f"limits of {limit.device} in {limit.dtype}: {', '.join(parts)}", style="quiet")
+
+
+def _warnings(record: ProfileRecord) -> Iterator[str]:
+    """Yield each warning once, with the rows that it speaks of."""
+    yield from (f"! {warning}" for warning in record.warnings)
+    pairs = sorted((warning, _row_name(row)) for row in record.results for warning in row.warnings)
+    for warning, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
+        names = [name for _, name in group]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"! {warning} ({', '.join(names[:3])}{more})"
+
+
+def _row_name(row: ProfileResult) -> str:
+    stage = "" if row.stage is None else f"{row.stage}"
+    return f"{row.shift or row.model} {row.level}{stage}"
+
+
+def sheet(record: ProfileRecord) -> Sheet:
+    """Return the rows with all that was measured but the samples."""
+    header = tuple(itertools.chain.from_iterable(map(_columns, _SHEET)))
+    return Sheet(header, tuple(_cells(row) for row in record.results))
+
+
+def _columns(field: str) -> tuple[str, ...]:
+    if field == "ci95_s":
+        return "ci95_low_s", "ci95_high_s"
+    return (field, f"{field}_low", f"{field}_high") if field in _RANGES else (field,)
+
+
+def _cells(row: ProfileResult) -> tuple[object, ...]:
+    cells: list[object] = []
+    for field in _SHEET:
+        if field.endswith("_bytes"):
+            cells.append(getattr(row.memory, field, None))
+        elif field == "ci95_s":
+            cells += row.ci95_s or (None, None)
+        elif field in _RANGES:
+            measured: Measured | None = getattr(row, field)
+            cells += [measured and measured.value, *((measured and measured.ci95) or (None, None))]
+        else:
+            cells.append(getattr(row, field))
+    return tuple(cells)

@@ -14,6 +14,7 @@ _MODULES = {
     "conv": "s2mlp_cli.shifts.conv",
     "deform": "s2mlp_cli.shifts.deform",
     "gather": "s2mlp_cli.shifts.gather",
+    "fused": "s2mlp_cli.shifts.fused",
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }

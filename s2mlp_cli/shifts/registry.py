@@ -15,6 +15,7 @@ _MODULES = {
     "deform": "s2mlp_cli.shifts.deform",
     "gather": "s2mlp_cli.shifts.gather",
     "fused": "s2mlp_cli.shifts.fused",
+    "triton": "s2mlp_cli.shifts.triton_shift",
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }

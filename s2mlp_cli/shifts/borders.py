@@ -16,6 +16,7 @@ in m, so those of ``W x + b`` are W times those of x, plus (positions) * b in th
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,8 @@ from s2mlp_cli.directions import OFFSETS, Directions, groups
 from s2mlp_cli.shifts.types import MixerParameters, SplitAttentionParameters
 
 Splits = tuple[Directions, ...]
+BorderSums = Callable[[Tensor, bool], Tensor]
+"""``(x of B,H,W,C, with corners or without) -> B,4,C or B,3,C``."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -32,7 +35,7 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def border_sums(x: Tensor, corners: bool = True) -> Tensor:
+def border_sums(x: Tensor, corners: bool) -> Tensor:
     """Return total, rows, columns and, unless left out, corners of ``x`` (B,H,W,C).
 
     Returns:
@@ -76,12 +79,14 @@ def _count(sums: Tensor, splits: Splits) -> Tensor:
     return (sums * coefficients[: sums.shape[1]]).sum(1)
 
 
-def shifted_sums(maps: Tensor, splits: Splits) -> Tensor:
+def shifted_sums(maps: Tensor, splits: Splits, sums_of: BorderSums = border_sums) -> Tensor:
     """Return the sums over positions of the shifted splits of ``maps`` (B,H,W,K*C): B,K,C."""
-    return _count(border_sums(maps, corners=_has_diagonals(splits)), splits)
+    return _count(sums_of(maps, _has_diagonals(splits)), splits)
 
 
-def shifted_linear_sums(x: Tensor, expand: nn.Linear, splits: Splits) -> Tensor:
+def shifted_linear_sums(
+    x: Tensor, expand: nn.Linear, splits: Splits, sums_of: BorderSums = border_sums
+) -> Tensor:
     """Return the sums of the shifted splits of ``expand(x)`` without computing that map.
 
     A product of sums has larger terms than the sum of products, so it is taken in float64 where
@@ -91,12 +96,13 @@ def shifted_linear_sums(x: Tensor, expand: nn.Linear, splits: Splits) -> Tensor:
         x: B,H,W,C.
         expand: the linear layer C to K*C.
         splits: the directions of each of the K splits.
+        sums_of: what takes the border sums.
 
     Returns:
         B,K,C in float32 (float64 for float64).
     """
     wide = torch.float64 if x.dtype == torch.float32 else accumulator(x.dtype)
-    sums = border_sums(x, corners=_has_diagonals(splits)).to(wide)
+    sums = sums_of(x, _has_diagonals(splits)).to(wide)
     counted = _count(F.linear(sums, expand.weight.to(wide)), splits)
     if expand.bias is not None:
         positions = x.shape[1] * x.shape[2]
@@ -115,7 +121,12 @@ def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), bias)
 
 
-def fusion_weights(x: Tensor, mixer: MixerParameters, expanded: Tensor | None = None) -> Tensor:
+def fusion_weights(
+    x: Tensor,
+    mixer: MixerParameters,
+    expanded: Tensor | None = None,
+    sums_of: BorderSums = border_sums,
+) -> Tensor:
     """Return how much each split of each image counts per channel: B,K,C, or 1,K,1 for a mean.
 
     Args:
@@ -123,6 +134,7 @@ def fusion_weights(x: Tensor, mixer: MixerParameters, expanded: Tensor | None = 
         mixer: its weights and settings.
         expanded: ``activation(expand(x))`` where there is an activation: the sums of a map that is
             not linear in ``x`` must be taken from the map itself.
+        sums_of: what takes the border sums.
     """
     splits = mixer.splits
     kind = accumulator(x.dtype)
@@ -131,7 +143,7 @@ def fusion_weights(x: Tensor, mixer: MixerParameters, expanded: Tensor | None = 
     # Sums over a map overflow half types and autocast would put them there.
     with torch.autocast(x.device.type, enabled=False):
         if expanded is None:
-            sums = shifted_linear_sums(x, mixer.expand, splits)
+            sums = shifted_linear_sums(x, mixer.expand, splits, sums_of)
         else:
-            sums = shifted_sums(expanded, splits)
+            sums = shifted_sums(expanded, splits, sums_of)
         return split_attention(sums.sum(1), mixer.attention, len(splits))

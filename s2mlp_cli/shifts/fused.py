@@ -8,6 +8,7 @@ position. The equations and the bytes moved stand in DESIGN.md beside this file.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions
-from s2mlp_cli.shifts.borders import Splits, accumulator, fusion_weights
+from s2mlp_cli.shifts.borders import BorderSums, Splits, accumulator, border_sums, fusion_weights
 from s2mlp_cli.shifts.regions import Region, regions
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
@@ -111,30 +112,39 @@ class ShiftedGELU(torch.autograd.Function):
         return grad_y, None, None
 
 
-def _weighted_shift_sum(y: Tensor, weights: Tensor, start: Tensor, splits: Splits) -> Tensor:
-    """Broadcast weights and start to B,K,C and B,C, and make the one pass over ``y``."""
-    batch, channels = y.shape[0], y.shape[-1] // len(splits)
-    fused: Tensor = WeightedShiftSum.apply(
-        y, weights.expand(batch, -1, channels), start.expand(batch, channels), splits
-    )
-    return fused
+@dataclass(frozen=True)
+class Passes:
+    """The three passes over a map that a fused mixer makes; Triton has its own."""
+
+    border_sums: BorderSums
+    weighted_shift_sum: type[WeightedShiftSum]
+    shifted_gelu: type[ShiftedGELU]
 
 
-def expand_and_fuse(x: Tensor, mixer: MixerParameters) -> Tensor:
+PLAIN = Passes(border_sums, WeightedShiftSum, ShiftedGELU)
+
+
+def expand_and_fuse(x: Tensor, mixer: MixerParameters, passes: Passes = PLAIN) -> Tensor:
     """Expand ``x`` (B,H,W,C), shift its splits and fuse them: B,H,W,C before the projection."""
     if mixer.fusion == "none" and isinstance(mixer.activation, nn.GELU):
         (directions,) = mixer.splits
-        shifted: Tensor = ShiftedGELU.apply(
+        shifted: Tensor = passes.shifted_gelu.apply(
             mixer.expand(x), directions, mixer.activation.approximate
         )
         return shifted
     if isinstance(mixer.activation, nn.Identity):
-        weights = fusion_weights(x, mixer)
+        weights = fusion_weights(x, mixer, sums_of=passes.border_sums)
         y = F.linear(x, mixer.expand.weight)
-        return _weighted_shift_sum(y, weights, fused_bias(weights, mixer), mixer.splits)
-    y = mixer.activation(mixer.expand(x))
-    weights = fusion_weights(x, mixer, expanded=y)
-    return _weighted_shift_sum(y, weights, weights.new_zeros(1, 1), mixer.splits)
+        start = fused_bias(weights, mixer)
+    else:
+        y = mixer.activation(mixer.expand(x))
+        weights = fusion_weights(x, mixer, expanded=y, sums_of=passes.border_sums)
+        start = weights.new_zeros(1, 1)
+    batch, channels = x.shape[0], y.shape[-1] // len(mixer.splits)
+    fused: Tensor = passes.weighted_shift_sum.apply(
+        y, weights.expand(batch, -1, channels), start.expand(batch, channels), mixer.splits
+    )
+    return fused
 
 
 def fused_bias(weights: Tensor, mixer: MixerParameters) -> Tensor:

@@ -16,6 +16,7 @@ _MODULES = {
     "gather": "s2mlp_cli.shifts.gather",
     "fused": "s2mlp_cli.shifts.fused",
     "triton": "s2mlp_cli.shifts.triton_shift",
+    "fused-triton": "s2mlp_cli.shifts.fused_triton",
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }

@@ -14,6 +14,9 @@ _MODULES = {
     "conv": "s2mlp_cli.shifts.conv",
     "deform": "s2mlp_cli.shifts.deform",
     "gather": "s2mlp_cli.shifts.gather",
+    "fused": "s2mlp_cli.shifts.fused",
+    "triton": "s2mlp_cli.shifts.triton_shift",
+    "fused-triton": "s2mlp_cli.shifts.fused_triton",
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }

@@ -1,0 +1,149 @@
+"""Split attention from border sums of the mixer's input: no pass over the shifted maps.
+
+S2-MLPv2 (section 3.2) weighs its splits by ``a``, the sum of the shifted maps over all positions.
+A shift with replicated edges only changes how often a row and a column is counted. Content that
+moves down by one counts the first row twice and the last row not at all; so, for an offset
+(dh, dw) with entries in {-1, 0, 1}, row i counts ``1 + dh ([i = first] - [i = last])`` times,
+column j likewise with dw, and pixel (i, j) the product of the two. Multiplied out::
+
+    sum of shift(m) = total + dh * rows + dw * columns + dh * dw * corners
+
+where, of a map m, ``rows`` is the sum of its first row minus that of its last, ``columns`` the
+same of its columns, and ``corners`` is m[0,0] - m[0,-1] - m[-1,0] + m[-1,-1]. All four are linear
+in m, so those of ``W x + b`` are W times those of x, plus (positions) * b in the total.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2mlp_cli.directions import OFFSETS, Directions, groups
+from s2mlp_cli.shifts.types import MixerParameters, SplitAttentionParameters
+
+Splits = tuple[Directions, ...]
+BorderSums = Callable[[Tensor, bool], Tensor]
+"""``(x of B,H,W,C, with corners or without) -> B,4,C or B,3,C``."""
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which sums are kept: float32, or float64 for float64."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def border_sums(x: Tensor, corners: bool) -> Tensor:
+    """Return total, rows, columns and, unless left out, corners of ``x`` (B,H,W,C).
+
+    Returns:
+        B,4,C, or B,3,C without the corners, which only diagonal offsets need, in the accumulator.
+    """
+    kind = accumulator(x.dtype)
+    rows = x[:, 0].to(kind) - x[:, -1].to(kind)  # B,W,C
+    columns = x[:, :, 0].to(kind) - x[:, :, -1].to(kind)  # B,H,C
+    sums = [x.sum((1, 2), dtype=kind), rows.sum(1), columns.sum(1)]
+    if corners:
+        sums.append(rows[:, 0] - rows[:, -1])
+    return torch.stack(sums, dim=1)
+
+
+def _has_diagonals(splits: Splits) -> bool:
+    return any(all(OFFSETS[direction]) for directions in splits for direction in directions)
+
+
+def _coefficients(
+    channels: int, splits: Splits, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return (1, dh, dw, dh*dw) of every channel of every split: 4,K,C."""
+    table = torch.zeros(4, len(splits), channels, dtype=dtype)
+    table[0] = 1
+    for split, directions in enumerate(splits):
+        for group, dh, dw in groups(channels, directions):
+            for row, coefficient in enumerate((dh, dw, dh * dw), start=1):
+                table[row, split, group] = coefficient
+    return table.to(device)
+
+
+_cached_coefficients = functools.lru_cache(maxsize=64)(_coefficients)
+
+
+def _count(sums: Tensor, splits: Splits) -> Tensor:
+    """Combine the border sums of K maps (B,3 or 4,K*C) into those of the shifted maps: B,K,C."""
+    sums = sums.reshape(*sums.shape[:2], len(splits), -1)
+    # A compiler folds the table into its graph, and warns when it meets a cache.
+    table = _coefficients if torch.compiler.is_compiling() else _cached_coefficients
+    coefficients = table(sums.shape[-1], splits, sums.dtype, sums.device)
+    return (sums * coefficients[: sums.shape[1]]).sum(1)
+
+
+def shifted_sums(maps: Tensor, splits: Splits, sums_of: BorderSums = border_sums) -> Tensor:
+    """Return the sums over positions of the shifted splits of ``maps`` (B,H,W,K*C): B,K,C."""
+    return _count(sums_of(maps, _has_diagonals(splits)), splits)
+
+
+def shifted_linear_sums(
+    x: Tensor, expand: nn.Linear, splits: Splits, sums_of: BorderSums = border_sums
+) -> Tensor:
+    """Return the sums of the shifted splits of ``expand(x)`` without computing that map.
+
+    A product of sums has larger terms than the sum of products, so it is taken in float64 where
+    ``x`` is float32: in float32 it doubled the error of a whole v2-small's logits.
+
+    Args:
+        x: B,H,W,C.
+        expand: the linear layer C to K*C.
+        splits: the directions of each of the K splits.
+        sums_of: what takes the border sums.
+
+    Returns:
+        B,K,C in float32 (float64 for float64).
+    """
+    wide = torch.float64 if x.dtype == torch.float32 else accumulator(x.dtype)
+    sums = sums_of(x, _has_diagonals(splits)).to(wide)
+    counted = _count(F.linear(sums, expand.weight.to(wide)), splits)
+    if expand.bias is not None:
+        positions = x.shape[1] * x.shape[2]
+        counted = counted + positions * expand.bias.to(wide).reshape(len(splits), -1)
+    return counted.to(accumulator(x.dtype))
+
+
+def split_attention(total: Tensor, attention: SplitAttentionParameters, maps: int) -> Tensor:
+    """Return softmax over K of ``W2 GELU(W1 a)`` for the sums a of B,C: the weights B,K,C."""
+    hidden = F.gelu(_linear(total, attention.reduce))
+    return _linear(hidden, attention.expand).reshape(len(total), maps, -1).softmax(1)
+
+
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return F.linear(x, layer.weight.to(x.dtype), bias)
+
+
+def fusion_weights(
+    x: Tensor,
+    mixer: MixerParameters,
+    expanded: Tensor | None = None,
+    sums_of: BorderSums = border_sums,
+) -> Tensor:
+    """Return how much each split of each image counts per channel: B,K,C, or 1,K,1 for a mean.
+
+    Args:
+        x: the input of the mixer, B,H,W,C.
+        mixer: its weights and settings.
+        expanded: ``activation(expand(x))`` where there is an activation: the sums of a map that is
+            not linear in ``x`` must be taken from the map itself.
+        sums_of: what takes the border sums.
+    """
+    splits = mixer.splits
+    kind = accumulator(x.dtype)
+    if mixer.attention is None:
+        return torch.full((1, len(splits), 1), 1 / len(splits), dtype=kind, device=x.device)
+    # Sums over a map overflow half types and autocast would put them there.
+    with torch.autocast(x.device.type, enabled=False):
+        if expanded is None:
+            sums = shifted_linear_sums(x, mixer.expand, splits, sums_of)
+        else:
+            sums = shifted_sums(expanded, splits, sums_of)
+        return split_attention(sums.sum(1), mixer.attention, len(splits))

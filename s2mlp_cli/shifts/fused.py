@@ -1,0 +1,169 @@
+"""The mixer with its shifts folded into passes that it makes anyway, in plain PyTorch.
+
+v2: the split attention is known before the maps (:mod:`s2mlp_cli.shifts.borders`), so one pass
+reads the K*C channels of the expanded map at shifted positions and writes their weighted sum: no
+shifted copies, no stack, no pass for the attention. v1: the GELU writes its result to the shifted
+position. The equations and the bytes moved stand in DESIGN.md beside this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from s2mlp_cli.directions import Directions
+from s2mlp_cli.shifts.borders import BorderSums, Splits, accumulator, border_sums, fusion_weights
+from s2mlp_cli.shifts.regions import Region, regions
+from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
+
+
+def _read(x: Tensor, region: Region) -> Tensor:
+    return x[:, region.from_rows, region.from_columns, region.channels]
+
+
+def _written(x: Tensor, region: Region) -> Tensor:
+    return x[:, region.to_rows, region.to_columns, region.channels]
+
+
+def _per_channel(weights: Tensor, region: Region) -> Tensor:
+    """Slice weights of B,C so that they broadcast over a region: B,1,1,c."""
+    return weights[:, None, None, region.channels]
+
+
+class WeightedShiftSum(torch.autograd.Function):
+    """``start + sum over k of weights_k * shift_k(y_k)``: reads K*C channels once, writes C.
+
+    The pass begins with the split that has the fewest regions (an unshifted one has a single
+    one), which writes the output; the others are added to slices of it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weights: Tensor, start: Tensor, splits: Splits) -> Tensor:
+        """Return B,H,W,C of y (B,H,W,K*C), weights (B,K,C) and start (B,C), in y's dtype."""
+        ctx.save_for_backward(y, weights)
+        ctx.splits = splits
+        height, width, channels = y.shape[1], y.shape[2], weights.shape[-1]
+        out = y.new_empty(y.shape[0], height, width, channels, dtype=weights.dtype)
+        parts = y.chunk(len(splits), dim=-1)
+        order = sorted(range(len(splits)), key=lambda split: len(splits[split]))
+        for position, split in enumerate(order):
+            for region in regions(height, width, channels, splits[split]):
+                source = _read(parts[split], region)
+                scale = _per_channel(weights[:, split], region)
+                target = _written(out, region)
+                if position:
+                    target.addcmul_(source, scale)
+                else:
+                    torch.addcmul(_per_channel(start, region), source, scale, out=target)
+        return out.to(y.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Send each output's gradient back to the pixel that it read."""
+        y, weights = ctx.saved_tensors
+        channels = weights.shape[-1]
+        grad_y = torch.zeros_like(y, dtype=weights.dtype)
+        grad_weights = torch.zeros_like(weights)
+        grad = grad.to(weights.dtype)
+        for split, directions in enumerate(ctx.splits):
+            part, grad_part = (
+                m[..., split * channels : (split + 1) * channels] for m in (y, grad_y)
+            )
+            for region in regions(y.shape[1], y.shape[2], channels, directions):
+                sent = _written(grad, region)
+                scale = _per_channel(weights[:, split], region)
+                _read(grad_part, region).addcmul_(sent, scale)
+                grad_weights[:, split, region.channels] += (sent * _read(part, region)).sum((1, 2))
+        return grad_y.to(y.dtype), grad_weights, grad.sum((1, 2)), None
+
+
+class ShiftedGELU(torch.autograd.Function):
+    """``shift(gelu(y))`` in one pass: the GELU of a region is written where the region goes."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, directions: Directions, approximate: str) -> Tensor:
+        """Return B,H,W,C of y (B,H,W,C)."""
+        ctx.save_for_backward(y)
+        ctx.directions, ctx.approximate = directions, approximate
+        _, height, width, channels = y.shape
+        out = torch.empty_like(y)
+        for region in regions(height, width, channels, directions):
+            torch.ops.aten.gelu.out(
+                _read(y, region), approximate=approximate, out=_written(out, region)
+            )
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Undo the shift in float32, then the GELU."""
+        (y,) = ctx.saved_tensors
+        _, height, width, channels = y.shape
+        moved = torch.zeros_like(y, dtype=accumulator(y.dtype))
+        for region in regions(height, width, channels, ctx.directions):
+            _read(moved, region).add_(_written(grad, region))
+        grad_y = torch.ops.aten.gelu_backward(moved.to(y.dtype), y, approximate=ctx.approximate)
+        return grad_y, None, None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The three passes over a map that a fused mixer makes; Triton has its own."""
+
+    border_sums: BorderSums
+    weighted_shift_sum: type[WeightedShiftSum]
+    shifted_gelu: type[ShiftedGELU]
+
+
+PLAIN = Passes(border_sums, WeightedShiftSum, ShiftedGELU)
+
+
+def expand_and_fuse(x: Tensor, mixer: MixerParameters, passes: Passes = PLAIN) -> Tensor:
+    """Expand ``x`` (B,H,W,C), shift its splits and fuse them: B,H,W,C before the projection."""
+    if mixer.fusion == "none" and isinstance(mixer.activation, nn.GELU):
+        (directions,) = mixer.splits
+        shifted: Tensor = passes.shifted_gelu.apply(
+            mixer.expand(x), directions, mixer.activation.approximate
+        )
+        return shifted
+    if isinstance(mixer.activation, nn.Identity):
+        weights = fusion_weights(x, mixer, sums_of=passes.border_sums)
+        y = F.linear(x, mixer.expand.weight)
+        start = fused_bias(weights, mixer)
+    else:
+        y = mixer.activation(mixer.expand(x))
+        weights = fusion_weights(x, mixer, expanded=y, sums_of=passes.border_sums)
+        start = weights.new_zeros(1, 1)
+    batch, channels = x.shape[0], y.shape[-1] // len(mixer.splits)
+    fused: Tensor = passes.weighted_shift_sum.apply(
+        y, weights.expand(batch, -1, channels), start.expand(batch, channels), mixer.splits
+    )
+    return fused
+
+
+def fused_bias(weights: Tensor, mixer: MixerParameters) -> Tensor:
+    """Return the expansion's bias as the fusion leaves it, B,C: constant, so its shift is itself.
+
+    Added where the pass begins, it costs C numbers per image instead of a pass over K*C maps.
+    """
+    if mixer.expand.bias is None:
+        return weights.new_zeros(1, 1)
+    bias = mixer.expand.bias.to(weights.dtype).reshape(len(mixer.splits), -1)
+    return (weights * bias).sum(1)
+
+
+def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
+    """Run one mixer on ``x`` (B,H,W,C)."""
+    projected: Tensor = mixer.project(expand_and_fuse(x, mixer))
+    return projected
+
+
+IMPLEMENTATION = MixerKernel(
+    "fused", "attention from border sums, one pass for the shifted sum; any device", mix_fused
+)

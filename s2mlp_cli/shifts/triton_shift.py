@@ -1,0 +1,158 @@
+"""The stand-alone shift as one Triton kernel: every element is read once and written once.
+
+The backward pass is a gather too. A replicated edge pixel was read by two outputs (four in the
+corner of a diagonal), so every input pixel sums the gradients of the outputs that read it: no
+atomics, the same result every time, float32 between load and store.
+"""
+
+# Kernels are typed by Triton, and write their compile-time constants in capitals.
+# mypy: disable-error-code="untyped-decorator, no-untyped-def"
+# ruff: noqa: N803
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from s2mlp_cli.directions import Directions, groups
+from s2mlp_cli.shifts.triton_support import offset_table, power_of_two_block, unavailable
+from s2mlp_cli.shifts.types import ShiftFunction
+
+_POSITIONS = 64
+"""Positions per program: 64 x 64 channels in a 2-byte type are 8 KiB in flight."""
+
+
+@triton.jit
+def _tile(
+    batch_height_width, height, width, size, channel_blocks, segment_blocks,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Return the positions (b, h, w) and channels of this program, and the group it is in."""
+    program = tl.program_id(0).to(tl.int64)
+    block = program % channel_blocks
+    group = block // segment_blocks
+    inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
+    position = (program // channel_blocks) * BLOCK_P + tl.arange(0, BLOCK_P)
+    mask = (position < batch_height_width)[:, None] & (inside < size)[None, :]
+    column = position % width
+    row = position // width % height
+    image = position // width // height
+    return group, image, row, column, group * size + inside, mask
+
+
+@triton.jit
+def _shift_kernel(
+    x, out, offsets, positions, height, width, size, channel_blocks, segment_blocks,
+    x_b, x_h, x_w, x_c, out_b, out_h, out_w, out_c,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """out[b, h, w, c] = x[b, clamp(h - dh), clamp(w - dw), c]."""
+    group, image, row, column, channel, mask = _tile(
+        positions, height, width, size, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
+    )
+    dh = tl.load(offsets + 2 * group)
+    dw = tl.load(offsets + 2 * group + 1)
+    from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
+    from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
+    source = image * x_b + from_row * x_h + from_column * x_w
+    target = image * out_b + row * out_h + column * out_w
+    moved = tl.load(x + source[:, None] + (channel * x_c)[None, :], mask=mask)
+    tl.store(out + target[:, None] + (channel * out_c)[None, :], moved, mask=mask)
+
+
+@triton.jit
+def _unshift_kernel(
+    grad, out, offsets, positions, height, width, size, channel_blocks, segment_blocks,
+    grad_b, grad_h, grad_w, grad_c, out_b, out_h, out_w, out_c,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,
+):  # fmt: skip
+    """Sum, for every input pixel, the gradients of the outputs that read it.
+
+    Along one axis pixel i was read by output i + d where that is inside and, when d is not 0 and
+    i is the edge by which content enters, by output i itself. Both rows times both columns are
+    four masked loads; away from the edges only the first mask is true.
+    """
+    group, image, row, column, channel, mask = _tile(
+        positions, height, width, size, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
+    )
+    dh = tl.load(offsets + 2 * group)
+    dw = tl.load(offsets + 2 * group + 1)
+    entered_row = tl.where(dh > 0, 0, tl.where(dh < 0, height - 1, -1))
+    entered_column = tl.where(dw > 0, 0, tl.where(dw < 0, width - 1, -1))
+    total = tl.full((BLOCK_P, BLOCK_C), 0, SUM)
+    for moved_along_rows in tl.static_range(2):
+        reader_row = row + dh * moved_along_rows
+        if moved_along_rows == 1:
+            row_reads = (reader_row >= 0) & (reader_row < height)
+        else:
+            row_reads = row == entered_row
+        for moved_along_columns in tl.static_range(2):
+            reader_column = column + dw * moved_along_columns
+            if moved_along_columns == 1:
+                column_reads = (reader_column >= 0) & (reader_column < width)
+            else:
+                column_reads = column == entered_column
+            reader = image * grad_b + reader_row * grad_h + reader_column * grad_w
+            total += tl.load(
+                grad + reader[:, None] + (channel * grad_c)[None, :],
+                mask=mask & (row_reads & column_reads)[:, None],
+                other=0,
+            ).to(SUM)
+    target = image * out_b + row * out_h + column * out_w
+    tl.store(
+        out + target[:, None] + (channel * out_c)[None, :],
+        total.to(out.dtype.element_ty),
+        mask=mask,
+    )
+
+
+def _launch(kernel: Any, x: Tensor, directions: Directions, **constants: Any) -> Tensor:
+    """Run a kernel over all positions and groups of ``x`` (B,H,W,C); the output is contiguous."""
+    batch, height, width, channels = x.shape
+    list(groups(channels, directions))  # refuses channels that do not divide
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    if not out.numel():
+        return out
+    size = channels // len(directions)
+    block = power_of_two_block(size, largest=128)
+    positions = batch * height * width
+    segment_blocks = triton.cdiv(size, block)
+    channel_blocks = segment_blocks * len(directions)
+    kernel[(triton.cdiv(positions, _POSITIONS) * channel_blocks,)](
+        x, out, offset_table((directions,), x.device), positions, height, width, size,
+        channel_blocks, segment_blocks, *x.stride(), *out.stride(),
+        BLOCK_P=_POSITIONS, BLOCK_C=block, **constants,
+    )  # fmt: skip
+    return out
+
+
+class TritonShift(torch.autograd.Function):
+    """The shift and its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, directions: Directions) -> Tensor:
+        """Shift ``x`` (B,H,W,C)."""
+        ctx.directions = directions
+        return _launch(_shift_kernel, x, directions)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Sum the gradients of the outputs that read each pixel."""
+        wide = tl.float64 if grad.dtype == torch.float64 else tl.float32
+        return _launch(_unshift_kernel, grad, ctx.directions, SUM=wide), None
+
+
+def shift_triton(x: Tensor, directions: Directions) -> Tensor:
+    """Shift ``x`` (B,H,W,C, any strides) by one kernel."""
+    if not directions:
+        return x.clone()
+    shifted: Tensor = TritonShift.apply(x, directions)
+    return shifted
+
+
+IMPLEMENTATION = ShiftFunction(
+    "triton", "one Triton kernel, one read and one write", shift_triton, unavailable=unavailable
+)

@@ -1,0 +1,65 @@
+"""What the Triton kernels share: whether they can run here, and their tables of offsets.
+
+Imports no Triton, so that the registry can ask where there is none. The kernels use no function
+of Triton's own library that is itself jitted (``tl.sum``, ``tl.zeros``, ``tl.cdiv``): those are
+fixed to compiling or interpreting when Triton is first imported, by whichever package that was.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import os
+
+import torch
+from torch import Tensor
+
+from s2mlp_cli.directions import OFFSETS
+from s2mlp_cli.shifts.borders import Splits
+
+
+def interpreted() -> bool:
+    """Whether Triton's interpreter is asked for: kernels then run on the CPU, slowly."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on"}
+
+
+def unavailable(device: torch.device) -> str | None:
+    """Return why Triton kernels cannot run on ``device``, or None."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; install it, or choose an implementation without it"
+    if device.type != "cuda" and not interpreted():
+        return (
+            f"Triton kernels run on cuda, not on {device.type}; "
+            "set TRITON_INTERPRET=1 to run them slowly in its interpreter"
+        )
+    return None
+
+
+def segments(splits: Splits) -> int:
+    """Return into how many equal runs of channels the groups of all splits cut a map."""
+    return math.lcm(*(max(len(directions), 1) for directions in splits))
+
+
+def offset_rows(splits: Splits) -> list[list[tuple[int, int]]]:
+    """Return (dh, dw) for every split and segment: K rows of S."""
+    count = segments(splits)
+    return [
+        [
+            OFFSETS[directions[i * len(directions) // count]] if directions else (0, 0)
+            for i in range(count)
+        ]
+        for directions in splits
+    ]
+
+
+@functools.lru_cache(maxsize=64)
+def offset_table(splits: Splits, device: torch.device) -> Tensor:
+    """Return the same as int32 on the device, K,S,2: a kernel reads two scalars per program."""
+    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
+
+
+def power_of_two_block(size: int, largest: int, smallest: int = 16) -> int:
+    """Return the block that covers ``size`` with the least padding, the largest of equals."""
+    blocks = [smallest << i for i in range((largest // smallest).bit_length())]
+    return min(blocks, key=lambda block: (-(-size // block) * block, -block))

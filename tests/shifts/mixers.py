@@ -1,0 +1,94 @@
+"""A mixer as small as the protocol allows, and the definition that kernels are held to."""
+
+from __future__ import annotations
+
+from itertools import product
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.shifts.oracle import shift_oracle
+
+FIRST: Directions = ("down", "up", "right", "left")
+SECOND: Directions = ("right", "left", "down", "up")
+ALL: Directions = tuple(OFFSETS)
+V2 = (FIRST, SECOND, ())
+SIZES = ((1, 1), (1, 7), (7, 1), (14, 14), (33, 17))
+SPLITS = {
+    "v2": V2,
+    "unshifted": ((), ()),
+    "one split": (FIRST,),
+    "mixed counts": (ALL, ("left",), ("up", "down-right"), ()),
+    "diagonals": (ALL, tuple(reversed(ALL))),
+}
+
+
+def make_mixer(
+    channels: int,
+    splits: tuple[Directions, ...],
+    fusion: str = "split-attention",
+    activation: nn.Module | None = None,
+    **kind: torch.dtype | torch.device,
+) -> SimpleNamespace:
+    """Random weights at a scale where the attention is neither uniform nor one-hot."""
+    attention = None
+    if fusion == "split-attention":
+        hidden = max(channels // 4, 1)
+        attention = SimpleNamespace(
+            reduce=nn.Linear(channels, hidden, bias=False, **kind),
+            expand=nn.Linear(hidden, len(splits) * channels, bias=False, **kind),
+        )
+    return SimpleNamespace(
+        splits=splits,
+        fusion=fusion,
+        expand=nn.Linear(channels, len(splits) * channels, **kind),
+        project=nn.Linear(channels, channels, **kind),
+        activation=activation or nn.Identity(),
+        attention=attention,
+    )
+
+
+def weights_of(mixer: SimpleNamespace) -> list[Tensor]:
+    layers = [mixer.expand, mixer.project]
+    if mixer.attention is not None:
+        layers += [mixer.attention.reduce, mixer.attention.expand]
+    return [parameter for layer in layers for parameter in layer.parameters()]
+
+
+def mix_by_definition(x: Tensor, mixer: SimpleNamespace) -> Tensor:
+    """Expand, shift by the oracle, stack, fuse, project: S2-MLPv2, section 3.2, line by line."""
+    y = mixer.activation(mixer.expand(x))
+    maps = torch.stack(
+        [
+            shift_oracle(part, directions)
+            for part, directions in zip(y.chunk(len(mixer.splits), -1), mixer.splits, strict=True)
+        ],
+        dim=1,
+    )
+    if mixer.attention is None:
+        return mixer.project(maps.mean(1))
+    total = maps.sum((1, 2, 3))
+    scores = mixer.attention.expand(F.gelu(mixer.attention.reduce(total)))
+    weights = scores.reshape(len(x), len(mixer.splits), -1).softmax(1)
+    return mixer.project((weights[:, :, None, None] * maps).sum(1))
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    value, reference = value.double(), reference.double()
+    return float((value - reference).norm() / reference.norm())
+
+
+def layouts(x: Tensor) -> dict[str, Tensor]:
+    """The same values in memory of other strides."""
+    wide = torch.stack((x, torch.full_like(x, torch.nan)), dim=-1)
+    return {
+        "contiguous": x.contiguous(),
+        "channels first": x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
+        "every other element": wide[..., 0],
+    }
+
+
+CASES = list(product(SIZES, SPLITS))

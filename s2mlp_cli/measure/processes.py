@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.distributed as dist
+
+from s2mlp_cli.errors import UnavailableError
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,23 @@ def processes() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         dist.destroy_process_group()
+
+
+def choose_device(name: str | None, local_rank: int) -> str:
+    """Return the device called ``name``; without a name this process's GPU, or the CPU.
+
+    Raises:
+        UnavailableError: there is no such device.
+    """
+    gpus = torch.cuda.device_count()
+    if name in (None, "cuda") and gpus:
+        return f"cuda:{local_rank % gpus}"
+    if name is None:
+        return "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UnavailableError(
+            f"there is no device '{name}' here ({str(error).splitlines()[0]}); use --device cpu"
+        ) from error
+    return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,8 @@ from s2mlp_cli.measure.evaluate import Evaluator
 from s2mlp_cli.measure.loop import Loop, Progress, Watch
 from s2mlp_cli.measure.processes import Processes
 from s2mlp_cli.measure.score import Scored, expected_calibration_error, real_score
-from s2mlp_cli.measure.table import PENDING, ImageTable
+from s2mlp_cli.measure.table import BROKEN, PENDING, ImageTable
+from s2mlp_cli.records.predictions import Prediction
 from s2mlp_cli.records.validate import (
     DataFacts,
     Failure,
@@ -82,6 +83,22 @@ class Validation:
     table: ImageTable
     names: tuple[str, ...]
     targets: IntArray
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield what the model said of each image, in the order of the run."""
+        correct1 = self.table.top[:, 0] == self.targets
+        correct5 = (self.table.top == self.targets[:, None]).any(axis=1)
+        for row, name in enumerate(self.names):
+            yield Prediction(
+                name,
+                int(self.targets[row]),
+                *self.table.top[row].tolist(),
+                confidence=float(self.table.confidence[row]),
+                loss=float(self.table.loss[row]),
+                correct1=bool(correct1[row]),
+                correct5=bool(correct5[row]),
+                broken=bool(self.table.state[row] == BROKEN),
+            )
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ class Architecture:
         Raises:
             CheckpointError: a tensor that every S2-MLP has is missing or of an odd shape.
         """
-        count = 1 + max((int(n.split(".")[1]) for n in state if n.startswith("stages.")), default=-1)
+        count = 1 + max(
+            (int(n.split(".")[1]) for n in state if n.startswith("stages.")), default=-1
+        )
         stages = tuple(_stage(state, index) for index in range(count))
         mixer = "stages.0.blocks.0.mixer."
         maps = _ratio(state, mixer + "expand.weight")
@@ -106,9 +108,7 @@ def infer(state: State, layout: Layout) -> Inferred:
     return Inferred(spec, template.name, (stated, *_others(same, fits, template)))
 
 
-def _untold(
-    told: Architecture, template: S2MLPSpec, layout: Layout
-) -> tuple[Mixer, Norm, str]:
+def _untold(told: Architecture, template: S2MLPSpec, layout: Layout) -> tuple[Mixer, Norm, str]:
     """Return what tensors cannot tell, from the layout where it is known, else the template."""
     splits: Any = layout.splits.get(told.maps)
     if splits is None:
@@ -145,12 +145,12 @@ def _build(
     total = 1
     for stage in told.stages:
         total *= stage.patch
-    size = tuple(max(side // total, 1) * total for side in template.input_size)
+    height, width = (max(side // total, 1) * total for side in template.input_size)
     title = template.title if name == template.name else ""
     return S2MLPSpec(
         name=name,
         title=title,
-        input_size=size,
+        input_size=(height, width),
         in_channels=told.in_channels,
         classes=told.classes,
         stages=told.stages,
@@ -171,8 +171,8 @@ def _rank(told: Architecture) -> list[tuple[int, S2MLPSpec]]:
 def _shared(one: Architecture, other: Architecture) -> int:
     fields = vars(one)
     # How maps are made and joined decides the version; it outweighs the numbers of a stage.
-    weight = {"maps": 4, "fusion": 4, "stages": 3}
-    shared = sum(weight.get(name, 1) * (fields[name] == vars(other)[name]) for name in fields)
+    weight: dict[str, int] = {"maps": 4, "fusion": 4, "stages": 3}
+    shared: int = sum(weight.get(name, 1) * (fields[name] == vars(other)[name]) for name in fields)
     pairs = zip(one.stages, other.stages, strict=False)
     return shared + sum(a.dim == b.dim for a, b in pairs)
 

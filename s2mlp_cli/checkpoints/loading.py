@@ -50,7 +50,10 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: str | Path, spec: ModelSpec | None = None, averaged: bool = False
+    path: str | Path,
+    spec: ModelSpec | None = None,
+    averaged: bool = False,
+    name: str | None = None,
 ) -> Checkpoint:
     """Read a checkpoint, recognise its layout and model, and check that both fit.
 
@@ -58,6 +61,7 @@ def load_checkpoint(
         path: the file.
         spec: the model if the caller knows it; else metadata or tensors have to tell.
         averaged: take the averaged (EMA) weights.
+        name: what the record calls the file; its path if None.
 
     Raises:
         CheckpointError: it cannot be read, is refused, fits no model, or holds NaN.
@@ -74,7 +78,7 @@ def load_checkpoint(
     assert chosen is not None
     check_fit(state, chosen)
     _check_finite(state)
-    facts = _facts(file, taken.description, layout, chosen, inferred)
+    facts = _facts(file, name or str(path), taken.description, layout, chosen, inferred)
     return Checkpoint(chosen, state, facts, preprocessing_in_metadata(file))
 
 
@@ -117,13 +121,14 @@ def preprocessing_in_metadata(file: CheckpointFile) -> Preprocessing | None:
 
 def _facts(
     file: CheckpointFile,
+    name: str,
     taken: str,
     layout: Layout | None,
     spec: ModelSpec,
     inferred: Inferred | None,
 ) -> CheckpointFacts:
     return CheckpointFacts(
-        path=str(file.path),
+        path=name,
         sha256=file.sha256,
         bytes=file.bytes,
         form=file.form,

@@ -113,8 +113,19 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, OSError,
-            IndexError, struct.error, AssertionError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        IndexError,
+        struct.error,
+        AssertionError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointError(
             f"the checkpoint {path} is truncated or damaged ({_first_line(error)}); copy or "
             "download it again"

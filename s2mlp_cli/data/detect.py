@@ -22,8 +22,9 @@ _KNOWN_FORMS = (
 )
 
 
-def open_images(path: str | Path, labels: str | Path | None = None,
-                partial: bool = False) -> ImageSet:
+def open_images(
+    path: str | Path, labels: str | Path | None = None, partial: bool = False
+) -> ImageSet:
     """Recognise what lies at ``path`` and return its images with their labels.
 
     Args:
@@ -95,16 +96,18 @@ def _several(files: list[Path], path: Path) -> ImageSet:
     if len(files) == 1:
         return raw_tar(files[0])
     raise DataError(
-        f"{path} holds {len(files)} archives without labels in them (the first is {files[0].name}); "
-        "give the one archive of the validation images"
+        f"{path} holds {len(files)} archives without labels in them (the first is "
+        f"{files[0].name}); give the one archive of the validation images"
     )
 
 
 def _validation_split(files: list[Path]) -> list[Path]:
     """Keep the files whose names begin with val if there are any: the others are train and test."""
-    return [file for file in files if file.name.startswith("val")] or [
-        file for file in files if "_img_val" in file.name
-    ] or files
+    return (
+        [file for file in files if file.name.startswith("val")]
+        or [file for file in files if "_img_val" in file.name]
+        or files
+    )
 
 
 def _listed(path: Path) -> ImageSet:

@@ -42,9 +42,7 @@ def devkit_synsets(path: Path, meta: bytes) -> dict[int, str]:
         table = read_struct(meta, "synsets")
         rows = zip(table["ILSVRC2012_ID"], table["WNID"], table["num_children"], strict=True)
         return {
-            int(number): str(synset)
-            for number, synset, children in rows
-            if float(children) == 0
+            int(number): str(synset) for number, synset, children in rows if float(children) == 0
         }
     except (KeyError, ValueError, zlib.error) as error:
         raise DataError(
@@ -63,9 +61,7 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
                 if stream is not None:
                     found[name] = stream.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"the devkit {path} cannot be read ({error}); download it again"
-        ) from error
+        raise DataError(f"the devkit {path} cannot be read ({error}); download it again") from error
     for name in wanted:
         if name not in found:
             raise DataError(

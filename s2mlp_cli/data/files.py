@@ -44,8 +44,9 @@ def class_folders(root: Path) -> ImageSet:
         names += found
         classes += [folder] * len(found)
     labels = Labels.from_names(classes, "the names of the class folders")
-    return ImageSet("class folders", str(root), FileSource(str(root), tuple(names)), tuple(names),
-                    labels)
+    return ImageSet(
+        "class folders", str(root), FileSource(str(root), tuple(names)), tuple(names), labels
+    )
 
 
 def flat_folder(root: Path) -> ImageSet:

@@ -39,7 +39,7 @@ class LabelFile:
 
     path: Path
     form: str
-    entries: dict[str, str] | dict[str, int]
+    entries: dict[str, str | int]
 
     def match(self, names: Sequence[str], partial: bool = False) -> Labels:
         """Return the labels of the images called ``names``.
@@ -62,14 +62,15 @@ class LabelFile:
                 f"{self.path} has no label for {len(missing)} of the {len(names)} images, the "
                 f"first is '{missing[0]}'; give a label for each image"
             )
-        if len(entries) > len(set(keys)) and not partial:
-            absent = next(key for key in entries if key not in set(keys))
+        absent = min(entries.keys() - set(keys), default=None)
+        if absent is not None and not partial:
             raise DataError(
                 f"there are {len(names)} images, fewer than the {len(entries)} labels of "
                 f"{self.path} (the first without an image is '{absent}'); restore the images, or "
                 "pass --partial to validate on those there are"
             )
-        return Labels.from_values([entries[key] for key in keys], f"{self.form} {self.path}")  # type: ignore[misc]
+        values = [entries[key] for key in keys]
+        return Labels.from_values(values, f"{self.form} {self.path}")
 
     def _view(self, view: Callable[[str], str]) -> dict[str, str | int]:
         return {view(name): value for name, value in self.entries.items()}
@@ -154,9 +155,7 @@ def _two_cells(path: Path, line: int, cells: list[str]) -> tuple[str, str]:
     return cells[0], cells[1]
 
 
-def _add(
-    entries: dict[str, str | int], path: Path, line: int, name: str, value: str | int
-) -> None:
+def _add(entries: dict[str, str | int], path: Path, line: int, name: str, value: str | int) -> None:
     if name in entries:
         raise DataError(f"{path}, line {line}: '{name}' has a label already; remove one of them")
     entries[name] = value

@@ -37,7 +37,7 @@ class Labels:
         return cls(values, classes, origin)
 
     @classmethod
-    def from_values(cls, values: Sequence[str] | Sequence[int], origin: str) -> Labels:
+    def from_values(cls, values: Sequence[str | int], origin: str) -> Labels:
         """Take whole numbers as class numbers and anything else as class names."""
         if all(isinstance(value, int) for value in values):
             return cls(np.asarray(values, np.int64), None, origin)

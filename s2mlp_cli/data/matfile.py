@@ -81,9 +81,9 @@ class _Reader:
         """Return the struct called ``name`` among the variables of the file."""
         for kind, content in self.elements(data):
             parts = list(self.elements(content)) if kind == _MATRIX else []
-            if len(parts) > 4 and parts[2][1].decode("ascii") == name:
-                if self._class(parts) == _STRUCT:
-                    return self.struct(parts)
+            named = len(parts) > 4 and parts[2][1].decode("ascii") == name
+            if named and self._class(parts) == _STRUCT:
+                return self.struct(parts)
         raise KeyError(f"no struct {name}")
 
 

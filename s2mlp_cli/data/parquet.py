@@ -82,9 +82,7 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     if not names:
         raise DataError(f"{path} holds no rows; give the files of the validation split")
     if None in labels:
-        raise DataError(
-            f"{path}: row {labels.index(None)} has no label; give the validation split"
-        )
+        raise DataError(f"{path}: row {labels.index(None)} has no label; give the validation split")
     table = np.asarray(groups, np.int64)
     source = ParquetSource(tuple(map(str, files)), column, *(c.copy() for c in table.T))
     return ImageSet(
@@ -130,6 +128,4 @@ def _names(table: Any, column: str, file: Path, rows: int) -> list[str]:
     """Return the stored names of the images; row numbers where there are none."""
     field_name = column.removesuffix(".bytes")
     stored = table[field_name].to_pylist() if field_name in table.column_names else [None] * rows
-    return [
-        (cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored)
-    ]
+    return [(cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored)]

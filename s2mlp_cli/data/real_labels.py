@@ -47,7 +47,7 @@ def _read(path: str | Path) -> list[list[int]]:
             text = (files("timm.data") / "_info" / "imagenet_real_labels.json").read_text()
         else:
             text = Path(path).read_text(encoding="utf-8")
-        table = json.loads(text)
+        table: list[list[int]] = json.loads(text)
     except (OSError, ValueError) as error:
         raise DataError(
             f"the ReaL labels {path} cannot be read ({error}); give real.json, or 'timm'"

@@ -56,7 +56,7 @@ class TarSource:
         if self._owner != os.getpid():
             self._open, self._owner = {}, os.getpid()
         if archive not in self._open:
-            self._open[archive] = open(self.archives[archive], "rb")
+            self._open[archive] = open(self.archives[archive], "rb")  # noqa: SIM115
         return self._open[archive]
 
     def __getstate__(self) -> dict[str, object]:

@@ -61,7 +61,7 @@ def decode(content: bytes, transform: Transform) -> Pixels:
 
 def make_transform(config: Preprocessing) -> Transform:
     """Return the transform that ``config`` names."""
-    return {"box": BoxTransform, "timm": TimmTransform}[config.transform](config)
+    return BoxTransform(config) if config.transform == "box" else TimmTransform(config)
 
 
 class BoxTransform:
@@ -112,9 +112,7 @@ def resized_size(size: tuple[int, int], config: Preprocessing) -> tuple[int, int
     return round(width / ratio), round(height / ratio)
 
 
-def crop_box(
-    size: tuple[int, int], config: Preprocessing
-) -> tuple[float, float, float, float]:
+def crop_box(size: tuple[int, int], config: Preprocessing) -> tuple[float, float, float, float]:
     """Return the (left, top, right, bottom) of the source image that the centre crop keeps.
 
     Args:

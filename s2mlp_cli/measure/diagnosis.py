@@ -49,9 +49,8 @@ def _shift_is_wrong(result: ValidateResult) -> str | None:
 def _nonfinite(result: ValidateResult) -> str | None:
     if not result.nonfinite:
         return None
-    return (
-        f"{result.nonfinite} images gave NaN or infinite logits and count as wrong"
-        + ("; --dtype fp32 has the range that fp16 lacks" if result.dtype == "fp16" else "")
+    return f"{result.nonfinite} images gave NaN or infinite logits and count as wrong" + (
+        "; --dtype fp32 has the range that fp16 lacks" if result.dtype == "fp16" else ""
     )
 
 

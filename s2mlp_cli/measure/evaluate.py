@@ -54,7 +54,9 @@ class Evaluator:
         channels_last: bool = False,
     ) -> None:
         if dtype == "tf32" and device.type != "cuda":
-            raise UnavailableError(f"TF32 is a mode of CUDA GPUs, not of {device}; use --dtype fp32")
+            raise UnavailableError(
+                f"TF32 is a mode of CUDA GPUs, not of {device}; use --dtype fp32"
+            )
         self.network, self.device, self.dtype = network, device, dtype
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         # As timm's loader does: in units of pixels, one subtraction, one division.

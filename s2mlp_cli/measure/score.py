@@ -115,7 +115,7 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
 
 def real_score(table: ImageTable, labels: Sequence[tuple[int, ...]]) -> RealScore:
     """Score under ImageNet-ReaL; images without a ReaL label are skipped."""
-    kept = [row for row in np.flatnonzero(table.state == SCORED) if labels[row]]
+    kept = [row for row in np.flatnonzero(table.state == SCORED).tolist() if labels[row]]
     right = [np.isin(table.top[row], labels[row]) for row in kept]
     correct1 = sum(bool(hits[0]) for hits in right)
     return RealScore(
@@ -141,8 +141,11 @@ def label_orders(scored: Scored, orders: Mapping[str, IntArray]) -> tuple[LabelO
         orders: name -> (classes,) the number that each sorted class bears in that order.
     """
     first = scored.top[:, 0]
-    rows = [LabelOrder(order="sorted synsets", correct1=_count(scored.correct1),
-                       top1=_share(scored.correct1))]
+    rows = [
+        LabelOrder(
+            order="sorted synsets", correct1=_count(scored.correct1), top1=_share(scored.correct1)
+        )
+    ]
     for name, number in orders.items():
         for what, right in (
             (f"outputs in {name}", first == number[scored.targets]),

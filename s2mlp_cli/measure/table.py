@@ -76,7 +76,8 @@ class ImageTable:
         """
         buffer = io.BytesIO()
         meta = json.dumps({"key": key, "reasons": sorted(self.reasons.items())})
-        np.savez(buffer, meta=np.array(meta), **self._columns())
+        arrays: dict[str, Any] = {"meta": np.array(meta), **self._columns()}
+        np.savez(buffer, **arrays)
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             with os.fdopen(handle, "wb") as stream:

@@ -89,10 +89,15 @@ class Validation:
         correct1 = self.table.top[:, 0] == self.targets
         correct5 = (self.table.top == self.targets[:, None]).any(axis=1)
         for row, name in enumerate(self.names):
+            top1, top2, top3, top4, top5 = self.table.top[row].tolist()
             yield Prediction(
                 name,
                 int(self.targets[row]),
-                *self.table.top[row].tolist(),
+                top1,
+                top2,
+                top3,
+                top4,
+                top5,
                 confidence=float(self.table.confidence[row]),
                 loss=float(self.table.loss[row]),
                 correct1=bool(correct1[row]),
@@ -180,8 +185,10 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
         UnavailableError: the shift cannot run on the device.
     """
     _check_shift(settings)
-    preprocessing = settings.preprocessing or checkpoint.preprocessing or Preprocessing(
-        input_size=checkpoint.spec.input_size
+    preprocessing = (
+        settings.preprocessing
+        or checkpoint.preprocessing
+        or Preprocessing(input_size=checkpoint.spec.input_size)
     )
     if images.labels is None:
         raise DataError(f"{images.path} has no labels; give a label file with --labels")
@@ -254,7 +261,9 @@ def _watch(
     def broken(row: int, reason: str) -> None:
         name = plan.images.names[plan.positions[row]]
         if settings.strict:
-            raise DataError(f"the image {name} is broken ({reason}); replace it, or leave out --strict")
+            raise DataError(
+                f"the image {name} is broken ({reason}); replace it, or leave out --strict"
+            )
         on_broken(name, reason)
 
     if settings.resume is None:
@@ -271,9 +280,7 @@ def _evaluator(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Evalua
         network = network.to(memory_format=torch.channels_last)
     if settings.compiled:
         network.compile()
-    return Evaluator(
-        network, plan.preprocessing, device, settings.dtype, settings.channels_last
-    )
+    return Evaluator(network, plan.preprocessing, device, settings.dtype, settings.channels_last)
 
 
 def _batches(plan: Plan, table: ImageTable, settings: Settings, group: Processes) -> Any:

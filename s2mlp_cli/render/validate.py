@@ -15,7 +15,7 @@ from s2mlp_cli.render.sheets import Sheet
 _SHOWN_FAILURES = 5
 
 
-def terminal(record: ValidateRecord) -> RenderableType:
+def terminal(record: ValidateRecord, **view: object) -> RenderableType:
     """Return the scores first, then what they were measured on, then what to know about them."""
     return Group(*(part for result in record.results for part in _result(result)))
 
@@ -107,17 +107,27 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
     yield "data", f"{data.path}: {data.form}, {used} images, {data.classes} classes"
     yield "", f"labels from {data.labels}; fingerprint {data.fingerprint[:16]}…"
     height, width = prep.input_size
-    yield "inputs", (
-        f"{height}x{width}, crop {prep.crop_pct:g}, {prep.interpolation}, transform "
-        f"{prep.transform}"
+    yield (
+        "inputs",
+        (
+            f"{height}x{width}, crop {prep.crop_pct:g}, {prep.interpolation}, transform "
+            f"{prep.transform}"
+        ),
     )
-    yield "run", (
-        f"{result.device}, {result.dtype}, batches of {result.batch_size}, {result.workers} "
-        f"workers, {result.processes} process{'es' * (result.processes > 1)}, shift {result.shift}"
+    yield (
+        "run",
+        (
+            f"{result.device}, {result.dtype}, batches of {result.batch_size}, "
+            f"{result.workers} workers, {result.processes} process"
+            f"{'es' * (result.processes > 1)}, shift {result.shift}"
+        ),
     )
-    yield "time", (
-        f"{units.seconds(timing.seconds)}: {result.images_per_s:.1f} images/s, data "
-        f"{units.seconds(timing.data_s)}, model {units.seconds(timing.model_s)}"
+    yield (
+        "time",
+        (
+            f"{units.seconds(timing.seconds)}: {result.images_per_s:.1f} images/s, data "
+            f"{units.seconds(timing.data_s)}, model {units.seconds(timing.model_s)}"
+        ),
     )
     if result.resumed_images:
         yield "", f"{result.resumed_images:,} images were there already and are not in this time"

@@ -25,8 +25,6 @@ from s2mlp_cli.records.validate import Preprocessing
 from s2mlp_cli.spec import Mixer, Norm, S2MLPSpec, Stage
 
 HELD_OUT = 300
-_DIRECTIONS = ("down", "up", "right", "left"), ("right", "left", "down", "up"), ()
-
 SPEC = S2MLPSpec(
     name="digits",
     title="S2-MLPv2 for 8x8 digits",
@@ -39,7 +37,11 @@ SPEC = S2MLPSpec(
     norm=Norm(kind="layer", place="pre"),
     patch_norm=False,
     head_norm=True,
-    mixer=Mixer(splits=_DIRECTIONS, activation="none", fusion="split-attention"),
+    mixer=Mixer(
+        splits=(("down", "up", "right", "left"), ("right", "left", "down", "up"), ()),
+        activation="none",
+        fusion="split-attention",
+    ),
 )
 PREPROCESSING = Preprocessing(input_size=SPEC.input_size, crop_pct=1.0)
 
@@ -73,10 +75,10 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     for _ in range(epochs):
-        for rows in torch.randperm(len(inputs)).split(batch):
+        for rows in torch.split(torch.randperm(len(inputs)), batch):
             loss = F.cross_entropy(model(inputs[rows]), classes[rows], label_smoothing=0.05)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     return model.eval()

@@ -144,7 +144,7 @@ def command(**given: Any) -> None:
     from s2mlp_cli.commands.progress import ValidationProgress
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.processes import processes
-    from s2mlp_cli.measure.validate import check_broken, validate
+    from s2mlp_cli.measure.validate import INTERRUPTED, check_broken, validate
     from s2mlp_cli.records.predictions import save_predictions
     from s2mlp_cli.records.validate import ValidateRecord
 
@@ -153,9 +153,13 @@ def command(**given: Any) -> None:
         settings = _settings(given, checkpoint, images, group.local_rank)
         total = min(settings.limit or len(images), len(images))
         with ValidationProgress(total, group.count, group.is_first) as progress:
-            validation = validate(
-                checkpoint, images, settings, None, progress.on_batch, progress.on_broken, group,
-            )  # fmt: skip
+            try:
+                validation = validate(
+                    checkpoint, images, settings, progress.on_batch, progress.on_broken, group
+                )
+            except KeyboardInterrupt:
+                progress.say(f"go on with --resume {settings.resume or INTERRUPTED}")
+                raise
     if validation is None:
         return
     if given["predictions"] is not None:

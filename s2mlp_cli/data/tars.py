@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from s2mlp_cli.data.images import ImageSet, base_name, is_image
+from s2mlp_cli.data.images import ImageSet, is_image
 from s2mlp_cli.data.labels import IntArray, Labels
 from s2mlp_cli.errors import DataError
 
@@ -24,9 +24,12 @@ class Member(NamedTuple):
     size: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class TarSource:
     """Reads members of one or more archives by archive, offset and size.
+
+    The archive is opened for each image: that is nothing beside decoding one, and no file
+    position is shared between the processes that read.
 
     Attributes:
         archives: the paths of the archives.
@@ -38,29 +41,16 @@ class TarSource:
     archive: IntArray
     offset: IntArray
     size: IntArray
-    _open: dict[int, BinaryIO] = field(default_factory=dict, repr=False)
-    _owner: int = field(default=0, repr=False)
 
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index``."""
-        stream = self._stream(int(self.archive[index]))
-        stream.seek(int(self.offset[index]))
         size = int(self.size[index])
-        content = stream.read(size)
+        with open(self.archives[int(self.archive[index])], "rb") as stream:
+            stream.seek(int(self.offset[index]))
+            content = stream.read(size)
         if len(content) < size:
             raise OSError(f"the archive ends {size - len(content)} bytes before the image does")
         return content
-
-    def _stream(self, archive: int) -> BinaryIO:
-        # A forked worker would share the file position with its siblings: it opens its own.
-        if self._owner != os.getpid():
-            self._open, self._owner = {}, os.getpid()
-        if archive not in self._open:
-            self._open[archive] = open(self.archives[archive], "rb")  # noqa: SIM115
-        return self._open[archive]
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": {}, "_owner": 0}
 
 
 def members(path: str | Path) -> Iterator[Member]:
@@ -101,7 +91,7 @@ def raw_tar(path: Path) -> ImageSet:
     names = tuple(member.name for member in found)
     classes = [PurePosixPath(name).parent.name for name in names]
     labels = None
-    if all(classes) and len({base_name(name) for name in classes}) > 1:
+    if all(classes) and len(set(classes)) > 1:
         labels = Labels.from_names(classes, "the class folders in the archive")
     source = tar_source((str(path),), [(0, member) for member in found])
     return ImageSet("a tar of images", str(path), source, names, labels)

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.measure.score import Scored, is_near_chance, label_orders, string_sorted
-from s2mlp_cli.records.validate import LabelOrder, ValidateResult
+from s2mlp_cli.papers.published import published_for
+from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
+from s2mlp_cli.spec import ModelSpec
+
+_V1_HUNDRED_CLASSES = frozenset("456789")
 
 FAR_BELOW = 0.02
 """How far the whole interval must lie under the published top-1 to be called far under it."""
+
+
+def published_accuracy(spec: ModelSpec) -> Published | None:
+    """Return what a paper prints for the built-in of this name on as many classes, or None.
+
+    v1's ablations were trained on 100 classes of ImageNet; everything else on all 1000.
+    """
+    for paper, table, row in published_for(spec.name):
+        classes = 100 if paper.name == "v1" and table in _V1_HUNDRED_CLASSES else 1000
+        if row.top1 is not None and classes == spec.classes:
+            return Published(paper=paper.source, row=row.row, top1=row.top1, top5=row.top5)
+    return None
 
 
 def find_label_orders(scored: Scored, classes: int) -> tuple[LabelOrder, ...]:

@@ -19,7 +19,7 @@ from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.data.subset import spread
 from s2mlp_cli.errors import DataError, UnavailableError
-from s2mlp_cli.measure.diagnosis import find_label_orders, remarks
+from s2mlp_cli.measure.diagnosis import find_label_orders, published_accuracy, remarks
 from s2mlp_cli.measure.evaluate import Evaluator
 from s2mlp_cli.measure.loop import Loop, Progress, Watch
 from s2mlp_cli.measure.processes import Processes
@@ -30,11 +30,13 @@ from s2mlp_cli.records.validate import (
     DataFacts,
     Failure,
     Preprocessing,
-    Published,
     Timing,
     ValidateResult,
 )
 from s2mlp_cli.shifts import registry
+
+INTERRUPTED = Path("s2mlp-validate.partial")
+"""Where Ctrl-C leaves the progress of a run that was not told where to keep it."""
 
 MAX_BROKEN = 0.01
 """The share of broken images above which a result is no result."""
@@ -131,7 +133,6 @@ def validate(
     checkpoint: Checkpoint,
     images: ImageSet,
     settings: Settings | None = None,
-    published: Published | None = None,
     on_batch: Callable[[Progress], None] = lambda _: None,
     on_broken: Callable[[str, str], None] = lambda _name, _reason: None,
     group: Processes | None = None,
@@ -142,7 +143,6 @@ def validate(
         checkpoint: of :func:`s2mlp_cli.checkpoints.loading.load_checkpoint`.
         images: of :func:`s2mlp_cli.data.detect.open_images`, with labels.
         settings: how; the defaults if None.
-        published: what a paper prints for this model.
         on_batch: called with the progress of this process after each batch.
         on_broken: called with name and reason of each broken image.
         group: the processes that share the images.
@@ -162,9 +162,9 @@ def validate(
     loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
     try:
         loop.run(_batches(plan, table, settings, group))
-    finally:
-        if watch.save is not None:
-            watch.save()
+    except KeyboardInterrupt:
+        table.save(_progress_file(settings.resume or INTERRUPTED, group), plan.key)
+        raise
     parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
     if not group.is_first:
         return None
@@ -173,7 +173,7 @@ def validate(
     if settings.resume is not None:
         _finish_progress(table, plan, settings.resume)
     timing = _timing([part[1:] for part in parts])
-    result = _result(checkpoint, plan, settings, table, timing, resumed, group, published)
+    result = _result(checkpoint, plan, settings, table, timing, resumed, group)
     return Validation(result, table, plan.names, plan.targets)
 
 
@@ -237,6 +237,11 @@ def _resumed(plan: Plan, path: Path | None) -> ImageTable:
     return table
 
 
+def _progress_file(path: Path, group: Processes) -> Path:
+    """Return the file of this process: each writes its own, all of them are read."""
+    return path if group.is_first else path.with_name(f"{path.name}.rank{group.rank}")
+
+
 def _progress_files(path: Path | None) -> list[Path]:
     if path is None:
         return []
@@ -268,9 +273,8 @@ def _watch(
 
     if settings.resume is None:
         return Watch(on_batch, broken)
-    path = settings.resume
-    own = path if group.is_first else path.with_name(f"{path.name}.rank{group.rank}")
-    return Watch(on_batch, broken, lambda: table.save(own, plan.key))
+    path = _progress_file(settings.resume, group)
+    return Watch(on_batch, broken, lambda: table.save(path, plan.key))
 
 
 def _evaluator(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Evaluator:
@@ -319,7 +323,6 @@ def _result(
     timing: Timing,
     resumed: int,
     group: Processes,
-    published: Published | None,
 ) -> ValidateResult:
     scored = Scored(table, plan.targets)
     if not len(scored):
@@ -366,7 +369,7 @@ def _result(
         per_class=scored.per_class(names) if settings.per_class else (),
         confusions=scored.confusions(names),
         label_orders=find_label_orders(scored, checkpoint.spec.classes),
-        published=published,
+        published=published_accuracy(checkpoint.spec),
     )
     return result.model_copy(update={"remarks": remarks(result)})
 

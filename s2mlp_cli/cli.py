@@ -21,6 +21,8 @@ COMMANDS = {
     "models": "s2mlp_cli.commands.models",
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",
+    "validate": "s2mlp_cli.commands.validate",
+    "convert": "s2mlp_cli.commands.convert",
 }
 """name -> the module whose ``command`` it is, in the order of ``s2mlp --help``."""
 

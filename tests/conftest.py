@@ -1,9 +1,47 @@
-"""Settings that hold for all tests."""
+"""Settings that hold for all tests, and the fixtures that are dear and shared by several floors."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
+from PIL import Image
+
+from tests.digits import Digits, png
 
 # Examples run under load on shared machines: no deadline; the same examples every time.
 settings.register_profile(
     "s2mlp", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("s2mlp")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Iterator[Digits]:
+    """Train a tiny S2-MLPv2 on scikit-learn's digits, once; 100 of the others are left for tests.
+
+    The expected logits come from a road of their own: Pillow, numpy and one forward pass.
+    """
+    from s2mlp_cli.sample.make import digits as load_digits
+    from s2mlp_cli.sample.make import to_inputs, train
+
+    pixels, classes = load_digits()
+    order = np.random.default_rng(1).permutation(len(pixels))
+    held, rest = order[:100], order[100:]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small products only wait for each other's threads
+    model = train(to_inputs(pixels[rest]), torch.from_numpy(classes[rest]), epochs=9)
+    images = [
+        np.asarray(Image.fromarray(image).convert("RGB").resize((16, 16), Image.BICUBIC))
+        for image in pixels[held]
+    ]
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    inputs = ((np.stack(images) / 255 - mean) / std).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(inputs).float()).numpy()
+    files = tuple(png(image) for image in pixels[held])
+    yield Digits(files, tuple(map(int, classes[held])), model, logits)
+    torch.set_num_threads(threads)

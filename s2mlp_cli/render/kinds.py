@@ -20,6 +20,7 @@ _MODULES = {
     "profile": "s2mlp_cli.render.profile",
     "trace": "s2mlp_cli.render.trace",
     "verify": "s2mlp_cli.render.verify",
+    "validate": "s2mlp_cli.render.validate",
 }
 
 

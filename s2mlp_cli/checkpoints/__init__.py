@@ -1,0 +1,1 @@
+"""Checkpoints of any origin: read without running their code, recognised, compared, converted."""

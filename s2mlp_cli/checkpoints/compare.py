@@ -1,0 +1,113 @@
+"""How a state dict differs from what a model expects, and which models it resembles most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from s2mlp_cli.checkpoints.wrappers import State
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.models import build_model
+from s2mlp_cli.spec import ModelSpec, load_spec, names
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Names that a model expects but are not there, are there but unknown, or differ in shape.
+
+    Attributes:
+        wrong_shape: (name, shape in the checkpoint, shape that the model expects).
+        matching: tensors of the right name and shape.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    matching: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the state dict is exactly that of the model."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    def describe(self) -> str:
+        """Return the differences in words, with the first of each kind."""
+        parts = []
+        if self.missing:
+            parts.append(f"{len(self.missing)} missing (first {self.missing[0]})")
+        if self.unexpected:
+            parts.append(f"{len(self.unexpected)} unexpected (first {self.unexpected[0]})")
+        if self.wrong_shape:
+            name, found, wanted = self.wrong_shape[0]
+            parts.append(
+                f"{len(self.wrong_shape)} of another shape (first {name}: {_text(found)} instead "
+                f"of {_text(wanted)})"
+            )
+        return ", ".join(parts)
+
+
+def shapes_of(spec: ModelSpec) -> Shapes:
+    """Return name -> shape of every tensor in the model of ``spec``, without building weights."""
+    model = build_model(spec, device="meta")
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def compare(state: State, expected: Shapes) -> Comparison:
+    """Compare names and shapes."""
+    shared = [name for name in expected if name in state]
+    wrong = tuple(
+        (name, tuple(state[name].shape), expected[name])
+        for name in shared
+        if tuple(state[name].shape) != expected[name]
+    )
+    return Comparison(
+        missing=tuple(name for name in expected if name not in state),
+        unexpected=tuple(name for name in state if name not in expected),
+        wrong_shape=wrong,
+        matching=len(shared) - len(wrong),
+    )
+
+
+def nearest_models(state: State, count: int = 5) -> list[tuple[str, Comparison]]:
+    """Return the built-in models that share most tensors with ``state``, the nearest first."""
+    compared = [(name, compare(state, shapes_of(load_spec(name)))) for name in names()]
+    return sorted(compared, key=lambda pair: _similarity(pair[1]), reverse=True)[:count]
+
+
+def check_fit(state: State, spec: ModelSpec) -> None:
+    """Hold that ``state`` is exactly the state dict of the model of ``spec``.
+
+    Raises:
+        CheckpointError: it is not; names the differences and the five nearest models.
+    """
+    comparison = compare(state, shapes_of(spec))
+    if not comparison.fits:
+        raise CheckpointError(
+            f"the checkpoint does not fit {spec.name}: {comparison.describe()}; "
+            f"nearest: {_names(nearest_models(state))}"
+        )
+
+
+def no_model_fits(state: State) -> CheckpointError:
+    """Return the error for a state dict whose layout is not known."""
+    nearest = nearest_models(state)
+    name, comparison = nearest[0]
+    return CheckpointError(
+        f"the checkpoint's {len(state)} tensors (first '{next(iter(state))}') are of no known "
+        f"layout; against {name}: {comparison.describe()}; nearest: {_names(nearest)}; name its "
+        "model with --model"
+    )
+
+
+def _names(nearest: list[tuple[str, Comparison]]) -> str:
+    return ", ".join(name for name, _ in nearest)
+
+
+def _similarity(comparison: Comparison) -> float:
+    others = len(comparison.missing) + len(comparison.unexpected) + len(comparison.wrong_shape)
+    return comparison.matching / (comparison.matching + others)
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"

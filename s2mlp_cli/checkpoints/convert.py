@@ -1,0 +1,74 @@
+"""Writing a checkpoint of any known layout as this project's safetensors, spec included."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from s2mlp_cli import __version__
+from s2mlp_cli.checkpoints.loading import (
+    PREPROCESSING_KEY,
+    SPEC_KEY,
+    Checkpoint,
+    load_checkpoint,
+)
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.shifts import registry
+
+
+def convert(
+    checkpoint: Checkpoint, output: Path, preprocessing: Preprocessing | None = None
+) -> float:
+    """Write ``checkpoint`` under our names with its spec, read it back and compare the logits.
+
+    Args:
+        checkpoint: what :func:`load_checkpoint` returned.
+        output: the file to write; a half-written one never stands there.
+        preprocessing: how images are to be prepared, if that is known.
+
+    Returns:
+        The largest difference of a logit before and after, on one random image.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    metadata = {
+        "format": "pt",
+        SPEC_KEY: checkpoint.spec.model_dump_json(),
+        "s2mlp.version": __version__,
+        "s2mlp.source_sha256": checkpoint.facts.sha256,
+    }
+    preprocessing = preprocessing or checkpoint.preprocessing
+    if preprocessing is not None:
+        metadata[PREPROCESSING_KEY] = preprocessing.model_dump_json()
+    _save(checkpoint, output, metadata)
+    return _largest_difference(checkpoint, load_checkpoint(output))
+
+
+def _save(checkpoint: Checkpoint, output: Path, metadata: dict[str, str]) -> None:
+    # clone: tied or sliced tensors would share storage, which safetensors refuses
+    tensors = {name: tensor.detach().clone() for name, tensor in checkpoint.state.items()}
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        os.close(handle)
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, output)
+    except (OSError, RuntimeError) as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise CheckpointError(f"cannot write {output}: {error}; choose another -o") from error
+
+
+def _largest_difference(before: Checkpoint, after: Checkpoint) -> float:
+    generator = torch.Generator().manual_seed(0)
+    channels: int = before.spec.in_channels
+    image = torch.randn(1, channels, *before.spec.input_size, generator=generator)
+    with torch.inference_mode():
+        first, second = (c.build(registry.DEFAULT, "cpu")(image) for c in (before, after))
+    return float((first - second).abs().max())

@@ -1,0 +1,221 @@
+"""Reading the architecture off the tensors of a state dict in this project's naming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from s2mlp_cli.checkpoints.layouts import Layout
+from s2mlp_cli.checkpoints.wrappers import State
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.spec import Mixer, S2MLPSpec, Stage, load_spec, names
+from s2mlp_cli.spec.model import Norm
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What tensors tell: everything but directions, kind and place of the norms, activation."""
+
+    stages: tuple[Stage, ...]
+    in_channels: int
+    classes: int
+    maps: int
+    fusion: str
+    reduction: int | None
+    attention_bias: bool
+    patch_norm: bool
+    head_norm: bool
+
+    @classmethod
+    def of_state(cls, state: State) -> Architecture:
+        """Read the architecture off names and shapes.
+
+        Raises:
+            CheckpointError: a tensor that every S2-MLP has is missing or of an odd shape.
+        """
+        count = 1 + max(
+            (int(n.split(".")[1]) for n in state if n.startswith("stages.")), default=-1
+        )
+        stages = tuple(_stage(state, index) for index in range(count))
+        mixer = "stages.0.blocks.0.mixer."
+        maps = _ratio(state, mixer + "expand.weight")
+        reduce = state.get(mixer + "attention.reduce.weight")
+        return cls(
+            stages,
+            in_channels=_shape(state, "stages.0.patch.proj.weight", 4)[1],
+            classes=_shape(state, "head.weight", 2)[0],
+            maps=maps,
+            fusion=_fusion(maps, reduce),
+            reduction=reduce.shape[1] // reduce.shape[0] if reduce is not None else None,
+            attention_bias=mixer + "attention.reduce.bias" in state,
+            patch_norm="stages.0.patch.norm.weight" in state,
+            head_norm="norm.weight" in state,
+        )
+
+    @classmethod
+    def of_spec(cls, spec: S2MLPSpec) -> Architecture:
+        """Return the same facts of a spec, to compare."""
+        attends = spec.mixer.fusion == "split-attention"
+        return cls(
+            spec.stages,
+            spec.in_channels,
+            spec.classes,
+            len(spec.mixer.splits),
+            spec.mixer.fusion,
+            spec.mixer.reduction if attends else None,
+            spec.mixer.attention_bias if attends else False,
+            spec.patch_norm,
+            spec.head_norm,
+        )
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A spec read off tensors.
+
+    Attributes:
+        spec: all of it.
+        nearest: the built-in of the same architecture, or the one with most facts in common.
+        stated: what was assumed and why, in sentences.
+    """
+
+    spec: S2MLPSpec
+    nearest: str
+    stated: tuple[str, ...]
+
+
+def infer(state: State, layout: Layout) -> Inferred:
+    """Return the spec that ``state`` (in our naming) fits.
+
+    Raises:
+        CheckpointError: these are not the tensors of an S2-MLP.
+    """
+    told = Architecture.of_state(state)
+    ranked = _rank(told)
+    template, same = ranked[0][1], [spec.name for _, spec in ranked if _agrees(told, spec)]
+    mixer, norm, stated = _untold(told, template, layout)
+    fits = bool(same) and mixer == template.mixer and norm == template.norm
+    try:
+        spec = _build(told, template, mixer, norm, template.name if fits else "checkpoint")
+    except ValidationError as error:
+        raise CheckpointError(
+            f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); name its model "
+            "with --model"
+        ) from error
+    return Inferred(spec, template.name, (stated, *_others(same, fits, template)))
+
+
+def _untold(told: Architecture, template: S2MLPSpec, layout: Layout) -> tuple[Mixer, Norm, str]:
+    """Return what tensors cannot tell, from the layout where it is known, else the template."""
+    splits: Any = layout.splits.get(told.maps)
+    if splits is None:
+        splits = (template.mixer.splits * told.maps)[: told.maps]
+    origin = f"the {layout.name} layout" if layout.splits else template.name
+    mixer = template.mixer.model_copy(
+        update={
+            "splits": splits,
+            "fusion": told.fusion,
+            "reduction": told.reduction or template.mixer.reduction,
+            "attention_bias": told.attention_bias,
+        }
+    )
+    norm = template.norm.model_copy(update=dict(layout.norm or {}))
+    order = "; ".join(" ".join(split) or "not shifted" for split in splits)
+    stated = (
+        f"tensors do not tell the order of the directions ({order}) nor the norm ({norm.kind}, "
+        f"{norm.place}): taken from {origin}"
+    )
+    return mixer, norm, stated
+
+
+def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]:
+    """Say which built-ins have the same tensors but another meaning."""
+    others = [name for name in same if not (fits and name == template.name)]
+    if not others:
+        return ()
+    return (f"the same tensors would also fit {', '.join(others)}: choose one with --model",)
+
+
+def _build(
+    told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm, name: str
+) -> S2MLPSpec:
+    total = 1
+    for stage in told.stages:
+        total *= stage.patch
+    height, width = (max(side // total, 1) * total for side in template.input_size)
+    title = template.title if name == template.name else ""
+    return S2MLPSpec(
+        name=name,
+        title=title,
+        input_size=(height, width),
+        in_channels=told.in_channels,
+        classes=told.classes,
+        stages=told.stages,
+        norm=norm,
+        patch_norm=told.patch_norm,
+        head_norm=told.head_norm,
+        mixer=mixer,
+    )
+
+
+def _rank(told: Architecture) -> list[tuple[int, S2MLPSpec]]:
+    """Return the built-in S2-MLPs with the number of facts shared, the most similar first."""
+    specs = [spec for spec in map(load_spec, names()) if isinstance(spec, S2MLPSpec)]
+    scored = [(_shared(told, Architecture.of_spec(spec)), spec) for spec in specs]
+    return sorted(scored, key=lambda pair: -pair[0])
+
+
+def _shared(one: Architecture, other: Architecture) -> int:
+    fields = vars(one)
+    # How maps are made and joined decides the version; it outweighs the numbers of a stage.
+    weight: dict[str, int] = {"maps": 4, "fusion": 4, "stages": 3}
+    shared: int = sum(weight.get(name, 1) * (fields[name] == vars(other)[name]) for name in fields)
+    pairs = zip(one.stages, other.stages, strict=False)
+    return shared + sum(a.dim == b.dim for a, b in pairs)
+
+
+def _agrees(told: Architecture, spec: S2MLPSpec) -> bool:
+    other = Architecture.of_spec(spec)
+    return {**vars(told), "classes": 0} == {**vars(other), "classes": 0}
+
+
+def _stage(state: State, index: int) -> Stage:
+    prefix = f"stages.{index}."
+    dim, _, patch, _ = _shape(state, prefix + "patch.proj.weight", 4)
+    blocks = {int(n.split(".")[3]) for n in state if n.startswith(prefix + "blocks.")}
+    if blocks != set(range(len(blocks))):
+        absent = min(set(range(max(blocks))) - blocks)
+        raise CheckpointError(
+            f"the checkpoint has no block {prefix}blocks.{absent}, but later ones; it is not whole"
+        )
+    expansion = _ratio(state, prefix + "blocks.0.mlp.fc1.weight")
+    return Stage(patch=patch, dim=dim, depth=len(blocks), expansion=expansion)
+
+
+def _fusion(maps: int, reduce: Tensor | None) -> str:
+    if maps == 1:
+        return "none"
+    return "mean" if reduce is None else "split-attention"
+
+
+def _ratio(state: State, name: str) -> int:
+    rows, columns = _shape(state, name, 2)
+    if rows % columns:
+        raise CheckpointError(
+            f"{name} is {rows}x{columns} in the checkpoint, not a multiple: it is no S2-MLP; name "
+            "its model with --model"
+        )
+    return rows // columns
+
+
+def _shape(state: State, name: str, axes: int) -> tuple[int, ...]:
+    if name not in state or state[name].dim() != axes:
+        found = f"has {state[name].dim()} axes instead of {axes}" if name in state else "is missing"
+        raise CheckpointError(
+            f"the architecture cannot be read off the checkpoint: {name} {found}; name its model "
+            "with --model"
+        )
+    return tuple(state[name].shape)

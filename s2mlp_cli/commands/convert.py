@@ -1,0 +1,52 @@
+"""``s2mlp convert``: a checkpoint of any known layout, in this project's naming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from s2mlp_cli.commands import options
+
+
+@click.command("convert")
+@click.option("--ckpt", required=True, metavar="FILE", help="The weights: PyTorch or safetensors.")
+@click.option("--ema", is_flag=True, help="Take the averaged weights.")
+@click.option(
+    "--model", "-m", metavar="NAME|FILE", help="The model, where tensors do not tell enough."
+)
+@options.overrides
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.safetensors",
+    help="The file to write.",
+)
+def command(
+    ckpt: str, ema: bool, model: str | None, overrides: tuple[str, ...], output: Path
+) -> None:
+    """Write a checkpoint as safetensors with its spec inside.
+
+    Wrappers and prefixes are taken off, third-party names translated. The logits before and after
+    are compared.
+    """
+    from s2mlp_cli.checkpoints.convert import convert
+    from s2mlp_cli.checkpoints.loading import load_checkpoint
+    from s2mlp_cli.render.console import remarks_console, results_console
+    from s2mlp_cli.spec import load_spec
+
+    if overrides and model is None:
+        raise click.UsageError("--set changes a spec; name it with --model")
+    if output.suffix != ".safetensors":
+        raise click.BadParameter(f"'{output}' should end with .safetensors", param_hint="-o")
+    checkpoint = load_checkpoint(ckpt, load_spec(model, overrides) if model else None, ema)
+    difference = convert(checkpoint, output)
+    for sentence in checkpoint.facts.stated:
+        remarks_console().print(f"• {sentence}", style="warn", markup=False)
+    results_console().print(
+        f"{output}: {checkpoint.spec.name}, {len(checkpoint.state)} tensors of the "
+        f"{checkpoint.facts.layout} layout; logits differ by at most {difference:.3g}",
+        markup=False,
+    )

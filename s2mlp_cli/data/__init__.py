@@ -1,0 +1,1 @@
+"""Image sets as people have them, read in place: nothing is unpacked or copied."""

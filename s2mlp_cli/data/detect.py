@@ -1,0 +1,137 @@
+"""Which form a path to data has. What was recognised is part of the result, and is printed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tarfile
+from pathlib import Path
+
+from s2mlp_cli.data.files import FileSource, class_folders, flat_folder
+from s2mlp_cli.data.images import ImageSet, is_image
+from s2mlp_cli.data.label_files import KNOWN_NAMES, LabelFile, read_label_file, with_labels
+from s2mlp_cli.data.parquet import parquet_files
+from s2mlp_cli.data.tars import members, raw_tar
+from s2mlp_cli.data.webdataset import is_webdataset, webdataset
+from s2mlp_cli.errors import DataError
+
+_SPLITS = ("val", "validation")
+_KNOWN_FORMS = (
+    "class folders, a folder of images with labels, a tar, WebDataset tars, Parquet or a CSV of "
+    "file,label"
+)
+
+
+def open_images(
+    path: str | Path, labels: str | Path | None = None, partial: bool = False
+) -> ImageSet:
+    """Recognise what lies at ``path`` and return its images with their labels.
+
+    Args:
+        path: a folder, a file, or a pattern such as ``shards/val-*.tar``.
+        labels: a label file; without it one of the known names beside the images is taken.
+        partial: accept fewer images than the label file has labels.
+
+    Raises:
+        DataError: nothing is there, its form is not known, or images and labels do not fit.
+    """
+    images = _recognise(Path(path))
+    if not len(images):
+        raise DataError(f"{path} holds no images; give {_KNOWN_FORMS}")
+    if labels is not None:
+        return with_labels(images, read_label_file(Path(labels)), partial)
+    if images.labels is not None:
+        return images
+    return with_labels(images, _labels_beside(Path(images.path)), partial)
+
+
+def _recognise(path: Path) -> ImageSet:
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        return _file(path)
+    matches = [Path(match) for match in sorted(glob.glob(str(path)))]
+    if matches:
+        return _several(matches, path)
+    raise DataError(f"there is nothing at {path}; check the path given with --data")
+
+
+def _folder(path: Path) -> ImageSet:
+    """Recognise a folder by what lies directly in it."""
+    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    folders = [entry for entry in entries if entry.is_dir()]
+    files = [entry for entry in entries if entry.is_file()]
+    split = next((path / name for name in _SPLITS if path / name in folders), None)
+    if any(is_image(file.name) for file in files):
+        return flat_folder(path)
+    for suffix in (".parquet", ".tar"):
+        found = [file for file in files if file.suffix == suffix]
+        if found:
+            return _several(_validation_split(found), path)
+    if split is not None:
+        return _folder(split)
+    if [folder.name for folder in folders] == ["data"]:  # a Hugging Face repository
+        return _folder(folders[0])
+    if folders:
+        return class_folders(path)
+    raise DataError(f"the folder {path} holds no images; give {_KNOWN_FORMS}")
+
+
+def _file(path: Path) -> ImageSet:
+    if path.suffix == ".parquet":
+        return parquet_files([path], path)
+    if path.suffix == ".csv":
+        return _listed(path)
+    if path.suffix == ".tar" or tarfile.is_tarfile(path):
+        return _several([path], path)
+    raise DataError(f"{path} is not of a known form; give {_KNOWN_FORMS}")
+
+
+def _several(files: list[Path], path: Path) -> ImageSet:
+    """Read files of one kind together."""
+    if all(file.suffix == ".parquet" for file in files):
+        return parquet_files(files, path)
+    if is_webdataset(list(members(files[0]))):
+        return webdataset(files, path)
+    if len(files) == 1:
+        return raw_tar(files[0])
+    raise DataError(
+        f"{path} holds {len(files)} archives without labels in them (the first is "
+        f"{files[0].name}); give the one archive of the validation images"
+    )
+
+
+def _validation_split(files: list[Path]) -> list[Path]:
+    """Keep the files whose names begin with val if there are any: the others are train and test."""
+    return (
+        [file for file in files if file.name.startswith("val")]
+        or [file for file in files if "_img_val" in file.name]
+        or files
+    )
+
+
+def _listed(path: Path) -> ImageSet:
+    """Read a CSV of file,label whose files are named relative to it."""
+    listing = read_label_file(path)
+    names = tuple(listing.entries)
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{path} names {len(missing)} files that are not there (the first is '{missing[0]}'); "
+            "paths in it are relative to its folder"
+        )
+    source = FileSource(str(path.parent), names)
+    return ImageSet("a CSV of file,label", str(path), source, names, listing.match(names))
+
+
+def _labels_beside(path: Path) -> LabelFile:
+    """Find a label file of a known name in the folder of the images, or in the one above."""
+    inside = [path] if path.is_dir() else []
+    for folder in (*inside, path.parent):
+        for name in KNOWN_NAMES:
+            if os.path.isfile(folder / name):
+                return read_label_file(folder / name)
+    raise DataError(
+        f"{path} holds images without their classes, and no {', '.join(KNOWN_NAMES)} lies beside "
+        "them; give a label file with --labels"
+    )

@@ -1,0 +1,61 @@
+"""What every form of a data set becomes: named images that can be read in any order, and labels.
+
+A source is pickled into the worker processes of a loader, so it holds no open file when it is
+pickled: it opens its files in the process that reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from s2mlp_cli.data.labels import Labels
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+"""The endings by which a file is taken for an image."""
+
+
+class ImageSource(Protocol):
+    """The encoded bytes of each image, by its position."""
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of image ``index`` exactly as they are stored.
+
+        Raises:
+            OSError: they cannot be read any more.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set that was recognised.
+
+    Attributes:
+        form: what was recognised, in words that are printed: ``"class folders"``.
+        path: where it lies.
+        source: reads the images.
+        names: the name of each image; inside class folders ``"n01440764/x.JPEG"``.
+        labels: what the set itself says about classes, or None if a label file has to say it.
+    """
+
+    form: str
+    path: str
+    source: ImageSource
+    names: tuple[str, ...]
+    labels: Labels | None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def is_image(name: str) -> bool:
+    """Tell whether a file name looks like an image; hidden files never do."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def base_name(name: str) -> str:
+    """Return the last part of a slashed name."""
+    return name.rpartition("/")[2]

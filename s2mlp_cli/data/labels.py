@@ -1,0 +1,93 @@
+"""From what a data set calls its classes to the outputs of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2mlp_cli.errors import DataError
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The class of each image, as the data set names it.
+
+    Attributes:
+        values: (images,) positions in ``classes``; the class numbers themselves if it is None.
+        classes: the names of the classes in their order, or None where the set has only numbers.
+        origin: where the labels come from, in words that are printed.
+    """
+
+    values: IntArray
+    classes: tuple[str, ...] | None
+    origin: str
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], origin: str) -> Labels:
+        """Order the distinct class names (numbers as numbers) and give each image its position."""
+        classes = order_classes(set(names))
+        position = {name: index for index, name in enumerate(classes)}
+        values = np.fromiter((position[name] for name in names), np.int64, len(names))
+        return cls(values, classes, origin)
+
+    @classmethod
+    def from_values(cls, values: Sequence[str | int], origin: str) -> Labels:
+        """Take whole numbers as class numbers and anything else as class names."""
+        if all(isinstance(value, int) for value in values):
+            return cls(np.asarray(values, np.int64), None, origin)
+        return cls.from_names([str(value) for value in values], origin)
+
+    def targets(self, outputs: int) -> IntArray:
+        """Return which of the classifier's ``outputs`` is right for each image: (images,).
+
+        A set with as many classes as outputs is taken in its own order. A part of ImageNet-1k is
+        placed by the sorted synsets, so that folders left out move nothing.
+
+        Raises:
+            DataError: the classes of the set cannot be outputs of this classifier.
+        """
+        if self.classes is None:
+            return self._numbered(outputs)
+        if len(self.classes) == outputs:
+            return self.values
+        synsets = imagenet_synsets()
+        if outputs == len(synsets) and set(self.classes) <= set(synsets):
+            position = {name: index for index, name in enumerate(synsets)}
+            return np.asarray([position[name] for name in self.classes], np.int64)[self.values]
+        raise DataError(
+            f"the data has {len(self.classes)} classes ({self.origin}), but the checkpoint's "
+            f"classifier has {outputs} outputs; give the data that it was trained for, or another "
+            "checkpoint"
+        )
+
+    def _numbered(self, outputs: int) -> IntArray:
+        low, high = int(self.values.min()), int(self.values.max())
+        if low < 0 or high >= outputs:
+            wrong = low if low < 0 else high
+            raise DataError(
+                f"the data has a label {wrong} ({self.origin}), but the checkpoint's classifier "
+                f"has the outputs 0 to {outputs - 1}; give labels that count from 0, or another "
+                "checkpoint"
+            )
+        return self.values
+
+
+def order_classes(names: set[str]) -> tuple[str, ...]:
+    """Sort class names as numbers if all are numbers (ImageNetV2), else as text (synsets)."""
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+@lru_cache(maxsize=1)
+def imagenet_synsets() -> tuple[str, ...]:
+    """Return the 1000 synsets of ImageNet-1k, sorted, from the list that timm carries."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo("imagenet").label_names())

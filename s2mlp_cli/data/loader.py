@@ -1,0 +1,95 @@
+"""Batches of decoded pixels from worker processes, in a fixed order.
+
+What a worker sends is small: uint8 pixels. Normalisation is left to the device.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from s2mlp_cli.data.images import ImageSource
+from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.data.transform import BROKEN, decode, make_transform
+from s2mlp_cli.records.validate import Preprocessing
+
+
+class Batch(NamedTuple):
+    """Some images of a set. A broken one keeps its place, black, and says why.
+
+    Attributes:
+        rows: (B,) int64, the rows of the run's table.
+        images: (B, height, width, 3) uint8.
+        sizes: (B,) int64, the bytes of each encoded image.
+        broken: (B,) the reason why an image could not be decoded, or an empty string.
+    """
+
+    rows: Tensor
+    images: Tensor
+    sizes: Tensor
+    broken: list[str]
+
+
+class DecodedImages(Dataset[Batch]):
+    """Some images of a source, decoded a batch at a time.
+
+    Args:
+        source: reads the encoded images.
+        positions: (rows,) which of them a run takes, in its order.
+        config: how they become pixels.
+    """
+
+    def __init__(self, source: ImageSource, positions: IntArray, config: Preprocessing) -> None:
+        self.source = source
+        self.positions = positions
+        self.config = config
+        self._transform = make_transform(config)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Return the batch of the images of ``rows``: a loader's worker calls this."""
+        images = np.zeros((len(rows), *self.config.input_size, 3), np.uint8)
+        sizes = np.zeros(len(rows), np.int64)
+        broken = [""] * len(rows)
+        for place, row in enumerate(rows):
+            try:
+                content = self.source.read(int(self.positions[row]))
+                sizes[place] = len(content)
+                images[place] = decode(content, self._transform)
+            except BROKEN as error:
+                broken[place] = f"{type(error).__name__}: {error}"
+        return Batch(
+            torch.as_tensor(rows, dtype=torch.int64),
+            torch.from_numpy(images),
+            torch.from_numpy(sizes),
+            broken,
+        )
+
+
+def batches(
+    images: DecodedImages, chunks: Sequence[Sequence[int]], workers: int, pin_memory: bool
+) -> Iterator[Batch]:
+    """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes."""
+    loader: DataLoader[Batch] = DataLoader(
+        images,
+        batch_sampler=chunks,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin_memory,
+        worker_init_fn=_leave_interrupts_to_parent,
+    )
+    yield from loader
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _leave_interrupts_to_parent(_: int) -> None:
+    """Keep Ctrl-C from printing one traceback for each worker; the parent ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,105 @@
+"""A reader for the little of MATLAB's level 5 MAT-file that the devkit's ``meta.mat`` uses.
+
+The file is a header of 128 bytes, then data elements: a tag of (type, bytes), the data, padding
+to 8 bytes. Up to 4 bytes of data may stand inside the tag. A matrix is an element whose parts are
+elements: flags, dimensions, name, then its values, or for a struct one matrix per field and row.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_HEADER_BYTES = 128
+_MATRIX, _COMPRESSED = 14, 15
+_NUMBERS = {
+    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
+    16: "u1", 17: "u2", 18: "u4",  # UTF-8, UTF-16, UTF-32
+}  # fmt: skip
+_STRUCT, _CHAR = 2, 4
+
+Scalar = str | float
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Cuts a buffer of one byte order into elements."""
+
+    order: str
+
+    def elements(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield (type, content) of the elements in ``data``; compressed ones are opened."""
+        at = 0
+        while at + 8 <= len(data):
+            kind, size = struct.unpack_from(f"{self.order}II", data, at)
+            if kind >> 16:  # the small form: size and type share four bytes
+                kind, size, start, step = kind & 0xFFFF, kind >> 16, at + 4, 8
+            else:
+                start = at + 8
+                step = 8 + (size if kind == _COMPRESSED else size + -size % 8)
+            content = data[start : start + size]
+            if len(content) < size:
+                raise ValueError("the file is cut short")
+            if kind == _COMPRESSED:
+                yield from self.elements(zlib.decompress(content))
+            else:
+                yield kind, content
+            at += step
+
+    def numbers(self, kind: int, content: bytes) -> list[float]:
+        """Return the numbers of an element."""
+        if kind not in _NUMBERS:
+            raise ValueError(f"an element of type {kind} where numbers were expected")
+        return np.frombuffer(content, np.dtype(self.order + _NUMBERS[kind])).tolist()  # type: ignore[no-any-return]
+
+    def scalar(self, content: bytes) -> Scalar:
+        """Return a text, or the first number of a numeric matrix (0.0 if it is empty)."""
+        parts = list(self.elements(content))
+        if len(parts) < 4:
+            return 0.0
+        values = self.numbers(*parts[3])
+        if self._class(parts) == _CHAR:
+            return "".join(chr(int(value)) for value in values)
+        return float(values[0]) if values else 0.0
+
+    def struct(self, parts: list[tuple[int, bytes]]) -> dict[str, list[Scalar]]:
+        """Return field -> one scalar for each row of a struct matrix."""
+        width = int(self.numbers(*parts[3])[0])
+        text = parts[4][1].decode("ascii")
+        fields = [text[i : i + width].rstrip("\0") for i in range(0, len(text), width)]
+        values = [self.scalar(content) for _, content in parts[5:]]
+        return {field: values[i :: len(fields)] for i, field in enumerate(fields)}
+
+    def _class(self, parts: list[tuple[int, bytes]]) -> int:
+        return int(self.numbers(*parts[0])[0]) & 0xFF
+
+    def find_struct(self, data: bytes, name: str) -> dict[str, list[Scalar]]:
+        """Return the struct called ``name`` among the variables of the file."""
+        for kind, content in self.elements(data):
+            parts = list(self.elements(content)) if kind == _MATRIX else []
+            named = len(parts) > 4 and parts[2][1].decode("ascii") == name
+            if named and self._class(parts) == _STRUCT:
+                return self.struct(parts)
+        raise KeyError(f"no struct {name}")
+
+
+def read_struct(data: bytes, name: str) -> dict[str, list[Scalar]]:
+    """Return field -> values of the struct array called ``name`` in a MAT-file.
+
+    Args:
+        data: the content of the file.
+        name: the name of the variable.
+
+    Raises:
+        ValueError: this is no level 5 MAT-file, or it is cut short.
+        KeyError: there is no struct of that name.
+        zlib.error: its compressed part is damaged.
+    """
+    mark = data[126:_HEADER_BYTES]
+    if mark not in (b"IM", b"MI"):
+        raise ValueError("no MAT-file of level 5")
+    return _Reader("<" if mark == b"IM" else ">").find_struct(data[_HEADER_BYTES:], name)

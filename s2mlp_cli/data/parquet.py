@@ -1,0 +1,131 @@
+"""Parquet files as the Hugging Face set has them: a column of encoded images, one of labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.data.labels import IntArray, Labels
+from s2mlp_cli.errors import DataError
+
+_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png")
+_LABEL_COLUMNS = ("label", "labels", "cls", "target", "fine_label")
+
+
+@dataclass
+class ParquetSource:
+    """Reads one row group at a time and keeps the last: sequential reading decodes each once.
+
+    Attributes:
+        files: the paths of the files.
+        column: the dotted path of the column of bytes: ``"image.bytes"``.
+        file, group: (groups,) the file of each row group, and its number in that file.
+        first: (groups,) the position of each group's first row.
+    """
+
+    files: tuple[str, ...]
+    column: str
+    file: IntArray
+    group: IntArray
+    first: IntArray
+    _loaded: tuple[int, int, Any] = field(default=(0, -1, None), repr=False)
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of image ``index``."""
+        position = int(np.searchsorted(self.first, index, side="right")) - 1
+        value = self._rows(position)[index - int(self.first[position])].as_py()
+        if value is None:
+            raise OSError("the row holds no image")
+        return bytes(value)
+
+    def _rows(self, position: int) -> Any:
+        if self._loaded[:2] != (os.getpid(), position):
+            try:
+                with pq.ParquetFile(self.files[int(self.file[position])]) as parquet:
+                    table = parquet.read_row_group(
+                        int(self.group[position]), columns=[self.column], use_threads=False
+                    )
+            except pa.ArrowException as error:
+                raise OSError(f"the row group cannot be read: {error}") from error
+            self._loaded = (os.getpid(), position, table.flatten().column(0))
+        return self._loaded[2]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_loaded": (0, -1, None)}
+
+
+def parquet_files(files: list[Path], path: Path) -> ImageSet:
+    """Read the rows of all ``files`` in their order.
+
+    Raises:
+        DataError: a file is damaged, or lacks a column of images or labels.
+    """
+    groups: list[tuple[int, int, int]] = []
+    names: list[str] = []
+    labels: list[Any] = []
+    column = ""
+    for number, file in enumerate(files):
+        with _open(file) as parquet:
+            column, label = _columns(parquet.schema_arrow, file)
+            for group in range(parquet.num_row_groups):
+                groups.append((number, group, len(names)))
+                table = parquet.read_row_group(group, columns=_wanted(parquet, column, label))
+                labels += table[label].to_pylist()
+                names += _names(table, column, file, parquet.metadata.row_group(group).num_rows)
+    if not names:
+        raise DataError(f"{path} holds no rows; give the files of the validation split")
+    if None in labels:
+        raise DataError(f"{path}: row {labels.index(None)} has no label; give the validation split")
+    table = np.asarray(groups, np.int64)
+    source = ParquetSource(tuple(map(str, files)), column, *(c.copy() for c in table.T))
+    return ImageSet(
+        f"{len(files)} Parquet file{'s' * (len(files) != 1)}",
+        str(path),
+        source,
+        tuple(names),
+        Labels.from_values(labels, "the label column"),
+    )
+
+
+def _open(file: Path) -> Any:
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file} is not a whole Parquet file ({error}); copy or download it again"
+        ) from error
+
+
+def _columns(schema: pa.Schema, file: Path) -> tuple[str, str]:
+    """Return the dotted path of the bytes of the images and the name of the label column."""
+    label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
+    for name in (name for name in _IMAGE_COLUMNS if name in schema.names):
+        kind = schema.field(name).type
+        inner = [field.name for field in kind] if pa.types.is_struct(kind) else None
+        if label is not None and (inner is None or "bytes" in inner):
+            return (name if inner is None else f"{name}.bytes"), label
+    raise DataError(
+        f"{file} has the columns {', '.join(schema.names)}, but a column 'image' with encoded "
+        "images and a column 'label' are needed; give such a file"
+    )
+
+
+def _wanted(parquet: Any, column: str, label: str) -> list[str]:
+    """Return the columns to index: labels, and the names beside the bytes if there are any."""
+    path = column.removesuffix(".bytes") + ".path"
+    known = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
+    return [label, path] if path in known else [label]
+
+
+def _names(table: Any, column: str, file: Path, rows: int) -> list[str]:
+    """Return the stored names of the images; row numbers where there are none."""
+    field_name = column.removesuffix(".bytes")
+    stored = table[field_name].to_pylist() if field_name in table.column_names else [None] * rows
+    return [(cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored)]

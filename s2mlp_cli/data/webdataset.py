@@ -1,0 +1,81 @@
+"""WebDataset shards: tars in which ``key.jpg`` and ``key.cls`` (or ``key.json``) stand together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from s2mlp_cli.data.images import ImageSet, base_name, is_image
+from s2mlp_cli.data.labels import Labels
+from s2mlp_cli.data.tars import Member, members, tar_source
+from s2mlp_cli.errors import DataError
+
+_LABEL_ENDINGS = ("cls", "json")
+
+
+def is_webdataset(found: list[Member]) -> bool:
+    """Tell whether an archive's members hold labels beside images of the same key."""
+    labels = {_split(m.name)[0] for m in found if _split(m.name)[1] in _LABEL_ENDINGS}
+    return any(is_image(m.name) and _split(m.name)[0] in labels for m in found)
+
+
+def webdataset(shards: list[Path], path: Path) -> ImageSet:
+    """Read the samples of all ``shards`` in their order.
+
+    Raises:
+        DataError: a shard cannot be read, or a sample lacks its label.
+    """
+    places: list[tuple[int, Member]] = []
+    names: list[str] = []
+    values: list[int] = []
+    for number, shard in enumerate(shards):
+        found = list(members(shard))
+        labels = _shard_labels(shard, found)
+        for member in filter(lambda member: is_image(member.name), found):
+            key = _split(member.name)[0]
+            if key not in labels:
+                raise DataError(
+                    f"the sample {key} in {shard} has an image but no .cls and no .json with a "
+                    "'label'; write its class number beside it"
+                )
+            places.append((number, member))
+            names.append(member.name)
+            values.append(labels[key])
+    source = tar_source(tuple(map(str, shards)), places)
+    count = f"{len(shards)} WebDataset shard{'s' * (len(shards) != 1)}"
+    return ImageSet(
+        count, str(path), source, tuple(names), Labels.from_values(values, "the shards' classes")
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split at the first dot of the last part, as WebDataset does: (key, ending)."""
+    folder = name[: len(name) - len(base_name(name))]
+    stem, _, ending = base_name(name).partition(".")
+    return folder + stem, ending.lower()
+
+
+def _shard_labels(shard: Path, found: list[Member]) -> dict[str, int]:
+    """Return key -> class number; a .cls goes before a .json."""
+    labels: dict[str, int] = {}
+    with open(shard, "rb") as stream:
+        for ending in reversed(_LABEL_ENDINGS):
+            for member in found:
+                key, its_ending = _split(member.name)
+                if its_ending != ending:
+                    continue
+                stream.seek(member.offset)
+                label = _parse(ending, stream.read(member.size), f"{shard}: {member.name}")
+                if label is not None:
+                    labels[key] = label
+    return labels
+
+
+def _parse(ending: str, content: bytes, where: str) -> int | None:
+    try:
+        if ending == "cls":
+            return int(content)
+        label = json.loads(content).get("label")
+        return None if label is None else int(label)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{where} does not hold a class number ({error}); correct it") from error

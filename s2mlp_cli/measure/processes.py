@@ -1,0 +1,79 @@
+"""The processes of one validation: this one alone, or those that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from s2mlp_cli.errors import UnavailableError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all: its rank, and how many there are."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that reports."""
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in order, on the first; an empty list elsewhere."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.count if self.is_first else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the processes that torchrun started; without torchrun there is one.
+
+    Images are divided, the model is not: nothing but the rows of the table travels, at the end,
+    over gloo, on GPUs as well.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(name: str | None, local_rank: int) -> str:
+    """Return the device called ``name``; without a name this process's GPU, or the CPU.
+
+    Raises:
+        UnavailableError: there is no such device.
+    """
+    gpus = torch.cuda.device_count()
+    if name in (None, "cuda") and gpus:
+        return f"cuda:{local_rank % gpus}"
+    if name is None:
+        return "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UnavailableError(
+            f"there is no device '{name}' here ({str(error).splitlines()[0]}); use --device cpu"
+        ) from error
+    return name

@@ -1,0 +1,179 @@
+"""Predictions image by image, in CSV or Parquet, and the comparison of two such files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s2mlp_cli.accuracy import mcnemar
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.base import Frozen
+
+ENDINGS = (".csv", ".parquet")
+
+
+class Prediction(NamedTuple):
+    """What a model said of one image; classes are -1 where it has fewer than five.
+
+    Attributes:
+        broken: the image could not be decoded; the other fields mean nothing then.
+    """
+
+    name: str
+    label: int
+    top1: int
+    top2: int
+    top3: int
+    top4: int
+    top5: int
+    confidence: float
+    loss: float
+    correct1: bool
+    correct5: bool
+    broken: bool
+
+
+class PredictionComparison(Frozen):
+    """Two models on the same images; McNemar's test asks whether one is better.
+
+    Attributes:
+        images: that both could decode.
+        only_first, only_second: right by only one of the two.
+        p: how probable a difference as large is if both are equally good.
+    """
+
+    first: str
+    second: str
+    images: int
+    top1_first: float
+    top1_second: float
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p: float
+
+
+def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
+    """Write ``rows`` to ``path``, as CSV or Parquet by its ending, atomically.
+
+    Raises:
+        RecordError: another ending, or the file cannot be written.
+    """
+    check_ending(path)
+    content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise RecordError(
+            f"cannot write {path}: {error.strerror}; choose another --predictions"
+        ) from error
+
+
+def load_predictions(path: Path) -> list[Prediction]:
+    """Read a file that :func:`save_predictions` wrote.
+
+    Raises:
+        RecordError: it is none.
+    """
+    check_ending(path)
+    try:
+        return _from_parquet(path) if path.suffix == ".parquet" else _from_csv(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path} does not hold predictions ({error}); give a file of --predictions"
+        ) from error
+
+
+def compare_predictions(first: Path, second: Path) -> PredictionComparison:
+    """Compare two files of predictions on the same images.
+
+    Raises:
+        RecordError: a file is none, or they are not about the same images and labels.
+    """
+    one, other = ({row.name: row for row in load_predictions(path)} for path in (first, second))
+    shared = [(one[name], other[name]) for name in one if name in other]
+    if len(shared) < max(len(one), len(other)) or any(a.label != b.label for a, b in shared):
+        raise RecordError(
+            f"{first} and {second} are not about the same images and labels; validate both on the "
+            "same data"
+        )
+    pairs = [(a.correct1, b.correct1) for a, b in shared if not (a.broken or b.broken)]
+    if not pairs:
+        raise RecordError(f"{first} and {second} share no decoded image; validate both again")
+    only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
+    both = pairs.count((True, True))
+    return PredictionComparison(
+        first=str(first),
+        second=str(second),
+        images=len(pairs),
+        top1_first=(both + only_first) / len(pairs),
+        top1_second=(both + only_second) / len(pairs),
+        both=both,
+        only_first=only_first,
+        only_second=only_second,
+        neither=pairs.count((False, False)),
+        p=mcnemar(only_first, only_second),
+    )
+
+
+def check_ending(path: Path) -> None:
+    """Hold that the ending of ``path`` is known.
+
+    Raises:
+        RecordError: it is not.
+    """
+    if path.suffix not in ENDINGS:
+        raise RecordError(f"predictions are .csv or .parquet, not '{path.name}'; rename it")
+
+
+def _to_csv(rows: Iterable[Prediction]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(Prediction._fields)
+    for row in rows:
+        writer.writerow([int(cell) if isinstance(cell, bool) else cell for cell in row])
+    return stream.getvalue().encode()
+
+
+def _from_csv(path: Path) -> list[Prediction]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [_prediction(row) for row in csv.DictReader(stream)]
+
+
+def _to_parquet(rows: Iterable[Prediction]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: Sequence[Any] = list(zip(*rows, strict=True)) or [()] * len(Prediction._fields)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(Prediction._fields, columns, strict=True))), buffer)
+    return buffer.getvalue()
+
+
+def _from_parquet(path: Path) -> list[Prediction]:
+    import pyarrow.parquet as pq
+
+    return [_prediction(row) for row in pq.read_table(path).to_pylist()]
+
+
+def _prediction(row: dict[str, Any]) -> Prediction:
+    kinds = Prediction.__annotations__
+    return Prediction(**{name: _cell(kinds[name], row[name]) for name in Prediction._fields})
+
+
+def _cell(kind: Any, value: Any) -> Any:
+    if kind == "bool":
+        return bool(int(value))
+    return {"int": int, "float": float, "str": str}[kind](value)

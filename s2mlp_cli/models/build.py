@@ -71,6 +71,13 @@ def set_shift(model: nn.Module, shift: str) -> int:
     return len(mixers)
 
 
+def classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the modules that turn features into logits; usually there is one."""
+    config = getattr(model, "pretrained_cfg", None)  # timm's models name theirs here
+    names = config.get("classifier", ()) if config is not None else "head"
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
 def _available(shift: str, device: torch.device) -> Implementation:
     implementation = registry.get(shift)
     reason = implementation.unavailable(device)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+from s2mlp_cli.errors import SpecError
 from s2mlp_cli.measure.closed_form import closed_form
 from s2mlp_cli.measure.counters import Figures, flop_counter_macs, traced_figures
 from s2mlp_cli.measure.meta_kernels import meta_kernels
@@ -18,10 +20,11 @@ from s2mlp_cli.records.count import (
     CrossCheck,
     ModuleCount,
     OperatorCount,
+    Refusal,
     Uncounted,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import BaseSpec
+from s2mlp_cli.spec import BaseSpec, with_input_size
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -83,6 +86,33 @@ def count(
             for operator, calls in sorted(figures.unknown.items())
         ),
     )
+
+
+def count_sizes(
+    specs: Iterable[BaseSpec],
+    sizes: Sequence[tuple[int, int]],
+    shift: str = registry.DEFAULT,
+    batch_size: int = 1,
+) -> tuple[tuple[CountResult, ...], tuple[Refusal, ...]]:
+    """Count every spec at every size, or at its own where there are no ``sizes``.
+
+    Returns:
+        The counts, and what an architecture refused with its reason.
+
+    Raises:
+        SpecError: every size was refused, so that there is nothing to show.
+    """
+    counted: list[CountResult] = []
+    refused: list[Refusal] = []
+    for spec in specs:
+        for size in sizes or (spec.input_size,):
+            try:
+                counted.append(count(with_input_size(spec, size), shift, batch_size))
+            except SpecError as error:
+                refused.append(Refusal(model=spec.name, input_size=size, reason=str(error)))
+    if refused and not counted:
+        raise SpecError(refused[0].reason)
+    return tuple(counted), tuple(refused)
 
 
 def _parameters(module: nn.Module) -> int:

@@ -7,6 +7,7 @@ is data. Families that are built from other parts have their classes in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -178,14 +179,15 @@ def check_patches(
 ) -> None:
     """Refuse an image size that the patches of some stage do not divide."""
     height, width = input_size
-    total = 1
+    unit = math.prod(stage.patch for stage in stages)
+    reach = 1
     for index, stage in enumerate(stages):
-        total *= stage.patch
-        if height % total or width % total:
+        reach *= stage.patch
+        if height % reach or width % reach:
             raise misfit(
                 (key,),
                 f"{height}x{width}, which the patches of stage {index} do not divide",
-                f"multiples of {total}, such as {_near(height, total)}x{_near(width, total)}",
+                f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
             )
 
 

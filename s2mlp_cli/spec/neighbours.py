@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -52,11 +53,11 @@ class VipSpec(BaseSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> VipSpec:
-        check_patches(self.input_size, self.stages)
         for index, stage in enumerate(self.stages):
             _check_divides(index, stage.dim, "segments", stage.segments)
             _check_divides(index, stage.dim, "reduction", self.reduction)
         _check_segments(self)
+        check_patches(self.input_size, self.stages)
         return self
 
 
@@ -119,10 +120,7 @@ def _check_segments(spec: VipSpec) -> None:
     for index, (stage, (height, width)) in enumerate(zip(spec.stages, spec.maps(), strict=True)):
         if (height, width) == (stage.segments, stage.segments):
             continue
-        patches = 1
-        for earlier in spec.stages[: index + 1]:
-            patches *= earlier.patch
-        size = stage.segments * patches
+        size = stage.segments * math.prod(earlier.patch for earlier in spec.stages[: index + 1])
         raise misfit(
             ("input_size",),
             f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",

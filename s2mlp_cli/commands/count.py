@@ -19,6 +19,7 @@ from s2mlp_cli.errors import S2MLPError
       s2mlp count --model v2-medium
       s2mlp count --model v1-wide --model v1-deep --format markdown
       s2mlp count --model v2-small --input-size 256 --shift conv --by operator
+      s2mlp count --model v2-small --model mixer-b16 --input-size 224 --input-size 384
       s2mlp count --model v2-small --set stages.0.depth=2 --by module --depth 2
     """
 )
@@ -68,7 +69,7 @@ def command(
     the command fails if they differ. Nothing is allocated or computed: models are traced on the
     meta device.
     """
-    from s2mlp_cli.spec import load_spec, names, with_input_size
+    from s2mlp_cli.spec import load_spec, names
 
     chosen = names() if every else models
     if not chosen:
@@ -76,20 +77,21 @@ def command(
             "name a model: --model v2-medium (`s2mlp models` lists them), or --all"
         )
     specs = [load_spec(name, overrides) for name in chosen]
-    if input_sizes:
-        specs = [with_input_size(spec, size) for spec in specs for size in input_sizes]
 
     from s2mlp_cli.measure.audit import published_figures
-    from s2mlp_cli.measure.count import count
+    from s2mlp_cli.measure.count import count_sizes
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.records.count import CountRecord
 
-    counted = [count(spec, shift, batch_size) for spec in specs]
+    counted, refused = count_sizes(specs, input_sizes, shift, batch_size)
     results = [
         result.model_copy(update={"published": published_figures(result)}) for result in counted
     ]
     record = CountRecord.new(
-        command=tuple(sys.argv), environment=environment(), results=tuple(results)
+        command=tuple(sys.argv),
+        environment=environment(),
+        results=tuple(results),
+        refused=refused,
     )
     emit(record, output_format, output, by=by, depth=depth)
     disagreeing = [result for result in results if not result.crosscheck.agree]

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+from s2mlp_cli.errors import SpecError
 from s2mlp_cli.measure.closed_form import closed_form
 from s2mlp_cli.measure.counters import Figures, flop_counter_macs, traced_figures
 from s2mlp_cli.measure.meta_kernels import meta_kernels
 from s2mlp_cli.measure.operators import FIGURES
 from s2mlp_cli.measure.shift_cost import shift_cost
-from s2mlp_cli.models import build_model
-from s2mlp_cli.models.norms import Affine
+from s2mlp_cli.models import build_model, classifiers
 from s2mlp_cli.records.count import (
     CountResult,
     CrossCheck,
     ModuleCount,
     OperatorCount,
+    Refusal,
     Uncounted,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import BaseSpec
+from s2mlp_cli.spec import BaseSpec, with_input_size
 
-_NORMS = (Affine, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def count(
@@ -45,7 +47,7 @@ def count(
     Raises:
         UnavailableError: no such implementation of the shift, or it cannot run here.
     """
-    model = build_model(spec, "none", device="meta")
+    model = build_model(spec, "none", device="meta").requires_grad_(False)
     images = torch.empty(batch_size, spec.in_channels, *spec.input_size, device="meta")
     with meta_kernels():
         figures = traced_figures(model, images)
@@ -54,6 +56,7 @@ def count(
     formula = closed_form(spec)
     algorithmic = figures.total("macs")
     params = _parameters(model)
+    heads = classifiers(model)
     return CountResult(
         model=spec.name,
         title=spec.title,
@@ -63,11 +66,11 @@ def count(
         batch_size=batch_size,
         shift=shift,
         params=params,
-        params_without_head=params - _parameters(model.get_submodule("head")),
-        params_norm=sum(_parameters(part) for part in model.modules() if isinstance(part, _NORMS)),
+        params_without_head=params - sum(_parameters(model.get_submodule(name)) for name in heads),
+        params_norm=sum(_parameters(part) for part in model.modules() if _is_norm(part)),
         macs=algorithmic + (cost.macs if cost else 0),
         macs_matmul=algorithmic,
-        macs_head=figures.total("macs", "head"),
+        macs_head=sum(figures.total("macs", name) for name in heads),
         elementwise=figures.total("elementwise"),
         activations=figures.total("activations"),
         shift_cost=cost,
@@ -85,8 +88,40 @@ def count(
     )
 
 
+def count_sizes(
+    specs: Iterable[BaseSpec],
+    sizes: Sequence[tuple[int, int]],
+    shift: str = registry.DEFAULT,
+    batch_size: int = 1,
+) -> tuple[tuple[CountResult, ...], tuple[Refusal, ...]]:
+    """Count every spec at every size, or at its own where there are no ``sizes``.
+
+    Returns:
+        The counts, and what an architecture refused with its reason.
+
+    Raises:
+        SpecError: every size was refused, so that there is nothing to show.
+    """
+    counted: list[CountResult] = []
+    refused: list[Refusal] = []
+    for spec in specs:
+        for size in sizes or (spec.input_size,):
+            try:
+                counted.append(count(with_input_size(spec, size), shift, batch_size))
+            except SpecError as error:
+                refused.append(Refusal(model=spec.name, input_size=size, reason=str(error)))
+    if refused and not counted:
+        raise SpecError(refused[0].reason)
+    return tuple(counted), tuple(refused)
+
+
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Affine transformations in the place of norms count as norms, timm's by their name too."""
+    return isinstance(module, _NORMS) or type(module).__name__ == "Affine"
 
 
 def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:

@@ -9,14 +9,28 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.models.gfnet import GFNet
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.models.s2mlp import S2MLP
+from s2mlp_cli.models.vip import VisionPermutator
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.spec import BaseSpec
+from s2mlp_cli.spec import BaseSpec, TimmSpec
 
-_BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {"s2mlp": S2MLP}
-"""family -> a function of its spec and the implementation of the shift."""
+
+def _timm(spec: TimmSpec, _: Implementation) -> nn.Module:
+    from s2mlp_cli.models.timm_models import build_timm  # timm takes seconds to import
+
+    return build_timm(spec)
+
+
+_BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {
+    "s2mlp": S2MLP,
+    "vip": lambda spec, _: VisionPermutator(spec),
+    "gfnet": lambda spec, _: GFNet(spec),
+    "timm": _timm,
+}
+"""family -> a function of its spec and the implementation of the shift, if it has shifts."""
 
 
 def build_model(
@@ -55,6 +69,13 @@ def set_shift(model: nn.Module, shift: str) -> int:
     for mixer in mixers:
         mixer.set_implementation(implementation)
     return len(mixers)
+
+
+def classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the modules that turn features into logits; usually there is one."""
+    config = getattr(model, "pretrained_cfg", None)  # timm's models name theirs here
+    names = config.get("classifier", ()) if config is not None else "head"
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def _available(shift: str, device: torch.device) -> Implementation:

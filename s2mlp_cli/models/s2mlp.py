@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.models.norms import make_norm
 from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
+from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.spec import S2MLPSpec, Stage
 
@@ -37,45 +38,24 @@ class Block(nn.Module):
         return x
 
 
-class PyramidStage(nn.Module):
-    """A patch layer and its blocks."""
-
-    def __init__(
-        self, in_channels: int, spec: S2MLPSpec, stage: Stage, implementation: Implementation
-    ) -> None:
-        super().__init__()
-        norm = make_norm(spec.norm, stage.dim) if spec.patch_norm else None
-        self.patch = PatchLayer(in_channels, stage.dim, stage.patch, norm)
-        self.blocks = nn.Sequential(
-            *(Block(spec, stage, implementation) for _ in range(stage.depth))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (B,H,W,Cin) into B,H/p,W/p,C."""
-        transformed: Tensor = self.blocks(self.patch(x))
-        return transformed
-
-
-class S2MLP(nn.Module):
+class S2MLP(PyramidClassifier):
     """The classifier: stages, an optional norm, mean over positions, one linear layer.
 
     No weight depends on the size of the image: any size that the patches divide will do.
     """
 
     def __init__(self, spec: S2MLPSpec, implementation: Implementation) -> None:
-        super().__init__()
         inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
-        self.stages = nn.Sequential(
-            *(
-                PyramidStage(in_channels, spec, stage, implementation)
-                for in_channels, stage in zip(inputs, spec.stages, strict=False)
+        stages = (
+            PyramidStage(
+                PatchLayer(in_channels, stage.dim, stage.patch, _patch_norm(spec, stage)),
+                (Block(spec, stage, implementation) for _ in range(stage.depth)),
             )
+            for in_channels, stage in zip(inputs, spec.stages, strict=False)
         )
-        self.norm = make_norm(spec.norm, inputs[-1]) if spec.head_norm else nn.Identity()
-        self.head = nn.Linear(inputs[-1], spec.classes)
+        norm = make_norm(spec.norm, inputs[-1]) if spec.head_norm else nn.Identity()
+        super().__init__(stages, norm, inputs[-1], spec.classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, B,classes, of ``images`` (B,3,H,W)."""
-        features = self.norm(self.stages(images.permute(0, 2, 3, 1)))
-        logits: Tensor = self.head(features.mean(dim=(1, 2)))
-        return logits
+
+def _patch_norm(spec: S2MLPSpec, stage: Stage) -> nn.Module | None:
+    return make_norm(spec.norm, stage.dim) if spec.patch_norm else None

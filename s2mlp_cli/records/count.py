@@ -127,8 +127,17 @@ class CountResult(Frozen):
     published: tuple[PublishedFigure, ...] = ()
 
 
+class Refusal(Frozen):
+    """An input size that an architecture cannot take, with its reason."""
+
+    model: str
+    input_size: tuple[int, int]
+    reason: str
+
+
 class CountRecord(Record):
-    """One or more counted models."""
+    """One or more counted models, and the sizes that were asked for and refused."""
 
     kind: ClassVar[str] = "count"
     results: tuple[CountResult, ...]
+    refused: tuple[Refusal, ...] = ()

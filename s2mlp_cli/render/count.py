@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from s2mlp_cli.records.count import CountRecord, CountResult, ModuleCount, PublishedFigure
+from s2mlp_cli.records.count import CountRecord, CountResult, ModuleCount, PublishedFigure, Refusal
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import house_table
 from s2mlp_cli.units import count, size
@@ -23,11 +23,11 @@ def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> Renderab
         parts += [_operators(result) for result in record.results]
     elif by == "module":
         parts += [_modules(result, depth) for result in record.results]
-    elif len(record.results) == 1:
+    elif len(record.results) == 1 and not record.refused:
         parts.append(_details(record.results[0]))
     else:
-        parts = [_headline(record.results), _comparison(record.results)]
-    return Group(*parts, *_notes(record.results))
+        parts = [_headline(record.results), _comparison(record)]
+    return Group(*parts, *_notes(record.results), *_refusals(record.refused))
 
 
 def answer(result: CountResult) -> Text:
@@ -74,19 +74,26 @@ def _details(result: CountResult) -> RenderableType:
     return table
 
 
-def _comparison(results: tuple[CountResult, ...]) -> RenderableType:
+def _comparison(record: CountRecord) -> RenderableType:
+    """Return one row per model and size; a refused one stands there too, its reason below."""
     table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    for result in results:
-        figures = [_published(result, quantity) for quantity in _QUANTITIES]
-        table.add_row(
-            Text(result.model, style="key"),
-            "x".join(map(str, result.input_size)),
-            count(result.params),
-            count(result.macs_matmul),
-            ", ".join(group[0].printed for group in figures if group),
-            ", ".join(dict.fromkeys(group[0].verdict for group in figures if group)),
-        )
+    for model in dict.fromkeys(entry.model for entry in (*record.results, *record.refused)):
+        for result in [result for result in record.results if result.model == model]:
+            table.add_row(*_compared(result))
+        for refusal in [refusal for refusal in record.refused if refusal.model == model]:
+            size = "x".join(map(str, refusal.input_size))
+            table.add_row(Text(model, style="key"), size, *[""] * 3, Text("refused", style="warn"))
     return table
+
+
+def _compared(result: CountResult) -> Iterable[RenderableType]:
+    figures = [_published(result, quantity) for quantity in _QUANTITIES]
+    yield Text(result.model, style="key")
+    yield "x".join(map(str, result.input_size))
+    yield count(result.params)
+    yield count(result.macs_matmul)
+    yield ", ".join(group[0].printed for group in figures if group)
+    yield ", ".join(dict.fromkeys(group[0].verdict for group in figures if group))
 
 
 def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
@@ -175,6 +182,14 @@ def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
                 f"{figure.reason}",
                 style="quiet",
             )
+
+
+def _refusals(refused: tuple[Refusal, ...]) -> Iterable[Text]:
+    for refusal in refused:
+        height, width = refusal.input_size
+        yield Text(
+            f"{refusal.model} at {height}x{width} is refused: {refusal.reason}", style="warn"
+        )
 
 
 def _explained(result: CountResult) -> list[PublishedFigure]:

@@ -2,14 +2,19 @@
 
 from s2mlp_cli.spec.catalogue import load_spec, names, with_input_size
 from s2mlp_cli.spec.model import BaseSpec, Mixer, ModelSpec, Norm, S2MLPSpec, Stage
+from s2mlp_cli.spec.neighbours import GFNetSpec, TimmSpec, VipSpec, VipStage
 
 __all__ = [
     "BaseSpec",
+    "GFNetSpec",
     "Mixer",
     "ModelSpec",
     "Norm",
     "S2MLPSpec",
     "Stage",
+    "TimmSpec",
+    "VipSpec",
+    "VipStage",
     "load_spec",
     "names",
     "with_input_size",

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from s2mlp_cli.errors import SpecError, did_you_mean
 from s2mlp_cli.spec.explain import explain
+from s2mlp_cli.spec.families import FAMILIES
 from s2mlp_cli.spec.merge import apply_overrides, resolve
-from s2mlp_cli.spec.model import FAMILIES, BaseSpec
+from s2mlp_cli.spec.model import BaseSpec
 from s2mlp_cli.spec.source import Document, Origin
+from s2mlp_cli.spec.timm_names import TIMM, timm_document
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -37,8 +39,10 @@ def names() -> tuple[str, ...]:
 
 def load_document(name_or_path: str, overrides: tuple[str, ...] = ()) -> Document:
     """Return the merged data of a spec with the origin of each key, not validated yet."""
-    path = _find(name_or_path, Path.cwd(), None)
-    document = resolve(path, _find)
+    if name_or_path.startswith(TIMM):
+        document = timm_document(name_or_path)
+    else:
+        document = resolve(_find(name_or_path, Path.cwd(), None), _find)
     apply_overrides(document, overrides)
     return document
 
@@ -47,7 +51,7 @@ def load_spec(name_or_path: str, overrides: tuple[str, ...] = ()) -> BaseSpec:
     """Load a built-in spec by name, or a user's own by path.
 
     Args:
-        name_or_path: such as ``v2-medium`` or ``my/model.yaml``.
+        name_or_path: such as ``v2-medium``, ``my/model.yaml`` or ``timm:NAME``.
         overrides: ``key=value`` texts as for ``--set``; they become part of the spec's name.
 
     Raises:
@@ -92,6 +96,8 @@ def validate(document: Document) -> BaseSpec:
 
 
 def _is_path(text: str) -> bool:
+    if text.startswith(TIMM):
+        return False
     return text.endswith(SUFFIXES) or "/" in text or "\\" in text
 
 
@@ -103,6 +109,6 @@ def _find(name: str, base: Path, origin: Origin | None) -> Path:
         where = f"{origin}: extends: " if origin else ""
         raise SpecError(
             f"{where}there is no model '{name}'{did_you_mean(name, _files()) or ';'} "
-            "`s2mlp models` lists them, and a path to a YAML file works too"
+            "`s2mlp models` lists them; a path to a YAML file and timm:NAME work too"
         )
     return _files()[name]

@@ -1,11 +1,14 @@
 """The frozen, typed description of a model: what every spec file resolves to.
 
 One set of parts builds S2-MLP v1, v2, their ablations and third-party variants; how they differ
-is data. A family that is built from other parts adds a class here and to :data:`FAMILIES`.
+is data. Families that are built from other parts have their classes in
+:mod:`s2mlp_cli.spec.neighbours`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -21,14 +24,15 @@ def _pair(value: Any) -> Any:
     return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """Return ``value`` with every list in it, at any depth, as a tuple: frozen all the way."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 Pixels = Annotated[int, Field(ge=1, le=16_384)]
 ImageSize = Annotated[
     tuple[Pixels, Pixels],
-    BeforeValidator(lambda value: _tuples(_pair(value))),
+    BeforeValidator(lambda value: as_tuples(_pair(value))),
     Field(description="Pixels: one number for a square, or [height, width]."),
 ]
 
@@ -65,7 +69,7 @@ class Mixer(Part):
 
     splits: Annotated[
         tuple[tuple[Direction, ...], ...],
-        BeforeValidator(_tuples),
+        BeforeValidator(as_tuples),
         Field(
             min_length=1,
             max_length=16,
@@ -105,7 +109,7 @@ class S2MLPSpec(BaseSpec):
     family: Literal["s2mlp"] = "s2mlp"
     stages: Annotated[
         tuple[Stage, ...],
-        BeforeValidator(_tuples),
+        BeforeValidator(as_tuples),
         Field(min_length=1, max_length=16, description="The pyramid, from image to head."),
     ]
     norm: Norm
@@ -115,19 +119,14 @@ class S2MLPSpec(BaseSpec):
 
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Return the (height, width) of each stage's map, in tokens."""
-        height, width = self.input_size
-        sizes = []
-        for stage in self.stages:
-            height, width = height // stage.patch, width // stage.patch
-            sizes.append((height, width))
-        return tuple(sizes)
+        return map_sizes(self.input_size, self.stages)
 
     @model_validator(mode="after")
     def _fits(self) -> S2MLPSpec:
         _check_fusion(self.mixer)
         for index, stage in enumerate(self.stages):
             _check_channels(index, stage, self.mixer)
-        _check_patches(self)
+        check_patches(self.input_size, self.stages)
         return self
 
 
@@ -165,24 +164,35 @@ def _check_channels(index: int, stage: Stage, mixer: Mixer) -> None:
         )
 
 
-def _check_patches(spec: S2MLPSpec) -> None:
-    height, width = spec.input_size
-    total = 1
-    for index, stage in enumerate(spec.stages):
-        total *= stage.patch
-        if height % total or width % total:
+def map_sizes(input_size: tuple[int, int], stages: Sequence[Stage]) -> tuple[tuple[int, int], ...]:
+    """Return the (height, width) of each stage's map, in tokens, for images of ``input_size``."""
+    height, width = input_size
+    sizes = []
+    for stage in stages:
+        height, width = height // stage.patch, width // stage.patch
+        sizes.append((height, width))
+    return tuple(sizes)
+
+
+def check_patches(
+    input_size: tuple[int, int], stages: Sequence[Stage], key: str = "input_size"
+) -> None:
+    """Refuse an image size that the patches of some stage do not divide."""
+    height, width = input_size
+    unit = math.prod(stage.patch for stage in stages)
+    reach = 1
+    for index, stage in enumerate(stages):
+        reach *= stage.patch
+        if height % reach or width % reach:
             raise misfit(
-                ("input_size",),
+                (key,),
                 f"{height}x{width}, which the patches of stage {index} do not divide",
-                f"multiples of {total}, such as {_near(height, total)}x{_near(width, total)}",
+                f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
             )
 
 
 def _near(size: int, unit: int) -> int:
     return max(round(size / unit), 1) * unit
 
-
-FAMILIES: dict[str, type[BaseSpec]] = {"s2mlp": S2MLPSpec}
-"""family -> its class."""
 
 ModelSpec = BaseSpec

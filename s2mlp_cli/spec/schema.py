@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from s2mlp_cli.spec.model import FAMILIES
+from s2mlp_cli.spec.families import FAMILIES
 
 _MERGED = ("Norm", "Mixer")
 """Mappings that a derived file may give in part, since ``extends`` supplies the rest."""

@@ -12,6 +12,7 @@ from s2mlp_cli.records.count import (
     ModuleCount,
     OperatorCount,
     PublishedFigure,
+    Refusal,
     ShiftCost,
     Uncounted,
 )
@@ -128,6 +129,28 @@ def test_several_models_at_80_columns():
 1 MAC = one multiply-add: what the papers call a FLOP.
 For every model all counters agree to the last unit.
 5.7B in table 1 of a paper: differs; its settings do not give it
+"""
+    )
+
+
+def test_a_refused_size_is_a_row_and_its_reason_a_line():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="it takes 224x192 only")
+    shown = record(result(published=()), result(model="other", published=()))
+    shown = shown.model_copy(update={"refused": (refusal,)})
+    assert (
+        to_text(render.terminal(shown), width=80)
+        == """\
+2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny)
+
+ model   input      params      MACs   published   verdict
+ ─────────────────────────────────────────────────────────
+ tiny    224x192   25.11 M   6.902 G
+ tiny    112x112                                   refused
+ other   224x192   25.11 M   6.902 G
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+For every model all counters agree to the last unit.
+tiny at 112x112 is refused: it takes 224x192 only
 """
     )
 

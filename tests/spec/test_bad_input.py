@@ -62,7 +62,7 @@ CASES = {
     "patches that do not divide the image": (
         "extends: v2-small\ninput_size: [224, 200]\n",
         "{file}:2: input_size: found 224x200, which the patches of stage 0 do not divide; allowed: "
-        "multiples of 7, such as 224x203",
+        "multiples of 14, such as 224x196",
     ),
     "zero": (
         "extends: v2-small\nset: {stages.0.depth: 0}\n",
@@ -160,7 +160,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "sentence"), CASES.values(), ids=CASES)
 def test_wrong_file(text: str, sentence: str, tmp_path: Path):
-    from s2mlp_cli.spec.model import FAMILIES
+    from s2mlp_cli.spec.families import FAMILIES
 
     path = tmp_path / "model.yaml"
     path.write_text(text, encoding="utf-8")

@@ -1,0 +1,102 @@
+"""The Vision Permutator (arXiv 2106.12368), on the parts that it shares with S2-MLPv2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s2mlp_cli.models.parts import ChannelMLP, PatchLayer, SplitAttention
+from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
+from s2mlp_cli.spec import VipSpec, VipStage
+
+
+def join_rows(x: Tensor, segments: int) -> Tensor:
+    """Regroup a map so that one column of one channel segment is a vector.
+
+    Args:
+        x: B,H,W,C with C = N * S.
+        segments: N, the number of segments of S channels.
+
+    Returns:
+        B,N,W,H*S: entry ``h * S + s`` of vector (b, n, w) is ``x[b, h, w, n * S + s]``.
+    """
+    batch, height, width, channels = x.shape
+    cut = x.reshape(batch, height, width, segments, channels // segments)
+    return cut.permute(0, 3, 2, 1, 4).flatten(3)
+
+
+def split_rows(x: Tensor, rows: int) -> Tensor:
+    """Undo :func:`join_rows`: B,N,W,H*S to B,H,W,N*S."""
+    batch, segments, width, joined = x.shape
+    cut = x.reshape(batch, segments, width, rows, joined // rows)
+    return cut.permute(0, 3, 2, 1, 4).flatten(3)
+
+
+class PermuteMixer(nn.Module):
+    """Weighted Permute-MLP (section 3.2): height, width and channel branches, then attention.
+
+    Each branch is one C x C layer without bias. The height branch sees columns as vectors, which
+    takes as many segments as the map has rows: then H * S = C. The width branch is the height
+    branch of the transposed map. Split attention looks at the mean over the positions, where
+    S2-MLPv2 takes the sum; its layers have biases.
+    """
+
+    def __init__(self, channels: int, segments: int, reduction: int) -> None:
+        super().__init__()
+        self.segments = segments
+        self.height = nn.Linear(channels, channels, bias=False)
+        self.width = nn.Linear(channels, channels, bias=False)
+        self.channel = nn.Linear(channels, channels, bias=False)
+        self.attention = SplitAttention(channels, 3, reduction, bias=True)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix ``x`` (B,H,W,C) over columns, rows and channels."""
+        columns = x.transpose(1, 2)
+        maps = torch.stack(
+            (
+                self._permuted(self.height, x),
+                self._permuted(self.width, columns).transpose(1, 2),
+                self.channel(x),
+            ),
+            dim=1,
+        )
+        weights = self.attention.weights(maps.sum(dim=1).mean(dim=(1, 2)))
+        mixed: Tensor = self.project((weights[:, :, None, None] * maps).sum(dim=1))
+        return mixed
+
+    def _permuted(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        return split_rows(layer(join_rows(x, self.segments)), x.shape[1])
+
+
+class PermuteBlock(nn.Module):
+    """A permute mixer and a channel MLP, each ``x + f(norm(x))``."""
+
+    def __init__(self, spec: VipSpec, stage: VipStage) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(stage.dim, eps=spec.eps)
+        self.mixer = PermuteMixer(stage.dim, stage.segments, spec.reduction)
+        self.norm2 = nn.LayerNorm(stage.dim, eps=spec.eps)
+        self.mlp = ChannelMLP(stage.dim, stage.expansion)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (B,H,W,C)."""
+        x = x + self.mixer(self.norm1(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class VisionPermutator(PyramidClassifier):
+    """The Vision Permutator, for images of the one size that its spec names."""
+
+    def __init__(self, spec: VipSpec) -> None:
+        inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
+        stages = (
+            PyramidStage(
+                PatchLayer(in_channels, stage.dim, stage.patch, norm=None),
+                (PermuteBlock(spec, stage) for _ in range(stage.depth)),
+            )
+            for in_channels, stage in zip(inputs, spec.stages, strict=False)
+        )
+        norm = nn.LayerNorm(inputs[-1], eps=spec.eps)
+        super().__init__(stages, norm, inputs[-1], spec.classes)

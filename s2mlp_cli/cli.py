@@ -15,6 +15,8 @@ COMMANDS = {
     "count": "s2mlp_cli.commands.count",
     "audit": "s2mlp_cli.commands.audit",
     "verify": "s2mlp_cli.commands.verify",
+    "report": "s2mlp_cli.commands.report",
+    "compare": "s2mlp_cli.commands.compare",
     "models": "s2mlp_cli.commands.models",
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",

@@ -18,6 +18,7 @@ _MODULES = {
     "count": "s2mlp_cli.render.count",
     "audit": "s2mlp_cli.render.audit",
     "verify": "s2mlp_cli.render.verify",
+    "compare": "s2mlp_cli.render.compare",
 }
 
 

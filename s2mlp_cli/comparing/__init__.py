@@ -1,0 +1,5 @@
+"""Saved records against each other: what each row is, how rows are matched, what may be said."""
+
+from s2mlp_cli.comparing.records import compare_records
+
+__all__ = ["compare_records"]

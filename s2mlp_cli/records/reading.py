@@ -18,6 +18,11 @@ from s2mlp_cli.records.base import Record
 
 KINDS = {
     "count": "s2mlp_cli.records.count:CountRecord",
+    "audit": "s2mlp_cli.records.audit:AuditRecord",
+    "verify": "s2mlp_cli.records.verify:VerifyRecord",
+    "profile": "s2mlp_cli.records.profile:ProfileRecord",
+    "trace": "s2mlp_cli.records.trace:TraceRecord",
+    "validate": "s2mlp_cli.records.validate:ValidateRecord",
     "compare": "s2mlp_cli.records.compare:CompareRecord",
 }
 """kind -> the class of its records; a module is imported only when a file of its kind is read."""

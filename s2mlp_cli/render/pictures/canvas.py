@@ -93,6 +93,23 @@ def shared_css() -> str:
     return f"{joints}@media screen and (prefers-color-scheme: dark){{{rules}}}"
 
 
+def colour(number: int) -> str:
+    """Return the colour of the series with this number."""
+    return SERIES[number % len(SERIES)]
+
+
+def line(number: int) -> dict[str, Any]:
+    """Return how matplotlib is to draw the line of the series with this number."""
+    style = ("-", "--", ":")[number // len(SERIES) % 3]
+    return {
+        "color": colour(number),
+        "marker": MARKS[number % len(MARKS)],
+        "markersize": 4.5,
+        "linestyle": style,
+        "linewidth": 1.5,
+    }
+
+
 def bars_height(count: int) -> float:
     """Return the height in inches of a chart with ``count`` horizontal bars."""
     return 0.85 + 0.27 * max(count, 2)

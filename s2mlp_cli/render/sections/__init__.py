@@ -11,6 +11,11 @@ from s2mlp_cli.render.document import Section
 
 _MODULES = {
     "count": "s2mlp_cli.render.sections.count",
+    "audit": "s2mlp_cli.render.sections.audit",
+    "verify": "s2mlp_cli.render.sections.verify",
+    "profile": "s2mlp_cli.render.sections.profile",
+    "trace": "s2mlp_cli.render.sections.trace",
+    "validate": "s2mlp_cli.render.sections.validate",
     "compare": "s2mlp_cli.render.sections.compare",
 }
 

@@ -8,8 +8,10 @@ from functools import partial
 
 from s2mlp_cli import units
 from s2mlp_cli.records.count import CountRecord, CountResult, PublishedFigure
-from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table, Tone
+from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table
 from s2mlp_cli.render.pictures import modules
+from s2mlp_cli.render.sections.answer import answer
+from s2mlp_cli.render.sections.audit import TONES as VERDICTS
 from s2mlp_cli.render.sections.environment import facts
 
 MOST_PARTS = 14
@@ -23,27 +25,13 @@ def section(record: CountRecord) -> Section:
     """Return the section."""
     return Section(
         title="Parameters and multiply-adds",
-        answer=_answer(record),
+        answer=answer(record),
         figures=_figures(record.results[0]) if len(record.results) == 1 else (),
         pictures=tuple(_picture(result) for result in record.results),
         tables=tuple(_tables(record)),
         remarks=("One multiply-accumulate (MAC) is one multiply-add and counts as 1.",),
         facts=facts(record),
     )
-
-
-def _answer(record: CountRecord) -> str:
-    return "; ".join(
-        f"{result.title} has {units.count(result.params)} parameters and takes "
-        f"{units.count(result.macs_matmul)}MACs for {_input(result)}"
-        for result in record.results
-    )
-
-
-def _input(result: CountResult) -> str:
-    height, width = result.input_size
-    images = "an image" if result.batch_size == 1 else f"{result.batch_size} images"
-    return f"{images} of {height}×{width}"
 
 
 def _figures(result: CountResult) -> tuple[Figure, ...]:
@@ -102,14 +90,6 @@ def _totals(record: CountRecord) -> Table:
     )
 
 
-VERDICTS: dict[str, Tone] = {
-    "agrees": "good",
-    "binary": "good",
-    "corrected": "warn",
-    "differs": "bad",
-}
-
-
 def _published(rows: list[tuple[str, PublishedFigure]]) -> Table:
     return Table(
         caption="Published figures",
@@ -119,7 +99,7 @@ def _published(rows: list[tuple[str, PublishedFigure]]) -> Table:
             Column("Quantity"),
             Column("Printed"),
             Column("Computed", units.count, numeric=True),
-            Column("Verdict", tones=VERDICTS),
+            Column("Verdict", tones=dict(VERDICTS)),
             Column("Reason"),
         ),
         rows=tuple(

@@ -10,7 +10,9 @@ import click
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit
-from s2mlp_cli.comparing import compare_records
+from s2mlp_cli.comparing import compare_prediction_files, compare_records
+from s2mlp_cli.records.compare import CompareRecord
+from s2mlp_cli.records.predictions import ENDINGS
 from s2mlp_cli.records.reading import read_record
 
 
@@ -47,17 +49,30 @@ def command(
 ) -> None:
     r"""Compare RECORDS of one kind: the last is judged against the first.
 
-    With more than two, given from the oldest to the newest, every row shows its trend.
+    With more than two, given from the oldest to the newest, every row shows its trend. Two files
+    of `s2mlp validate --predictions` get McNemar's test.
 
     \b
     Examples:
       s2mlp compare before.json after.json
       s2mlp compare before.json after.json --fail-slower 5%
       s2mlp compare january.json february.json march.json
+      s2mlp compare ours.parquet theirs.parquet
     """
     if len(records) < 2:
         raise click.UsageError("give two records or more: s2mlp compare A.json B.json")
-    record = compare_records(records, [read_record(path) for path in records], fail_slower)
+    record = _compare(records, fail_slower)
     emit(record, output_format, output)
     if record.too_slow:
         ctx.exit(1)
+
+
+def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecord:
+    predictions = [path.suffix in ENDINGS for path in paths]
+    if not any(predictions):
+        return compare_records(paths, [read_record(path) for path in paths], fail_slower)
+    if not all(predictions) or len(paths) > 2 or fail_slower is not None:
+        raise click.UsageError(
+            "files of predictions are compared two at a time, without records and --fail-slower"
+        )
+    return compare_prediction_files(*paths)

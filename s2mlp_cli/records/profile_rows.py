@@ -14,16 +14,23 @@ def where(row: ProfileResult) -> str:
 
 
 def setting(row: ProfileResult, batch: bool = True) -> str:
-    """Return how it was run; what is usual is left out."""
+    """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
     words = [row.device, row.dtype]
     words += [f"batch {row.batch_size}"] if batch else []
     words += ["×".join(map(str, row.input_size))]
     words += [row.mode] if row.mode != "inference" else []
-    words += ["compiled"] if row.compiled else []
-    words += ["CUDA graph"] if row.cuda_graph else []
-    words += ["channels last"] if row.channels_last else []
-    words += [f"{row.threads} thread{'s' if row.threads > 1 else ''}"] if row.device == "cpu" else []
-    return ", ".join(words)
+    return ", ".join([*words, *options(row)])
+
+
+def options(row: ProfileResult) -> list[str]:
+    """Return what was switched on, and a CPU's threads."""
+    switches = {
+        "compiled": row.compiled,
+        "CUDA graph": row.cuda_graph,
+        "channels last": row.channels_last,
+        f"{row.threads} thread{'s' if row.threads > 1 else ''}": row.device == "cpu",
+    }
+    return [name for name, on in switches.items() if on]
 
 
 def implementation(row: ProfileResult) -> str:

@@ -16,6 +16,19 @@ Tone = Literal["good", "bad", "warn", "quiet"]
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One value, raw and as it is written."""
+
+    value: object
+    text: str
+    tone: Tone | None = None
+    part: float | None = None
+
+
+EMPTY = Cell(None, "")
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of text, or of whatever ``show`` writes.
 
@@ -25,6 +38,7 @@ class Column:
         unit: stands in the heading, so that cells hold bare numbers.
         numeric: aligned to the right and sorted as numbers.
         tones: how a cell with this text is to be understood (a verdict is good, bad …).
+        prose: sentences, which may break into lines; all else stays on one.
     """
 
     title: str
@@ -32,15 +46,14 @@ class Column:
     unit: str = ""
     numeric: bool = False
     tones: Mapping[str, Tone] = field(default_factory=dict)
+    prose: bool = False
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
-        """Return the column's values written out."""
-        return [self.cell(value, self.show(value)) for value in values]
+        """Return the column's values written out; what is not known is an empty cell."""
+        return [EMPTY if value is None else self.cell(value, self.show(value)) for value in values]
 
     def cell(self, value: Any, text: str, part: float | None = None) -> Cell:
-        """Return one cell; nothing known is an empty one."""
-        if value is None:
-            return Cell(None, "")
+        """Return the cell of a value that is written as ``text``."""
         return Cell(value, text, self.tones.get(text), part)
 
 
@@ -63,24 +76,15 @@ class Number(Column):
         """Return the values with equal decimals, so that their points stand in one line."""
         largest = max((abs(value) for value in values if value is not None), default=0)
         places = _decimals(largest / self.scale, self.digits)
+        whole = largest if self.bar else None
         return [
-            self.cell(
-                value,
-                _fixed((value or 0) / self.scale, places),
-                max(value or 0, 0) / largest if self.bar and largest else None,
+            EMPTY
+            if value is None
+            else self.cell(
+                value, _fixed(value / self.scale, places), max(value, 0) / whole if whole else None
             )
             for value in values
         ]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value, raw and as it is written."""
-
-    value: object
-    text: str
-    tone: Tone | None = None
-    part: float | None = None
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def line(number: int) -> dict[str, Any]:
     }
 
 
-def bars_height(count: int) -> float:
+def bars_height(count: float) -> float:
     """Return the height in inches of a chart with ``count`` horizontal bars."""
     return 0.85 + 0.27 * max(count, 2)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from s2mlp_cli import units
-from s2mlp_cli.records.audit import VERDICTS, AuditRecord, Verdict
+from s2mlp_cli.records.audit import VERDICTS, AuditRecord
 from s2mlp_cli.render.document import Column, Figure, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
 
-TONES: dict[Verdict, Tone] = {
+TONES: dict[str, Tone] = {
     "agrees": "good",
     "agrees in binary units": "good",
     "agrees after a correction": "warn",
@@ -49,8 +49,8 @@ def _cells(record: AuditRecord) -> Table:
             Column("Printed"),
             Column("Computed", units.count, numeric=True),
             Column("Corrected", units.count, numeric=True),
-            Column("Verdict", tones=dict(TONES)),
-            Column("Reason"),
+            Column("Verdict", tones=TONES),
+            Column("Reason", prose=True),
         ),
         rows=tuple(
             (

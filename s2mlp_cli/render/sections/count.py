@@ -99,8 +99,8 @@ def _published(rows: list[tuple[str, PublishedFigure]]) -> Table:
             Column("Quantity"),
             Column("Printed"),
             Column("Computed", units.count, numeric=True),
-            Column("Verdict", tones=dict(VERDICTS)),
-            Column("Reason"),
+            Column("Verdict", tones=VERDICTS),
+            Column("Reason", prose=True),
         ),
         rows=tuple(
             (
@@ -155,7 +155,7 @@ def _modules(result: CountResult) -> Table:
 def _uncounted(result: CountResult) -> Table:
     return Table(
         caption=f"{result.model}: not counted",
-        columns=(Column("Operator"), Column("Calls", numeric=True), Column("Reason")),
+        columns=(Column("Operator"), Column("Calls", numeric=True), Column("Reason", prose=True)),
         rows=tuple((each.operator, each.calls, each.reason) for each in result.uncounted),
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.profile import Level, Limit, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
@@ -15,7 +15,7 @@ from s2mlp_cli.render.sections.profile_pictures import pictures
 
 TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "undecided": "quiet"}
 _CAPTIONS: dict[Level, str] = {
-    "model": "Whole models",
+    "model": "Whole model",
     "block": "One block",
     "op": "The shift alone",
 }
@@ -38,23 +38,50 @@ def section(record: ProfileRecord) -> Section:
     )
 
 
-def _levels(record: ProfileRecord) -> Iterator[Table]:
-    for level, caption in _CAPTIONS.items():
-        rows = [row for row in record.results if row.level == level and row.median_s is not None]
-        if rows:
-            columns = _columns(level)
-            yield Table(
-                caption=caption,
-                columns=tuple(column for column, _ in columns),
-                rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
-            )
-
-
 Reader = Callable[[ProfileResult], Any]
 
+_IDENTITY: dict[str, Reader] = {
+    "Model": lambda row: row.model,
+    "Stage": lambda row: row.stage,
+    "Device": lambda row: row.device,
+    "Type": lambda row: row.dtype,
+    "Batch": lambda row: row.batch_size,
+    "Input": lambda row: "×".join(map(str, row.input_size)),
+    "Mode": lambda row: row.mode,
+    "How": lambda row: ", ".join(options(row)),
+}
+"""What tells rows apart beside the shift; what is the same in all rows goes into the caption."""
 
-def _columns(level: Level) -> list[tuple[Column, Reader]]:
-    """Return the columns of a level, each with what it reads from a row."""
+
+def _levels(record: ProfileRecord) -> Iterator[Table]:
+    for level in _CAPTIONS:
+        rows = [row for row in record.results if row.level == level and row.median_s is not None]
+        if rows:
+            yield _level(level, rows)
+
+
+def _level(level: Level, rows: list[ProfileResult]) -> Table:
+    values = {name: {read(row) for row in rows} for name, read in _IDENTITY.items()}
+    varying = [name for name, found in values.items() if len(found) > 1]
+    common = [
+        f"stage {value}" if name == "Stage" else f"batch {value}" if name == "Batch" else str(value)
+        for name, found in values.items()
+        if len(found) == 1 and (value := next(iter(found))) not in (None, "")
+    ]
+    columns = [
+        (Column("Shift"), implementation),
+        *((Column(name, numeric=name in ("Stage", "Batch")), _IDENTITY[name]) for name in varying),
+        *_measures(level),
+    ]
+    return Table(
+        caption=f"{_CAPTIONS[level]}: {', '.join(common)}",
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
+    )
+
+
+def _measures(level: Level) -> list[tuple[Column, Reader]]:
+    """Return the columns of what was measured, each with what it reads from a row."""
     rate: tuple[Column, Reader]
     limit: tuple[Column, Reader]
     if level == "op":
@@ -62,20 +89,17 @@ def _columns(level: Level) -> list[tuple[Column, Reader]]:
         limit = _percent("of copy"), lambda row: row.copy_fraction
     else:
         rate = Number("Speed", unit="images/s", bar=True), lambda row: row.images_per_s
-        limit = _percent("of matrix product"), lambda row: row.matmul_fraction
+        limit = _percent("of matmul"), lambda row: row.matmul_fraction
     return [
-        (Column("Shift"), implementation),
-        (Column("Of"), where),
-        (Column("Setting"), setting),
         (Number("Median", unit="ms", scale=1e-3), lambda row: row.median_s),
         (Column("95 %", unit="ms"), lambda row: _range(row.ci95_s, 1e3)),
         rate,
-        (Column("Speed to slice", "{:.3f}".format, "×", numeric=True), _ratio),
+        (Column("to slice", "{:.3f}".format, "×", numeric=True), _ratio),
         (Column("95 %", unit="×"), lambda row: _interval(row.ratio_to_slice)),
         (Column("Verdict", tones=TONES), _verdict),
-        (_percent("Shifts' part"), lambda row: row.shift_share and row.shift_share.value),
+        (_percent("Shifts"), lambda row: row.shift_share and row.shift_share.value),
         limit,
-        (Number("Peak memory", unit="MiB", scale=2**20), peak_bytes),
+        (Number("Peak", unit="MiB", scale=2**20), peak_bytes),
     ]
 
 
@@ -124,7 +148,7 @@ def _skipped(record: ProfileRecord) -> Iterator[Table]:
     if rows:
         yield Table(
             caption="Not timed",
-            columns=(Column("Shift"), Column("Of"), Column("Setting"), Column("Why")),
+            columns=(Column("Shift"), Column("Of"), Column("Setting"), Column("Why", prose=True)),
             rows=tuple(
                 (implementation(row), where(row), setting(row), row.skipped) for row in rows
             ),

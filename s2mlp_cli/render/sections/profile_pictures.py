@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.profile import ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.render.document import Picture
 from s2mlp_cli.render.pictures import bandwidth, batch, throughput
 

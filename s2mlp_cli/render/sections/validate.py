@@ -88,7 +88,7 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
     if result.failures:
         yield Table(
             caption="Images that could not be decoded",
-            columns=(Column("Image"), Column("Why")),
+            columns=(Column("Image"), Column("Why", prose=True)),
             rows=tuple((each.name, each.reason) for each in result.failures),
             folded=len(result.failures) > 10,
         )

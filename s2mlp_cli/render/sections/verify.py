@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from s2mlp_cli.records.verify import Deviation, Verdict, VerifyCase, VerifyRecord, VerifyResult
+from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
 from s2mlp_cli.render.document import Column, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
 
-TONES: dict[Verdict, Tone] = {
+TONES: dict[str, Tone] = {
     "right": "good",
     "wrong": "bad",
     "wrong as known": "warn",
@@ -32,7 +32,7 @@ def _implementations(record: VerifyRecord) -> Table:
         caption="Implementations",
         columns=(
             Column("Implementation"),
-            Column("Verdict", tones=dict(TONES)),
+            Column("Verdict", tones=TONES),
             Column("Replaces"),
             Column("Device"),
             Column("Checks", numeric=True),
@@ -67,12 +67,12 @@ def _wrong_cases(record: VerifyRecord) -> Iterator[Table]:
                 caption=f"{result.implementation}: cases that are wrong",
                 columns=(
                     Column("Shape (B×H×W×C)"),
-                    Column("Directions"),
+                    Column("Directions", prose=True),
                     Column("Type"),
                     Column("Layout"),
                     Column("Outputs wrong", _percent, "%", numeric=True),
                     Column("Gradients wrong", _percent, "%", numeric=True),
-                    Column("Fault"),
+                    Column("Fault", prose=True),
                 ),
                 rows=tuple(map(_case, wrong)),
                 folded=True,
@@ -97,7 +97,7 @@ def _skipped(record: VerifyRecord) -> Iterator[Table]:
     if rows:
         yield Table(
             caption="Not checked here",
-            columns=(Column("Implementation"), Column("Type"), Column("Why")),
+            columns=(Column("Implementation"), Column("Type"), Column("Why", prose=True)),
             rows=tuple(_reason(result, dtype) for result, dtype in rows),
         )
 

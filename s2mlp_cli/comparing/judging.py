@@ -42,18 +42,13 @@ def speed_ratio(
     first: float, first_interval: Interval | None, last: float, last_interval: Interval | None
 ) -> Ratio:
     """Return how many times faster the ``last`` time is than the ``first``."""
-    value = first / last
-    if first_interval is None or last_interval is None:
-        return Ratio(value=value)
-    logarithms = [math.log(end) for end in (*last_interval, *first_interval)]
-    interval = difference_interval(
-        math.log(last),
-        (logarithms[0], logarithms[1]),
-        math.log(first),
-        (logarithms[2], logarithms[3]),
-    )
-    assert interval is not None  # both sides have one
-    return Ratio(value=value, ci95=(math.exp(interval[0]), math.exp(interval[1])))
+    logarithmic = [
+        interval and (math.log(interval[0]), math.log(interval[1]))
+        for interval in (first_interval, last_interval)
+    ]
+    interval = difference_interval(math.log(last), logarithmic[1], math.log(first), logarithmic[0])
+    ends = interval and (math.exp(interval[0]), math.exp(interval[1]))
+    return Ratio(value=first / last, ci95=ends)
 
 
 def difference_interval(

@@ -18,6 +18,8 @@ COMMANDS = {
     "profile": "s2mlp_cli.commands.profile",
     "trace": "s2mlp_cli.commands.trace",
     "verify": "s2mlp_cli.commands.verify",
+    "report": "s2mlp_cli.commands.report",
+    "compare": "s2mlp_cli.commands.compare",
     "models": "s2mlp_cli.commands.models",
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",

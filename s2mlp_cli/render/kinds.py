@@ -21,6 +21,7 @@ _MODULES = {
     "trace": "s2mlp_cli.render.trace",
     "verify": "s2mlp_cli.render.verify",
     "validate": "s2mlp_cli.render.validate",
+    "compare": "s2mlp_cli.render.compare",
 }
 
 

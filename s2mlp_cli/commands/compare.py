@@ -1,0 +1,78 @@
+"""``s2mlp compare``: two records against each other, or a series of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.output import emit
+from s2mlp_cli.comparing import compare_prediction_files, compare_records
+from s2mlp_cli.records.compare import CompareRecord
+from s2mlp_cli.records.predictions import ENDINGS
+from s2mlp_cli.records.reading import read_record
+
+
+class Part(click.ParamType[float]):
+    """A part of one: ``5%`` or ``0.05``."""
+
+    name = "PERCENT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return it as a number, 0.05."""
+        match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", str(value).strip())
+        if match is None:
+            self.fail(f"'{value}' is no part; write 5% or 0.05", param, ctx)
+        return float(match[1]) / (100 if match[2] else 1)
+
+
+@click.command(no_args_is_help=True)
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--fail-slower",
+    type=Part(),
+    help="Exit 1 if a row takes over PERCENT longer and its whole interval says so, e.g. 5%.",
+)
+@options.output
+@click.pass_context
+def command(
+    ctx: click.Context,
+    records: tuple[Path, ...],
+    fail_slower: float | None,
+    output_format: str,
+    output: Path | None,
+) -> None:
+    r"""Compare RECORDS of one kind: the last is judged against the first.
+
+    With more than two, given from the oldest to the newest, every row shows its trend. Two files
+    of `s2mlp validate --predictions` get McNemar's test.
+
+    \b
+    Examples:
+      s2mlp compare before.json after.json
+      s2mlp compare before.json after.json --fail-slower 5%
+      s2mlp compare january.json february.json march.json
+      s2mlp compare ours.parquet theirs.parquet
+    """
+    if len(records) < 2:
+        raise click.UsageError("give two records or more: s2mlp compare A.json B.json")
+    record = _compare(records, fail_slower)
+    emit(record, output_format, output)
+    if record.too_slow:
+        ctx.exit(1)
+
+
+def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecord:
+    predictions = [path.suffix in ENDINGS for path in paths]
+    if not any(predictions):
+        return compare_records(paths, [read_record(path) for path in paths], fail_slower)
+    if not all(predictions) or len(paths) > 2 or fail_slower is not None:
+        raise click.UsageError(
+            "files of predictions are compared two at a time, without records and --fail-slower"
+        )
+    return compare_prediction_files(*paths)

@@ -1,0 +1,107 @@
+"""``s2mlp report``: saved records as an HTML file, as Markdown, or in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from s2mlp_cli.records.base import Record, write_atomically
+from s2mlp_cli.records.reading import read_record
+from s2mlp_cli.render import markdown
+from s2mlp_cli.render.console import remarks_console, results_console
+from s2mlp_cli.render.document import Picture, Section
+from s2mlp_cli.render.kinds import renderer
+from s2mlp_cli.render.pictures.canvas import standalone
+from s2mlp_cli.render.sections import sections
+
+FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
+
+
+@click.command(no_args_is_help=True)
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(list(FORMATS)),
+    help="Default: by the ending of -o (.html, .md, .txt), else terminal.",
+)
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file."
+)
+@click.option("--title", help="Heading of the report.")
+def command(
+    records: tuple[Path, ...], output_format: str | None, output: Path | None, title: str | None
+) -> None:
+    r"""Show saved RECORDS (JSON files of any command, mixed) as one report.
+
+    HTML is one file that loads nothing; Markdown has its pictures as SVG files beside it.
+
+    \b
+    Examples:
+      s2mlp count --model v2-medium -o count.json
+      s2mlp report count.json
+      s2mlp report count.json profile.json -o report.html
+    """
+    chosen = output_format or _by_ending(output)
+    loaded = [read_record(path) for path in records]
+    if chosen == "terminal":
+        _terminal(loaded, output)
+        return
+    parts = sections(loaded)
+    heading = title or "S2-MLP measurements"
+    if chosen == "html":
+        from s2mlp_cli.render import html
+
+        _give(html.page(parts, heading), output)
+    else:
+        _markdown(parts, heading, output)
+
+
+def _by_ending(output: Path | None) -> str:
+    if output is None:
+        return "terminal"
+    for name, ending in FORMATS.items():
+        if output.suffix.lower() == ending:
+            return name
+    raise click.UsageError(
+        f"cannot tell the format from '{output}'; end it with {', '.join(FORMATS.values())} or "
+        "give --format"
+    )
+
+
+def _terminal(records: list[Record], output: Path | None) -> None:
+    from rich.console import Group
+    from rich.text import Text
+
+    shown = Group(
+        *(part for record in records for part in (renderer(record).terminal(record), Text()))
+    )
+    if output is None:
+        results_console().print(shown)
+    else:
+        from s2mlp_cli.render.console import to_text
+
+        write_atomically(output, to_text(shown))
+
+
+def _markdown(parts: list[Section], heading: str, output: Path | None) -> None:
+    """Write the document, and its pictures first, so that no link ever points at nothing."""
+    if output is None:
+        _give(markdown.document(parts, heading, link=None), None)
+        remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
+        return
+
+    def place(picture: Picture) -> str:
+        return f"{output.stem}-{picture.name}.svg"
+
+    for picture in (picture for part in parts for picture in part.pictures):
+        write_atomically(output.with_name(place(picture)), standalone(picture.draw()))
+    write_atomically(output, markdown.document(parts, heading, link=place))
+
+
+def _give(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(output, text)

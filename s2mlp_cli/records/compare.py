@@ -1,0 +1,93 @@
+"""The record of ``s2mlp compare``: saved measurements side by side, row by row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from s2mlp_cli.records.base import Frozen, Record
+
+Verdict = Literal[
+    "faster", "slower", "better", "worse", "undecided", "equal", "less", "more", "differs"
+]
+"""Of the last source against the first. Faster, slower, better and worse are said only when the
+whole 95 % interval, or McNemar's test, says so."""
+
+Unit = Literal["s", "B", "1", "share", "text"]
+"""Seconds, bytes, a plain number, a part of one, or words."""
+
+
+class Source(Frozen):
+    """A file that was compared."""
+
+    path: str
+    schema_name: str
+    created: datetime | None = None
+
+
+class EnvironmentDifference(Frozen):
+    """Something that was not the same everywhere; one value per source, None where unknown."""
+
+    what: str
+    values: tuple[str | None, ...]
+
+
+class Ratio(Frozen):
+    """A speed relative to another's: 2 means that the last takes half the time of the first."""
+
+    value: float
+    ci95: tuple[float, float] | None = None
+
+
+class ComparedRow(Frozen):
+    """One quantity of one row that at least two sources have.
+
+    Attributes:
+        values: one per source, in their order; None where a source lacks it.
+        intervals: the 95 % interval of each value, where one is known.
+        ratio: of the speeds, for times.
+        p_value: of McNemar's test, where both sides kept their images.
+    """
+
+    row: str
+    quantity: str
+    unit: Unit
+    values: tuple[float | int | str | None, ...]
+    intervals: tuple[tuple[float, float] | None, ...] = ()
+    ratio: Ratio | None = None
+    p_value: float | None = None
+    verdict: Verdict
+
+
+class LoneRow(Frozen):
+    """A row that not every source has."""
+
+    row: str
+    present: tuple[bool, ...]
+
+
+class CompareRecord(Record):
+    """Two records, or a series of them: the last is judged against the first.
+
+    Attributes:
+        compared: the kind of all the sources.
+        fail_slower: the part of the first time by which a row may be slower; None without a gate.
+    """
+
+    kind: ClassVar[str] = "compare"
+
+    compared: str
+    sources: tuple[Source, ...]
+    environments: tuple[EnvironmentDifference, ...] = ()
+    lone: tuple[LoneRow, ...] = ()
+    fail_slower: float | None = None
+    results: tuple[ComparedRow, ...]
+
+    @property
+    def too_slow(self) -> tuple[ComparedRow, ...]:
+        """The rows that are slower by more than ``fail_slower`` with their whole interval."""
+        if self.fail_slower is None:
+            return ()
+        limit = 1 / (1 + self.fail_slower)
+        intervals = ((row, row.ratio.ci95) for row in self.results if row.ratio)
+        return tuple(row for row, ci95 in intervals if ci95 and ci95[1] < limit)

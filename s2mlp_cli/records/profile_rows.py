@@ -1,0 +1,46 @@
+"""How a row of a profile is spoken of: the same words in a report and in a comparison."""
+
+from __future__ import annotations
+
+from s2mlp_cli.records.profile import Level, ProfileResult
+
+LEVELS: dict[Level, str] = {"op": "shift alone", "block": "one block", "model": "whole model"}
+
+
+def where(row: ProfileResult) -> str:
+    """Return the model and the part of it that was timed: ``v2-small, one block of stage 0``."""
+    stage = "" if row.stage is None else f" of stage {row.stage}"
+    return f"{row.model}, {LEVELS[row.level]}{stage}"
+
+
+def setting(row: ProfileResult, batch: bool = True) -> str:
+    """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
+    words = [row.device, row.dtype]
+    words += [f"batch {row.batch_size}"] if batch else []
+    words += ["×".join(map(str, row.input_size))]
+    words += [row.mode] if row.mode != "inference" else []
+    return ", ".join([*words, *options(row)])
+
+
+def options(row: ProfileResult) -> list[str]:
+    """Return what was switched on, and a CPU's threads."""
+    switches = {
+        "compiled": row.compiled,
+        "CUDA graph": row.cuda_graph,
+        "channels last": row.channels_last,
+        f"{row.threads} thread{'s' if row.threads > 1 else ''}": row.device == "cpu",
+    }
+    return [name for name, on in switches.items() if on]
+
+
+def implementation(row: ProfileResult) -> str:
+    """Return the name of the shift; a model without shifts is timed as it is."""
+    return row.shift or "no shift"
+
+
+def peak_bytes(row: ProfileResult) -> int | None:
+    """Return the peak that is known: what CUDA allocated, or a CPU process's resident set."""
+    if row.memory is None:
+        return None
+    known = (row.memory.peak_allocated_bytes, row.memory.peak_rss_bytes)
+    return next((value for value in known if value is not None), None)

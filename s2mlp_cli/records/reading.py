@@ -1,0 +1,152 @@
+"""Read a saved record back: any file that ``-o FILE.json`` wrote, whatever its kind.
+
+The schema name inside the file decides the class, so that callers need not know what they hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from s2mlp_cli.errors import RecordError, did_you_mean
+from s2mlp_cli.records.base import Record
+
+KINDS = {
+    "count": "s2mlp_cli.records.count:CountRecord",
+    "audit": "s2mlp_cli.records.audit:AuditRecord",
+    "verify": "s2mlp_cli.records.verify:VerifyRecord",
+    "profile": "s2mlp_cli.records.profile:ProfileRecord",
+    "trace": "s2mlp_cli.records.trace:TraceRecord",
+    "validate": "s2mlp_cli.records.validate:ValidateRecord",
+    "compare": "s2mlp_cli.records.compare:CompareRecord",
+}
+"""kind -> the class of its records; a module is imported only when a file of its kind is read."""
+
+_SCHEMA = re.compile(r"s2mlp\.([a-z]+)/([0-9]{1,6})")
+
+
+def read_record(path: str | Path) -> Record:
+    """Return the record that ``path`` holds.
+
+    Raises:
+        RecordError: the file is missing, cut off, another program's, of another version or
+            damaged; the sentence names the file and what to do.
+    """
+    document = _document(path)
+    kind = record_class(path, document.get("schema"))
+    try:
+        return kind.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise RecordError(_explain(path, error)) from error
+
+
+def record_class(path: str | Path, schema: object) -> type[Record]:
+    """Return the class for a schema name as it stands in a file.
+
+    Raises:
+        RecordError: no schema of s2mlp, a kind that is not known, or another version of it.
+    """
+    match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
+    if match is None:
+        raise RecordError(
+            f"{path} is not a record of s2mlp: its 'schema' is {_shown(schema)}, where "
+            "'s2mlp.<kind>/<version>' is expected; give a file that `s2mlp … -o FILE.json` wrote"
+        )
+    kind, version = match[1], int(match[2])
+    if kind not in KINDS:
+        raise RecordError(
+            f"{path} holds a record of the kind '{kind}', which this s2mlp does not know"
+            f"{did_you_mean(kind, KINDS)}; known are {', '.join(KINDS)}"
+        )
+    module, name = KINDS[kind].split(":")
+    found: type[Record] = getattr(importlib.import_module(module), name)
+    if version != found.version:
+        raise RecordError(_wrong_version(path, kind, version, found.version))
+    return found
+
+
+def _document(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object in the file, with every other content refused in a sentence."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"{path} is not a record of s2mlp: it is no text; give the JSON file of a record"
+        ) from error
+    if not text.strip():
+        raise RecordError(f"{path} is empty; run the command that makes it again")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecordError(_not_json(path, text, error)) from error
+    except (RecursionError, ValueError) as error:  # nested too deep, or an endless number
+        raise RecordError(
+            f"{path} is not a record of s2mlp: its JSON cannot be read ({error}); run the "
+            "command that makes it again"
+        ) from error
+    if not isinstance(document, dict):
+        raise RecordError(
+            f"{path} is not a record of s2mlp: it holds a JSON {_JSON_NAMES[type(document)]}, "
+            "where an object is expected; give a file that `s2mlp … -o FILE.json` wrote"
+        )
+    return document
+
+
+_JSON_NAMES = {
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
+    if not text.lstrip().startswith("{"):
+        return (
+            f"{path} is not a record of s2mlp: line {error.lineno} is no JSON; give the JSON file "
+            "of a record"
+        )
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return (
+            f"{path} is cut off: its JSON ends in line {text.count(chr(10)) + 1} before it is "
+            "complete; run the command that makes it again"
+        )
+    return (
+        f"{path} is damaged: line {error.lineno}, column {error.colno} is no JSON "
+        f"({error.msg}); run the command that makes it again"
+    )
+
+
+def _wrong_version(path: str | Path, kind: str, found: int, known: int) -> str:
+    age, remedy = ("newer", "upgrade s2mlp") if found > known else ("older", "measure it again")
+    return (
+        f"{path} is a record of an {age} version, s2mlp.{kind}/{found}, where this s2mlp reads "
+        f"s2mlp.{kind}/{known}; {remedy}"
+    ).replace("an newer", "a newer")
+
+
+def _explain(path: str | Path, error: ValidationError) -> str:
+    """Name the first thing that does not fit: where it stands, what was found, what is wrong."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the record"
+    others = error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    found = "" if first["type"] == "missing" else f", found {_shown(first['input'])}"
+    return (
+        f"{path} is damaged: at {where}: {first['msg']}{found}{more}; run the command that makes "
+        "it again"
+    )
+
+
+def _shown(value: object) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,70 @@
+"""The section of an audit: every published figure beside the recomputed one."""
+
+from __future__ import annotations
+
+from s2mlp_cli import units
+from s2mlp_cli.records.audit import VERDICTS, AuditRecord
+from s2mlp_cli.render.document import Column, Figure, Section, Table, Tone
+from s2mlp_cli.render.sections.answer import answer
+from s2mlp_cli.render.sections.environment import facts
+
+TONES: dict[str, Tone] = {
+    "agrees": "good",
+    "agrees in binary units": "good",
+    "agrees after a correction": "warn",
+    "differs": "bad",
+}
+_QUANTITIES = {"params": "parameters", "flops": "MACs"}
+
+
+def section(record: AuditRecord) -> Section:
+    """Return the section."""
+    tally = record.tally
+    return Section(
+        title="Published figures, recomputed",
+        answer=answer(record),
+        figures=tuple(
+            Figure(verdict, str(tally[verdict]), f"of {len(record.results)} cells", TONES[verdict])
+            for verdict in VERDICTS
+        ),
+        tables=(_cells(record),),
+        remarks=tuple(
+            f"Changed: {cell.paper} table {cell.table}, {cell.row}, {cell.quantity}: "
+            f"'{cell.verdict}' where '{cell.known}' is known."
+            for cell in record.changed
+        ),
+        facts=facts(record),
+    )
+
+
+def _cells(record: AuditRecord) -> Table:
+    return Table(
+        caption="Cells",
+        columns=(
+            Column("Row"),
+            Column("Paper"),
+            Column("Table"),
+            Column("Model"),
+            Column("Quantity"),
+            Column("Printed"),
+            Column("Computed", units.count, numeric=True),
+            Column("Corrected", units.count, numeric=True),
+            Column("Verdict", tones=TONES),
+            Column("Reason", prose=True),
+        ),
+        rows=tuple(
+            (
+                cell.row,
+                cell.paper,
+                cell.table,
+                cell.model,
+                _QUANTITIES[cell.quantity],
+                cell.printed,
+                cell.computed,
+                cell.corrected,
+                cell.verdict,
+                cell.reason,
+            )
+            for cell in record.results
+        ),
+    )

@@ -1,0 +1,89 @@
+"""Records matched row by row."""
+
+import pytest
+
+from s2mlp_cli.comparing import compare_records
+from s2mlp_cli.comparing.environments import environment_differences
+from s2mlp_cli.comparing.matching import compare
+from s2mlp_cli.comparing.quantities import Quantity
+from s2mlp_cli.errors import RecordError
+from tests import samples
+
+
+def values(*names):
+    return [Quantity(row, name, "1", 1) for row, name in names]
+
+
+def test_rows_stand_together_and_lone_ones_are_told_apart():
+    rows, lone = compare(
+        [
+            values(("a", "x"), ("b", "x"), ("a", "y"), ("c", "x")),
+            values(("a", "x"), ("b", "x"), ("b", "y")),
+        ]
+    )
+    assert [(row.row, row.quantity) for row in rows] == [("a", "x"), ("b", "x")]
+    assert [(each.row, each.present) for each in lone] == [
+        ("c", (True, False)),
+        ("a: y", (True, False)),
+        ("b: y", (False, True)),
+    ]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind != "trace"])
+def test_a_record_equals_itself(kind):
+    record = samples.ALL[kind]()
+    result = compare_records(["a", "b"], [record, record], None)
+    assert result.results
+    assert not result.lone
+    assert not result.environments
+    assert {row.verdict for row in result.results} <= {"equal", "undecided"}
+
+
+def test_a_trace_is_no_measurement_to_compare():
+    with pytest.raises(RecordError, match="records of trace cannot be compared; give records of"):
+        compare_records(["a", "b"], [samples.trace(), samples.trace()], None)
+
+
+def test_other_kinds_are_named():
+    with pytest.raises(RecordError, match="a is a record of count and b one of verify"):
+        compare_records(["a", "b"], [samples.count(), samples.verify()], None)
+
+
+def test_results_on_other_images_are_not_compared():
+    one, other = samples.validate(), samples.validate()
+    data = other.results[0].data.model_copy(update={"fingerprint": "ee" * 32})
+    other = other.model_copy(
+        update={"results": (other.results[0].model_copy(update={"data": data}),)}
+    )
+    result = compare_records(["a", "b"], [one, other], None)
+    assert not result.results
+    assert len(result.lone) == 2
+
+
+@pytest.mark.parametrize(
+    ("slower", "limit", "failed"),
+    [(1.1, 0.05, 8), (1.0501, 0.05, 0), (1.02, 0.05, 0), (0.9, 0.0, 0)],
+)
+def test_the_gate_fails_only_when_the_interval_excludes_less(slower, limit, failed):
+    profiles = [samples.profile(batches=(8,)), samples.profile(slower, batches=(8,))]
+    result = compare_records(["a", "b"], profiles, limit)
+    assert len(result.too_slow) == failed
+
+
+def test_a_gate_with_nothing_to_judge_is_an_error():
+    with pytest.raises(RecordError, match="--fail-slower has nothing to judge: a, b have no timed"):
+        compare_records(["a", "b"], [samples.count(), samples.count()], 0.05)
+
+
+def test_the_gpu_and_torch_are_named_first():
+    here = samples.ENVIRONMENT
+    there = here.model_copy(
+        update={"gpus": ("H200",), "python": "3.12.0", "packages": {"torch": "2.15.0"}}
+    )
+    found = environment_differences([here, there])
+    assert [(each.what, each.values) for each in found] == [
+        ("GPU", (None, "H200")),
+        ("torch", ("2.11.0", "2.15.0")),
+        ("Python", ("3.11.8", "3.12.0")),
+        ("fvcore", ("0.1.5", None)),
+    ]

@@ -1,0 +1,100 @@
+"""Every file that is no record of this s2mlp gets one sentence."""
+
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.reading import KINDS, read_record
+from tests import samples
+
+
+@pytest.mark.parametrize("kind", samples.ALL)
+def test_what_was_written_is_read_back(kind, tmp_path):
+    record = samples.ALL[kind]()
+    path = tmp_path / "record.json"
+    path.write_text(record.to_json())
+    assert read_record(path) == record
+
+
+def test_there_is_a_sample_of_every_kind():
+    assert set(KINDS) == {*samples.ALL, "compare"}
+
+
+TEXT = samples.count().to_json()
+
+
+def changed(**fields):
+    return json.dumps({**json.loads(TEXT), **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty; run the command that makes it again"),
+        ("hello", "is not a record of s2mlp: line 1 is no JSON; give the JSON file of a record"),
+        (TEXT[: len(TEXT) // 2], "is cut off: its JSON ends in line"),
+        ('{"a": 1,, "b": 2}', "is damaged: line 1, column 9 is no JSON"),
+        ("[1, 2]", "it holds a JSON array, where an object is expected"),
+        ("{}", "its 'schema' is missing, where 's2mlp.<kind>/<version>' is expected"),
+        (changed(schema="other/1"), "its 'schema' is 'other/1'"),
+        (changed(schema="s2mlp.cuont/1"), "'cuont', which this s2mlp does not know; did you mean"),
+        (changed(schema="s2mlp.count/2"), "is a record of a newer version, s2mlp.count/2"),
+        (changed(schema="s2mlp.count/0"), "is a record of an older version, s2mlp.count/0"),
+        (changed(extra=1), "is damaged: at extra: Extra inputs are not permitted, found 1"),
+        (changed(created="never"), "is damaged: at created:"),
+        (TEXT.replace('"params": 25000000', '"params": "many"'), "at results.0.params:"),
+        ("[" * 100_000, "is not a record of s2mlp"),
+        ('{"schema": ' + "9" * 5000 + "}", "is not a record of s2mlp"),
+    ],
+)
+def test_a_file_that_is_no_record_gets_a_sentence(text, sentence, tmp_path):
+    path = tmp_path / "some file.json"
+    path.write_text(text)
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert sentence in said
+    assert "\n" not in said
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    for path, why in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(RecordError, match=f"cannot read {path}: {why}"):
+            read_record(path)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "picture.json"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
+    with pytest.raises(RecordError, match="it is no text"):
+        read_record(path)
+
+
+@given(st.data())
+def test_mutated_records_are_read_or_refused_in_a_sentence(tmp_path_factory, data):
+    """Cut, overwrite and duplicate pieces of a good file: a record or a RecordError, no more."""
+    text = data.draw(st.sampled_from([samples.count(), samples.verify()])).to_json()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(start + 40, len(text))))
+    piece = data.draw(st.one_of(st.text(max_size=8), st.sampled_from(["null", "-1", "1e999", "{"])))
+    path = tmp_path_factory.mktemp("mutated") / "record.json"
+    path.write_text(text[:start] + piece + text[end:], encoding="utf-8", errors="surrogatepass")
+    with contextlib.suppress(RecordError):
+        read_record(path)
+
+
+def test_reading_needs_no_torch(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(TEXT)
+    code = (
+        "import sys; from s2mlp_cli.records.reading import read_record; "
+        f"read_record({str(path)!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

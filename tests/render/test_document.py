@@ -1,0 +1,47 @@
+"""Cells of a report: units in the heading, decimals in one line, nothing for what is unknown."""
+
+from s2mlp_cli.render.document import Column, Number, Table
+
+
+def texts(column, values):
+    return [cell.text for cell in column.cells(values)]
+
+
+def test_numbers_of_a_column_have_the_decimals_of_the_largest():
+    column = Number("MACs", unit="G", scale=1e9)
+    assert texts(column, [16.284e9, 0.1728e9, 0, None]) == ["16.28", "0.17", "0", ""]
+
+
+def test_what_is_not_zero_never_reads_as_zero():
+    assert texts(Number("MACs", scale=1e9), [16.284e9, 1000]) == ["16.28", "<0.01"]
+
+
+def test_large_numbers_have_no_decimals():
+    assert texts(Number("images/s"), [123456.7, 1.2]) == ["123457", "1"]
+
+
+def test_a_bar_is_as_long_as_the_part_of_the_largest():
+    cells = Number("MACs", bar=True).cells([4.0, 1.0, -1.0, None])
+    assert [cell.part for cell in cells] == [1.0, 0.25, 0.0, None]
+
+
+def test_a_column_of_nothing_and_one_of_zeros():
+    assert texts(Number("x", bar=True), [None, None]) == ["", ""]
+    assert texts(Number("x", bar=True), [0, 0]) == ["0", "0"]
+
+
+def test_values_that_are_not_finite_are_written():
+    assert texts(Number("x"), [float("inf"), 1.0]) == ["inf", "1"]
+
+
+def test_a_verdict_has_its_tone():
+    cells = Column("Verdict", tones={"wrong": "bad"}).cells(["wrong", "right"])
+    assert [cell.tone for cell in cells] == ["bad", None]
+
+
+def test_rows_of_a_table_keep_their_order():
+    table = Table("T", (Column("a"), Number("b")), (("x", 2), ("y", 1)))
+    assert [[cell.text for cell in row] for row in table.cells()] == [
+        ["x", "2.000"],
+        ["y", "1.000"],
+    ]

@@ -56,5 +56,9 @@ def test_console_block(command: str, expected: str, mark: str | None, folder: Pa
 
 
 def test_the_users_three_lines_stand_in_the_readme():
-    for line in ("s2mlp count --model v2-medium", "s2mlp profile --shift conv", "s2mlp validate --ckpt"):
+    for line in (
+        "s2mlp count --model v2-medium",
+        "s2mlp profile --shift conv",
+        "s2mlp validate --ckpt",
+    ):
         assert line in README

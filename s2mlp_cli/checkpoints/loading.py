@@ -19,7 +19,7 @@ from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.records.validate import CheckpointFacts, Preprocessing
 from s2mlp_cli.spec import ModelSpec
-from s2mlp_cli.spec.model import FAMILIES
+from s2mlp_cli.spec.families import FAMILIES
 
 SPEC_KEY = "s2mlp.spec"
 """The metadata key of a safetensors file under which the spec stands, as JSON."""

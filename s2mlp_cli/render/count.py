@@ -77,7 +77,8 @@ def _details(result: CountResult) -> RenderableType:
 def _comparison(record: CountRecord) -> RenderableType:
     """Return one row per model and size; a refused one stands there too, its reason below."""
     table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    for model in dict.fromkeys(entry.model for entry in (*record.results, *record.refused)):
+    counted = [result.model for result in record.results]
+    for model in dict.fromkeys([*counted, *(refusal.model for refusal in record.refused)]):
         for result in [result for result in record.results if result.model == model]:
             table.add_row(*_compared(result))
         for refusal in [refusal for refusal in record.refused if refusal.model == model]:

@@ -69,12 +69,19 @@ def _mixer(
     device: torch.device,
     generator: torch.Generator,
 ) -> SpatialShiftMixer:
-    """Return a mixer of the case's splits with random weights of its dtype."""
+    """Return a mixer of the case's splits with random weights of its dtype.
+
+    Split attention sums over all positions. Its first weights are as much smaller, as they are
+    in a trained model: otherwise the softmax saturates, its gradient vanishes, and in half
+    precision even the reference is mostly rounding.
+    """
     described = Mixer.model_validate({"splits": question.splits, **settings})
     mixer = SpatialShiftMixer(question.shape[-1], described, kernel)
     for parameter in mixer.parameters():
         scale = parameter.shape[-1] ** -0.5
         parameter.data.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    if mixer.attention is not None:
+        mixer.attention.reduce.weight.data /= question.shape[1] * question.shape[2]
     return mixer.to(device, DTYPES[question.dtype])
 
 

@@ -16,9 +16,9 @@ def plain(x, mixer, shift=shift_oracle):
     maps = mixer.activation(F.linear(x, mixer.expand.weight, mixer.expand.bias))
     parts = maps.chunk(len(mixer.splits), -1)
     maps = torch.stack([shift(p, d) for p, d in zip(parts, mixer.splits, strict=True)], dim=1)
-    if mixer.attention is None:
-        return mixer.project(maps[:, 0])
-    return mixer.project(mixer.attention(maps))
+    if mixer.fusion == "split-attention":
+        return mixer.project(mixer.attention(maps))
+    return mixer.project(maps.mean(dim=1))  # of one map: that map
 
 
 def check(run, question=V2, **flags):
@@ -42,6 +42,25 @@ def test_a_mixer_that_does_not_shift_is_wrong_in_every_dtype(dtype):
     case = check(unshifted, Question((2, 5, 4, 16), (V1,), dtype, "contiguous"))
     assert case.forward.wrong > 0
     assert case.gradient.wrong > 0
+
+
+def test_a_kernel_that_knows_only_one_fusion_is_wrong():
+    """Every case stands for split attention and for the mean."""
+
+    def never_mean(x, mixer):
+        return plain(x, mixer) if mixer.fusion != "mean" else 0 * plain(x, mixer)
+
+    case = check(never_mean)
+    assert case.forward.wrong == case.forward.elements / 3
+
+
+def test_a_kernel_that_forgets_the_biases_of_the_attention_is_wrong():
+    def forgets(x, mixer):
+        if mixer.attention is not None and mixer.attention.expand.bias is not None:
+            mixer.attention.expand.bias.data.zero_()
+        return plain(x, mixer)
+
+    assert check(forgets).forward.wrong > 0
 
 
 def test_a_kernel_without_a_gradient_is_checked_forward_only():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from s2mlp_cli.directions import Directions
 from s2mlp_cli.records.base import Frozen, Record
 
 DTYPE_NAMES = ("fp32", "fp64", "bf16", "fp16")
@@ -43,7 +42,7 @@ class VerifyCase(Frozen):
     """
 
     shape: tuple[int, int, int, int]
-    splits: tuple[Directions, ...]
+    splits: tuple[tuple[str, ...], ...]
     dtype: str
     layout: str
     tolerance: float = 0.0

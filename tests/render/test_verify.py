@@ -79,8 +79,8 @@ def test_terminal_answers_first():
 
 
 EXPECTED = """\
-2 of 2 safe implementations equal the definition on cpu; inplace wrong, as known; triton cannot run
-here (2,016 checks)
+2 of 2 safe implementations agree with the definition on cpu; inplace wrong, as known; triton cannot
+run here (2,016 checks)
 
                                           wrong     wrong  largest
 implementation  verdict         checks  forward  gradient    error  remark
@@ -96,7 +96,7 @@ def test_an_alarm_is_in_the_first_line():
     wrong = result("mine", "wrong", wrong_forward=0.5)
     lines = to_text(terminal(record(result("slice"), wrong))).splitlines()
     assert lines[0] == (
-        "1 of 2 safe implementations equal the definition on cpu; ALARM: mine (1,344 checks)"
+        "1 of 2 safe implementations agree with the definition on cpu; ALARM: mine (1,344 checks)"
     )
 
 

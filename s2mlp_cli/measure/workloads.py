@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
+from s2mlp_cli.measure.counters import traced_figures
+from s2mlp_cli.measure.meta_kernels import meta_kernels
 from s2mlp_cli.measure.precision import DTYPES
 from s2mlp_cli.models.build import build_model
 from s2mlp_cli.models.s2mlp import Block
@@ -166,25 +168,13 @@ def _training_step(
 
 
 def matmul_macs(case: Case) -> int:
-    """Count the multiply-adds of linear layers and convolutions in one forward pass of ``case``.
+    """Count the multiply-adds of the products in one forward pass of ``case``, as ``count`` does.
 
-    Their part of the work is all that a matrix-product rate can be compared with.
+    They are all that a matrix-product rate can be compared with; the shift alone has none.
     """
     if case.level == "op":
         return 0
-    total = 0
-
-    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        total += output.numel() * weight[0].numel()
-
-    module = _module(case, None, torch.device("meta"))
+    module = _module(case, "none", torch.device("meta"))
     assert isinstance(module, nn.Module)
-    for part in module.modules():
-        if isinstance(part, (nn.Linear, nn.Conv2d)):
-            part.register_forward_hook(add)
-    with torch.inference_mode():
-        module(torch.empty(case.shape, device="meta"))
-    return total
+    with meta_kernels():
+        return traced_figures(module, torch.empty(case.shape, device="meta")).total("macs")

@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
-from s2mlp_cli.measure.counters import traced_figures
-from s2mlp_cli.measure.meta_kernels import meta_kernels
 from s2mlp_cli.measure.precision import DTYPES
 from s2mlp_cli.models.build import build_model
 from s2mlp_cli.models.s2mlp import Block
@@ -94,7 +92,7 @@ def build_workload(case: Case, shift: str | None) -> Workload:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_SEED)
         example = torch.randn(case.shape).to(device, dtype)
-        module = _module(case, shift, device)
+        module = build_module(case, shift, device)
         module = module.to(device, dtype) if isinstance(module, nn.Module) else module
     if case.channels_last and case.level == "model":
         example = example.to(memory_format=torch.channels_last)
@@ -109,9 +107,10 @@ def build_workload(case: Case, shift: str | None) -> Workload:
     )
 
 
-def _module(
+def build_module(
     case: Case, shift: str | None, device: torch.device
 ) -> nn.Module | Callable[[Tensor], Tensor]:
+    """Return the model, its block, or the bare function of the shift, as ``case`` says."""
     name = shift or registry.DEFAULT
     if case.level == "op":
         implementation = registry.get(name)
@@ -165,16 +164,3 @@ def _training_step(
         optimizer.step()
 
     return step
-
-
-def matmul_macs(case: Case) -> int:
-    """Count the multiply-adds of the products in one forward pass of ``case``, as ``count`` does.
-
-    They are all that a matrix-product rate can be compared with; the shift alone has none.
-    """
-    if case.level == "op":
-        return 0
-    module = _module(case, "none", torch.device("meta"))
-    assert isinstance(module, nn.Module)
-    with meta_kernels():
-        return traced_figures(module, torch.empty(case.shape, device="meta")).total("macs")

@@ -78,22 +78,22 @@ slice: slower; shifts take 28.0 (28.0 – 28.0) % of its time.
 v2-small, shift alone of stage 0 · 1×32×32×192 · fp32 · cpu · inference · 2
 threads
 shift  median ms           95 %      GB/s  × slice           95 %
-slice      200.0  198.0 – 202.0  0.007864                          reference
-conv       400.0  396.0 – 404.0  0.003932    0.500  0.500 – 0.500     slower
+slice      200.0  197.7 – 202.3  0.007864                          reference
+conv       400.0  395.3 – 404.7  0.003932    0.500  0.500 – 0.500     slower
 shift  p50 ms    p90    p99  shifts %  95 %  % of copy  peak RSS MiB
-slice   200.0  206.0  206.0                     0.0393         400.0
-conv    400.0  412.0  412.0                     0.0197         400.0
+slice   200.0  205.4  206.0                     0.0393         400.0
+conv    400.0  410.8  412.0                     0.0197         400.0
 none skipped: nothing to time: it returns its input
 
 v2-small, whole model · 1×3×224×224 · fp32 · cpu · inference · 2 threads
 shift  median ms           95 %  images/s  × slice           95 %
-slice      200.0  198.0 – 202.0     5.000                          reference
-none       180.0  178.2 – 181.8     5.556     1.11    1.11 – 1.11     faster
-conv       250.0  247.5 – 252.5     4.000    0.800  0.800 – 0.800     slower
+slice      200.0  197.7 – 202.3     5.000                          reference
+none       180.0  177.9 – 182.1     5.556     1.11    1.11 – 1.11     faster
+conv       250.0  247.1 – 252.9     4.000    0.800  0.800 – 0.800     slower
 shift  p50 ms    p90    p99  shifts %         95 %  % of matmul  peak RSS MiB
-slice   200.0  206.0  206.0      10.0  10.0 – 10.0         46.7         400.0
-none    180.0  185.4  185.4                                51.9         400.0
-conv    250.0  257.5  257.5      28.0  28.0 – 28.0         37.3         400.0
+slice   200.0  205.4  206.0      10.0  10.0 – 10.0         46.7         400.0
+none    180.0  184.9  185.4                                51.9         400.0
+conv    250.0  256.8  257.5      28.0  28.0 – 28.0         37.3         400.0
 none is the same without its shifts: its result is wrong by design
 inplace skipped: wrong values: off the definition by 1, 1e-04 is allowed
 

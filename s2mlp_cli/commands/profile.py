@@ -174,17 +174,16 @@ def _profiler(
 
 
 def _previous(path: Path) -> ProfileRecord:
-    from pydantic import ValidationError
-
     from s2mlp_cli.records.profile import ProfileRecord
+    from s2mlp_cli.records.reading import read_record
 
-    try:
-        return ProfileRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+    record = read_record(path)
+    if not isinstance(record, ProfileRecord):
         raise RecordError(
-            f"{path} is no record of profile that can be resumed ({error.errors()[0]['msg']}); "
-            "give the file that an earlier -o wrote"
-        ) from error
+            f"{path} is a record of {record.kind}, which profile cannot resume; "
+            "give the file that an earlier `s2mlp profile -o` wrote"
+        )
+    return record
 
 
 def _stopped(record: ProfileRecord, output_format: str, output: Path | None) -> None:

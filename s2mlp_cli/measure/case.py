@@ -11,9 +11,10 @@ from s2mlp_cli.measure.cases import blank_row
 from s2mlp_cli.measure.contenders import Contender, Preparation, Skipped
 from s2mlp_cli.measure.device import Device, is_out_of_memory
 from s2mlp_cli.measure.precision import precision
+from s2mlp_cli.measure.products import matmul_macs
 from s2mlp_cli.measure.rounds import Budget, Samples, measure_rounds
 from s2mlp_cli.measure.rows import Timed, timed_row
-from s2mlp_cli.measure.workloads import Case, matmul_macs
+from s2mlp_cli.measure.workloads import Case
 from s2mlp_cli.records.profile import Limit, Memory, ProfileResult, ProfileSettings
 
 Shift = str | None

@@ -26,6 +26,10 @@ from s2mlp_cli.records.trace import (
 
 _MICRO = 1e-6
 _KIB = 1024
+_RENAMED = {"cuda_runtime": "runtime", "cuda_driver": "runtime"}
+"""What newer profilers call the launches of kernels, and the name under which the parser looks
+for them; without, it gives operators no time on the GPU."""
+
 _ENDING = re.compile(r"\.pt\.trace\.json(\.gz)?$")
 
 
@@ -77,6 +81,8 @@ def _load(path: Path) -> Any:
         document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
         events = document.get("traceEvents") if isinstance(document, dict) else None
         if events and isinstance(events, list):
+            for event in events:
+                event["cat"] = _RENAMED.get(event.get("cat"), event.get("cat"))
             return document
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _not_whole(path, error) from error

@@ -92,7 +92,7 @@ def build_workload(case: Case, shift: str | None) -> Workload:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_SEED)
         example = torch.randn(case.shape).to(device, dtype)
-        module = _module(case, shift, device)
+        module = build_module(case, shift, device)
         module = module.to(device, dtype) if isinstance(module, nn.Module) else module
     if case.channels_last and case.level == "model":
         example = example.to(memory_format=torch.channels_last)
@@ -107,9 +107,10 @@ def build_workload(case: Case, shift: str | None) -> Workload:
     )
 
 
-def _module(
+def build_module(
     case: Case, shift: str | None, device: torch.device
 ) -> nn.Module | Callable[[Tensor], Tensor]:
+    """Return the model, its block, or the bare function of the shift, as ``case`` says."""
     name = shift or registry.DEFAULT
     if case.level == "op":
         implementation = registry.get(name)
@@ -163,28 +164,3 @@ def _training_step(
         optimizer.step()
 
     return step
-
-
-def matmul_macs(case: Case) -> int:
-    """Count the multiply-adds of linear layers and convolutions in one forward pass of ``case``.
-
-    Their part of the work is all that a matrix-product rate can be compared with.
-    """
-    if case.level == "op":
-        return 0
-    total = 0
-
-    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        total += output.numel() * weight[0].numel()
-
-    module = _module(case, None, torch.device("meta"))
-    assert isinstance(module, nn.Module)
-    for part in module.modules():
-        if isinstance(part, (nn.Linear, nn.Conv2d)):
-            part.register_forward_hook(add)
-    with torch.inference_mode():
-        module(torch.empty(case.shape, device="meta"))
-    return total

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import Limit, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, where
 from s2mlp_cli.render.sheets import Sheet
 
-_LEVELS = {"op": "shift alone", "block": "one block", "model": "whole model"}
 _SHEET = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
     "cuda_graph", "channels_last", "threads", "median_s", "ci95_s", "p50_s", "p90_s", "p99_s",
@@ -55,8 +55,7 @@ def _has(rows: Iterable[ProfileResult], level: str) -> bool:
 
 
 def _answer(row: ProfileResult) -> str:
-    where = f"{row.model} {_LEVELS[row.level]}{_stage(row)}, batch {row.batch_size}, {row.dtype}"
-    parts = [f"{row.shift or 'no shift'}: {units.seconds(row.median_s or 0)} ({where})"]
+    parts = [f"{implementation(row)}: {units.seconds(row.median_s or 0)} ({where(row)})"]
     if row.ratio_to_slice and row.shift != "slice":
         ratio = row.ratio_to_slice
         parts.append(f"{_ranged(ratio)} × the speed of slice: {ratio.verdict}")
@@ -77,19 +76,8 @@ def _cases(rows: Iterable[ProfileResult]) -> Iterator[list[ProfileResult]]:
 def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
     first = rows[0]
     shape = "×".join(map(str, first.shape))
-    options = [
-        word
-        for word, on in (
-            ("compiled", first.compiled),
-            ("CUDA graph", first.cuda_graph),
-            ("channels last", first.channels_last),
-        )
-        if on
-    ]
-    words = [shape, first.dtype, first.device, first.mode, *options]
-    yield Text(f"{first.model}, {_LEVELS[first.level]}{_stage(first)}", style="key").append(
-        f" · {' · '.join(words)}", style="quiet"
-    )
+    words = [shape, first.dtype, first.device, first.mode, *options(first)]
+    yield Text(where(first), style="key").append(f" · {' · '.join(words)}", style="quiet")
     timed = [row for row in rows if row.median_s is not None]
     if timed:
         yield _speeds(timed)
@@ -101,10 +89,6 @@ def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
             yield Text(f"{row.shift} is {row.reference}", style="quiet")
 
 
-def _stage(row: ProfileResult) -> str:
-    return "" if row.stage is None else f" of stage {row.stage}"
-
-
 def _speeds(rows: list[ProfileResult]) -> Table:
     """Median, rate and the ratio to ``slice``, each with its interval."""
     factor, unit = _scale(rows)
@@ -114,7 +98,7 @@ def _speeds(rows: list[ProfileResult]) -> Table:
         speed = row.bytes_per_s and row.bytes_per_s / 1e9
         ratio = row.ratio_to_slice if row.shift != "slice" else None
         table.add_row(
-            row.shift or "(no shift)",
+            implementation(row),
             _number(row.median_s, factor),
             _ends(row.ci95_s, factor),
             _number(speed if row.level == "op" else row.images_per_s),
@@ -135,7 +119,7 @@ def _costs(rows: list[ProfileResult]) -> Table:
     for row in rows:
         share = row.shift_share if row.shift != "none" else None
         table.add_row(
-            row.shift or "(no shift)",
+            implementation(row),
             _number(row.p50_s, factor),
             _number(row.p90_s, factor),
             _number(row.p99_s, factor),
@@ -151,11 +135,7 @@ def _memory_header(row: ProfileResult) -> str:
 
 
 def _peak(row: ProfileResult) -> str:
-    memory = row.memory
-    if memory is None:
-        return ""
-    value = memory.peak_rss_bytes if row.device == "cpu" else memory.peak_allocated_bytes
-    return _number(value, 2.0**-20)
+    return _number(peak_bytes(row), 2.0**-20)
 
 
 def _table(*headers: str) -> Table:

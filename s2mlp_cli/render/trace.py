@@ -81,15 +81,12 @@ def _views(result: TraceResult) -> list[RenderableType]:
     return [*(view for view in views if view is not None), *advice]
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Table | None:
+def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Group | None:
     """Return the first rows under a title that says how many there are; None without rows."""
     if not rows:
         return None
     shown = f"{title} (first {ROWS} of {len(rows)})" if len(rows) > ROWS else title
-    table = Table(
-        title=shown, title_justify="left", title_style="key", box=None, pad_edge=False,
-        header_style="quiet",
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False, header_style="quiet")
     for index, name in enumerate(header):
         first = index == 0
         table.add_column(
@@ -101,7 +98,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]
         )
     for row in rows[:ROWS]:
         table.add_row(*map(str, row))
-    return table
+    return Group(Text(shown, style="key"), table)
 
 
 def _ms(seconds: float | None) -> str:

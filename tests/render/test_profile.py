@@ -1,0 +1,151 @@
+import csv
+import io
+
+from s2mlp_cli.measure.rows import Timed, timed_row
+from s2mlp_cli.records.base import Environment
+from s2mlp_cli.records.profile import Limit, Memory, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.render.console import to_text
+from s2mlp_cli.render.profile import answers, sheet, terminal
+from s2mlp_cli.render.sheets import to_csv, to_markdown
+
+LIMIT = Limit(device="cpu", dtype="fp32", copy_bytes_per_s=2e10, matmul_flops_per_s=1.5e11)
+STEADY = tuple(0.2 * (1 + 0.01 * ((5 * index) % 7 - 3)) for index in range(24))
+PEERS = {"slice": STEADY, "none": tuple(0.9 * value for value in STEADY)}
+
+
+def base(shift, level="model", **fields):
+    return ProfileResult(
+        **{
+            "model": "v2-small",
+            "shift": shift,
+            "level": level,
+            "stage": None if level == "model" else 0,
+            "device": "cpu",
+            "dtype": "fp32",
+            "batch_size": 1,
+            "input_size": (224, 224),
+            "shape": (1, 3, 224, 224) if level == "model" else (1, 32, 32, 192),
+            "threads": 2,
+            **fields,
+        }
+    )
+
+
+def timed(shift, factor, level="model", **fields):
+    return timed_row(
+        base(shift, level),
+        Timed(
+            tuple(factor * value for value in STEADY),
+            calls=1,
+            error=0.0,
+            memory=Memory(weights_bytes=100, peak_rss_bytes=400 * 2**20),
+            **fields,
+        ),
+        PEERS if level == "model" else {"slice": STEADY},
+        macs=7 * 10**9 if level == "model" else 0,
+        limit=LIMIT,
+    )
+
+
+def record(*rows, warnings=()):
+    return ProfileRecord.new(
+        command=("s2mlp", "profile"),
+        environment=Environment(
+            s2mlp="0", python="3", platform="x", cpu="a cpu", cpu_count=2, packages={}
+        ),
+        settings=ProfileSettings(seed=0, min_time_s=0.5, max_time_s=3),
+        limits=(LIMIT,),
+        warnings=warnings,
+        results=rows,
+    )
+
+
+RECORD = record(
+    timed("slice", 1.0, "op"),
+    base("none", "op", skipped="nothing to time: it returns its input"),
+    timed("conv", 2.0, "op"),
+    timed("slice", 1.0),
+    timed("none", 0.9, reference="the same without its shifts: its result is wrong by design"),
+    timed("conv", 1.25),
+    base("inplace", skipped="wrong values: off the definition by 1, 1e-04 is allowed", error=1.0),
+    warnings=("the machine is busy (load 3.0 on 2 CPUs): wait, or close other programs",),
+)
+
+EXPECTED = """\
+conv: 250.0 ms (v2-small, whole model); 0.800 (0.800 – 0.800) × the speed of
+slice: slower; shifts take 28.0 (28.0 – 28.0) % of its time.
+
+v2-small, shift alone of stage 0 · 1×32×32×192 · fp32 · cpu · inference · 2
+threads
+shift  median ms           95 %      GB/s  × slice           95 %
+slice      200.0  197.7 – 202.3  0.007864                          reference
+conv       400.0  395.3 – 404.7  0.003932    0.500  0.500 – 0.500     slower
+shift  p50 ms    p90    p99  shifts %  95 %  % of copy  peak RSS MiB
+slice   200.0  205.4  206.0                     0.0393         400.0
+conv    400.0  410.8  412.0                     0.0197         400.0
+none skipped: nothing to time: it returns its input
+
+v2-small, whole model · 1×3×224×224 · fp32 · cpu · inference · 2 threads
+shift  median ms           95 %  images/s  × slice           95 %
+slice      200.0  197.7 – 202.3     5.000                          reference
+none       180.0  177.9 – 182.1     5.556     1.11    1.11 – 1.11     faster
+conv       250.0  247.1 – 252.9     4.000    0.800  0.800 – 0.800     slower
+shift  p50 ms    p90    p99  shifts %         95 %  % of matmul  peak RSS MiB
+slice   200.0  205.4  206.0      10.0  10.0 – 10.0         46.7         400.0
+none    180.0  184.9  185.4                                51.9         400.0
+conv    250.0  256.8  257.5      28.0  28.0 – 28.0         37.3         400.0
+none is the same without its shifts: its result is wrong by design
+inplace skipped: wrong values: off the definition by 1, 1e-04 is allowed
+
+limits of cpu in fp32: copy 20.00 GB/s, matrix product 0.1500 TFLOP/s
+! the machine is busy (load 3.0 on 2 CPUs): wait, or close other programs
+"""
+
+
+def test_the_terminal_at_80_columns():
+    assert to_text(terminal(RECORD), 80) == EXPECTED
+
+
+def test_every_line_fits_80_columns():
+    assert max(map(len, to_text(terminal(RECORD), 80).splitlines())) <= 80
+
+
+def test_the_answer_speaks_of_the_widest_level_that_was_timed():
+    (only,) = answers(record(*RECORD.results[:3]))
+    assert only == (
+        "conv: 400.0 ms (v2-small, shift alone of stage 0); "
+        "0.500 (0.500 – 0.500) × the speed of slice: slower."
+    )
+    assert answers(record(RECORD.results[1])) == ["Nothing was timed."]
+    assert answers(record(timed("slice", 1.0)))[0].startswith("slice: 200.0 ms")
+
+
+def test_a_model_without_shifts_is_timed_as_it_is():
+    row = timed_row(base(None), Timed(STEADY, 1), {None: STEADY}, macs=10**9, limit=LIMIT)
+    text = to_text(terminal(record(row)), 80)
+    assert text.startswith("no shift: 200.0 ms (v2-small, whole model).\n")
+
+
+def test_a_warning_of_many_rows_stands_once():
+    rows = [
+        timed(name, 1.0).model_copy(update={"warnings": ("few samples: raise --max-time",)})
+        for name in ("a", "b", "c", "d", "e")
+    ]
+    text = to_text(terminal(record(*rows)), 80)
+    assert (
+        "! few samples: raise --max-time (a model, b model, c model and 2 more)"
+        in text.splitlines()
+    )
+
+
+def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():
+    rows = list(csv.DictReader(io.StringIO(to_csv(sheet(RECORD)))))
+    assert len(rows) == len(RECORD.results)
+    model = rows[5]
+    assert float(model["median_s"]) == RECORD.results[5].median_s
+    assert (float(model["ci95_low_s"]), float(model["ci95_high_s"])) == RECORD.results[5].ci95_s
+    assert float(model["ratio_to_slice_low"]) == RECORD.results[5].ratio_to_slice.ci95[0]
+    assert model["peak_rss_bytes"] == str(400 * 2**20)
+    assert rows[1]["skipped"] == "nothing to time: it returns its input"
+    assert rows[1]["median_s"] == ""
+    assert to_markdown(sheet(RECORD)).count("\n") == len(rows) + 2

@@ -63,12 +63,14 @@ def _rows(cells: Iterable[AuditCell]) -> RenderableType:
         printed = [
             text for quantity in ("params", "flops") for text in _figure(figures.get(quantity))
         ]
-        table.add_row(_where(paper, number), Text(row, style="key"), *printed, _verdicts(figures.values()))
+        table.add_row(
+            _where(paper, number), Text(row, style="key"), *printed, _verdicts(figures.values())
+        )
     return table
 
 
-def _where(paper: str, table: str) -> str:
-    return paper if paper == table else f"{paper} {table}"
+def _where(paper: str, table: str, between: str = " ") -> str:
+    return paper if paper == table else f"{paper}{between}{table}"
 
 
 def _figure(cell: AuditCell | None) -> tuple[str, str]:
@@ -90,7 +92,7 @@ def _verdicts(cells: Iterable[AuditCell]) -> Text:
 
 def _reasons(cells: Iterable[AuditCell]) -> Iterable[Text]:
     for cell in cells:
-        where = f"{_where(cell.paper, cell.table)}, {cell.row}, {cell.printed}: "
+        where = f"{_where(cell.paper, cell.table, ' table ')}, {cell.row}, {cell.printed}: "
         if cell.changed:
             yield Text(f"{where}{cell.verdict}, but known as: {cell.known}", style="bad")
         elif cell.reason:

@@ -103,7 +103,7 @@ def _corrected(
     leaves_out = correction.leaves_out
     if leaves_out is None:
         leaves_out = published.paper.leaves_out[quantity]
-    return figure(result, quantity, leaves_out)
+    return figure(result, quantity, leaves_out, correction.adds)
 
 
 def published_figures(result: CountResult) -> tuple[PublishedFigure, ...]:

@@ -32,7 +32,7 @@ def _plain_cell(value: Any) -> Any:
 
 
 class Cell(Frozen):
-    """One printed figure; everything but plain agreement gives its reason in one line."""
+    """One printed figure; everything but plain agreement has to give its reason."""
 
     printed: Annotated[str, AfterValidator(_readable)]
     verdict: Verdict = "agrees"
@@ -41,7 +41,7 @@ class Cell(Frozen):
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
-        if (self.verdict == "agrees") != (not self.reason):
+        if self.verdict != "agrees" and not self.reason:
             raise ValueError(f"{self.printed}: a reason for everything but plain agreement")
         return self
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Literal, NamedTuple
 
 from s2mlp_cli.records.audit import Quantity, Verdict
 from s2mlp_cli.records.base import Frozen
-from s2mlp_cli.records.count import CountResult
+from s2mlp_cli.records.count import CountResult, ModuleCount
 
-Part = Literal["classifier", "norms"]
-"""What a paper may leave out of its figures."""
+Part = Literal["classifier", "norms", "embeddings", "downsampling"]
+"""What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
+``downsampling``: the patch layers after the first."""
+
+Addition = Literal["transforms", "single values"]
+"""What a paper may add to its multiply-adds, two operations to one: Fourier transforms alone, or
+all operations on single values (softmax, norms, activations, sums)."""
 
 DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
@@ -33,6 +38,7 @@ class Correction(Frozen):
         model: count this spec instead.
         input_size: count at this square size instead.
         leaves_out: leave out these parts instead of those of the convention.
+        adds: add these operations to the multiply-adds.
         binary: in units of 2^20 and 2^30.
         truncated: the digits after the last printed one are cut off instead of rounded.
     """
@@ -40,6 +46,7 @@ class Correction(Frozen):
     model: str | None = None
     input_size: int | None = None
     leaves_out: tuple[Part, ...] | None = None
+    adds: tuple[Addition, ...] = ()
     binary: bool = False
     truncated: bool = False
 
@@ -56,18 +63,52 @@ def parse(printed: str) -> Printed:
     return Printed(Decimal(match[1]), len(match[2] or ""), match[3])
 
 
-def figure(result: CountResult, quantity: Quantity, leaves_out: Collection[Part]) -> int:
+def figure(
+    result: CountResult,
+    quantity: Quantity,
+    leaves_out: Collection[Part],
+    adds: Collection[Addition] = (),
+) -> int:
     """Return parameters, or multiply-adds of one image, without the parts that are left out.
 
-    Multiply-adds are those of linear layers, convolutions and matrix products, so norms have
-    none to leave out.
+    Multiply-adds are those of linear layers, convolutions and matrix products, so norms and
+    embeddings have none to leave out.
     """
     if quantity == "params":
-        head = result.params - result.params_without_head
-        parts = {"classifier": head, "norms": result.params_norm}
-        return result.params - sum(parts[part] for part in leaves_out)
-    head = result.macs_head if "classifier" in leaves_out else 0
-    return (result.macs_matmul - head) // result.batch_size
+        return result.params - sum(_PARAMS[part](result) for part in leaves_out)
+    macs = result.macs_matmul - sum(_MACS[part](result) for part in leaves_out if part in _MACS)
+    operations = sum(_OPERATIONS[addition](result) for addition in adds)
+    return (macs + operations // 2) // result.batch_size
+
+
+def _patch_layers_after_the_first(result: CountResult) -> list[ModuleCount]:
+    return [row for row in result.by_module if re.fullmatch(r"stages\.[1-9]\d*\.patch", row.module)]
+
+
+def _params_outside_layers(result: CountResult) -> int:
+    """Count the parameters that the model itself holds: timm keeps its embeddings there."""
+    layers = sum(row.params for row in result.by_module if row.module and "." not in row.module)
+    return result.params - layers
+
+
+def _transform_operations(result: CountResult) -> int:
+    return sum(row.elementwise for row in result.by_operator if row.operator.startswith("fft_"))
+
+
+_PARAMS: dict[Part, Callable[[CountResult], int]] = {
+    "classifier": lambda result: result.params - result.params_without_head,
+    "norms": lambda result: result.params_norm,
+    "embeddings": _params_outside_layers,
+    "downsampling": lambda result: sum(row.params for row in _patch_layers_after_the_first(result)),
+}
+_MACS: dict[Part, Callable[[CountResult], int]] = {
+    "classifier": lambda result: result.macs_head,
+    "downsampling": lambda result: sum(row.macs for row in _patch_layers_after_the_first(result)),
+}
+_OPERATIONS: dict[Addition, Callable[[CountResult], int]] = {
+    "transforms": _transform_operations,
+    "single values": lambda result: result.elementwise,
+}
 
 
 def prints_as(value: int, printed: str, *, binary: bool = False, truncated: bool = False) -> bool:

@@ -60,12 +60,17 @@ def _rows(cells: Iterable[AuditCell]) -> RenderableType:
     table.columns[1].no_wrap = True
     for (paper, number, row), group in groupby(cells, lambda c: (c.paper, c.table, c.row)):
         figures = {cell.quantity: cell for cell in group}
-        where = paper if paper == number else f"{paper} {number}"
         printed = [
             text for quantity in ("params", "flops") for text in _figure(figures.get(quantity))
         ]
-        table.add_row(where, Text(row, style="key"), *printed, _verdicts(figures.values()))
+        table.add_row(
+            _where(paper, number), Text(row, style="key"), *printed, _verdicts(figures.values())
+        )
     return table
+
+
+def _where(paper: str, table: str, between: str = " ") -> str:
+    return paper if paper == table else f"{paper}{between}{table}"
 
 
 def _figure(cell: AuditCell | None) -> tuple[str, str]:
@@ -87,7 +92,7 @@ def _verdicts(cells: Iterable[AuditCell]) -> Text:
 
 def _reasons(cells: Iterable[AuditCell]) -> Iterable[Text]:
     for cell in cells:
-        where = f"{cell.paper} table {cell.table}, {cell.row}, {cell.printed}: "
+        where = f"{_where(cell.paper, cell.table, ' table ')}, {cell.row}, {cell.printed}: "
         if cell.changed:
             yield Text(f"{where}{cell.verdict}, but known as: {cell.known}", style="bad")
         elif cell.reason:

@@ -15,6 +15,10 @@ _MERGED = ("Norm", "Mixer")
 """Mappings that a derived file may give in part, since ``extends`` supplies the rest."""
 
 
+_SIZES = {"input_size", "native_size"}
+"""Image sizes, which a file may give as one number."""
+
+
 def spec_schema() -> dict[str, Any]:
     """Return the JSON Schema of a spec file: any family's keys, ``extends`` and ``set``."""
     families, definitions = [], {}
@@ -38,16 +42,16 @@ def _as_file(schema: dict[str, Any]) -> dict[str, Any]:
         "extends": {"type": "string", "description": "A built-in name, or a path to a YAML file."},
         "set": {"type": "object", "description": "Dotted keys, such as stages.0.depth: 2."},
     }
-    size = schema["properties"]["input_size"]
-    pixels = size["prefixItems"][0]
-    schema["properties"]["input_size"] = {
-        "description": size["description"],
-        "anyOf": [
-            pixels,
-            {"type": "array", "items": pixels, "minItems": 2, "maxItems": 2},
-        ],
-    }
+    for name in _SIZES & schema["properties"].keys():
+        schema["properties"][name] = _size_as_file(schema["properties"][name])
     return schema
+
+
+def _size_as_file(size: dict[str, Any]) -> dict[str, Any]:
+    """Let a file write one number for a square."""
+    pixels = size["prefixItems"][0]
+    pair = {"type": "array", "items": pixels, "minItems": 2, "maxItems": 2}
+    return {"description": size["description"], "anyOf": [pixels, pair]}
 
 
 if __name__ == "__main__":

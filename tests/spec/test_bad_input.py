@@ -43,7 +43,7 @@ CASES = {
     "unknown base": (
         "title: x\nextends: v2-smal\n",
         "{file}:2: extends: there is no model 'v2-smal'; did you mean 'v2-small'? `s2mlp models` "
-        "lists them, and a path to a YAML file works too",
+        "lists them; a path to a YAML file and timm:NAME work too",
     ),
     "extends of the wrong type": (
         "extends: [v1-wide]\n",

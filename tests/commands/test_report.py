@@ -70,7 +70,7 @@ def test_markdown_on_stdout_says_what_is_missing(folder):
         (["report", "none.json"], 1, "error: cannot read none.json: No such file or directory"),
         (["report", "count.json", "-o", "x.pdf"], 2, "cannot tell the format from 'x.pdf'"),
         (["report", "count.json", "-o", "no/x.html"], 1, "error: cannot write no/x.html"),
-        (["report"], 2, "Usage: s2mlp report"),
+        (["report"], 2, "report [OPTIONS] RECORDS..."),
     ],
 )
 def test_faults_are_sentences(folder, arguments, code, sentence):

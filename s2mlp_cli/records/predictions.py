@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from s2mlp_cli.accuracy import mcnemar
 from s2mlp_cli.errors import RecordError
@@ -36,6 +36,9 @@ class Prediction(NamedTuple):
     correct1: bool
     correct5: bool
     broken: bool
+
+
+_KINDS: dict[str, type] = get_type_hints(Prediction)
 
 
 class PredictionComparison(Frozen):
@@ -169,11 +172,8 @@ def _from_parquet(path: Path) -> list[Prediction]:
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:
-    kinds = Prediction.__annotations__
-    return Prediction(**{name: _cell(kinds[name], row[name]) for name in Prediction._fields})
+    return Prediction(**{name: _cell(kind, row[name]) for name, kind in _KINDS.items()})
 
 
-def _cell(kind: Any, value: Any) -> Any:
-    if kind == "bool":
-        return bool(int(value))
-    return {"int": int, "float": float, "str": str}[kind](value)
+def _cell(kind: type, value: Any) -> Any:
+    return bool(int(value)) if kind is bool else kind(value)

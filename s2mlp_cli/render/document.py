@@ -49,8 +49,13 @@ class Column:
     prose: bool = False
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
-        """Return the column's values written out; what is not known is an empty cell."""
-        return [EMPTY if value is None else self.cell(value, self.show(value)) for value in values]
+        """Return the column's values written out; None is an empty cell, a cell stays as it is."""
+        return [self._written(value) for value in values]
+
+    def _written(self, value: Any) -> Cell:
+        if isinstance(value, Cell):
+            return value
+        return EMPTY if value is None else self.cell(value, self.show(value))
 
     def cell(self, value: Any, text: str, part: float | None = None) -> Cell:
         """Return the cell of a value that is written as ``text``."""
@@ -89,7 +94,7 @@ class Number(Column):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of raw values under columns; the first column names the row."""
+    """Rows of raw values (or of cells) under columns; the first column names the row."""
 
     caption: str
     columns: tuple[Column, ...]

@@ -8,6 +8,7 @@ from typing import cast
 
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.render.document import Section
+from s2mlp_cli.render.sections import families
 
 _MODULES = {
     "count": "s2mlp_cli.render.sections.count",
@@ -21,8 +22,9 @@ _MODULES = {
 
 
 def sections(records: Sequence[Record]) -> list[Section]:
-    """Return the sections of a report of several records, in the order given."""
-    return [section(record) for record in records]
+    """Return a section per record, in the order given, and one of what they tell jointly."""
+    together = families.section(records)
+    return [*map(section, records), *([together] if together else [])]
 
 
 def section(record: Record) -> Section:

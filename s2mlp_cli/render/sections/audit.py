@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2mlp_cli import units
-from s2mlp_cli.records.audit import VERDICTS, AuditRecord
+from s2mlp_cli.records.audit import VERDICTS, AuditCell, AuditRecord
 from s2mlp_cli.render.document import Column, Figure, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
@@ -27,7 +27,7 @@ def section(record: AuditRecord) -> Section:
             Figure(verdict, str(tally[verdict]), f"of {len(record.results)} cells", TONES[verdict])
             for verdict in VERDICTS
         ),
-        tables=(_cells(record),),
+        tables=(_reasons(record), _cells(record)),
         remarks=tuple(
             f"Changed: {cell.paper} table {cell.table}, {cell.row}, {cell.quantity}: "
             f"'{cell.verdict}' where '{cell.known}' is known."
@@ -42,29 +42,47 @@ def _cells(record: AuditRecord) -> Table:
         caption="Cells",
         columns=(
             Column("Row"),
-            Column("Paper"),
-            Column("Table"),
+            Column("Where"),
             Column("Model"),
             Column("Quantity"),
-            Column("Printed"),
+            Column("Printed", numeric=True),
             Column("Computed", units.count, numeric=True),
             Column("Corrected", units.count, numeric=True),
             Column("Verdict", tones=TONES),
-            Column("Reason", prose=True),
         ),
         rows=tuple(
             (
                 cell.row,
-                cell.paper,
-                cell.table,
+                _where(cell),
                 cell.model,
                 _QUANTITIES[cell.quantity],
                 cell.printed,
                 cell.computed,
                 cell.corrected,
                 cell.verdict,
-                cell.reason,
             )
             for cell in record.results
         ),
     )
+
+
+def _reasons(record: AuditRecord) -> Table:
+    return Table(
+        caption="Why a cell does not plainly agree",
+        columns=(
+            Column("Row"),
+            Column("Where"),
+            Column("Quantity"),
+            Column("Verdict", tones=TONES),
+            Column("Reason", prose=True),
+        ),
+        rows=tuple(
+            (cell.row, _where(cell), _QUANTITIES[cell.quantity], cell.verdict, cell.reason)
+            for cell in record.results
+            if cell.reason
+        ),
+    )
+
+
+def _where(cell: AuditCell) -> str:
+    return f"{cell.paper} table {cell.table}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from s2mlp_cli.records.compare import CompareRecord
+from functools import partial
+
+from s2mlp_cli.records.compare import ComparedRow, CompareRecord
 from s2mlp_cli.render import compare
-from s2mlp_cli.render.document import Column, Section, Table
+from s2mlp_cli.render.document import Cell, Column, Picture, Section, Table
+from s2mlp_cli.render.pictures import trend
 from s2mlp_cli.render.sections.environment import facts
+
+MOST_LINES = 6
+"""Rows in the picture of a trend."""
 
 
 def section(record: CompareRecord) -> Section:
@@ -16,10 +22,39 @@ def section(record: CompareRecord) -> Section:
     return Section(
         title=f"Comparison of {record.compared} records",
         answer=compare.answer(record),
+        pictures=_trend(record),
         tables=tuple(tables),
         remarks=(*compare.lone_lines(record), *compare.notes(record)),
         facts=facts(record),
     )
+
+
+def _trend(record: CompareRecord) -> tuple[Picture, ...]:
+    """Return the picture of a series: the rows that moved most."""
+    series = [(row, _numbers(row)) for row in record.results if _moved(row)]
+    if len(record.sources) < 3 or not series:
+        return ()
+    largest = sorted(series, key=lambda each: -_moved(each[0]))[:MOST_LINES]
+    lines = {f"{row.row}: {row.quantity}": values for row, values in largest}
+    return (
+        Picture(
+            name="trend",
+            title="What moved most",
+            description=f"Lines of the change in percent of {len(lines)} rows over "
+            f"{len(record.sources)} records.",
+            draw=partial(trend.svg, compare.source_names(record), lines),
+        ),
+    )
+
+
+def _numbers(row: ComparedRow) -> list[float | None]:
+    return [None if isinstance(value, str) else value for value in row.values]
+
+
+def _moved(row: ComparedRow) -> float:
+    """Return how far the values lie apart, as a part of the largest."""
+    known = [value for value in _numbers(row) if value is not None]
+    return (max(known) - min(known)) / max(known) if known and max(known) > 0 else 0.0
 
 
 def _environments(record: CompareRecord) -> Table:
@@ -37,16 +72,16 @@ def _rows(record: CompareRecord) -> Table:
         columns=(
             Column("Row"),
             Column("Quantity"),
-            *map(Column, compare.source_names(record)),
+            *(Column(name, numeric=True) for name in compare.source_names(record)),
             *([Column("Trend")] if series else []),
-            Column("Speed or change"),
+            Column("Speed or change", numeric=True),
             Column("Verdict", tones=compare.STYLES),
         ),
         rows=tuple(
             (
                 row.row,
                 row.quantity,
-                *(compare.shown(value, row.unit) for value in row.values),
+                *(_value(row, value) for value in row.values),
                 *([compare.sparkline(row.values)] if series else []),
                 compare.change(row),
                 row.verdict,
@@ -54,3 +89,7 @@ def _rows(record: CompareRecord) -> Table:
             for row in record.results
         ),
     )
+
+
+def _value(row: ComparedRow, value: float | int | str | None) -> Cell:
+    return Cell(value, compare.shown(value, row.unit))

@@ -58,6 +58,8 @@ def _tables(record: CountRecord) -> list[Table]:
         tables += [_operators(result), _modules(result)]
         if result.uncounted:
             tables.append(_uncounted(result))
+    if record.refused:
+        tables.append(_refused(record))
     return tables
 
 
@@ -149,6 +151,17 @@ def _modules(result: CountResult) -> Table:
             for each in result.by_module
         ),
         folded=True,
+    )
+
+
+def _refused(record: CountRecord) -> Table:
+    return Table(
+        caption="Sizes that an architecture cannot take",
+        columns=(Column("Model"), Column("Input"), Column("Why", prose=True)),
+        rows=tuple(
+            (each.model, "×".join(map(str, each.input_size)), each.reason)
+            for each in record.refused
+        ),
     )
 
 

@@ -1,0 +1,135 @@
+"""Accuracy over cost: what the papers print of every family, and what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from s2mlp_cli.papers import published_rows
+from s2mlp_cli.papers.verdicts import parse
+from s2mlp_cli.records.audit import AuditRecord
+from s2mlp_cli.records.base import Record
+from s2mlp_cli.records.count import CountRecord
+from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.render.document import Column, Number, Picture, Section, Table, Tone
+from s2mlp_cli.render.pictures import accuracy
+from s2mlp_cli.render.pictures.accuracy import Point
+
+_IMAGENET_1K = {"v1": ("3",), "v2": ("2", "5")}
+"""Paper -> its tables whose accuracies are on ImageNet-1K (v1's others are on 100 classes); every
+table of a paper that is not listed is."""
+
+_FAMILIES = {
+    "S2-MLP": ("v1-",),
+    "S2-MLPv2": ("v2-",),
+    "other MLPs": ("mixer-", "resmlp-", "gmlp-", "vip-"),
+    "Fourier": ("gfnet-",),
+    "attention": ("vit-", "deit-", "pit-", "tnt-", "swin-", "nest-", "pvtv2-"),
+    "convolution": ("resnet", "regnety-", "efficientnet-"),
+}
+"""Family -> how the names of its specs begin."""
+
+_CLASSES = 1000
+_TONES: dict[str, Tone] = {"measured": "good", "published": "quiet"}
+
+
+def section(records: Sequence[Record]) -> Section | None:
+    """Return the section; None where nothing among the records asks for it."""
+    measured = list(_measured(records))
+    if not measured and not any(isinstance(record, AuditRecord) for record in records):
+        return None
+    points = [*_published(), *measured]
+    best = max(points, key=lambda point: point.top1)
+    return Section(
+        title="Accuracy over cost",
+        answer=f"{len(points)} results on ImageNet-1K, {len(measured)} of them measured here; "
+        f"the highest top-1 is {best.top1:.1f} % ({best.label}).",
+        pictures=(
+            Picture(
+                name="accuracy",
+                title="Top-1 over multiply-adds and over parameters",
+                description="Points of top-1 accuracy over multiply-adds and over parameters, "
+                f"one mark for each of {len({point.family for point in points})} families.",
+                draw=partial(accuracy.svg, points),
+            ),
+        ),
+        tables=(_table(points),),
+        remarks=("Hollow marks are published figures, filled ones were measured here.",),
+    )
+
+
+def _published() -> Iterator[Point]:
+    """Yield what the papers print, every model once."""
+    seen = set()
+    for paper, table, row in published_rows("v1", "v2", "baselines"):
+        if table not in _IMAGENET_1K.get(paper.name, (table,)) or row.model in seen:
+            continue
+        if row.params is None or row.flops is None or row.top1 is None:
+            continue
+        seen.add(row.model)
+        macs, params = _value(row.flops.printed), _value(row.params.printed)
+        yield Point(_family(row.model), row.row, macs, params, row.top1)
+
+
+def _value(printed: str) -> float:
+    figure = parse(printed)
+    return float(figure.value) * {"M": 1e6, "B": 1e9, "G": 1e9}[figure.unit]
+
+
+def _family(model: str) -> str:
+    return next(
+        (family for family, starts in _FAMILIES.items() if model.startswith(starts)), "others"
+    )
+
+
+def _measured(records: Sequence[Record]) -> Iterator[Point]:
+    """Yield the validated models whose cost was counted in one of the records too."""
+    counted = {
+        result.model: result
+        for record in records
+        if isinstance(record, CountRecord)
+        for result in record.results
+    }
+    for result in _validated(records):
+        cost = counted.get(result.model)
+        if cost:
+            yield Point(
+                family=_family(result.model),
+                label=cost.title or result.model,
+                macs=cost.macs_matmul / cost.batch_size,
+                params=cost.params,
+                top1=100 * result.top1,
+                measured=True,
+            )
+
+
+def _validated(records: Sequence[Record]) -> Iterator[ValidateResult]:
+    for record in records:
+        if isinstance(record, ValidateRecord):
+            yield from (result for result in record.results if result.data.classes == _CLASSES)
+
+
+def _table(points: Sequence[Point]) -> Table:
+    return Table(
+        caption="Models",
+        columns=(
+            Column("Model"),
+            Column("Family"),
+            Column("Top-1", "{:.2f}".format, "%", numeric=True),
+            Number("MACs", unit="G", scale=1e9, digits=3, bar=True),
+            Number("Parameters", unit="M", scale=1e6, digits=3, bar=True),
+            Column("Source", tones=_TONES),
+        ),
+        rows=tuple(
+            (
+                point.label,
+                point.family,
+                point.top1,
+                point.macs,
+                point.params,
+                "measured" if point.measured else "published",
+            )
+            for point in sorted(points, key=lambda point: -point.top1)
+        ),
+        folded=True,
+    )

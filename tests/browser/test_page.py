@@ -1,0 +1,183 @@
+"""The report in a browser: silent, closed in itself, sortable, dark, and readable on a phone."""
+
+import base64
+import io
+import json
+from urllib.parse import urlparse
+
+import numpy as np
+import pytest
+
+from s2mlp_cli.render import html
+from s2mlp_cli.render.sections import sections
+from tests import samples
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "a report.html"
+    records = [make() for make in samples.ALL.values()]
+    path.write_text(html.page(sections(records), "A report"), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page in light colours at 1280 pixels, freshly loaded."""
+    browser.get_log("performance")
+    look(browser, 1280, "light")
+    browser.get(address)
+    return browser
+
+
+def look(browser, width, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+
+
+def pixels(browser):
+    """Return what is on the screen as height x width x 3 values of 0 to 255."""
+    image = pytest.importorskip("PIL.Image")
+    data = base64.b64decode(browser.get_screenshot_as_base64())
+    return np.asarray(image.open(io.BytesIO(data)).convert("RGB"), dtype=float)
+
+
+def test_the_console_is_silent_and_nothing_is_requested(page, address):
+    page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    page.find_element("css selector", "thead button").click()
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requested = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    outside = [url for url in requested if urlparse(url).scheme not in {"data"}]
+    assert outside == [address]
+    assert page.get_log("browser") == []
+    assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def column(browser, table, number):
+    script = (
+        "return [...document.querySelectorAll('table')].find("
+        "t => t.caption.textContent.startsWith(arguments[0]))"
+        ".querySelectorAll('tbody tr > :nth-child(' + arguments[1] + ')')"
+    )
+    return [cell.get_attribute("textContent") for cell in browser.execute_script(
+        script, table, number)]  # fmt: skip
+
+
+def heading(browser, table, number):
+    script = (
+        "return [...document.querySelectorAll('table')].find("
+        "t => t.caption.textContent.startsWith(arguments[0]))"
+        ".tHead.rows[0].cells[arguments[1] - 1]"
+    )
+    return browser.execute_script(script, table, number)
+
+
+def press(browser, cell):
+    browser.execute_script("arguments[0].querySelector('button').click()", cell)
+
+
+def test_numbers_sort_downwards_first_and_then_upwards(page):
+    median = heading(page, "Whole model", 3)
+    before = column(page, "Whole model", 3)
+    press(page, median)
+    down = [float(text) for text in column(page, "Whole model", 3)]
+    assert median.get_attribute("aria-sort") == "descending"
+    assert down == sorted(map(float, before), reverse=True) != list(map(float, before))
+    press(page, median)
+    assert median.get_attribute("aria-sort") == "ascending"
+    assert [float(text) for text in column(page, "Whole model", 3)] == down[::-1]
+
+
+def test_text_sorts_upwards_and_takes_the_mark_from_the_other_column(page):
+    press(page, heading(page, "Whole model", 3))
+    press(page, heading(page, "Whole model", 1))
+    names = column(page, "Whole model", 1)
+    assert names == sorted(names)
+    marked = page.execute_script("return document.querySelectorAll('[aria-sort]').length")
+    assert marked == 1
+
+
+def test_empty_cells_stay_last_in_both_orders(page):
+    wrong = heading(page, "Implementations", 7)
+    for _ in range(2):
+        press(page, wrong)
+        assert column(page, "Implementations", 7)[-1] == ""
+
+
+def test_headings_can_be_reached_and_pressed_by_keyboard(page):
+    button = page.find_element("css selector", "thead button")
+    page.execute_script("arguments[0].focus()", button)
+    assert page.switch_to.active_element == button
+    button.send_keys("\ue007")
+    assert page.execute_script("return document.querySelectorAll('[aria-sort]').length") == 1
+
+
+def test_pictures_are_drawn_with_their_text(page):
+    sizes = page.execute_script(
+        "return [...document.querySelectorAll('figure svg')].map(s => "
+        "[s.getBoundingClientRect().width, s.getBoundingClientRect().height, "
+        "s.querySelectorAll('text').length])"
+    )
+    assert len(sizes) >= 8
+    assert all(width > 200 and height > 60 and texts > 3 for width, height, texts in sizes)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_width_and_no_scheme_breaks_the_page(page, scheme, width):
+    look(page, width, scheme)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = pixels(page)
+    brightness = float(np.median(shown))
+    assert brightness > 230 if scheme == "light" else brightness < 40
+    assert shown.std() > 8  # there is something on it
+
+
+def luminance(colour):
+    values = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in values
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_texts_stand_out_from_their_ground(page, scheme):
+    """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1 at least, in pictures too."""
+    look(page, 1280, scheme)
+    card = page.execute_script(
+        "return getComputedStyle(document.querySelector('section')).backgroundColor"
+    )
+    colours = page.execute_script(
+        "const found = new Set();"
+        "for (const e of document.querySelectorAll("
+        "  '.answer, .note, caption, thead button, tbody th, tbody td, dt, dd, summary'))"
+        "  found.add(getComputedStyle(e).color);"
+        "for (const e of document.querySelectorAll('figure text'))"
+        "  found.add(getComputedStyle(e).fill);"
+        "return [...found]"
+    )
+    assert len(colours) >= 5
+    for colour in colours:
+        light, dark = sorted((luminance(colour), luminance(card)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
+
+
+def test_a_print_unfolds_everything(page):
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    folded = page.execute_script("return document.querySelectorAll('details:not([open])').length")
+    assert folded == 0
+    paper = page.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(paper).startswith(b"%PDF")

@@ -1,0 +1,108 @@
+"""`s2mlp report` as a process: files in, one file out."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import samples
+
+
+def run(*arguments, cwd, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "s2mlp_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": os.getcwd(), **variables},
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for kind, make in samples.ALL.items():
+        (tmp_path / f"{kind}.json").write_text(make().to_json())
+    return tmp_path
+
+
+def test_all_kinds_in_one_html_file(folder):
+    done = run("report", *(f"{kind}.json" for kind in samples.ALL), "-o", "all.html", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (folder / "all.html").read_text().startswith("<!doctype html>")
+    assert len(list(folder.iterdir())) == len(samples.ALL) + 1
+
+
+def test_markdown_has_its_pictures_beside_it(folder):
+    done = run("report", "profile.json", "-o", "speed.md", "--title", "Speed", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    text = (folder / "speed.md").read_text()
+    pictures = sorted(path.name for path in folder.glob("*.svg"))
+    assert text.startswith("# Speed\n")
+    assert pictures == [
+        "speed-bandwidth-1.svg", "speed-bandwidth-2.svg", "speed-batch-1.svg", "speed-speed-1.svg",
+        "speed-speed-2.svg",
+    ]  # fmt: skip
+    assert all(f"]({name})" in text for name in pictures)
+
+
+def test_the_terminal_is_what_the_commands_print(folder):
+    done = run("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 safe implementations equal the definition" in done.stdout
+    assert "\x1b" not in done.stdout
+    saved = run("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
+    assert saved.returncode == 0, saved.stderr
+    assert "6.900 G MACs" in (folder / "all.txt").read_text()
+
+
+def test_markdown_on_stdout_says_what_is_missing(folder):
+    done = run("report", "count.json", "--format", "markdown", cwd=folder)
+    assert done.stdout.startswith("# S2-MLP measurements\n")
+    assert "![" not in done.stdout
+    assert "pictures are left out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["report", "none.json"], 1, "error: cannot read none.json: No such file or directory"),
+        (["report", "count.json", "-o", "x.pdf"], 2, "cannot tell the format from 'x.pdf'"),
+        (["report", "count.json", "-o", "no/x.html"], 1, "error: cannot write no/x.html"),
+        (["report"], 2, "report [OPTIONS] RECORDS..."),
+    ],
+)
+def test_faults_are_sentences(folder, arguments, code, sentence):
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "profile.json", "-o", "x.html"],
+        ["report", "validate.json", "--format", "terminal"],
+        ["compare", "profile.json", "profile.json"],
+    ],
+)
+def test_neither_report_nor_compare_imports_torch(folder, arguments):
+    code = (
+        "import sys; from s2mlp_cli.cli import main\n"
+        f"sys.argv = ['s2mlp', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'timm', 'fvcore', 'pyarrow', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -9,7 +9,8 @@ and the shift of v1 goes into the reads of its second product, one term per dire
 
     out[p, n] = bias[n] + sum over g of sum over c in group g of h[p', c] P[n, c]
 
-where p' is the position that p reads: shifted by (k, n), or by g. Both are one kernel. Neither the K*C-channel map nor a shifted copy is ever written.
+where p' is the position that p reads: shifted by (k, n), or by g. Both are one kernel; neither
+the K*C-channel map nor a shifted copy is ever written.
 """
 
 # Kernels are typed by Triton, and write their compile-time constants in capitals.
@@ -34,7 +35,7 @@ _TILES = (
     if interpreted()
     else (
         (128, 128, 64, 8, 3),
-        (128, 64, 64, 4, 4),
+        (128, 64, 64, 8, 4),
         (256, 64, 64, 8, 3),
         (64, 128, 64, 4, 4),
         (64, 64, 32, 4, 4),
@@ -59,8 +60,7 @@ _TILES = (
 @triton.jit
 def _shifted_matmul_kernel(
     a, w, scale, bias, offsets, out,
-    height, width, columns, size, segments, a_row, a_step, w_row, w_row_step, w_column_step,
-    bias_image,
+    height, width, columns, size, segments, a_row, a_step, w_row, w_step, bias_image,
     TERMS: tl.constexpr, DEPTH: tl.constexpr, SCALED: tl.constexpr, GELU: tl.constexpr,
     OPERAND: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -68,56 +68,62 @@ def _shifted_matmul_kernel(
     """One tile of the output: positions of one image times channels of one segment.
 
     Rows past the image and channels past the segment are clamped to the last one instead of
-    masked, so that loads stay wide; only the store has a mask. The column tiles of the same
+    masked, so that loads stay wide; only the epilogue has a mask. The column tiles of the same
     positions are neighbours in launch order: they find their rows of ``a`` in the L2 cache.
     """
-    program = tl.program_id(0).to(tl.int64)
+    program = tl.program_id(0)
     segment_blocks = (size + BLOCK_N - 1) // BLOCK_N
     position_blocks = (height * width + BLOCK_M - 1) // BLOCK_M
     block = program % (segments * segment_blocks)
     segment = block // segment_blocks
     inside = block % segment_blocks * BLOCK_N + tl.arange(0, BLOCK_N)
-    channel = segment * size + tl.minimum(inside, size - 1)
+    in_segment = inside < size
+    channel = segment * size + inside
     tile = program // (segments * segment_blocks)
-    image = tile // position_blocks
     position = tile % position_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
     row, column = position // width, position % width
+    # 64 bits only for where the image begins: inside it 32 do, and take half the registers.
+    image = (tile // position_blocks).to(tl.int64)
+    a += image * height * width * a_row
+    out += image * height * width * columns
     depth = tl.arange(0, BLOCK_K)
+    w_rows = (segment * size + tl.minimum(inside, size - 1)) * w_row
 
     total = tl.full((BLOCK_M, BLOCK_N), 0, tl.float32)
-    for term in tl.static_range(TERMS):
+    for term in range(TERMS):
         dh = tl.load(offsets + 2 * (term * segments + segment))
         dw = tl.load(offsets + 2 * (term * segments + segment) + 1)
         from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
         from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
-        source = (image * height * width + from_row * width + from_column) * a_row
-        a_tile = a + source[:, None] + (term * a_step + depth)[None, :]
-        w_tile = w + ((term * w_row_step + channel) * w_row)[None, :]
-        w_tile += (term * w_column_step + depth)[:, None]
+        a_rows = (from_row * width + from_column) * a_row
+        a_term = a + term * a_step
+        w_term = w + term * w_step
         # A scaled term has its own partial sum; the others go on adding to the total.
         partial = tl.full((BLOCK_M, BLOCK_N), 0, tl.float32) if SCALED else total
         for start in range(0, DEPTH, BLOCK_K):
+            inner = start + depth
+            left_at = a_term + a_rows[:, None] + inner[None, :]
+            right_at = w_term + w_rows[None, :] + inner[:, None]
             if DEPTH % BLOCK_K == 0:
-                left, right = tl.load(a_tile + start), tl.load(w_tile + start)
+                left, right = tl.load(left_at), tl.load(right_at)
             else:
-                left = tl.load(a_tile + start, mask=(start + depth < DEPTH)[None, :], other=0)
-                right = tl.load(w_tile + start, mask=(start + depth < DEPTH)[:, None], other=0)
+                left = tl.load(left_at, mask=(inner < DEPTH)[None, :], other=0)
+                right = tl.load(right_at, mask=(inner < DEPTH)[:, None], other=0)
             partial = tl.dot(
                 left.to(OPERAND), right.to(OPERAND), partial, input_precision=PRECISION
             )
         if SCALED:
-            factor = tl.load(scale + (image * TERMS + term) * columns + channel)
-            total += partial * factor[None, :]
+            at = scale + (image * TERMS + term) * columns + channel
+            total += partial * tl.load(at, mask=in_segment, other=0)[None, :]
         else:
             total = partial
-    total += tl.load(bias + image * bias_image + channel)[None, :]
+    total += tl.load(bias + image * bias_image + channel, mask=in_segment, other=0)[None, :]
     if GELU:
         total = gelu(total)
-    target = (image * height * width + position) * columns
     tl.store(
-        out + target[:, None] + channel[None, :],
+        out + (position * columns)[:, None] + channel[None, :],
         total.to(out.dtype.element_ty),
-        mask=(position < height * width)[:, None] & (inside < size)[None, :],
+        mask=(position < height * width)[:, None] & in_segment[None, :],
     )
 
 
@@ -161,8 +167,7 @@ def shifted_linear(
         x.contiguous(), weight.to(x.dtype).contiguous(), scale, bias.contiguous(),
         offset_table(terms, x.device), out,
         height, width, columns, size, runs, channels, depth if along_input else 0, channels,
-        0 if along_input else columns, depth if along_input else 0,
-        columns if bias.ndim == 2 else 0,
+        depth if along_input else columns * channels, columns if bias.ndim == 2 else 0,
         TERMS=count, DEPTH=depth, SCALED=scale is not None, GELU=activate, OPERAND=dot_type(x),
         PRECISION="tf32" if tf32 else "ieee",
     )  # fmt: skip

@@ -35,7 +35,7 @@ def no_grad():
 @pytest.mark.parametrize("name", ["v2", "mixed counts"])
 def test_equals_the_definition(size, name, device):
     mixer = make_mixer(24, SPLITS[name], device=device)
-    x = torch.randn(2, *size, 24, device=device)
+    x = torch.randn(1 + (size < (14, 14)), *size, 24, device=device)
     assert relative_error(mix_fused_gemm(x, mixer), mix_by_definition(x, mixer)) < 2e-6
 
 

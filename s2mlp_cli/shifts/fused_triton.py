@@ -49,6 +49,7 @@ def _border_kernel(
     matrix product takes 16 rows; the 12 that are not needed are zero and cost no memory.
     """
     image = tl.program_id(0).to(tl.int64)
+    x += image * x_b
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     kind = tl.arange(0, 16)[:, None]
     total = tl.full((16, BLOCK_C), 0, tl.float32)
@@ -61,7 +62,7 @@ def _border_kernel(
         counted = tl.where(kind == 3, (rows * columns)[None, :], counted)
         counted = tl.where(kind < ROWS, counted, 0.0)
         values = tl.load(
-            x + image * x_b + (row * x_h + column * x_w)[:, None] + (channel * x_c)[None, :],
+            x + (row * x_h + column * x_w)[:, None] + (channel * x_c)[None, :],
             mask=(position < height * width)[:, None] & (channel < channels)[None, :],
             other=0,
         )
@@ -87,34 +88,38 @@ def _weighted_kernel(
     Inside one segment of channels the offsets of every split are two scalars, so the channels of
     a tile are read in long aligned runs.
     """
-    program = tl.program_id(0).to(tl.int64)
+    program = tl.program_id(0)
     block = program % channel_blocks
     segment = block // segment_blocks
     inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
     channel = segment * size + inside
-    image = program // channel_blocks // position_blocks
     position = program // channel_blocks % position_blocks * BLOCK_P + tl.arange(0, BLOCK_P)
     row, column = position // width, position % width
-    in_group = inside < size
-    mask = (position < height * width)[:, None] & in_group[None, :]
+    in_segment = inside < size
+    mask = (position < height * width)[:, None] & in_segment[None, :]
+    # 64 bits only for where the image begins: inside it 32 do, and cost half.
+    image = (program // channel_blocks // position_blocks).to(tl.int64)
+    y += image * height * width * SPLITS * channels
+    out += image * height * width * channels
     total = tl.full((BLOCK_P, BLOCK_C), 0, tl.float32)
     if WEIGHTED:
-        total += tl.load(start + image * channels + channel, mask=in_group, other=0)[None, :]
+        total += tl.load(start + image * channels + channel, mask=in_segment, other=0)[None, :]
+        weights += image * SPLITS * channels
     for split in tl.static_range(SPLITS):
         dh = tl.load(offsets + 2 * (split * segments + segment))
         dw = tl.load(offsets + 2 * (split * segments + segment) + 1)
         from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
         from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
-        source = (image * height * width + from_row * width + from_column) * SPLITS + split
-        value = tl.load(y + (source * channels)[:, None] + channel[None, :], mask=mask, other=0)
+        source = ((from_row * width + from_column) * SPLITS + split) * channels
+        value = tl.load(y + source[:, None] + channel[None, :], mask=mask, other=0)
         value = value.to(tl.float32)
         if GELU:
             value = gelu(value)
         if WEIGHTED:
-            row_of_weights = weights + (image * SPLITS + split) * channels + channel
-            value *= tl.load(row_of_weights, mask=in_group, other=0)[None, :]
+            weight = tl.load(weights + split * channels + channel, mask=in_segment, other=0)
+            value *= weight[None, :]
         total += value
-    target = (image * height * width + position) * channels
+    target = position * channels
     tl.store(out + target[:, None] + channel[None, :], total.to(out.dtype.element_ty), mask=mask)
 
 

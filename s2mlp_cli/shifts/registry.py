@@ -17,6 +17,7 @@ _MODULES = {
     "fused": "s2mlp_cli.shifts.fused",
     "triton": "s2mlp_cli.shifts.triton_shift",
     "fused-triton": "s2mlp_cli.shifts.fused_triton",
+    "fused-gemm": "s2mlp_cli.shifts.fused_gemm",
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }

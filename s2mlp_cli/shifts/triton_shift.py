@@ -27,19 +27,19 @@ _POSITIONS = 64
 
 @triton.jit
 def _tile(
-    batch_height_width, height, width, size, channel_blocks, segment_blocks,
+    positions, height, width, size, channel_blocks, segment_blocks,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Return the positions (b, h, w) and channels of this program, and the group it is in."""
-    program = tl.program_id(0).to(tl.int64)
+    program = tl.program_id(0)  # 32-bit up to the strides: divisions of 64 bits are slow
     block = program % channel_blocks
     group = block // segment_blocks
     inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
     position = (program // channel_blocks) * BLOCK_P + tl.arange(0, BLOCK_P)
-    mask = (position < batch_height_width)[:, None] & (inside < size)[None, :]
+    mask = (position < positions)[:, None] & (inside < size)[None, :]
     column = position % width
     row = position // width % height
-    image = position // width // height
+    image = (position // width // height).to(tl.int64)
     return group, image, row, column, group * size + inside, mask
 
 
@@ -57,10 +57,10 @@ def _shift_kernel(
     dw = tl.load(offsets + 2 * group + 1)
     from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
     from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
-    source = image * x_b + from_row * x_h + from_column * x_w
-    target = image * out_b + row * out_h + column * out_w
-    moved = tl.load(x + source[:, None] + (channel * x_c)[None, :], mask=mask)
-    tl.store(out + target[:, None] + (channel * out_c)[None, :], moved, mask=mask)
+    source = image * x_b + from_row.to(tl.int64) * x_h + from_column.to(tl.int64) * x_w
+    target = image * out_b + row.to(tl.int64) * out_h + column.to(tl.int64) * out_w
+    moved = tl.load(x + source[:, None] + (channel.to(tl.int64) * x_c)[None, :], mask=mask)
+    tl.store(out + target[:, None] + (channel.to(tl.int64) * out_c)[None, :], moved, mask=mask)
 
 
 @triton.jit
@@ -95,15 +95,19 @@ def _unshift_kernel(
                 column_reads = (reader_column >= 0) & (reader_column < width)
             else:
                 column_reads = column == entered_column
-            reader = image * grad_b + reader_row * grad_h + reader_column * grad_w
+            reader = (
+                image * grad_b
+                + reader_row.to(tl.int64) * grad_h
+                + reader_column.to(tl.int64) * grad_w
+            )
             total += tl.load(
-                grad + reader[:, None] + (channel * grad_c)[None, :],
+                grad + reader[:, None] + (channel.to(tl.int64) * grad_c)[None, :],
                 mask=mask & (row_reads & column_reads)[:, None],
                 other=0,
             ).to(SUM)
-    target = image * out_b + row * out_h + column * out_w
+    target = image * out_b + row.to(tl.int64) * out_h + column.to(tl.int64) * out_w
     tl.store(
-        out + target[:, None] + (channel * out_c)[None, :],
+        out + target[:, None] + (channel.to(tl.int64) * out_c)[None, :],
         total.to(out.dtype.element_ty),
         mask=mask,
     )

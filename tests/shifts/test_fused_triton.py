@@ -2,7 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mixers import ALL, FIRST, SPLITS, V2, layouts, make_mixer, mix_by_definition, relative_error
+from mixers import (
+    ALL,
+    FIRST,
+    SIZES,
+    SPLITS,
+    V2,
+    layouts,
+    make_mixer,
+    mix_by_definition,
+    relative_error,
+)
 from mixers import weights_of as parameters_of
 from torch import nn
 
@@ -11,8 +21,6 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.borders import border_sums
 from s2mlp_cli.shifts.fused import expand_and_fuse, mix_fused
 from s2mlp_cli.shifts.fused_triton import TRITON, TritonBorderSums, mix_fused_triton
-
-SIZES = ((1, 1), (1, 7), (7, 1), (14, 14), (33, 17))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -28,7 +36,7 @@ def test_border_sums(size, corners, device):
 @pytest.mark.parametrize("name", ["v2", "mixed counts"])
 def test_equals_the_definition(size, name, device):
     mixer = make_mixer(24, SPLITS[name], device=device)
-    x = torch.randn(2, *size, 24, device=device)
+    x = torch.randn(1 + (size < (14, 14)), *size, 24, device=device)
     with torch.no_grad():
         assert relative_error(mix_fused_triton(x, mixer), mix_by_definition(x, mixer)) < 2e-6
 

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mixers import (
+    ALL,
+    FIRST,
+    SIZES,
+    SPLITS,
+    V2,
+    layouts,
+    make_mixer,
+    mix_by_definition,
+    relative_error,
+)
+from torch import nn
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.models import build_model, set_shift
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.fused_gemm import mix_fused_gemm, shifted_linear
+from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.spec import load_spec
+
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+@pytest.fixture
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["v2", "mixed counts"])
+def test_equals_the_definition(size, name, device):
+    mixer = make_mixer(24, SPLITS[name], device=device)
+    x = torch.randn(1 + (size < (14, 14)), *size, 24, device=device)
+    assert relative_error(mix_fused_gemm(x, mixer), mix_by_definition(x, mixer)) < 2e-6
+
+
+@pytest.mark.parametrize("channels", [1, 7, 40])
+@pytest.mark.parametrize("fusion", ["split-attention", "mean"])
+def test_odd_channel_counts(channels, fusion, device):
+    mixer = make_mixer(channels, ((), ("left",), ("up-right",)), fusion, device=device)
+    x = torch.randn(2, 4, 3, channels, device=device)
+    for laid_out in layouts(x).values():
+        assert relative_error(mix_fused_gemm(laid_out, mixer), mix_by_definition(x, mixer)) < 2e-6
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("directions", [(), ("left",), ("down", "right"), FIRST, ALL], ids=len)
+def test_v1_shifts_inside_the_second_product(size, directions, device):
+    mixer = make_mixer(24, (directions,), "none", nn.GELU(), device=device)
+    x = torch.randn(1, *size, 24, device=device)
+    hidden = nn.functional.gelu(mixer.expand(x))
+    expected = mixer.project(shift_oracle(hidden, directions))
+    assert relative_error(mix_fused_gemm(x, mixer), expected) < 2e-6
+
+
+def test_v1_without_activation_or_biases(device):
+    mixer = make_mixer(8, (FIRST,), "none", device=device)
+    mixer.expand.bias = mixer.project.bias = None
+    x = torch.randn(1, 3, 4, 8, device=device)
+    expected = mixer.project(shift_oracle(mixer.expand(x), FIRST))
+    assert relative_error(mix_fused_gemm(x, mixer), expected) < 2e-6
+
+
+def test_every_element_is_written(device, monkeypatch):
+    real = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: real(*a, **k).fill_(torch.nan))
+    for size in SIZES[:4]:
+        x = torch.randn(1, *size, 24, device=device)
+        assert mix_fused_gemm(x, make_mixer(24, V2, device=device)).isfinite().all(), size
+        v1 = make_mixer(24, (ALL,), "none", nn.GELU(), device=device)
+        assert mix_fused_gemm(x, v1).isfinite().all(), size
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_are_summed_in_float32(dtype, device):
+    mixer = make_mixer(32, V2, device=device)
+    x = torch.randn(2, 7, 5, 32, device=device)
+    exact = mix_by_definition(x, mixer)
+    for layer in (mixer.expand, mixer.project, mixer.attention.reduce, mixer.attention.expand):
+        layer.to(dtype)
+    half = mix_fused_gemm(x.to(dtype), mixer)
+    assert half.dtype == dtype
+    assert relative_error(half, exact) < 6 * torch.finfo(dtype).eps
+
+
+def test_an_image_does_not_depend_on_its_batch(device):
+    x, weight = torch.randn(3, 6, 5, 16, device=device), torch.randn(48, 16, device=device)
+    start, scale = torch.rand(3, 16, device=device), torch.rand(3, 3, 16, device=device)
+    together = shifted_linear(x, weight, start, V2, scale)
+    for image in range(3):
+        one = slice(image, image + 1)
+        alone = shifted_linear(x[one], weight, start[one], V2, scale[one])
+        assert torch.equal(alone, together[one])
+
+
+@pytest.mark.parametrize("name", ["v2-small", "v1-deep"])
+def test_the_whole_model_equals_the_model_of_slices(name, device, monkeypatch):
+    if device.type == "cpu":
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+    overrides = {
+        "v2-small": ("input_size=28", "stages.0.depth=1", "stages.1.depth=1", "stages.0.dim=32",
+                     "stages.1.dim=64", "classes=10"),
+        "v1-deep": ("input_size=64", "stages.0.depth=1", "stages.0.dim=64", "classes=10"),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    spec = load_spec(name, overrides[name])
+    model = build_model(spec, device=device)
+    for parameter in model.parameters():  # spread the logits
+        parameter.mul_(2 if parameter.ndim > 1 else 1)
+    images = 4 * torch.randn(2, 3, *spec.input_size, device=device)
+    logits = model(images)
+    for kernel in ("fused-triton", "fused-gemm"):
+        assert set_shift(model, kernel) > 0
+        assert relative_error(model(images), logits) < 1e-5, kernel
+    model, images = model.bfloat16(), images.bfloat16()
+    set_shift(model, "slice")
+    sliced = model(images)
+    for kernel in ("fused-triton", "fused-gemm"):
+        set_shift(model, kernel)
+        half = model(images)
+        assert relative_error(half, sliced) < 2e-2, kernel
+        assert half.argmax(1).tolist() == sliced.argmax(1).tolist()
+
+
+def test_what_it_cannot_do_is_refused(device):
+    x = torch.randn(1, 2, 2, 8, device=device)
+    with pytest.raises(UnavailableError, match="not float64"):
+        mix_fused_gemm(x.double(), make_mixer(8, V2, device=device))
+    with pytest.raises(UnavailableError, match="no matrix product; use --shift fused"):
+        mix_fused_gemm(x, make_mixer(8, V2, activation=nn.GELU(), device=device))
+    with pytest.raises(UnavailableError, match="cannot put ReLU"):
+        mix_fused_gemm(x, make_mixer(8, (FIRST,), "none", nn.ReLU(), device=device))
+    with torch.enable_grad(), pytest.raises(UnavailableError, match="has no gradient"):
+        mix_fused_gemm(x, make_mixer(8, V2, device=device))
+
+
+def test_autocast_chooses_the_type(device):
+    mixer = make_mixer(16, V2, device=device)
+    x = torch.randn(1, 3, 4, 16, device=device)
+    with torch.autocast(device.type, torch.bfloat16):
+        assert mix_fused_gemm(x, mixer).dtype == torch.bfloat16
+
+
+def test_it_is_a_member_of_the_registry():
+    implementation = registry.get("fused-gemm")
+    assert implementation.name == "fused-gemm"
+    assert not implementation.trains

@@ -68,7 +68,7 @@ def test_an_error_is_one_sentence_and_exit_1():
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: there is no model 'v2-mediun'; did you mean 'v2-medium'? `s2mlp models` lists "
-        "them, and a path to a YAML file works too\n"
+        "them; a path to a YAML file and timm:NAME work too\n"
     )
 
 

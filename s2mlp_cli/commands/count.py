@@ -88,7 +88,7 @@ def command(
         result.model_copy(update={"published": published_figures(result)}) for result in counted
     ]
     record = CountRecord.new(
-        command=tuple(sys.argv),
+        command=("s2mlp", *sys.argv[1:]),
         environment=environment(),
         results=tuple(results),
         refused=refused,

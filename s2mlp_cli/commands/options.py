@@ -41,6 +41,8 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the endings that are known."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder '{path.parent}' to write to", param, ctx)
         if path.suffix not in ENDINGS:
             self.fail(f"'{path}' should end with {', '.join(ENDINGS)}", param, ctx)
         return path

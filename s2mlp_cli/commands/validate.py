@@ -165,7 +165,7 @@ def command(**given: Any) -> None:
     if given["predictions"] is not None:
         save_predictions(given["predictions"], validation.predictions())
     record = ValidateRecord.new(
-        command=tuple(sys.argv), environment=environment(), results=(validation.result,)
+        command=("s2mlp", *sys.argv[1:]), environment=environment(), results=(validation.result,)
     )
     emit(record, given["output_format"], given["output"])
     check_broken(validation.result)

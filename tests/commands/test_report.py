@@ -50,7 +50,7 @@ def test_markdown_has_its_pictures_beside_it(folder):
 def test_the_terminal_is_what_the_commands_print(folder):
     done = run("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 safe implementations equal the definition" in done.stdout
+    assert "1 of 1 safe implementations agree with the definition" in done.stdout
     assert "\x1b" not in done.stdout
     saved = run("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
     assert saved.returncode == 0, saved.stderr

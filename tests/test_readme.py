@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"(<!-- (?P<mark>[a-z ]+) -->\n)?```console\n(?P<body>.*?)```", re.DOTALL)
-"""A block marked ``varies`` shows measured numbers: it is run, not compared. One marked
-``not run`` needs what a test does not have (ImageNet, several GPUs, the network)."""
+from tests.readme import README, Example, examples, run, tidy
 
-
-def blocks() -> list[tuple[str, str, str | None]]:
-    """Return (command, expected output, mark) of every ``$`` line in a console block."""
-    found = []
-    for block in BLOCK.finditer(README):
-        for part in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            found.append((command, output, block["mark"]))
-    return found
+TEXT = README.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -33,32 +17,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.mark.parametrize(("command", "expected", "mark"), blocks())
-def test_console_block(command: str, expected: str, mark: str | None, folder: Path):
-    if mark == "not run":
-        assert command.startswith(("s2mlp ", "torchrun ", "pipx ", "make ", "git "))
-        return
-    assert command.startswith("s2mlp "), command
-    done = subprocess.run(
-        command.replace("s2mlp", f"{sys.executable} -m s2mlp_cli", 1),
-        shell=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+@pytest.mark.parametrize("example", examples(TEXT), ids=lambda example: example.command)
+def test_console_block(example: Example, folder: Path):
+    if example.mark == "not run":
+        pytest.skip("needs what a test does not have: ImageNet, several GPUs or the network")
+    assert example.command.startswith("s2mlp "), example.command
+    done = run(example, folder)
     assert done.returncode == 0, done.stderr
-    if mark != "varies":
-        shown = [line.rstrip() for line in done.stdout.strip().splitlines()]
-        assert shown == [line.rstrip() for line in expected.strip().splitlines()]
+    if example.mark != "varies":
+        assert tidy(done.stdout) == tidy(example.output)
 
 
 def test_the_users_three_lines_stand_in_the_readme():
-    for line in (
-        "s2mlp count --model v2-medium",
-        "s2mlp profile --shift conv",
-        "s2mlp validate --ckpt",
-    ):
-        assert line in README
+    for line in ("count --model v2-medium", "profile --shift conv", "validate --ckpt path"):
+        assert f"s2mlp {line}" in TEXT
+
+
+def test_every_command_is_in_the_readme():
+    from s2mlp_cli.cli import COMMANDS
+
+    assert [name for name in COMMANDS if f"s2mlp {name}" not in TEXT] == []

@@ -1,0 +1,75 @@
+"""The console blocks of README.md: found, run and, with ``python -m tests.readme``, renewed.
+
+A block marked ``<!-- varies -->`` shows measured numbers: it is run, but not compared. One marked
+``<!-- not run -->`` needs what a test does not have: ImageNet, several GPUs, the network.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```console\n(?P<body>.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One ``$`` line of a console block, and what stands below it."""
+
+    command: str
+    output: str
+    mark: str | None
+
+
+def examples(text: str) -> list[Example]:
+    """Return the examples of a README in their order."""
+    return [
+        Example(*part.partition("\n")[::2], block["mark"])
+        for block in BLOCK.finditer(text)
+        for part in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]
+    ]
+
+
+def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run an example in ``folder`` as a user with a plain terminal of 80 columns would."""
+    return subprocess.run(
+        example.command.replace("s2mlp ", f"{sys.executable} -m s2mlp_cli "),
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def tidy(text: str) -> str:
+    """Return ``text`` without blanks at the ends of its lines, and without empty first and last."""
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines()).strip("\n")
+
+
+def renew() -> None:
+    """Write what every example prints today into the README."""
+    text = README.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        for example in examples(text):
+            if example.mark == "not run" or not example.output.strip():
+                continue
+            done = run(example, Path(folder))
+            if done.returncode:
+                sys.exit(f"{example.command}: {done.stderr}")
+            old = f"$ {example.command}\n{example.output}"
+            text = text.replace(old, f"$ {example.command}\n{tidy(done.stdout)}\n", 1)
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    renew()

@@ -19,7 +19,7 @@ def shift_cost(
 ) -> ShiftCost | None:
     """Count the shifts of all blocks on the meta device; every block of a stage has the same.
 
-    A mixer kernel has no shift of its own to look at: its bytes are not known here.
+    An implementation that runs no operators of torch states its work itself.
 
     Returns:
         None for a family without shifts.
@@ -30,9 +30,6 @@ def shift_cost(
     if not isinstance(spec, S2MLPSpec):
         return None
     implementation = registry.get(shift)
-    reason = implementation.unavailable(torch.device("meta"))
-    if reason is not None:
-        raise UnavailableError(f"the shift '{shift}' cannot be counted: {reason}")
     splits = spec.mixer.splits
     maps = [
         (stage.depth, (batch_size, *size, stage.dim))
@@ -40,8 +37,20 @@ def shift_cost(
     ]
     shifted = sum(1 for directions in splits if directions)
     least = sum(depth * 2 * shifted * torch.Size(size).numel() * itemsize for depth, size in maps)
-    if not isinstance(implementation, ShiftFunction):
-        return ShiftCost(macs=0, bytes_moved=None, bytes_least=least, itemsize=itemsize)
+    if implementation.work is not None:
+        work = implementation.work(splits, spec.mixer.fusion)
+        return ShiftCost(
+            macs=sum(depth * work.products * batch_size * size[-1] ** 2 for depth, size in maps),
+            bytes_moved=sum(
+                depth * work.maps * torch.Size(size).numel() * itemsize for depth, size in maps
+            ),
+            bytes_least=least,
+            itemsize=itemsize,
+        )
+    reason = implementation.unavailable(torch.device("meta"))
+    if reason is not None:
+        raise UnavailableError(f"the shift '{shift}' cannot be counted: {reason}")
+    assert isinstance(implementation, ShiftFunction)  # every mixer kernel states its work
     module = Shift(splits, implementation)
     macs = moved = 0
     for depth, (batch, height, width, channels) in maps:

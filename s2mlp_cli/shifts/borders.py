@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import OFFSETS, Directions, groups
-from s2mlp_cli.shifts.types import MixerParameters, SplitAttentionParameters
+from s2mlp_cli.shifts.types import MixerParameters, ShiftWork, SplitAttentionParameters
 
 Splits = tuple[Directions, ...]
 BorderSums = Callable[[Tensor, bool], Tensor]
@@ -147,3 +147,8 @@ def fusion_weights(
         else:
             sums = shifted_sums(expanded, splits, sums_of)
         return split_attention(sums.sum(1), mixer.attention, len(splits))
+
+
+def attention_work(splits: Splits) -> ShiftWork:
+    """Count what the border sums read and multiply: one map, and 3 or 4 rows times K blocks."""
+    return ShiftWork(maps=1, products=(4 if _has_diagonals(splits) else 3) * len(splits))

@@ -17,9 +17,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions
-from s2mlp_cli.shifts.borders import BorderSums, Splits, accumulator, border_sums, fusion_weights
+from s2mlp_cli.shifts.borders import (
+    BorderSums,
+    Splits,
+    accumulator,
+    attention_work,
+    border_sums,
+    fusion_weights,
+)
 from s2mlp_cli.shifts.regions import Region, regions
-from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
+from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 
 
 def _read(x: Tensor, region: Region) -> Tensor:
@@ -140,9 +147,16 @@ def expand_and_fuse(x: Tensor, mixer: MixerParameters, passes: Passes = PLAIN) -
         y = mixer.activation(mixer.expand(x))
         weights = fusion_weights(x, mixer, expanded=y, sums_of=passes.border_sums)
         start = weights.new_zeros(1, 1)
-    batch, channels = x.shape[0], y.shape[-1] // len(mixer.splits)
+    return weighted_shift_sum(y, weights, start, mixer.splits, passes)
+
+
+def weighted_shift_sum(
+    y: Tensor, weights: Tensor, start: Tensor, splits: Splits, passes: Passes
+) -> Tensor:
+    """Make the one pass over ``y`` (B,H,W,K*C) with broadcast weights and start: B,H,W,C."""
+    batch, channels = y.shape[0], y.shape[-1] // len(splits)
     fused: Tensor = passes.weighted_shift_sum.apply(
-        y, weights.expand(batch, -1, channels), start.expand(batch, channels), mixer.splits
+        y, weights.expand(batch, -1, channels), start.expand(batch, channels), splits
     )
     return fused
 
@@ -164,6 +178,15 @@ def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
     return projected
 
 
+def fused_work(splits: Splits, fusion: str) -> ShiftWork:
+    """Count one read of the input for the border sums, K reads and one write for the sum."""
+    attention = attention_work(splits) if fusion == "split-attention" else ShiftWork(0, 0)
+    return ShiftWork(maps=attention.maps + len(splits) + 1, products=attention.products)
+
+
 IMPLEMENTATION = MixerKernel(
-    "fused", "attention from border sums, one pass for the shifted sum; any device", mix_fused
+    "fused",
+    "attention from border sums, one pass for the shifted sum; any device",
+    mix_fused,
+    work=fused_work,
 )

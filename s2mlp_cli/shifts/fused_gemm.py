@@ -24,11 +24,11 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.borders import Splits, fusion_weights
-from s2mlp_cli.shifts.fused import fused_bias
+from s2mlp_cli.shifts.borders import Splits, attention_work, fusion_weights
+from s2mlp_cli.shifts.fused import fused_bias, weighted_shift_sum
 from s2mlp_cli.shifts.fused_triton import TRITON, dot_type, gelu
 from s2mlp_cli.shifts.triton_support import interpreted, offset_table, segments, unavailable
-from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
+from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 
 _TILES = (
     ((256, 16, 32, 4, 1),)  # few large steps: the interpreter pays per operation
@@ -188,40 +188,57 @@ def _check(x: Tensor, mixer: MixerParameters) -> None:
             "fused-gemm has no gradient; call it under torch.no_grad(), or train with --shift fused"
         )
     kind = mixer.activation
-    plain = isinstance(kind, nn.Identity)
     exact_gelu = isinstance(kind, nn.GELU) and kind.approximate == "none"
-    if not plain and (mixer.fusion != "none" or not exact_gelu):
+    if not isinstance(kind, nn.Identity) and not exact_gelu:
         raise UnavailableError(
-            f"fused-gemm cannot put {kind} between expansion and {mixer.fusion} fusion, because "
-            "the sum is then no matrix product; use --shift fused"
+            f"fused-gemm has no {kind} for the end of its matrix product; use --shift fused"
         )
+
+
+def _single(x: Tensor, mixer: MixerParameters) -> Tensor:
+    """Return v1's mixer: GELU ends the first product, the shift is in the second's reads."""
+    (directions,) = mixer.splits
+    terms = tuple((direction,) for direction in directions) or ((),)
+    activate = isinstance(mixer.activation, nn.GELU)
+    hidden = shifted_linear(x, mixer.expand.weight, _bias(mixer.expand), ((),), activate=activate)
+    return shifted_linear(
+        hidden, mixer.project.weight, _bias(mixer.project), terms, along_input=True
+    )
+
+
+def _fused(x: Tensor, mixer: MixerParameters) -> Tensor:
+    """Return the fused map of several splits; with a GELU between, that is no product of x.
+
+    The GELU then ends the first product, and the weighted sum is the pass of ``fused-triton``.
+    """
+    if isinstance(mixer.activation, nn.GELU):
+        y = shifted_linear(x, mixer.expand.weight, _bias(mixer.expand), ((),), activate=True)
+        weights = fusion_weights(x, mixer, expanded=y, sums_of=TRITON.border_sums)
+        return weighted_shift_sum(y, weights, weights.new_zeros(1, 1), mixer.splits, TRITON)
+    weights = fusion_weights(x, mixer, sums_of=TRITON.border_sums)
+    start = fused_bias(weights, mixer).expand(x.shape[0], x.shape[3])
+    scale = weights.expand(x.shape[0], -1, x.shape[3]).contiguous()
+    return shifted_linear(x, mixer.expand.weight, start, mixer.splits, scale)
 
 
 def mix_fused_gemm(x: Tensor, mixer: MixerParameters) -> Tensor:
     """Run one mixer on ``x`` (B,H,W,C); inference only.
 
     Raises:
-        UnavailableError: float64, a gradient is asked for, or the mixer is no such product.
+        UnavailableError: float64, a gradient is asked for, or an activation other than GELU.
     """
     _check(x, mixer)
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if mixer.fusion == "none":
-        (directions,) = mixer.splits
-        terms = tuple((direction,) for direction in directions) or ((),)
-        hidden = shifted_linear(
-            x, mixer.expand.weight, _bias(mixer.expand), ((),),
-            activate=not isinstance(mixer.activation, nn.Identity),
-        )  # fmt: skip
-        return shifted_linear(
-            hidden, mixer.project.weight, _bias(mixer.project), terms, along_input=True
-        )
-    weights = fusion_weights(x, mixer, sums_of=TRITON.border_sums)
-    start = fused_bias(weights, mixer).expand(x.shape[0], x.shape[3])
-    scale = weights.expand(x.shape[0], -1, x.shape[3]).contiguous()
-    mixed = shifted_linear(x, mixer.expand.weight, start, mixer.splits, scale)
-    projected: Tensor = mixer.project(mixed)
+        return _single(x, mixer)
+    projected: Tensor = mixer.project(_fused(x, mixer))
     return projected
+
+
+def _work(splits: Splits, fusion: str) -> ShiftWork:
+    """Count the border sums alone: the shifts are inside the products' own reads."""
+    return attention_work(splits) if fusion == "split-attention" else ShiftWork(0, 0)
 
 
 IMPLEMENTATION = MixerKernel(
@@ -230,4 +247,5 @@ IMPLEMENTATION = MixerKernel(
     mix_fused_gemm,
     trains=False,
     unavailable=unavailable,
+    work=_work,
 )

@@ -19,7 +19,13 @@ from torch import Tensor
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import Splits
-from s2mlp_cli.shifts.fused import Passes, ShiftedGELU, WeightedShiftSum, expand_and_fuse
+from s2mlp_cli.shifts.fused import (
+    Passes,
+    ShiftedGELU,
+    WeightedShiftSum,
+    expand_and_fuse,
+    fused_work,
+)
 from s2mlp_cli.shifts.triton_support import (
     offset_table,
     power_of_two_block,
@@ -235,4 +241,5 @@ IMPLEMENTATION = MixerKernel(
     "attention from border sums, one pass for the shifted sum; both as Triton kernels",
     mix_fused_triton,
     unavailable=unavailable,
+    work=fused_work,
 )

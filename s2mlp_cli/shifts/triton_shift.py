@@ -18,8 +18,9 @@ import triton.language as tl
 from torch import Tensor
 
 from s2mlp_cli.directions import Directions, groups
+from s2mlp_cli.shifts.borders import Splits
 from s2mlp_cli.shifts.triton_support import offset_table, power_of_two_block, unavailable
-from s2mlp_cli.shifts.types import ShiftFunction
+from s2mlp_cli.shifts.types import ShiftFunction, ShiftWork
 
 _POSITIONS = 64
 """Positions per program: 64 x 64 channels in a 2-byte type are 8 KiB in flight."""
@@ -157,6 +158,15 @@ def shift_triton(x: Tensor, directions: Directions) -> Tensor:
     return shifted
 
 
+def _work(splits: Splits, fusion: str) -> ShiftWork:
+    """Count one read and one write of every split that is shifted."""
+    return ShiftWork(maps=2 * sum(1 for directions in splits if directions), products=0)
+
+
 IMPLEMENTATION = ShiftFunction(
-    "triton", "one Triton kernel, one read and one write", shift_triton, unavailable=unavailable
+    "triton",
+    "one Triton kernel, one read and one write",
+    shift_triton,
+    unavailable=unavailable,
+    work=_work,
 )

@@ -78,6 +78,20 @@ def _always_available(device: torch.device) -> str | None:
 
 
 @dataclass(frozen=True)
+class ShiftWork:
+    """What an implementation does for the shifts and the fusion of one mixer.
+
+    Attributes:
+        maps: how many maps of B,H,W,C it reads or writes, the maps between the two matrix
+            products and the products' own operands left out.
+        products: how many vectors of C channels per image it multiplies by a C x C matrix.
+    """
+
+    maps: int
+    products: int
+
+
+@dataclass(frozen=True)
 class ShiftFunction:
     """An implementation of the stand-alone shift.
 
@@ -87,6 +101,7 @@ class ShiftFunction:
         run: the function.
         safe: False for one that is known not to equal the definition.
         unavailable: the reason why it cannot run on a device, or None.
+        work: (splits, fusion) -> what it moves, for one whose operators torch cannot see.
     """
 
     name: str
@@ -94,6 +109,7 @@ class ShiftFunction:
     run: ShiftCallable
     safe: bool = True
     unavailable: Callable[[torch.device], str | None] = _always_available
+    work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,7 @@ class MixerKernel:
     safe: bool = True
     trains: bool = True
     unavailable: Callable[[torch.device], str | None] = _always_available
+    work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
 
 
 Implementation = ShiftFunction | MixerKernel

@@ -22,6 +22,8 @@ from s2mlp_cli.shifts.fused_gemm import mix_fused_gemm, shifted_linear
 from s2mlp_cli.shifts.oracle import shift_oracle
 from s2mlp_cli.spec import load_spec
 
+KERNELS = ("fused", "fused-triton", "fused-gemm")
+
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
@@ -64,6 +66,12 @@ def test_v1_without_activation_or_biases(device):
     x = torch.randn(1, 3, 4, 8, device=device)
     expected = mixer.project(shift_oracle(mixer.expand(x), FIRST))
     assert relative_error(mix_fused_gemm(x, mixer), expected) < 2e-6
+
+
+def test_a_gelu_between_expansion_and_attention(device):
+    mixer = make_mixer(24, SPLITS["mixed counts"], activation=nn.GELU(), device=device)
+    x = torch.randn(1, 5, 3, 24, device=device)
+    assert relative_error(mix_fused_gemm(x, mixer), mix_by_definition(x, mixer)) < 2e-6
 
 
 def test_every_element_is_written(device, monkeypatch):
@@ -131,9 +139,7 @@ def test_what_it_cannot_do_is_refused(device):
     x = torch.randn(1, 2, 2, 8, device=device)
     with pytest.raises(UnavailableError, match="not float64"):
         mix_fused_gemm(x.double(), make_mixer(8, V2, device=device))
-    with pytest.raises(UnavailableError, match="no matrix product; use --shift fused"):
-        mix_fused_gemm(x, make_mixer(8, V2, activation=nn.GELU(), device=device))
-    with pytest.raises(UnavailableError, match="cannot put ReLU"):
+    with pytest.raises(UnavailableError, match="has no ReLU"):
         mix_fused_gemm(x, make_mixer(8, (FIRST,), "none", nn.ReLU(), device=device))
     with torch.enable_grad(), pytest.raises(UnavailableError, match="has no gradient"):
         mix_fused_gemm(x, make_mixer(8, V2, device=device))
@@ -150,3 +156,15 @@ def test_it_is_a_member_of_the_registry():
     implementation = registry.get("fused-gemm")
     assert implementation.name == "fused-gemm"
     assert not implementation.trains
+
+
+def test_the_work_of_each_implementation():
+    def maps(name, splits, fusion):
+        return registry.get(name).work(splits, fusion).maps
+
+    assert [maps(name, V2, "split-attention") for name in KERNELS] == [5, 5, 1]
+    assert [maps(name, V2, "mean") for name in KERNELS] == [4, 4, 0]
+    assert [maps(name, (FIRST,), "none") for name in KERNELS] == [2, 2, 0]
+    assert maps("triton", V2, "split-attention") == 4
+    assert registry.get("fused").work(V2, "split-attention").products == 9
+    assert registry.get("fused").work((ALL, ()), "split-attention").products == 8

@@ -53,10 +53,18 @@ def offset_rows(splits: Splits) -> list[list[tuple[int, int]]]:
     ]
 
 
-@functools.lru_cache(maxsize=64)
+def _offset_table(splits: Splits, device: torch.device) -> Tensor:
+    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
+
+
+_cached_offset_table = functools.lru_cache(maxsize=64)(_offset_table)
+
+
 def offset_table(splits: Splits, device: torch.device) -> Tensor:
     """Return the same as int32 on the device, K,S,2: a kernel reads two scalars per program."""
-    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
+    # A compiler folds the table into its graph, and warns when it meets a cache.
+    table = _offset_table if torch.compiler.is_compiling() else _cached_offset_table
+    return table(splits, device)
 
 
 def power_of_two_block(size: int, largest: int, smallest: int = 16) -> int:

@@ -85,9 +85,9 @@ class CompareRecord(Record):
 
     @property
     def too_slow(self) -> tuple[ComparedRow, ...]:
-        """The rows that are slower by more than ``fail_slower`` with their whole interval."""
+        """The rows of the last source that are slower than allowed with their whole interval."""
         if self.fail_slower is None:
             return ()
         limit = 1 / (1 + self.fail_slower)
-        intervals = ((row, row.ratio.ci95) for row in self.results if row.ratio)
-        return tuple(row for row, ci95 in intervals if ci95 and ci95[1] < limit)
+        judged = ((row, row.ratio) for row in self.results if row.values[-1] is not None)
+        return tuple(row for row, ratio in judged if ratio and ratio.ci95 and ratio.ci95[1] < limit)

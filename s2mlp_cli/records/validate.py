@@ -211,4 +211,4 @@ class ValidateRecord(Record):
     """One validated checkpoint."""
 
     kind: ClassVar[str] = "validate"
-    results: tuple[ValidateResult, ...]
+    results: tuple[ValidateResult, ...] = Field(min_length=1)

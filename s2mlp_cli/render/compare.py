@@ -104,6 +104,11 @@ def notes(record: CompareRecord) -> list[str]:
             "Speed is the first time over the last: over 1 is faster. Its 95 % interval covers the "
             "noise inside each run, not what changed on the machine between them."
         )
+    if record.compared == "validate":
+        said.append(
+            "The scores are judged as if the images were others on each side; McNemar's test, which "
+            "tells smaller differences apart, needs both files of `s2mlp validate --predictions`."
+        )
     if any(row.ratio and row.ratio.ci95 is None for row in record.results):
         said.append("A time without an interval comes from fewer than six samples: measure longer.")
     return said

@@ -49,6 +49,8 @@ def answer(result: CountResult) -> Text:
 
 
 def _headline(results: tuple[CountResult, ...]) -> Text:
+    if not results:
+        return Text("No model was counted.", style="answer")
     least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
     return Text(
         f"{len(results)} models, from {count(least.macs_matmul)} MACs ({least.model}) to "

@@ -27,6 +27,9 @@ class Cell:
 
 EMPTY = Cell(None, "")
 
+MOST_DECIMALS = 3
+"""Decimals that small values may add to a column."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -64,7 +67,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Number(Column):
-    """A column of quantities in one unit, with as many decimals as its largest value needs.
+    """A column of quantities in one unit, all with the same number of decimals.
+
+    They are as many as the largest value needs for ``digits`` significant digits, or the smallest
+    for three, but no more than :data:`MOST_DECIMALS` for its sake.
 
     Attributes:
         scale: what one ``unit`` is in raw units: 1e6 for values shown in millions.
@@ -79,8 +85,12 @@ class Number(Column):
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
         """Return the values with equal decimals, so that their points stand in one line."""
-        largest = max((abs(value) for value in values if value is not None), default=0)
-        places = _decimals(largest / self.scale, self.digits)
+        sizes = [abs(value) for value in values if value]
+        largest = max(sizes, default=0)
+        places = max(
+            _decimals(largest / self.scale, self.digits),
+            min(_decimals(min(sizes, default=0) / self.scale, 3), MOST_DECIMALS),
+        )
         whole = largest if self.bar else None
         return [
             EMPTY

@@ -70,6 +70,11 @@ def test_the_gate_fails_only_when_the_interval_excludes_less(slower, limit, fail
     assert len(result.too_slow) == failed
 
 
+def test_a_row_that_the_last_record_lacks_does_not_fail_the_gate():
+    series = [samples.profile(), samples.profile(1.2), samples.profile(batches=(8,))]
+    assert not compare_records(["a", "b", "c"], series, 0.05).too_slow
+
+
 def test_a_gate_with_nothing_to_judge_is_an_error():
     with pytest.raises(RecordError, match="--fail-slower has nothing to judge: a, b have no timed"):
         compare_records(["a", "b"], [samples.count(), samples.count()], 0.05)

@@ -64,6 +64,13 @@ def test_a_file_that_is_no_record_gets_a_sentence(text, sentence, tmp_path):
     assert "\n" not in said
 
 
+def test_a_validation_of_nothing_is_no_validation(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({**json.loads(samples.validate().to_json()), "results": []}))
+    with pytest.raises(RecordError, match="is damaged: at results: Tuple should have at least 1"):
+        read_record(path)
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path, why in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(RecordError, match=f"cannot read {path}: {why}"):

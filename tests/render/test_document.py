@@ -7,17 +7,22 @@ def texts(column, values):
     return [cell.text for cell in column.cells(values)]
 
 
-def test_numbers_of_a_column_have_the_decimals_of_the_largest():
+def test_numbers_of_a_column_have_the_same_decimals():
     column = Number("MACs", unit="G", scale=1e9)
-    assert texts(column, [16.284e9, 0.1728e9, 0, None]) == ["16.28", "0.17", "0", ""]
+    assert texts(column, [16.284e9, 13.9e9, 0, None]) == ["16.28", "13.90", "0", ""]
+
+
+def test_small_numbers_add_decimals_but_no_more_than_three():
+    column = Number("MACs", unit="G", scale=1e9)
+    assert texts(column, [16.284e9, 0.1728e9, 2e6]) == ["16.284", "0.173", "0.002"]
 
 
 def test_what_is_not_zero_never_reads_as_zero():
-    assert texts(Number("MACs", scale=1e9), [16.284e9, 1000]) == ["16.28", "<0.01"]
+    assert texts(Number("MACs", scale=1e9), [16.284e9, 1000]) == ["16.284", "<0.001"]
 
 
 def test_large_numbers_have_no_decimals():
-    assert texts(Number("images/s"), [123456.7, 1.2]) == ["123457", "1"]
+    assert texts(Number("images/s"), [123456.7, 4321.2]) == ["123457", "4321"]
 
 
 def test_a_bar_is_as_long_as_the_part_of_the_largest():
@@ -31,7 +36,7 @@ def test_a_column_of_nothing_and_one_of_zeros():
 
 
 def test_values_that_are_not_finite_are_written():
-    assert texts(Number("x"), [float("inf"), 1.0]) == ["inf", "1"]
+    assert texts(Number("x"), [float("inf"), 1.0]) == ["inf", "1.00"]
 
 
 def test_a_verdict_has_its_tone():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 
 from s2mlp_cli.records.compare import ComparedRow, CompareRecord
 from s2mlp_cli.render import compare
@@ -16,14 +18,11 @@ MOST_LINES = 6
 
 def section(record: CompareRecord) -> Section:
     """Return the section: what differs in the surroundings stands before the rows."""
-    tables = [_environments(record)] if record.environments else []
-    if record.results:
-        tables.append(_rows(record))
     return Section(
         title=f"Comparison of {record.compared} records",
         answer=compare.answer(record),
         pictures=_trend(record),
-        tables=tuple(tables),
+        tables=(*_environments(record), *_rows(record)),
         remarks=(*compare.lone_lines(record), *compare.notes(record)),
         facts=facts(record),
     )
@@ -57,38 +56,37 @@ def _moved(row: ComparedRow) -> float:
     return (max(known) - min(known)) / max(known) if known and max(known) > 0 else 0.0
 
 
-def _environments(record: CompareRecord) -> Table:
-    return Table(
-        caption="Measured under different conditions",
-        columns=(Column("What"), *map(Column, compare.source_names(record))),
-        rows=tuple((each.what, *each.values) for each in record.environments),
-    )
+def _environments(record: CompareRecord) -> Iterator[Table]:
+    if record.environments:
+        yield Table(
+            caption="Measured under different conditions",
+            columns=(Column("What"), *map(Column, compare.source_names(record))),
+            rows=tuple((each.what, *each.values) for each in record.environments),
+        )
 
 
-def _rows(record: CompareRecord) -> Table:
+def _rows(record: CompareRecord) -> Iterator[Table]:
+    """Yield a table of quantities for each row."""
     series = len(record.sources) > 2
-    return Table(
-        caption="Row by row",
-        columns=(
-            Column("Row"),
-            Column("Quantity"),
-            *(Column(name, numeric=True) for name in compare.source_names(record)),
-            *([Column("Trend")] if series else []),
-            Column("Speed or change", numeric=True),
-            Column("Verdict", tones=compare.STYLES),
-        ),
-        rows=tuple(
+    columns = (
+        Column("Quantity"),
+        *(Column(name, numeric=True) for name in compare.source_names(record)),
+        *([Column("Trend")] if series else []),
+        Column("Speed or change", numeric=True),
+        Column("Verdict", tones=compare.STYLES),
+    )
+    for name, rows in groupby(record.results, lambda row: row.row):
+        lines = (
             (
-                row.row,
                 row.quantity,
                 *(_value(row, value) for value in row.values),
                 *([compare.sparkline(row.values)] if series else []),
                 compare.change(row),
                 row.verdict,
             )
-            for row in record.results
-        ),
-    )
+            for row in rows
+        )
+        yield Table(caption=name, columns=columns, rows=tuple(lines))
 
 
 def _value(row: ComparedRow, value: float | int | str | None) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.profile import Level, Limit, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
@@ -95,7 +95,7 @@ def _measures(level: Level) -> list[tuple[Column, Reader]]:
         (Column("95 %", unit="ms"), lambda row: _range(row.ci95_s, 1e3)),
         rate,
         (Column("to slice", "{:.3f}".format, "×", numeric=True), _ratio),
-        (Column("95 %", unit="×"), lambda row: _interval(row.ratio_to_slice)),
+        (Column("95 %", unit="×"), _ratio_range),
         (Column("Verdict", tones=TONES), _verdict),
         (_percent("Shifts"), lambda row: row.shift_share and row.shift_share.value),
         limit,
@@ -111,8 +111,9 @@ def _ratio(row: ProfileResult) -> float | None:
     return row.ratio_to_slice.value if row.ratio_to_slice else None
 
 
-def _interval(measured: Measured | None) -> str | None:
-    return _range(measured.ci95) if measured else None
+def _ratio_range(row: ProfileResult) -> str | None:
+    known = row.ratio_to_slice if row.shift != "slice" else None
+    return _range(known.ci95) if known else None
 
 
 def _range(ends: tuple[float, float] | None, factor: float = 1) -> str | None:

@@ -1,0 +1,102 @@
+"""Do our times agree with those of torch.utils.benchmark and of triton.testing.do_bench?
+
+The same callable is measured by each in turn, many times over, in one run; the ratio of a turn to
+ours is paired, so that drift divides out. Ends with 1 if a median is off by over 3 %, or if a
+ratio is so uncertain that nothing can be said.
+
+    python benchmarks/agreement.py [--device cuda] [--rounds 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+from torch.utils import benchmark
+
+from s2mlp_cli import stats, units
+from s2mlp_cli.measure.device import Device, Run, open_device
+from s2mlp_cli.measure.workloads import Case, build_workload
+from s2mlp_cli.spec import load_spec
+
+ALLOWED = 0.03
+SAMPLE_SECONDS = 0.02
+"""Of each turn: long enough for the clock, short enough for many turns."""
+
+
+def ours(device: Device, run: Run, calls: int) -> float:
+    """Return a sample as `s2mlp profile` takes it."""
+    return device.seconds(run, calls, cold=device.torch_device.type == "cuda")
+
+
+def torch_benchmark(device: Device, run: Run, calls: int) -> float:
+    """Return a sample of torch.utils.benchmark, which synchronises a GPU after its loop."""
+    timer = benchmark.Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return float(timer.timeit(calls).median)
+
+
+def triton_do_bench(device: Device, run: Run, calls: int) -> float:
+    """Return a sample of Triton's benchmark: events, with the cache flushed between calls."""
+    from triton.testing import do_bench
+
+    return float(do_bench(run, warmup=5, rep=20, return_mode="median")) / 1e3
+
+
+def workloads(device: Device) -> dict[str, Run]:
+    """Return the callables: a shift, a block, and a plain matrix product."""
+    spec = load_spec("v2-small")
+    place = str(device.torch_device)
+    batch = 64 if device.torch_device.type == "cuda" else 1
+    cases = {
+        "shift conv": (Case(spec, "op", 0, place, "fp32", batch), "conv"),
+        "block slice": (Case(spec, "block", 1, place, "fp32", batch), "slice"),
+    }
+    runs = {name: build_workload(case, shift).run for name, (case, shift) in cases.items()}
+    matrix = torch.randn(768, 768, device=device.torch_device)
+    return {**runs, "matrix product": lambda: matrix @ matrix}
+
+
+def compare(
+    device: Device, run: Run, other: Callable[[Device, Run, int], float], rounds: int
+) -> tuple[float, stats.Estimate]:
+    """Return our median and the paired ratio of the other's time to ours."""
+    calls = max(round(SAMPLE_SECONDS / ours(device, run, 3)), 1)
+    pairs = []
+    for turn in range(rounds):
+        order = (ours, other) if turn % 2 else (other, ours)
+        sample = {measure: measure(device, run, calls) for measure in order}
+        pairs.append((sample[other], sample[ours]))
+    theirs, own = zip(*pairs, strict=True)
+    return stats.median(own).value, stats.paired_ratio(theirs, own)
+
+
+def main() -> int:
+    """Print a line for each callable and each other benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    device = open_device(options.device)
+    torch.set_num_threads(options.threads)
+    others = [torch_benchmark]
+    if device.torch_device.type == "cuda":
+        others = [triton_do_bench]
+    worst = 0.0
+    with torch.inference_mode():
+        for name, run in workloads(device).items():
+            for other in others:
+                own, ratio = compare(device, run, other, options.rounds)
+                worst = max(worst, abs(ratio.value - 1))
+                print(
+                    f"{name:15} {other.__name__:16} ours {units.seconds(own):>9}  theirs / ours "
+                    f"{ratio.value:.4f} ({ratio.low:.4f} - {ratio.high:.4f})"
+                )
+    print(f"largest difference {worst:.1%}, {ALLOWED:.0%} is allowed")
+    return int(worst > ALLOWED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,16 +1,17 @@
 """Do our times agree with those of torch.utils.benchmark and of triton.testing.do_bench?
 
 The same callable is measured by each in turn, many times over, in one run; the ratio of a turn to
-ours is paired, so that drift divides out. Ends with 1 if a median is off by over 3 %, or if a
-ratio is so uncertain that nothing can be said.
+ours is paired, so that drift divides out; turns are added until its interval is narrow. Ends with
+1 if a median is off by over 3 %.
 
-    python benchmarks/agreement.py [--device cuda] [--rounds 40]
+    python benchmarks/agreement.py [--device cuda] [--max-time 60]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 
 import torch
@@ -22,8 +23,11 @@ from s2mlp_cli.measure.workloads import Case, build_workload
 from s2mlp_cli.spec import load_spec
 
 ALLOWED = 0.03
-SAMPLE_SECONDS = 0.02
+SAMPLE_SECONDS = 0.005
 """Of each turn: long enough for the clock, short enough for many turns."""
+
+WIDTH = 0.02
+"""Of the interval at which turns end, once there are enough of them."""
 
 
 def ours(device: Device, run: Run, calls: int) -> float:
@@ -59,24 +63,28 @@ def workloads(device: Device) -> dict[str, Run]:
 
 
 def compare(
-    device: Device, run: Run, other: Callable[[Device, Run, int], float], rounds: int
-) -> tuple[float, stats.Estimate]:
-    """Return our median and the paired ratio of the other's time to ours."""
+    device: Device, run: Run, other: Callable[[Device, Run, int], float], max_time: float
+) -> tuple[float, stats.Estimate, int]:
+    """Return our median, the paired ratio of the other's time to ours, and the number of turns."""
     calls = max(round(SAMPLE_SECONDS / ours(device, run, 3)), 1)
-    pairs = []
-    for turn in range(rounds):
-        order = (ours, other) if turn % 2 else (other, ours)
+    theirs: list[float] = []
+    own: list[float] = []
+    end = time.monotonic() + max_time
+    while time.monotonic() < end:
+        order = (ours, other) if len(own) % 2 else (other, ours)
         sample = {measure: measure(device, run, calls) for measure in order}
-        pairs.append((sample[other], sample[ours]))
-    theirs, own = zip(*pairs, strict=True)
-    return stats.median(own).value, stats.paired_ratio(theirs, own)
+        theirs.append(sample[other])
+        own.append(sample[ours])
+        if len(own) % 50 == 0 and stats.paired_ratio(theirs, own).relative_width < WIDTH:
+            break
+    return stats.median(own).value, stats.paired_ratio(theirs, own), len(own)
 
 
 def main() -> int:
     """Print a line for each callable and each other benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--max-time", type=float, default=60, help="seconds per line")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     device = open_device(options.device)
@@ -88,11 +96,11 @@ def main() -> int:
     with torch.inference_mode():
         for name, run in workloads(device).items():
             for other in others:
-                own, ratio = compare(device, run, other, options.rounds)
+                own, ratio, turns = compare(device, run, other, options.max_time)
                 worst = max(worst, abs(ratio.value - 1))
                 print(
                     f"{name:15} {other.__name__:16} ours {units.seconds(own):>9}  theirs / ours "
-                    f"{ratio.value:.4f} ({ratio.low:.4f} - {ratio.high:.4f})"
+                    f"{ratio.value:.4f} ({ratio.low:.4f} - {ratio.high:.4f}) in {turns} turns"
                 )
     print(f"largest difference {worst:.1%}, {ALLOWED:.0%} is allowed")
     return int(worst > ALLOWED)

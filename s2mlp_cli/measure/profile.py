@@ -177,7 +177,11 @@ class Profiler:
 
     def _largest_batch(self, case: Case) -> int:
         if case not in self._largest:
-            self._largest[case] = find_largest_batch(lambda batch: _fits(case, batch))
+            found = find_largest_batch(lambda batch: _fits(case, batch))
+            self._largest[case] = found
+            self._remark(
+                (f"{case.spec.name}, {case.dtype}: the largest batch that fits is {found}",)
+            )
         return self._largest[case]
 
     def _remark(self, remarks: tuple[str, ...]) -> None:

@@ -165,6 +165,26 @@ def test_bad_requests_are_sentences_before_anything_runs(tiny):
         profiler(tiny, request={"batch_sizes": (None,)}).run()
 
 
+def test_the_largest_batch_is_searched_once_and_said(tiny, monkeypatch):
+    tried = []
+
+    def fits(case, batch):
+        tried.append(batch)
+        return batch <= 3
+
+    monkeypatch.setattr("s2mlp_cli.measure.profile._fits", fits)
+    record = profiler(tiny, request={"levels": ("op",), "batch_sizes": (None,)}).run()
+    assert {row.batch_size for row in record.results} == {3}
+    assert tried == [1, 2, 4, 3]
+    assert "tiny, fp32: the largest batch that fits is 3" in record.warnings
+
+
+def test_what_a_compiler_needs_is_not_taken_for_the_memory_of_a_row(tiny, monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda module: module)
+    record = profiler(tiny, request={"levels": ("block",), "compiled": True}).run()
+    assert all(row.compiled and row.memory.peak_rss_bytes is None for row in record.results)
+
+
 def test_training_rows_say_so(tiny):
     record = profiler(tiny, request={"levels": ("block", "model"), "mode": "training"}).run()
     assert {row.mode for row in record.results} == {"training"}

@@ -54,6 +54,9 @@ def profile(
 ) -> ProfileRecord:
     """Time implementations of the shift in ``spec``, from Python: what ``s2mlp profile`` does.
 
+    On a CPU, memory is measured in child processes: a script should call this under
+    ``if __name__ == "__main__":``, as with everything that uses multiprocessing.
+
     Args:
         spec: what :func:`s2mlp_cli.spec.load_spec` returned.
         shifts: names; ``slice`` and ``none`` are measured beside them.

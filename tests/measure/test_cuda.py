@@ -1,5 +1,8 @@
 """The CUDA twin: its arithmetic with a stand-in for torch.cuda, the real thing where there is one."""
 
+import sys
+import types
+
 import pytest
 import torch
 
@@ -88,12 +91,18 @@ def test_peaks_are_over_what_was_held_before(gpu):
     assert device.held() == 100
 
 
-def test_telemetry_is_empty_without_nvml(gpu, monkeypatch):
-    def missing(device):
-        raise ModuleNotFoundError("pynvml does not seem to be installed")
+def test_telemetry_is_empty_where_nvml_is_missing_or_may_not_be_asked(gpu, monkeypatch):
+    class NVMLError(Exception):
+        pass
+
+    def refuse(device):
+        raise NVMLError("Insufficient Permissions")
 
     device = CudaDevice(PLACE, host_time=False)
-    monkeypatch.setattr(torch.cuda, "clock_rate", missing)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert device.telemetry() == Telemetry()
+    monkeypatch.setitem(sys.modules, "pynvml", types.SimpleNamespace(NVMLError=NVMLError))
+    monkeypatch.setattr(torch.cuda, "clock_rate", refuse)
     assert device.telemetry() == Telemetry()
     monkeypatch.setattr(torch.cuda, "clock_rate", lambda device: 1980)
     monkeypatch.setattr(torch.cuda, "temperature", lambda device: 55)

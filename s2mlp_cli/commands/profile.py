@@ -108,6 +108,8 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
     output = output or asked["resume"]
     if output is not None and output.suffix != ".json":
         raise click.UsageError("profile saves after every row, as JSON: let -o end with .json")
+    if asked["cuda_graph"] and asked["mode"] == "training":
+        raise click.UsageError("--cuda-graph replays inference only; leave out --mode training")
     if trace is not None:
         _require_writable(trace)
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its log, on stderr, is not for users

@@ -113,8 +113,11 @@ def _rounds(
 
 
 def _memory(bench: Bench, case: Case, shift: Shift, known: Memory | None) -> Memory | None:
-    """Complete what the device knows about a workload's memory by what a child process says."""
-    if bench.device.torch_device.type != "cpu" or known is None:
+    """Complete what the device knows about a workload's memory by what a child process says.
+
+    A child that compiles would mostly tell what the compiler needs: that stays empty.
+    """
+    if bench.device.torch_device.type != "cpu" or known is None or case.compiled:
         return known
     found = bench.memory_of(case, shift, bench.threads)
     if found is None:

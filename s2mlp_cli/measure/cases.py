@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.workloads import Case
 from s2mlp_cli.records.profile import Level, Mode, ProfileResult
 from s2mlp_cli.spec import BaseSpec, S2MLPSpec
@@ -16,8 +15,6 @@ REFERENCES = ("slice", "none")
 
 DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
 """One image is what a CPU answers; a GPU is not full with less than some dozens."""
-
-LARGEST_BATCH = 2**16
 
 
 @dataclass(frozen=True)
@@ -85,24 +82,6 @@ def _levels(model: Case, levels: tuple[Level, ...]) -> Iterator[Case]:
         elif isinstance(model.spec, S2MLPSpec):
             for stage in range(len(model.spec.stages)):
                 yield replace(model, level=level, stage=stage)
-
-
-def find_largest_batch(fits: Callable[[int], bool]) -> int:
-    """Return the largest batch that fits, to within an eighth: double, then halve the gap.
-
-    Raises:
-        UnavailableError: not even one image fits.
-    """
-    if not fits(1):
-        raise UnavailableError("not even a batch of 1 fits; use a smaller --model or --input-size")
-    good = 1
-    while good < LARGEST_BATCH and fits(2 * good):
-        good *= 2
-    step = good // 2
-    while step and 16 * step >= good and good < LARGEST_BATCH:
-        good += step if fits(good + step) else 0
-        step //= 2
-    return good
 
 
 def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:

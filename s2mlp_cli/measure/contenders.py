@@ -58,8 +58,9 @@ class Preparation:
     def prepare(self, shift: str | None) -> Contender | Skipped:
         """Build, check and warm up one implementation.
 
-        Running out of memory, a dtype or an operation that the device does not have, and a result
-        that is wrong are reasons to skip. Every other fault is a bug and is raised.
+        Running out of memory, a dtype or an operation that the device does not have, what cannot
+        be compiled and a result that is wrong are reasons to skip. Every other fault is a bug and
+        is raised.
         """
         reason = _not_applicable(self._case, shift)
         if reason:
@@ -69,6 +70,8 @@ class Preparation:
         except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
             if is_out_of_memory(error):
                 return Skipped(f"out of memory at batch {self._case.batch_size}")
+            if is_of_compiler(error):
+                return Skipped(f"torch.compile: {first_line(error)}")
             if is_unsupported(error):
                 return Skipped(f"{self._case.dtype} on {self._case.device}: {first_line(error)}")
             raise
@@ -146,6 +149,11 @@ def is_unsupported(error: BaseException) -> bool:
     return isinstance(error, NotImplementedError) or any(
         phrase in text for phrase in ("not implemented for", "not supported", "unsupported")
     )
+
+
+def is_of_compiler(error: BaseException) -> bool:
+    """Tell whether torch.compile raised it, without importing the compiler (a second or two)."""
+    return any(base.__module__.startswith("torch._dynamo") for base in type(error).__mro__)
 
 
 def first_line(error: BaseException) -> str:

@@ -113,7 +113,11 @@ class CudaDevice:
     def telemetry(self) -> Telemetry:
         """Read clock and temperature through NVML where its Python binding is installed."""
         try:
+            from pynvml import NVMLError
+        except ImportError:
+            return Telemetry()
+        try:
             megahertz = torch.cuda.clock_rate(self.torch_device)
             return Telemetry(megahertz * 1e6, float(torch.cuda.temperature(self.torch_device)))
-        except (ImportError, RuntimeError):
+        except (NVMLError, RuntimeError):  # a container or a MIG slice may not be allowed to ask
             return Telemetry()

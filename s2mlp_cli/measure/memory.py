@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 import sys
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -54,6 +55,7 @@ def _server() -> ForkServerContext | SpawnContext:
 def _measure(sender: Connection, case: Case, shift: str | None, threads: int) -> None:
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     torch.set_num_threads(threads)
     try:
         with precision(case.dtype):

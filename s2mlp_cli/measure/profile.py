@@ -11,21 +11,81 @@ from pathlib import Path
 import torch
 
 from s2mlp_cli.errors import RecordError, UnavailableError
+from s2mlp_cli.measure.batches import find_largest_batch, fits
 from s2mlp_cli.measure.case import Bench, ChildMemory, Shift, measure_case
-from s2mlp_cli.measure.cases import REFERENCES, Request, blank_row, cases, find_largest_batch
-from s2mlp_cli.measure.device import Device, is_out_of_memory
+from s2mlp_cli.measure.cases import DEFAULT_BATCH, LEVELS, REFERENCES, Request, blank_row, cases
+from s2mlp_cli.measure.device import Device, open_device
+from s2mlp_cli.measure.environment import environment as this_environment
 from s2mlp_cli.measure.limits import measure_limits
 from s2mlp_cli.measure.memory import child_memory
-from s2mlp_cli.measure.precision import precision, require_dtype
+from s2mlp_cli.measure.precision import require_dtype
 from s2mlp_cli.measure.remarks import machine_remarks, telemetry_remarks
 from s2mlp_cli.measure.tracing import run_name, trace_case
-from s2mlp_cli.measure.workloads import Case, build_workload
+from s2mlp_cli.measure.workloads import Case
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.profile import (
+    Level,
+    Limit,
+    Mode,
+    ProfileRecord,
+    ProfileResult,
+    ProfileSettings,
+)
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.spec import BaseSpec
 
 OnProgress = Callable[[str, float, float], None]
 """(what is being measured, seconds of measuring done, seconds that it may take at most)."""
+
+
+def profile(
+    spec: BaseSpec,
+    shifts: tuple[str, ...] = (),
+    *,
+    device: str | None = None,
+    dtype: str = "fp32",
+    batch_size: int | None = None,
+    levels: tuple[Level, ...] = LEVELS,
+    mode: Mode = "inference",
+    threads: int | None = None,
+    min_time_s: float = 0.5,
+    max_time_s: float = 3.0,
+    seed: int = 0,
+) -> ProfileRecord:
+    """Time implementations of the shift in ``spec``, from Python: what ``s2mlp profile`` does.
+
+    On a CPU, memory is measured in child processes: a script should call this under
+    ``if __name__ == "__main__":``, as with everything that uses multiprocessing.
+
+    Args:
+        spec: what :func:`s2mlp_cli.spec.load_spec` returned.
+        shifts: names; ``slice`` and ``none`` are measured beside them.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; None is the GPU if there is one.
+        dtype: fp32, tf32, bf16 or fp16.
+        batch_size: images; None is 1 on a CPU and 64 on a GPU.
+        levels: of op, block and model.
+        mode: inference or training.
+        threads: of the CPU; None is all cores.
+        min_time_s: seconds per row that are spent at least.
+        max_time_s: seconds per row that are spent at most.
+        seed: of the order in the rounds.
+
+    Raises:
+        UnavailableError: no such device or implementation, or the device lacks the dtype.
+    """
+    place = open_device(device)
+    here = this_environment()
+    request = Request(
+        specs=(spec,),
+        shifts=shifts,
+        levels=levels,
+        dtypes=(dtype,),
+        batch_sizes=(batch_size or DEFAULT_BATCH[place.torch_device.type],),
+        mode=mode,
+        threads=threads or here.cpu_count,
+    )
+    settings = ProfileSettings(seed=seed, min_time_s=min_time_s, max_time_s=max_time_s)
+    return Profiler(request, settings, place, here, command=("profile",)).run()
 
 
 class Profiler:
@@ -177,7 +237,11 @@ class Profiler:
 
     def _largest_batch(self, case: Case) -> int:
         if case not in self._largest:
-            self._largest[case] = find_largest_batch(lambda batch: _fits(case, batch))
+            found = find_largest_batch(lambda batch: fits(case, batch))
+            self._largest[case] = found
+            self._remark(
+                (f"{case.spec.name}, {case.dtype}: the largest batch that fits is {found}",)
+            )
         return self._largest[case]
 
     def _remark(self, remarks: tuple[str, ...]) -> None:
@@ -198,27 +262,6 @@ def describe(case: Case) -> str:
     """Return the few words that a progress bar shows: ``v2-small op stage 0, batch 1, fp32``."""
     stage = "" if case.stage is None else f" stage {case.stage}"
     return f"{case.spec.name} {case.level}{stage}, batch {case.batch_size}, {case.dtype}"
-
-
-def _fits(case: Case, batch_size: int) -> bool:
-    """Try one run of the whole model with ``slice`` at this batch size."""
-    case = replace(case, batch_size=batch_size)
-    if case.device == "cpu":
-        raise UnavailableError(
-            "--batch-size max needs a CUDA device: a CPU gives no warning before memory runs out; "
-            "give a number"
-        )
-    try:
-        with precision(case.dtype), case.context():
-            build_workload(case, registry.DEFAULT).run()
-            torch.cuda.synchronize()
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            return False
-        raise
-    finally:
-        torch.cuda.empty_cache()
-    return True
 
 
 def _require_same_place(before: Environment, here: Environment) -> None:

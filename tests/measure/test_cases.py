@@ -1,9 +1,4 @@
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.cases import LARGEST_BATCH, Request, cases, find_largest_batch
+from s2mlp_cli.measure.cases import Request, cases
 from s2mlp_cli.spec import BaseSpec
 
 
@@ -42,15 +37,3 @@ def test_a_family_without_shifts_has_one_nameless_contender_and_no_parts():
     request = Request((other,), ("conv",))
     assert request.contenders(other) == (None,)
     assert [case.level for case in cases(request, "cpu", no_search)] == ["model"]
-
-
-@given(st.integers(1, LARGEST_BATCH))
-def test_the_largest_batch_fits_and_leaves_less_than_an_eighth(limit):
-    found = find_largest_batch(lambda batch: batch <= limit)
-    assert found <= limit
-    assert limit - found <= found / 8
-
-
-def test_no_batch_at_all_is_a_sentence():
-    with pytest.raises(UnavailableError, match="not even a batch of 1 fits"):
-        find_largest_batch(lambda batch: False)

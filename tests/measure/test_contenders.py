@@ -96,6 +96,17 @@ def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error
     assert prepare(tiny, "conv").reason.startswith(reason)
 
 
+def test_what_cannot_be_compiled_says_why(tiny, stand_in):
+    class UnsupportedError(RuntimeError):
+        __module__ = "torch._dynamo.exc"
+
+    def run(x, directions):
+        raise UnsupportedError("call_function args\nmany more lines")
+
+    stand_in(ShiftFunction("conv", "", run))
+    assert prepare(tiny, "conv").reason == "torch.compile: call_function args"
+
+
 def test_any_other_fault_is_raised(tiny, stand_in):
     def run(x, directions):
         raise RuntimeError("index out of bounds")

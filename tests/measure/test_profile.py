@@ -6,7 +6,7 @@ import torch
 from s2mlp_cli.errors import RecordError, UnavailableError
 from s2mlp_cli.measure.cases import Request
 from s2mlp_cli.measure.device import Telemetry
-from s2mlp_cli.measure.profile import Profiler, describe
+from s2mlp_cli.measure.profile import Profiler, describe, profile
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import ProfileRecord, ProfileSettings
 
@@ -163,6 +163,35 @@ def test_bad_requests_are_sentences_before_anything_runs(tiny):
         profiler(tiny, request={"cuda_graph": True})
     with pytest.raises(UnavailableError, match="--batch-size max needs a CUDA device"):
         profiler(tiny, request={"batch_sizes": (None,)}).run()
+
+
+def test_the_largest_batch_is_searched_once_and_said(tiny, monkeypatch):
+    tried = []
+
+    def fits(case, batch):
+        tried.append(batch)
+        return batch <= 3
+
+    monkeypatch.setattr("s2mlp_cli.measure.profile.fits", fits)
+    record = profiler(tiny, request={"levels": ("op",), "batch_sizes": (None,)}).run()
+    assert {row.batch_size for row in record.results} == {3}
+    assert tried == [1, 2, 4, 3]
+    assert "tiny, fp32: the largest batch that fits is 3" in record.warnings
+
+
+def test_what_a_compiler_needs_is_not_taken_for_the_memory_of_a_row(tiny, monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda module: module)
+    record = profiler(tiny, request={"levels": ("block",), "compiled": True}).run()
+    assert all(row.compiled and row.memory.peak_rss_bytes is None for row in record.results)
+
+
+def test_from_python_one_call_makes_the_record(tiny):
+    record = profile(
+        tiny, ("conv",), device="cpu", levels=("op",), threads=1, min_time_s=0, max_time_s=0.01
+    )
+    assert [row.shift for row in record.results] == ["slice", "none", "conv"] * 2
+    assert record.results[0].batch_size == 1
+    assert record.environment.cpu_count >= 1
 
 
 def test_training_rows_say_so(tiny):

@@ -1,0 +1,171 @@
+"""`s2mlp profile` as its users run it: on a small model, with little time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from s2mlp_cli.commands.profile import command
+from s2mlp_cli.commands.progress import progress_bar
+from s2mlp_cli.errors import S2MLPError
+
+ROOT = Path(__file__).parent.parent.parent
+QUICK = ["--threads", "1", "--min-time", "0", "--max-time", "0.02"]
+TINY = """\
+extends: v2-small
+name: tiny
+input_size: 28
+classes: 10
+stages:
+  - {patch: 4, dim: 16, depth: 1, expansion: 3}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch):
+    monkeypatch.setattr("s2mlp_cli.measure.limits._COPY_BYTES", {"cpu": 1000})
+    monkeypatch.setattr("s2mlp_cli.measure.limits._MATMUL_SIDE", {"cpu": 10})
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, list(arguments))
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "s2mlp_cli", "profile", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_stdout_is_one_document_the_file_is_the_same_and_stderr_is_silent(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    process = start(
+        "--shift", "conv", "--model", tiny, "--level", "block", *QUICK,
+        "--format", "json", "-o", str(output),
+    )  # fmt: skip
+    stdout, stderr = process.communicate(timeout=200)
+    assert (process.returncode, stderr) == (0, "")
+    record = json.loads(stdout)
+    assert record["schema"] == "s2mlp.profile/1"
+    assert [row["shift"] for row in record["results"]] == ["slice", "none", "conv"]
+    assert all(row["memory"]["peak_rss_bytes"] > 2**20 for row in record["results"])
+    assert record["command"][:2] == ["s2mlp", "profile"]
+    saved = json.loads(output.read_text())
+    assert saved["results"] == record["results"]
+
+
+def test_resume_measures_only_what_is_missing(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    common = ["--shift", "conv,inplace", "--model", tiny, *QUICK]
+    assert invoke(*common, "--level", "op", "-o", str(output)).exit_code == 0
+    first = json.loads(output.read_text())["results"]
+    assert [row["shift"] for row in first] == ["slice", "none", "conv", "inplace"]
+    assert first[3]["skipped"].startswith("wrong values: off the definition by")
+    assert invoke(*common, "--level", "op,block", "--resume", str(output)).exit_code == 0
+    both = json.loads(output.read_text())["results"]
+    assert both[:4] == first
+    assert [row["level"] for row in both[4:]] == ["block"] * 4
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path):
+    output = tmp_path / "my record.json"
+    process = start(
+        "--shift", "conv", "--model", tiny, "--threads", "1", "-o", str(output),
+        "--min-time", "0.1", "--max-time", "1", "--level", "op,block",
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while not output.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    kept = json.loads(output.read_text())["results"]
+    assert [row["level"] for row in kept] == ["op"] * 3
+    assert "Traceback" not in stderr
+    remark = next(line for line in stderr.splitlines() if "go on with" in line)
+    assert remark.startswith(f"3 rows are in {output}; go on with: s2mlp profile --shift conv")
+    assert remark.endswith(f"--resume '{output}'")
+
+
+def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
+    from s2mlp_cli.measure.profile import Profiler
+
+    monkeypatch.setattr(Profiler, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    done = invoke("--shift", "conv", "--model", tiny)
+    assert "Nothing was timed." in done.stdout
+    assert "0 rows were measured; next time -o FILE.json keeps them for --resume" in done.stderr
+    assert done.exit_code == 1  # click's own boundary; that of s2mlp makes it 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batch-size", "0"], "'0' is no batch size; write 1 or 8,64 or max"),
+        (["--batch-size", "1,-2"], "'-2' is no batch size"),
+        (["--batch-size", "1,,2"], "'' is no batch size"),
+        (["--dtype", "fp8"], "'fp8' is none of fp32, tf32, bf16, fp16"),
+        (["--level", "op,layer"], "'layer' is none of op, block, model"),
+        (["--max-time", "0"], "0.0 is not in the range x>0"),
+        (["--threads", "0"], "0 is not in the range"),
+        (["-o", "rows.csv"], "let -o end with .json"),
+        (["--resume", "nowhere.json"], "'nowhere.json' does not exist"),
+        (["--cuda-graph", "--mode", "training"], "--cuda-graph replays inference only"),
+    ],
+)
+def test_wrong_usage_is_said_with_what_is_allowed(arguments, words):
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--device", "cuda:7"], "there is no device 'cuda:7' here; use --device with cpu"),
+        (["--dtype", "tf32", "--device", "cpu"], "cpu has no tf32"),
+        (["--shift", "cnov"], "no shift implementation 'cnov'; did you mean 'conv'? known:"),
+        (["--model", "v2-smal"], "no model 'v2-smal'; did you mean 'v2-small'?"),
+        (["--batch-size", "max", "--device", "cpu"], "--batch-size max needs a CUDA device"),
+        (["--cuda-graph", "--device", "cpu"], "--cuda-graph needs a CUDA device"),
+        (["--trace", "/proc/traces"], "cannot make the folder /proc/traces"),
+        (["--input-size", "225"], "225"),
+    ],
+)
+def test_what_cannot_be_measured_here_is_one_sentence(arguments, words):
+    done = invoke(*arguments)
+    assert isinstance(done.exception, S2MLPError)
+    assert words in str(done.exception)
+
+
+def test_only_a_profile_is_resumed(tmp_path):
+    other = tmp_path / "count.json"
+    other.write_text('{"schema": "s2mlp.count/1"}')
+    assert isinstance(invoke("--resume", str(other)).exception, S2MLPError)
+
+
+def test_the_bar_shows_what_is_measured_on_a_terminal_and_nothing_elsewhere():
+    for is_terminal in (True, False):
+        console = Console(force_terminal=is_terminal, width=100, legacy_windows=False)
+        with console.capture() as capture, progress_bar(console) as tell:
+            tell("v2-small model, batch 1, fp32", 3.0, 12.0)
+        assert ("v2-small model, batch 1, fp32" in capture.get()) == is_terminal
+        assert ("at most 9 s left" in capture.get()) == is_terminal

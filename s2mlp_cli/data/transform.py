@@ -27,9 +27,10 @@ Pixels = NDArray[np.uint8]
 _ROUNDING = 1e-6
 """How far, in source pixels, a sample of ``box`` may lie from the one of the whole image."""
 
-_SIMPLE = 128
-"""Up to this denominator of the scale, unless it shrinks much, values fall on ties: half a grey
-level, which any rounding of a position would break. Corners are exact then."""
+_SIMPLE, _SIMPLE_ENLARGED = 32, 128
+"""Up to this denominator of the scale values fall on ties, half a grey level, which any rounding
+of a position would break: corners are exact then. Where the image hardly shrinks they are weighed
+from fewer pixels, and ties are more frequent."""
 
 _NEAR = 256
 """How many pixels around the crop are tried before the whole axis is taken."""
@@ -153,6 +154,8 @@ def resample_span(source: int, resized: int, first: int, kept: int, exact: bool 
         kept: how many it keeps.
         exact: no rounding at all.
     """
+    denominator = resized // math.gcd(source, resized)
+    exact |= denominator <= (_SIMPLE if source > 1.25 * resized else _SIMPLE_ENLARGED)
     near = range(_NEAR)
     begins = np.array([first - n for n in near if n < first] + [0])
     ends = np.array([first + kept + n for n in near if n < resized - first - kept] + [resized])

@@ -99,7 +99,11 @@ def infer(state: State, layout: Layout) -> Inferred:
     mixer, norm, stated = _untold(told, template, layout)
     fits = bool(same) and mixer == template.mixer and norm == template.norm
     try:
-        spec = _build(told, template, mixer, norm, template.name if fits else "checkpoint")
+        spec = (
+            template.model_copy(update={"classes": told.classes})
+            if fits
+            else _build(told, template, mixer, norm)
+        )
     except ValidationError as error:
         raise CheckpointError(
             f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); name its model "
@@ -140,16 +144,14 @@ def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]
 
 
 def _build(
-    told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm, name: str
+    told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm
 ) -> S2MLPSpec:
     total = 1
     for stage in told.stages:
         total *= stage.patch
     height, width = (max(side // total, 1) * total for side in template.input_size)
-    title = template.title if name == template.name else ""
     return S2MLPSpec(
-        name=name,
-        title=title,
+        name="checkpoint",
         input_size=(height, width),
         in_channels=told.in_channels,
         classes=told.classes,

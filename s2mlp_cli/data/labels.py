@@ -90,4 +90,4 @@ def imagenet_synsets() -> tuple[str, ...]:
     """Return the 1000 synsets of ImageNet-1k, sorted, from the list that timm carries."""
     from timm.data import ImageNetInfo
 
-    return tuple(ImageNetInfo("imagenet").label_names())
+    return tuple(ImageNetInfo("imagenet-1k").label_names())

@@ -14,7 +14,8 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,20 @@ from PIL import Image, UnidentifiedImageError
 from s2mlp_cli.records.validate import Preprocessing
 
 Pixels = NDArray[np.uint8]
+_ROUNDING = 1e-6
+"""How far, in source pixels, a sample of ``box`` may lie from the one of the whole image."""
+
+_SIMPLE, _SIMPLE_ENLARGED = 32, 128
+"""Up to this denominator of the scale values fall on ties, half a grey level, which any rounding
+of a position would break: corners are exact then. Where the image hardly shrinks they are weighed
+from fewer pixels, and ties are more frequent."""
+
+_NEAR = 256
+"""How many pixels around the crop are tried before the whole axis is taken."""
+
+_TALL = 1.9
+"""Height over width from which Pillow 13 resizes columns first; it begins at 2."""
+
 Transform = Callable[[Image.Image], Pixels]
 """An RGB image to (height, width, 3)."""
 
@@ -43,10 +58,11 @@ BROKEN = (
 """What reading and decoding a damaged image raises."""
 
 _FILTERS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": (Image.Resampling.BICUBIC, 2.0),
+    "bilinear": (Image.Resampling.BILINEAR, 1.0),
+    "lanczos": (Image.Resampling.LANCZOS, 3.0),
 }
+"""name -> Pillow's filter, and how far it reaches, in pixels of the coarser image."""
 
 
 def decode(content: bytes, transform: Transform) -> Pixels:
@@ -56,7 +72,8 @@ def decode(content: bytes, transform: Transform) -> Pixels:
         One of :data:`BROKEN`: the image is damaged.
     """
     with Image.open(io.BytesIO(content)) as image:
-        return transform(image.convert("RGB"))
+        image.load()
+        return transform(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def make_transform(config: Preprocessing) -> Transform:
@@ -65,17 +82,96 @@ def make_transform(config: Preprocessing) -> Transform:
 
 
 class BoxTransform:
-    """Resize only the box of the source image that the centre crop keeps."""
+    """Resize only the box of the source image that the centre crop keeps.
+
+    Along rows first, then along columns, each by a call of its own: that is the order in which
+    Pillow resizes a whole image, but for a box it may choose the other and round differently.
+    From version 13 on it does so for whole images too if they are tall: those are resized whole.
+    """
 
     def __init__(self, config: Preprocessing) -> None:
         self.config = config
+        self.filter, self.support = _FILTERS[config.interpolation]
+        self.exact = config.interpolation != "bicubic"  # simpler weights fall on ties more often
 
     def __call__(self, image: Image.Image) -> Pixels:
         """Return the crop of (height, width) as the configuration has it."""
-        height, width = self.config.input_size
-        box = crop_box(image.size, self.config)
-        kept = image.resize((width, height), _FILTERS[self.config.interpolation], box=box)
-        return np.asarray(kept)
+        resized = resized_size(image.size, self.config)
+        kept = self.config.input_size[::-1]
+        x, y = (
+            resample_span(source, whole, round((whole - part) / 2), part, self.exact)
+            for source, whole, part in zip(image.size, resized, kept, strict=True)
+        )
+        if image.height > _TALL * image.width:
+            whole = np.asarray(image.resize(resized, self.filter))
+            left, upper = x.first + x.skip, y.first + y.skip
+            return whole[upper : upper + kept[1], left : left + kept[0]]
+        top, bottom = self._rows_read(y, image.height)
+        rows = image.crop((0, top, image.width, bottom)).resize(
+            (x.last - x.first, bottom - top), self.filter, (x.start, 0, x.stop, bottom - top)
+        )
+        crop = rows.resize(
+            (rows.width, y.last - y.first), self.filter,
+            (0, y.start - top, rows.width, y.stop - top),
+        )  # fmt: skip
+        return np.asarray(crop)[y.skip : y.skip + kept[1], x.skip : x.skip + kept[0]]
+
+    def _rows_read(self, y: Span, height: int) -> tuple[int, int]:
+        """Return the rows of the source image that the filter reaches: first, last + 1."""
+        scale = max((y.stop - y.start) / (y.last - y.first), 1.0)
+        reach = self.support * scale + 1
+        return max(math.floor(y.start - reach), 0), min(math.ceil(y.stop + reach), height)
+
+
+class Span(NamedTuple):
+    """What is resampled along one axis.
+
+    Attributes:
+        first, last: the pixels of the resized image that are computed: first to last - 1.
+        skip: how many of them stand before the crop.
+        start, stop: the same range in the source image, in its pixels.
+    """
+
+    first: int
+    last: int
+    skip: int
+    start: float
+    stop: float
+
+
+@lru_cache(maxsize=65_536)
+def resample_span(source: int, resized: int, first: int, kept: int, exact: bool = False) -> Span:
+    """Return the narrowest range around the crop whose ends Pillow can represent.
+
+    Pillow takes a box in float32, so that most corners would be rounded by some 1e-5 pixels, and
+    one value in thirty with them. A little wider, corners are found that fall on a float32; the
+    whole axis always does.
+
+    Args:
+        source: pixels of the source image along this axis.
+        resized: pixels of the whole resized image.
+        first: the first of them that the crop keeps.
+        kept: how many it keeps.
+        exact: no rounding at all.
+    """
+    denominator = resized // math.gcd(source, resized)
+    exact |= denominator <= (_SIMPLE if source > 1.25 * resized else _SIMPLE_ENLARGED)
+    near = range(_NEAR)
+    begins = np.array([first - n for n in near if n < first] + [0])
+    ends = np.array([first + kept + n for n in near if n < resized - first - kept] + [resized])
+    left, right = begins * source / resized, ends * source / resized
+    starts, stops = left.astype(np.float32), right.astype(np.float32)
+    # As Pillow computes it: the length in float32, positions from the start on in float64.
+    reached = starts[:, None] + (stops[None, :] - starts[:, None]).astype(np.float64)
+    error = np.maximum(np.abs(starts - left)[:, None], np.abs(reached - right[None, :]))
+    width = np.where(
+        error <= (0.0 if exact else _ROUNDING),
+        ends[None, :] - begins[:, None],
+        np.iinfo(np.int64).max,
+    )
+    row, column = np.unravel_index(int(width.argmin()), width.shape)
+    begin, end = int(begins[row]), int(ends[column])
+    return Span(begin, end, first - begin, float(starts[row]), float(stops[column]))
 
 
 class TimmTransform:
@@ -110,22 +206,3 @@ def resized_size(size: tuple[int, int], config: Preprocessing) -> tuple[int, int
         return (target_width, new_long) if width <= height else (new_long, target_height)
     ratio = min(height / target_height, width / target_width)  # timm rounds both sides
     return round(width / ratio), round(height / ratio)
-
-
-def crop_box(size: tuple[int, int], config: Preprocessing) -> tuple[float, float, float, float]:
-    """Return the (left, top, right, bottom) of the source image that the centre crop keeps.
-
-    Args:
-        size: (width, height) of the source image.
-        config: the input size and the crop ratio.
-    """
-    resized = resized_size(size, config)
-    kept = config.input_size[::-1]
-    first = [round((whole - part) / 2) for whole, part in zip(resized, kept, strict=True)]
-    scale = [source / whole for source, whole in zip(size, resized, strict=True)]
-    left, top = (f * s for f, s in zip(first, scale, strict=True))
-    right, bottom = (
-        min((f + part) * s, float(source))
-        for f, part, s, source in zip(first, kept, scale, size, strict=True)
-    )
-    return left, top, right, bottom

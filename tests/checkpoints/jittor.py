@@ -1,0 +1,126 @@
+"""The third-party S2-MLPs that people train with, rebuilt from their description.
+
+Names of tensors as in that layout; the shift is the true one (not in place), so that what is
+tested is the translation of names and the order of the directions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+MOVES = {"down": (1, 0), "up": (-1, 0), "right": (0, 1), "left": (0, -1)}
+
+
+def moved(x: Tensor, order: tuple[str, ...]) -> Tensor:
+    """Move each quarter of the channels of ``x`` (B,H,W,C) by index arithmetic."""
+    parts = []
+    for part, name in zip(x.chunk(4, -1), order, strict=True):
+        dh, dw = MOVES[name]
+        rows = (torch.arange(x.shape[1]) - dh).clamp(0, x.shape[1] - 1)
+        columns = (torch.arange(x.shape[2]) - dw).clamp(0, x.shape[2] - 1)
+        parts.append(part[:, rows][:, :, columns])
+    return torch.cat(parts, -1)
+
+
+DOWN_FIRST, RIGHT_FIRST = ("down", "up", "right", "left"), ("right", "left", "down", "up")
+
+
+class Move(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return moved(x, DOWN_FIRST)
+
+
+class Residual(nn.Module):
+    def __init__(self, dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn, self.norm = fn, nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fn(self.norm(x))
+
+
+class Attention(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mlp1, self.mlp2 = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 3 * dim, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        total = maps.sum((1, 2, 3))
+        weights = self.mlp2(nn.functional.gelu(self.mlp1(total)))
+        weights = weights.reshape(len(maps), 3, -1).softmax(1)
+        return torch.einsum("bkc,bkhwc->bhwc", weights, maps)
+
+
+class ThreeMaps(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mlp1, self.mlp2 = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.split_attention = Attention(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third = self.mlp1(x).chunk(3, -1)
+        maps = torch.stack([moved(first, DOWN_FIRST), moved(second, RIGHT_FIRST), third], 1)
+        return self.mlp2(self.split_attention(maps))
+
+
+class Blocks(nn.Module):
+    def __init__(self, dim: int, depth: int, expansion: int, version: int) -> None:
+        super().__init__()
+        one = (
+            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), Move(), nn.Linear(dim, dim))
+            if version == 1
+            else ThreeMaps(dim)
+        )
+        hidden = expansion * dim
+
+        def mlp() -> nn.Module:
+            return nn.Sequential(
+                nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.0), nn.Linear(hidden, dim)
+            )
+
+        import copy
+
+        self.model = nn.Sequential(
+            *(
+                nn.Sequential(Residual(dim, copy.deepcopy(one)), Residual(dim, mlp()))
+                for _ in range(depth)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class ThirdParty(nn.Module):
+    """The classifier of either version."""
+
+    def __init__(
+        self,
+        version: int,
+        patches: tuple[int, ...],
+        dims: tuple[int, ...],
+        depths: tuple[int, ...],
+        expansion: int,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        inputs = (3, *dims)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inputs[i], dim, patches[i], stride=patches[i]),
+                    Blocks(dim, depths[i], expansion, version),
+                )
+                for i, dim in enumerate(dims)
+            )
+        )
+        self.mlp_head = nn.Sequential(Mean(), nn.Linear(dims[-1], classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.mlp_head(self.stages(images))

@@ -1,0 +1,122 @@
+"""The model is read off the tensors; third-party layouts load as they are and convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from s2mlp_cli.checkpoints.inference import infer
+from s2mlp_cli.checkpoints.layouts import OURS
+from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.cli import group
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.models import build_model
+from s2mlp_cli.spec import S2MLPSpec, load_spec, names
+from tests.checkpoints.jittor import ThirdParty
+from tests.digits import save_safetensors, save_zip
+
+V1 = {"version": 1, "patches": (4,), "dims": (16,), "depths": (3,), "expansion": 4, "classes": 7}
+V2 = {"version": 2, "patches": (4, 2), "dims": (8, 16), "depths": (1, 2), "expansion": 3,
+      "classes": 7}  # fmt: skip
+
+
+def third_party(settings: dict[str, object]) -> ThirdParty:
+    torch.manual_seed(0)
+    model = ThirdParty(**settings).eval()  # type: ignore[arg-type]
+    for parameter in model.parameters():  # norms and biases must matter too
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.mark.parametrize("name", [name for name in names() if "depth-16" not in name])
+def test_every_built_in_is_read_off_its_own_tensors(name: str) -> None:
+    spec = load_spec(name)
+    if not isinstance(spec, S2MLPSpec):
+        pytest.skip("another family")
+    state = build_model(spec, device="meta").state_dict()
+    found = infer(state, OURS).spec
+    for told in ("stages", "in_channels", "classes", "patch_norm", "head_norm"):
+        assert getattr(found, told) == getattr(spec, told), told
+    assert found.mixer.fusion == spec.mixer.fusion
+    assert len(found.mixer.splits) == len(spec.mixer.splits)
+
+
+@pytest.mark.parametrize("name", ["v1-deep", "v1-wide", "v2-small", "v2-medium", "v2-small-14"])
+def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name: str) -> None:
+    spec = load_spec(name)
+    inferred = infer(build_model(spec, device="meta").state_dict(), OURS)
+    assert inferred.spec == spec
+    assert inferred.nearest == name
+    assert f"taken from {name}" in inferred.stated[0]
+
+
+@pytest.mark.parametrize("settings", [V1, V2], ids=["v1", "v2"])
+def test_a_third_party_checkpoint_loads_as_it_is(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    model = third_party(settings)
+    save_zip({"model": model.state_dict()}, tmp_path / "x.pth")
+    loaded = load_checkpoint(tmp_path / "x.pth")
+    assert loaded.facts.layout == "Jittor-MLP"
+    assert "taken from the Jittor-MLP layout" in loaded.facts.stated[0]
+    images = torch.randn(2, 3, 32, 24)
+    with torch.inference_mode():
+        ours = loaded.build("slice", "cpu")(images)
+        torch.testing.assert_close(ours, model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [V1, V2], ids=["v1", "v2"])
+def test_convert_keeps_the_logits_and_writes_the_spec(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    model = third_party(settings)
+    save_zip({"state_dict": model.state_dict()}, tmp_path / "x.pth")
+    output = tmp_path / "ours.safetensors"
+    done = CliRunner().invoke(
+        group, ["convert", "--ckpt", str(tmp_path / "x.pth"), "-o", str(output)],
+        catch_exceptions=False, standalone_mode=False,
+    )  # fmt: skip
+    assert "logits differ by at most 0" in done.stdout.replace("\n", " ")
+    before, after = load_checkpoint(tmp_path / "x.pth"), load_checkpoint(output)
+    assert after.spec == before.spec
+    assert after.facts.layout == "s2mlp"
+    assert after.facts.stated == ()  # nothing had to be assumed
+    images = torch.randn(2, 3, *after.spec.input_size)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            after.build("slice", "cpu")(images), model(images), rtol=1e-5, atol=1e-5
+        )
+
+
+def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> None:
+    state = build_model(load_spec("v1-depth-1")).state_dict()
+    del state["head.bias"]
+    state["extra"] = torch.ones(2)
+    state["head.weight"] = torch.ones(5, 768)
+    save_safetensors(state, tmp_path / "x")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "x", load_spec("v1-depth-1"))
+    text = str(caught.value)
+    assert (
+        "does not fit v1-depth-1: 1 missing (first head.bias), 1 unexpected (first extra), " in text
+    )
+    assert "1 of another shape (first head.weight: 5x768 instead of 1000x768)" in text
+    assert text.partition("nearest: ")[2].count(",") == 4
+    assert text.partition("nearest: ")[2].startswith("v1-depth-1,")
+
+
+def test_tensors_of_no_known_layout_name_the_nearest_models(tmp_path: Path) -> None:
+    save_safetensors({"conv1.weight": torch.ones(4, 3, 7, 7)}, tmp_path / "x")
+    with pytest.raises(CheckpointError, match="1 tensors .first 'conv1.weight'. are of no known"):
+        load_checkpoint(tmp_path / "x")
+
+
+def test_a_block_that_is_missing_in_between(tmp_path: Path) -> None:
+    state = build_model(load_spec("v1-depth-3")).state_dict()
+    state = {name: tensor for name, tensor in state.items() if ".blocks.1." not in name}
+    save_safetensors(state, tmp_path / "x")
+    with pytest.raises(CheckpointError, match="has no block stages.0.blocks.1, but later ones"):
+        load_checkpoint(tmp_path / "x")

@@ -1,0 +1,138 @@
+"""Damaged and hostile files end in one sentence, and nothing of them ever runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from s2mlp_cli.checkpoints.reading import read_checkpoint
+from s2mlp_cli.checkpoints.wrappers import take_weights
+from s2mlp_cli.errors import CheckpointError
+from tests.digits import save_legacy, save_safetensors, save_zip
+
+SAVERS = {
+    "PyTorch zip": save_zip,
+    "PyTorch legacy": save_legacy,
+    "safetensors": save_safetensors,
+}
+
+
+def refused(path: Path, *parts: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        take_weights(read_checkpoint(path).content)
+    text = str(caught.value)
+    assert all(part in text for part in parts), text
+    assert "\n" not in text
+    assert "; " in text
+
+
+class Evil:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.mark.parametrize("form", SAVERS)
+def test_the_form_is_recognised_and_hashed(form: str, tmp_path: Path) -> None:
+    import hashlib
+
+    SAVERS[form]({"a.weight": torch.arange(3.0)}, tmp_path / "file")
+    file = read_checkpoint(tmp_path / "file")
+    assert file.form == form
+    assert file.content["a.weight"].tolist() == [0, 1, 2]
+    assert file.sha256 == hashlib.sha256((tmp_path / "file").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("save", [save_zip, save_legacy])
+def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(save: Any, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    save({"w": torch.ones(2), "payload": Evil(trace)}, tmp_path / "evil.pth")
+    refused(tmp_path / "evil.pth", "is refused: it asks for posix.system")
+    assert not trace.exists()
+    with (tmp_path / "evil.pth").open("rb") as stream:  # the trap works: plain pickle falls in
+        if save is save_legacy:
+            for _ in range(3):
+                pickle.load(stream)
+            with pytest.raises(pickle.UnpicklingError):
+                pickle.load(stream)
+
+
+def test_a_bare_malicious_pickle_is_no_checkpoint(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil(trace)))
+    refused(tmp_path / "evil.pkl", "is not a checkpoint: neither PyTorch (zip or legacy)")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("save", [save_zip, save_legacy])
+def test_a_whole_module_is_refused_by_name(save: Any, tmp_path: Path) -> None:
+    save({"model": torch.nn.Linear(2, 2)}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "it asks for torch.nn.modules.linear.Linear")
+
+
+@pytest.mark.parametrize("form", SAVERS)
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.99])
+def test_a_truncated_file_is_reported_wherever_it_ends(
+    form: str, share: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    SAVERS[form]({"a": torch.ones(2000)}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    # Where a legacy file ends within a name, what is left of the name is what it asks for.
+    cut_in_a_name = form == "PyTorch legacy" and share == 0.02
+    refused(path, "is refused" if cut_in_a_name else "is truncated or damaged (")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; copy or download it again"),
+        (b"hello, world, this is text", "is not a checkpoint"),
+        (b"PK\x03\x04" + bytes(300), "is truncated or damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not a checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(content)
+    refused(tmp_path / "x", message)
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
+    refused(tmp_path, "is a folder; give the checkpoint file in it")
+    refused(tmp_path / "no", "cannot be read: No such file or directory; check the path")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list, no state dict; save model.state_dict()"),
+        ({"epoch": 3, "lr": 0.1}, "holds no weights (its keys: epoch, lr); save"),
+        ({"state_dict": {}}, "holds no weights"),
+    ],
+)
+def test_a_checkpoint_without_weights(content: Any, message: str, tmp_path: Path) -> None:
+    save_zip(content, tmp_path / "x")
+    refused(tmp_path / "x", message)
+
+
+def test_averaged_weights_that_are_not_there(tmp_path: Path) -> None:
+    save_zip({"state_dict": {"a": torch.ones(1)}}, tmp_path / "x")
+    with pytest.raises(CheckpointError, match="holds no averaged weights .*; leave out --ema"):
+        take_weights(read_checkpoint(tmp_path / "x").content, averaged=True)
+
+
+def test_what_was_taken_is_said() -> None:
+    content = {"ema": {"module": {"_orig_mod.module.a": torch.ones(1), "n_averaged": 3}}}
+    taken = take_weights(content, averaged=True)
+    assert list(taken.state) == ["a"]
+    assert taken.description == "'ema.module', without the prefix '_orig_mod.module.'"

@@ -1,0 +1,185 @@
+"""``s2mlp validate`` as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from s2mlp_cli.cli import group
+from s2mlp_cli.errors import DataError, RecordError
+from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from tests.digits import SYNSETS, Digits, class_folders, flat, save_zip, tar_of, write_csv
+
+SIZE = ("--input-size", "16", "--crop-pct", "1.0", "--device", "cpu", "--workers", "0")
+
+
+def program(*arguments: object, **changes: str) -> list[str]:
+    return [sys.executable, "-m", "s2mlp_cli", "validate", *map(str, arguments)]
+
+
+def run(
+    *arguments: object, launch: tuple[str, ...] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    command = [*launch, *program(*arguments)[len(launch) and 1 :]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=200, env=environment
+    )
+
+
+def in_process(*arguments: object) -> ValidateResult:
+    """Run the command in this process; errors come through."""
+    outcome = CliRunner().invoke(
+        group, ["validate", *map(str, arguments), "--format", "json"], catch_exceptions=False,
+        standalone_mode=False,
+    )  # fmt: skip
+    return ValidateRecord.model_validate_json(outcome.stdout).results[0]
+
+
+@pytest.fixture(scope="module")
+def ckpt(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ckpt") / "digits.pth"
+    save_zip({"state_dict": digits.model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folders(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return class_folders(digits, tmp_path_factory.mktemp("folders"))[0]
+
+
+def test_the_sample_needs_nothing_but_the_package(tmp_path: Path) -> None:
+    done = run("--ckpt", "sample", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("digits: top-1 98.33% on 300 images (295 right)\n")
+    assert "sample: a tar of images, 300 images, 10 classes" in done.stdout
+
+
+def test_the_model_is_read_off_the_checkpoint_and_data_comes_from_a_variable(
+    ckpt: Path, folders: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S2MLP_DATA", str(folders))
+    result = in_process("--ckpt", ckpt, *SIZE)
+    assert (result.correct1, result.correct5) == (digits.correct1, digits.correct5)
+    assert result.ckpt.taken == "'state_dict'"
+    assert result.data.form == "class folders"
+
+
+def test_three_processes_count_fifty_images_as_one_does(
+    ckpt: Path, folders: Path, tmp_path: Path
+) -> None:
+    arguments = ("--ckpt", ckpt, "--data", folders, "--limit", "50", "--batch-size", "4", *SIZE)
+    one = in_process(*arguments)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3",
+                "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")  # fmt: skip
+    done = run(*arguments, "--output", tmp_path / "r.json", "--predictions", tmp_path / "p.csv",
+               launch=torchrun)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    three = ValidateRecord.model_validate_json((tmp_path / "r.json").read_text()).results[0]
+    assert three.processes == 3
+    names = ("images", "correct1", "correct5", "loss", "ece", "calibration", "confusions")
+    assert [getattr(three, n) for n in names] == [getattr(one, n) for n in names]
+    assert three.data.fingerprint == one.data.fingerprint
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 51
+
+
+def test_killed_at_any_point_it_goes_on_to_the_same_counts(
+    ckpt: Path, folders: Path, tmp_path: Path
+) -> None:
+    progress = tmp_path / "progress"
+    arguments = ("--ckpt", ckpt, "--data", folders, "--batch-size", "1", *SIZE)
+    started = subprocess.Popen(
+        program(*arguments, "--resume", progress), stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    while not progress.exists() and started.poll() is None:
+        time.sleep(0.002)
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL
+    resumed, unbroken = in_process(*arguments, "--resume", progress), in_process(*arguments)
+    assert 0 < resumed.resumed_images < 100
+    for name in ("correct1", "correct5", "loss", "ece", "confusions", "images"):
+        assert getattr(resumed, name) == getattr(unbroken, name), name
+
+
+def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:
+    arguments = ("--ckpt", ckpt, "--data", folders, *SIZE, "--resume", tmp_path / "progress")
+    in_process(*arguments)
+    with pytest.raises(RecordError, match="its batch size is 64, here it is 7; use the same"):
+        in_process(*arguments, "--batch-size", "7")
+
+
+def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
+    with pytest.raises(DataError, match="ImageNet val lies with --data PATH or S2MLP_DATA=PATH"):
+        in_process("--ckpt", ckpt)
+
+
+def test_a_broken_image_is_counted_and_named_but_strict_fails(
+    ckpt: Path, digits: Digits, tmp_path: Path
+) -> None:
+    folder = flat(digits, tmp_path)
+    write_csv(digits, tmp_path / "labels.csv")
+    broken = folder / digits.names[3]
+    broken.write_bytes(digits.files[3][:60])
+    arguments = ("--ckpt", ckpt, "--data", folder, *SIZE)
+    result = in_process(*arguments)
+    assert (result.images, [failure.name for failure in result.failures]) == (99, [broken.name])
+    with pytest.raises(DataError, match=f"the image {broken.name} is broken .*--strict"):
+        in_process(*arguments, "--strict")
+
+
+def test_more_than_one_percent_broken_fails_after_the_record_was_saved(
+    ckpt: Path, digits: Digits, tmp_path: Path
+) -> None:
+    folder = flat(digits, tmp_path)
+    write_csv(digits, tmp_path / "labels.csv")
+    for name in digits.names[:2]:
+        (folder / name).write_bytes(b"no image")
+    with pytest.raises(DataError, match="2 of 100 images are broken, more than 1% .the first: "):
+        in_process("--ckpt", ckpt, "--data", folder, *SIZE, "-o", tmp_path / "record.json")
+    saved = ValidateRecord.model_validate_json((tmp_path / "record.json").read_text()).results[0]
+    assert saved.images == 98
+
+
+def test_a_part_of_the_set_is_spread_over_the_classes(ckpt: Path, folders: Path) -> None:
+    result = in_process(
+        "--ckpt", ckpt, "--data", folders, *SIZE, "--limit", "20", "--seed", "3", "--per-class"
+    )
+    assert [row.images for row in result.per_class] == [2] * 10
+    assert [row.name for row in result.per_class] == list(SYNSETS)
+    assert (result.data.limit, result.data.seed) == (20, 3)
+
+
+def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt: Path, folders: Path) -> None:
+    right = in_process("--ckpt", ckpt, "--data", folders, *SIZE)
+    wrong = in_process("--ckpt", ckpt, "--data", folders, *SIZE, "--shift", "inplace")
+    assert wrong.correct1 < right.correct1
+    assert any("NOT a spatial shift" in remark for remark in wrong.remarks)
+
+
+def test_labels_for_another_number_of_classes_are_refused(
+    ckpt: Path, digits: Digits, tmp_path: Path
+) -> None:
+    members = {f"{digit}/x.png": digits.files[0] for digit in range(11)}
+    with pytest.raises(DataError, match="the data has 11 classes .* classifier has 10 outputs"):
+        in_process("--ckpt", ckpt, "--data", tar_of(tmp_path / "x.tar", members), *SIZE)
+
+
+def test_a_diverged_checkpoint_is_reported_before_the_run(
+    digits: Digits, folders: Path, tmp_path: Path
+) -> None:
+    state = dict(digits.model.state_dict())
+    state["head.bias"] = torch.full((10,), torch.nan)
+    save_zip(state, tmp_path / "nan.pth")
+    done = run("--ckpt", tmp_path / "nan.pth", "--data", folders)
+    assert done.returncode == 1
+    assert "holds NaN or infinite weights in head.bias, so its training diverged" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,183 @@
+"""What lies at a path is recognised, or refused with a sentence that says what to do."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.fingerprint import fingerprint
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.data.labels import imagenet_synsets
+from s2mlp_cli.errors import DataError
+from tests.digits import png, tar_of
+
+IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+
+
+def refused(path: Path | str, message: str, labels: Path | None = None) -> None:
+    """The sentence is one line, names the fault and ends with a remedy."""
+    with pytest.raises(DataError) as caught:
+        open_images(path, labels)
+    text = str(caught.value)
+    assert re.search(message, text), text
+    assert "\n" not in text
+    assert ";" in text
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(IMAGE)
+    return folder
+
+
+def test_numeric_folders_are_sorted_as_numbers(tmp_path: Path) -> None:
+    images = open_images(fill(tmp_path, *(f"{number}/a.jpeg" for number in range(12))))
+    assert images.labels is not None
+    assert images.labels.classes == tuple(map(str, range(12)))
+    place = dict(zip(images.names, images.labels.targets(12).tolist(), strict=True))
+    assert place["2/a.jpeg"] == 2
+    assert place["10/a.jpeg"] == 10
+
+
+def test_a_part_of_imagenet_keeps_the_places_of_its_synsets(tmp_path: Path) -> None:
+    synsets = imagenet_synsets()
+    images = open_images(fill(tmp_path, f"{synsets[5]}/a.JPEG", f"{synsets[900]}/b.JPEG"))
+    assert images.labels is not None
+    assert images.labels.targets(1000).tolist() == [5, 900]
+    assert images.labels.targets(2).tolist() == [0, 1]
+
+
+def test_the_same_images_have_the_same_fingerprint_in_a_folder_and_in_a_tar(tmp_path: Path) -> None:
+    def mark(images: ImageSet) -> str:
+        assert images.labels is not None
+        sizes = [len(images.source.read(i)) for i in range(len(images))]
+        return fingerprint(images.names, sizes, images.labels.targets(2))
+
+    folder = fill(tmp_path / "set", "b/2.png", "a/1.png")
+    tar = tar_of(tmp_path / "x.tar", {"val/b/2.png": IMAGE, "val/a/1.png": IMAGE})
+    other = tar_of(tmp_path / "y.tar", {"val/b/1.png": IMAGE, "val/a/2.png": IMAGE})
+    assert mark(open_images(folder)) == mark(open_images(tar)) != mark(open_images(other))
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    refused(tmp_path / "no", r"there is nothing at .*no; check the path given with --data")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    refused(tmp_path, r"the folder .* holds no images; give class folders")
+
+
+def test_an_empty_class_folder(tmp_path: Path) -> None:
+    (fill(tmp_path, "a/1.png") / "b").mkdir()
+    refused(tmp_path, r"the class folder .*b holds no image; fill it or take it away")
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"hello")
+    refused(tmp_path / "x.bin", r"x.bin is not of a known form; give ")
+
+
+def test_images_without_any_labels(tmp_path: Path) -> None:
+    refused(fill(tmp_path, "1.png"), r"without their classes, and no .* give a label file")
+
+
+def test_labels_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("x.png,1\n")
+    refused(fill(tmp_path / "i", "1.png"), r"l.csv labels other files: none", tmp_path / "l.csv")
+
+
+def test_fewer_images_than_labels_unless_that_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("1.png,1\n2.png,0\n")
+    folder = fill(tmp_path / "i", "1.png")
+    refused(folder, r"there are 1 images, fewer than the 2 labels .* '2.png'", tmp_path / "l.csv")
+    images = open_images(folder, tmp_path / "l.csv", partial=True)
+    assert images.labels is not None
+    assert images.labels.values.tolist() == [1]
+
+
+def test_fewer_labels_than_images(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("1.png,1\n")
+    folder = fill(tmp_path / "i", "1.png", "2.png")
+    refused(folder, r"no label for 1 of the 2 images, the first is '2.png'", tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.png,1\n2.png\n", r"line 3: expected 'file,label' but found '2.png'"),
+        ("1.png,1\n\n2.png,x\n", r"line 3: the label 'x' is not a whole number"),
+        ("1.png,1\n1.png,2\n", r"line 2: '1.png' has a label already"),
+        ("1.png,1\n2.png,-1\n", r"line 2: the label '-1' is not a whole number"),
+        ("file,label\n", r"has no labels"),
+        ("ImageId,PredictionString\nx,\n", r"line 2: expected 'file,label'"),
+    ],
+)
+def test_a_bad_row_of_a_csv_is_named_by_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "l.csv").write_text(text)
+    refused(fill(tmp_path / "i", "1.png", "2.png"), message, tmp_path / "l.csv")
+
+
+def test_a_label_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes(b"\xff\xfe\x00\x01")
+    folder = fill(tmp_path / "i", "1.png")
+    refused(folder, r"neither the devkit archive nor a CSV", tmp_path / "l.csv")
+    refused(folder, r"there is no label file", tmp_path / "none.csv")
+
+
+def test_a_devkit_without_its_files(tmp_path: Path) -> None:
+    devkit = tar_of(tmp_path / "devkit.tar.gz", {"readme.txt": b""}, "w:gz")
+    refused(fill(tmp_path / "i", "1.png"), r"holds no ILSVRC2012_validation_ground_truth", devkit)
+
+
+@pytest.mark.parametrize("kept", [700, 1200, 1536, 2048, 2600])
+def test_a_tar_cut_short_is_found_before_the_run(tmp_path: Path, kept: int) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a/1.png": bytes(600), "b/2.png": bytes(600)})
+    tar.write_bytes(tar.read_bytes()[:kept])
+    refused(tar, r"cut short|not a whole tar archive")
+
+
+def test_a_compressed_tar_cannot_be_read_in_place(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE}, "w:gz")
+    refused(tar, r"is compressed, so its images cannot be read in place; decompress it first")
+
+
+def test_a_webdataset_sample_without_its_class(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"1.png": IMAGE, "1.cls": b"3", "2.png": IMAGE})
+    refused(tar, r"the sample 2 in .* has an image but no .cls")
+
+
+def test_a_webdataset_class_that_is_no_number(tmp_path: Path) -> None:
+    refused(tar_of(tmp_path / "x.tar", {"1.png": IMAGE, "1.cls": b"cat"}), r"x.tar: 1.cls does not")
+
+
+def test_parquet_without_images_or_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    refused(path, r"has the columns text, but a column 'image'")
+    path.write_bytes(path.read_bytes()[:40])
+    refused(path, r"not a whole Parquet file .*; copy or download it again")
+
+
+def test_a_list_that_names_files_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("a.png,0\nb.png,1\n")
+    refused(fill(tmp_path, "a.png") / "list.csv", r"names 1 files that are not there .*'b.png'")
+
+
+def test_jpeg_files_in_a_folder_without_extension_case(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(stream, "JPEG")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.JPEG").write_bytes(stream.getvalue())
+    (tmp_path / "a" / ".hidden.JPEG").write_bytes(b"")
+    images = open_images(tmp_path)
+    assert images.names == ("a/1.JPEG",)
+    assert images.source.read(0) == stream.getvalue()

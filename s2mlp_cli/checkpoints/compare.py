@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from s2mlp_cli.checkpoints.wrappers import State
@@ -47,6 +48,7 @@ class Comparison:
         return ", ".join(parts)
 
 
+@functools.cache
 def shapes_of(spec: ModelSpec) -> Shapes:
     """Return name -> shape of every tensor in the model of ``spec``, without building weights."""
     model = build_model(spec, device="meta")

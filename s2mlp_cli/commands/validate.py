@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from s2mlp_cli.data.images import ImageSet
     from s2mlp_cli.measure.validate import Settings
     from s2mlp_cli.records.validate import Preprocessing
+    from s2mlp_cli.spec import ModelSpec
 
 SAMPLE = "sample"
 
 _checkpoint_options = (
     click.option(
         "--ckpt",
-        required=True,
         metavar="FILE|sample",
         help="The weights: PyTorch or safetensors; `sample` is a small one inside s2mlp.",
+    ),
+    click.option(
+        "--pretrained",
+        is_flag=True,
+        help="Fetch the weights that timm publishes for --model; nothing is fetched otherwise.",
     ),
     click.option("--ema", is_flag=True, help="Take the averaged weights."),
     click.option(
@@ -179,9 +184,22 @@ def _checkpoint(given: dict[str, Any]) -> Checkpoint:
     spec = load_spec(given["model"], given["overrides"]) if given["model"] else None
     if spec is None and given["overrides"]:
         raise click.UsageError("--set changes a spec; name it with --model")
+    if given["pretrained"]:
+        return _published(given, spec)
+    if given["ckpt"] is None:
+        raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
     if given["ckpt"] == SAMPLE:
         return load_checkpoint(sample.CHECKPOINT, spec, given["ema"], name=SAMPLE)
     return load_checkpoint(given["ckpt"], spec, given["ema"])
+
+
+def _published(given: dict[str, Any], spec: ModelSpec | None) -> Checkpoint:
+    from s2mlp_cli.checkpoints.loading import load_checkpoint
+    from s2mlp_cli.checkpoints.pretrained import fetch_weights
+
+    if spec is None or given["ckpt"] is not None:
+        raise click.UsageError("--pretrained takes the place of --ckpt, and needs --model")
+    return load_checkpoint(fetch_weights(spec), spec)
 
 
 def _images(given: dict[str, Any]) -> ImageSet:
@@ -225,9 +243,10 @@ def _settings(
 
 def _preprocessing(given: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
     """Options go before what the checkpoint says of itself, and that before the defaults."""
+    from s2mlp_cli.models.preprocessing import default_preprocessing
     from s2mlp_cli.records.validate import Preprocessing
 
-    known = checkpoint.preprocessing or Preprocessing(input_size=checkpoint.spec.input_size)
+    known = checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
     names = ("input_size", "crop_pct", "interpolation", "transform")
     asked = {name: given[name] for name in names if given[name] is not None}
     return Preprocessing.model_validate({**known.model_dump(), **asked})

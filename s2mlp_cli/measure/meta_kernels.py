@@ -48,6 +48,14 @@ def _layer_norm(
     return x.new_empty(x.shape), x.new_empty(outer), x.new_empty(outer)
 
 
+def _batch_norm(x: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
+
+
+def _upsample(x: Tensor, size: Sequence[int], *settings: Any) -> Tensor:
+    return x.new_empty([*x.shape[:2], *size])
+
+
 def _product(x: Tensor, y: Tensor) -> Tensor:
     return x.new_empty([x.shape[0], y.shape[1]])
 
@@ -58,6 +66,10 @@ def _added_product(bias: Tensor, x: Tensor, y: Tensor, **scales: Any) -> Tensor:
 
 def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
     return x.new_empty(x.shape)
+
+
+def _in_place(x: Tensor, y: Any, **scales: Any) -> Tensor:
+    return x
 
 
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
@@ -87,12 +99,16 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "convolution": _record_convolution,
     "_convolution": _convolution,
     "native_layer_norm": _layer_norm,
+    "native_batch_norm": _batch_norm,
+    "upsample_bicubic2d": _upsample,
     "mm": _product,
     "addmm": _added_product,
     "gelu": _same,
     "_softmax": _same,
     "add.Tensor": _broadcast,
     "mul.Tensor": _broadcast,
+    "add_.Tensor": _in_place,
+    "mul_.Tensor": _in_place,
     "mean.dim": _mean,
     "stack": _stack,
 }

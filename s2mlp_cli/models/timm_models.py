@@ -1,65 +1,46 @@
-"""Models of the library timm, by name: built, never downloaded unless asked for.
+"""Models of the library timm, by name: built with random weights, nothing is downloaded.
 
 timm takes seconds to import, so only the functions here do it.
 """
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from s2mlp_cli.errors import CheckpointError, SpecError
+from s2mlp_cli.errors import SpecError, UnavailableError
+from s2mlp_cli.records.validate import Preprocessing
 from s2mlp_cli.spec import TimmSpec
 from s2mlp_cli.spec.timm_names import timm_config
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """How the images for a model are prepared: its authors' evaluation recipe."""
-
-    input_size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    crop_pct: float
-    interpolation: str
-
-
-def build_timm(spec: TimmSpec, pretrained: bool = False) -> nn.Module:
+def build_timm(spec: TimmSpec) -> nn.Module:
     """Build a timm model, for the image size that the spec names.
 
     A convolutional network takes any size. Where an architecture has a size, it is built for the
     one of the spec, and position embeddings become as large as that asks for; where weights join
     tokens, another size is another model, and is refused.
 
-    Args:
-        spec: with the model's name in timm.
-        pretrained: fetch the weights that timm has for this name.
-
     Raises:
         SpecError: timm has no such model, or it cannot take the size.
-        CheckpointError: the weights cannot be fetched.
     """
     config = timm_config(spec.timm)
-    if pretrained:
-        _check_fetchable(spec, config)
     native = tuple(config.input_size[1:])
     if not config.fixed_input_size or spec.input_size == native:
-        return _create(spec, pretrained)
-    model = _create(spec, pretrained, img_size=spec.input_size)
+        return _create(spec)
+    model = _create(spec, img_size=spec.input_size)
     _check_patches(spec, model)
     _check_same_layers(spec, model, native)
     return model
 
 
-def data_config(spec: TimmSpec) -> DataConfig:
-    """Return how timm evaluates this model; ``input_size`` is the spec's, not timm's.
+def timm_preprocessing(spec: TimmSpec) -> Preprocessing:
+    """Return how timm evaluates this model, at the spec's input size.
 
     Raises:
         SpecError: timm has no such model.
+        UnavailableError: it evaluates by a kind of crop that is not known here.
     """
     from timm.data import resolve_data_config
 
@@ -69,42 +50,21 @@ def data_config(spec: TimmSpec) -> DataConfig:
     resolved = resolve_data_config(
         pretrained_cfg=config.to_dict(), use_test_size=bool(at_test_size)
     )
-    return DataConfig(
-        input_size=spec.input_size,
-        mean=resolved["mean"],
-        std=resolved["std"],
-        crop_pct=resolved["crop_pct"],
-        interpolation=resolved["interpolation"],
-    )
+    if resolved["crop_mode"] != "center":
+        raise UnavailableError(
+            f"timm evaluates {spec.timm} with the crop mode '{resolved['crop_mode']}', and only "
+            "center crops are made here; validate it with timm itself"
+        )
+    known = {name: resolved[name] for name in ("mean", "std", "crop_pct", "interpolation")}
+    return Preprocessing(input_size=spec.input_size, **known)
 
 
-def _check_fetchable(spec: TimmSpec, config: Any) -> None:
-    """Fail at once, instead of after a minute of retries, where there is nothing to fetch."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if not config.has_weights:
-        raise CheckpointError(f"timm has no weights for {spec.timm}; give a checkpoint by --ckpt")
-    hub = config.hf_hub_id
-    if not hub or isinstance(try_to_load_from_cache(hub, "model.safetensors"), str):
-        return
-    try:
-        urllib.request.urlopen(constants.ENDPOINT, timeout=10).close()
-    except urllib.error.HTTPError:  # it answers: timm will tell more
-        return
-    except OSError as error:
-        raise CheckpointError(
-            f"the weights of {spec.timm} cannot be fetched, since {constants.ENDPOINT} cannot be "
-            f"reached ({getattr(error, 'reason', error)}); connect, or give a file by --ckpt"
-        ) from error
-
-
-def _create(spec: TimmSpec, pretrained: bool, **size: Any) -> nn.Module:
+def _create(spec: TimmSpec, **size: Any) -> nn.Module:
     import timm
 
     try:
         model: nn.Module = timm.create_model(
             spec.timm,
-            pretrained=pretrained,
             in_chans=spec.in_channels,
             num_classes=spec.classes,
             **size,
@@ -133,7 +93,7 @@ def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]
     import torch
 
     with torch.device("meta"):
-        original = dict(_create(spec, pretrained=False).named_modules())
+        original = dict(_create(spec).named_modules())
     for name, layer in model.named_modules():
         if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             continue

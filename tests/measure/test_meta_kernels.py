@@ -25,6 +25,13 @@ CASES = {
     "mm": (torch.mm, [(5, 4), (4, 3)]),
     "layer_norm": (lambda x: F.layer_norm(x, (4,)), [(2, 3, 4)]),
     "layer_norm over two axes": (lambda x: F.layer_norm(x, (3, 4)), [(2, 3, 4)]),
+    "batch_norm": (lambda x, m, v: F.batch_norm(x, m, v.abs()), [(2, 3, 4, 4), (3,), (3,)]),
+    "bicubic": (
+        lambda x: F.interpolate(x, (7, 3), mode="bicubic", align_corners=True),
+        [(1, 2, 4, 5)],
+    ),
+    "add in place": (lambda x, y: x.add_(y), [(2, 3), (3,)]),
+    "mul in place": (lambda x, y: x.mul_(y), [(2, 3), (3,)]),
     "gelu": (F.gelu, [(2, 3)]),
     "softmax": (lambda x: x.softmax(dim=1), [(2, 3, 4)]),
     "add": (torch.add, [(2, 1, 4), (3, 1)]),
@@ -80,5 +87,6 @@ def test_the_kernels_go_back_when_the_context_ends():
 
 def test_every_kernel_is_tested():
     tested = {"convolution", "_convolution", "native_layer_norm", "mm", "addmm", "gelu", "_softmax",
-              "add.Tensor", "mul.Tensor", "mean.dim", "stack"}  # fmt: skip
+              "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
+              "mul_.Tensor", "mean.dim", "stack"}  # fmt: skip
     assert set(KERNELS) == tested

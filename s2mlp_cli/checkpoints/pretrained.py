@@ -1,0 +1,61 @@
+"""The weights that timm publishes for its models, fetched only when somebody asks for them."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.spec import BaseSpec, TimmSpec
+from s2mlp_cli.spec.timm_names import timm_config
+
+WEIGHTS = "model.safetensors"
+"""The file of every timm model on the hub."""
+
+
+def fetch_weights(spec: BaseSpec) -> Path:
+    """Return the file of a timm model's published weights, downloaded or from the hub's cache.
+
+    Raises:
+        CheckpointError: there are none for this model, or the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    repository = _repository(spec)
+    cached = try_to_load_from_cache(repository, WEIGHTS)
+    if isinstance(cached, str):
+        return Path(cached)
+    _check_reachable(repository)
+    try:
+        return Path(hf_hub_download(repository, WEIGHTS))
+    except OSError as error:
+        raise CheckpointError(
+            f"the weights {repository} could not be fetched ({error}); give a file by --ckpt"
+        ) from error
+
+
+def _repository(spec: BaseSpec) -> str:
+    if not isinstance(spec, TimmSpec):
+        raise CheckpointError(
+            f"nobody publishes weights of {spec.name}; give your own by --ckpt, or a model of timm"
+        )
+    config = timm_config(spec.timm)
+    if not config.hf_hub_id:
+        raise CheckpointError(f"timm has no weights for {spec.timm}; give a file by --ckpt")
+    return str(config.hf_hub_id)
+
+
+def _check_reachable(repository: str) -> None:
+    """Fail at once where the hub's own client would retry for a minute."""
+    from huggingface_hub import constants
+
+    try:
+        urllib.request.urlopen(constants.ENDPOINT, timeout=10).close()
+    except urllib.error.HTTPError:
+        return  # it answers; what it minds about the front page does not matter
+    except OSError as error:
+        raise CheckpointError(
+            f"the weights {repository} cannot be fetched, since {constants.ENDPOINT} cannot be "
+            f"reached ({getattr(error, 'reason', error)}); connect, or give a file by --ckpt"
+        ) from error

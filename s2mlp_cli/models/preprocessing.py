@@ -1,0 +1,20 @@
+"""How images are prepared for a model, where neither a checkpoint nor the user says it."""
+
+from __future__ import annotations
+
+from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.spec import BaseSpec, TimmSpec
+
+
+def default_preprocessing(spec: BaseSpec) -> Preprocessing:
+    """Return timm's own evaluation recipe for its models, and the papers' for the others.
+
+    Raises:
+        SpecError: timm has no such model.
+        UnavailableError: timm's recipe cannot be followed here.
+    """
+    if isinstance(spec, TimmSpec):
+        from s2mlp_cli.models.timm_models import timm_preprocessing
+
+        return timm_preprocessing(spec)
+    return Preprocessing(input_size=spec.input_size)

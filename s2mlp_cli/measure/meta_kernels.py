@@ -122,7 +122,7 @@ def meta_kernels() -> Iterator[None]:
     lent = library("aten", "IMPL")
     try:
         for name, kernel in KERNELS.items():
-            lent.impl(name, kernel, "Meta")
+            lent.impl(name, kernel, "Meta", allow_override=True)
         yield
     finally:
         lent._destroy()

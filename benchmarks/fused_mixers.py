@@ -173,7 +173,7 @@ def stand_alone(device: Device, settings: Any, rounds: int) -> list[dict[str, An
         spec = load_spec(name)
         directions = spec.mixer.splits[0]
         for stage, size in zip(spec.stages, spec.maps(), strict=True):
-            for dtype in ("fp32", settings["dtype"]):
+            for dtype in dict.fromkeys(("fp32", settings["dtype"])):
                 x = torch.randn(batch, *size, stage.dim, device=device.torch_device)
                 x = x.to(DTYPES[dtype])
                 runs: dict[str, Run] = {"clone": x.clone}

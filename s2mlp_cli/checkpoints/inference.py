@@ -143,9 +143,7 @@ def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]
     return (f"the same tensors would also fit {', '.join(others)}: choose one with --model",)
 
 
-def _build(
-    told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm
-) -> S2MLPSpec:
+def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) -> S2MLPSpec:
     total = 1
     for stage in told.stages:
         total *= stage.patch

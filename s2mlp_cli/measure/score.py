@@ -130,7 +130,7 @@ def real_score(table: ImageTable, labels: Sequence[tuple[int, ...]]) -> RealScor
 
 def is_near_chance(correct1: int, images: int, classes: int) -> bool:
     """Tell whether a top-1 is so low that the classes may be numbered in another order."""
-    return images > 0 and correct1 / images < max(3 / classes, 0.01)
+    return images > 0 and correct1 / images < max(3 / classes, 0.03)
 
 
 def label_orders(scored: Scored, orders: Mapping[str, IntArray]) -> tuple[LabelOrder, ...]:

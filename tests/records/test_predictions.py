@@ -1,0 +1,56 @@
+"""Predictions image by image survive both forms, and two files compare by McNemar's test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.predictions import (
+    Prediction,
+    compare_predictions,
+    load_predictions,
+    save_predictions,
+)
+
+
+def row(name: str, right: bool, label: int = 3) -> Prediction:
+    top1 = label if right else label + 1
+    return Prediction(name, label, top1, 1, 2, -1, -1, 0.25, 1.5, right, right, False)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_is_saved_is_read_back(ending: str, tmp_path: Path) -> None:
+    rows = [row("a,1.png", True), row("ü.png", False)]
+    path = tmp_path / f"p.{ending}"
+    save_predictions(path, rows)
+    assert load_predictions(path) == rows
+
+
+def test_two_models_are_compared_on_the_images_that_differ(tmp_path: Path) -> None:
+    names = [f"{n}" for n in range(20)]
+    first, second = tmp_path / "a.csv", tmp_path / "b.parquet"
+    save_predictions(first, [row(n, int(n) < 15) for n in names])
+    save_predictions(second, [row(n, 9 < int(n) < 18) for n in reversed(names)])
+    found = compare_predictions(first, second)
+    assert (found.both, found.only_first, found.only_second, found.neither) == (5, 10, 3, 2)
+    assert (found.top1_first, found.top1_second) == (0.75, 0.4)
+    assert found.p == pytest.approx(0.09228515625)  # 2 * P(X <= 3), 13 throws
+
+
+def test_other_images_or_labels_are_refused(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "a.csv", [row("a", True)])
+    save_predictions(tmp_path / "b.csv", [row("b", True)])
+    save_predictions(tmp_path / "c.csv", [row("a", True, label=5)])
+    for other in ("b.csv", "c.csv"):
+        with pytest.raises(RecordError, match="not about the same images and labels"):
+            compare_predictions(tmp_path / "a.csv", tmp_path / other)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("hello\nyou\n")
+    with pytest.raises(RecordError, match="x.csv does not hold predictions"):
+        load_predictions(tmp_path / "x.csv")
+    with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
+        load_predictions(tmp_path / "x.txt")

@@ -101,7 +101,7 @@ def _speeds(rows: list[ProfileResult]) -> Table:
             implementation(row),
             _number(row.median_s, factor),
             _ends(row.ci95_s, factor),
-            _number(speed if row.level == "op" else row.images_per_s),
+            _number(speed if row.level == "op" else row.images_per_s, digits=3),
             *_both(ratio),
             ratio.verdict if ratio else "reference" if row.shift == "slice" else "",
         )
@@ -158,15 +158,15 @@ def _number(value: float | None, factor: float = 1.0, digits: int = 4) -> str:
     return "" if value is None else units.significant(value * factor, digits)
 
 
-def _ends(ends: tuple[float, float] | None, factor: float = 1.0, digits: int = 4) -> str:
-    return "" if ends is None else " – ".join(_number(end, factor, digits) for end in ends)
+def _ends(ends: tuple[float, float] | None, factor: float = 1.0) -> str:
+    return "" if ends is None else "–".join(_number(end, factor, digits=3) for end in ends)
 
 
 def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:
     """Return the cells of a value and of its interval, in three digits."""
     if measured is None:
         return "", ""
-    return _number(measured.value, factor, 3), _ends(measured.ci95, factor, 3)
+    return _number(measured.value, factor, 3), _ends(measured.ci95, factor)
 
 
 def _ranged(measured: Measured, factor: float = 1.0) -> str:

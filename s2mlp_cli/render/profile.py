@@ -21,6 +21,7 @@ _SHEET = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
 )  # fmt: skip
+_CACHED = "over 100 % of copy: this map stays in the cache, the large tensor of the copy does not"
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 """Fields with an interval: each becomes a column of values and two of its ends."""
 
@@ -82,6 +83,8 @@ def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
     if timed:
         yield _speeds(timed)
         yield _costs(timed)
+    if any((row.copy_fraction or 0) > 1 for row in timed):
+        yield Text(_CACHED, style="quiet")
     for row in rows:
         if row.skipped:
             yield Text(f"{row.shift} skipped: {row.skipped}", style="warn")

@@ -120,6 +120,11 @@ def test_the_answer_speaks_of_the_widest_level_that_was_timed():
     assert answers(record(timed("slice", 1.0)))[0].startswith("slice: 200.0 ms")
 
 
+def test_more_than_the_copy_bandwidth_is_explained_by_the_cache():
+    fast = RECORD.results[0].model_copy(update={"copy_fraction": 1.6})
+    assert "over 100 % of copy: this map stays in the cache" in to_text(terminal(record(fast)), 80)
+
+
 def test_a_model_without_shifts_is_timed_as_it_is():
     row = timed_row(base(None), Timed(STEADY, 1), {None: STEADY}, macs=10**9, limit=LIMIT)
     text = to_text(terminal(record(row)), 80)

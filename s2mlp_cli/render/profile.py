@@ -21,6 +21,7 @@ _SHEET = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
 )  # fmt: skip
+_CACHED = "over 100 % of copy: this map stays in the cache, the large tensor of the copy does not"
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 """Fields with an interval: each becomes a column of values and two of its ends."""
 
@@ -82,6 +83,8 @@ def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
     if timed:
         yield _speeds(timed)
         yield _costs(timed)
+    if any((row.copy_fraction or 0) > 1 for row in timed):
+        yield Text(_CACHED, style="quiet")
     for row in rows:
         if row.skipped:
             yield Text(f"{row.shift} skipped: {row.skipped}", style="warn")
@@ -101,7 +104,7 @@ def _speeds(rows: list[ProfileResult]) -> Table:
             implementation(row),
             _number(row.median_s, factor),
             _ends(row.ci95_s, factor),
-            _number(speed if row.level == "op" else row.images_per_s),
+            _number(speed if row.level == "op" else row.images_per_s, digits=3),
             *_both(ratio),
             ratio.verdict if ratio else "reference" if row.shift == "slice" else "",
         )
@@ -158,15 +161,15 @@ def _number(value: float | None, factor: float = 1.0, digits: int = 4) -> str:
     return "" if value is None else units.significant(value * factor, digits)
 
 
-def _ends(ends: tuple[float, float] | None, factor: float = 1.0, digits: int = 4) -> str:
-    return "" if ends is None else " – ".join(_number(end, factor, digits) for end in ends)
+def _ends(ends: tuple[float, float] | None, factor: float = 1.0) -> str:
+    return "" if ends is None else "–".join(_number(end, factor, digits=3) for end in ends)
 
 
 def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:
     """Return the cells of a value and of its interval, in three digits."""
     if measured is None:
         return "", ""
-    return _number(measured.value, factor, 3), _ends(measured.ci95, factor, 3)
+    return _number(measured.value, factor, 3), _ends(measured.ci95, factor)
 
 
 def _ranged(measured: Measured, factor: float = 1.0) -> str:

@@ -91,11 +91,22 @@ def check_fit(state: State, spec: ModelSpec) -> None:
         )
 
 
-def no_model_fits(state: State) -> CheckpointError:
-    """Return the error for a state dict whose layout is not known."""
+def fitting_model(state: State) -> ModelSpec:
+    """Return the one built-in model whose tensors have exactly these names and shapes.
+
+    Raises:
+        CheckpointError: there is none, or there are several, and only the user can tell.
+    """
     nearest = nearest_models(state)
+    fitting = [name for name, comparison in nearest if comparison.fits]
+    if len(fitting) == 1:
+        return load_spec(fitting[0])
+    if fitting:
+        raise CheckpointError(
+            f"the checkpoint fits {' and '.join(fitting)} alike; say with --model which it is"
+        )
     name, comparison = nearest[0]
-    return CheckpointError(
+    raise CheckpointError(
         f"the checkpoint's {len(state)} tensors (first '{next(iter(state))}') are of no known "
         f"layout; against {name}: {comparison.describe()}; nearest: {_names(nearest)}; name its "
         "model with --model"

@@ -67,7 +67,7 @@ JITTOR = Layout(
     norm={"kind": "layer", "place": "pre"},
 )  # fmt: skip
 
-OURS = Layout("s2mlp", marks=r"stages\.\d+\.patch\.proj\..*")
+OURS = Layout("s2mlp", marks=r"stages\.\d+\.blocks\.\d+\.mixer\.expand\..*")
 
 LAYOUTS = (OURS, JITTOR)
 

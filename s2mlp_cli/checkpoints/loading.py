@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from s2mlp_cli.checkpoints.compare import check_fit, no_model_fits
+from s2mlp_cli.checkpoints.compare import check_fit, fitting_model
 from s2mlp_cli.checkpoints.inference import Inferred, infer
 from s2mlp_cli.checkpoints.layouts import OURS, Layout, recognise
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
@@ -71,11 +71,8 @@ def load_checkpoint(
     layout = recognise(taken.state)
     state = layout.rename(taken.state) if layout else taken.state
     known = spec or spec_in_metadata(file)
-    if known is None and layout is None:
-        raise no_model_fits(state)
     inferred = infer(state, layout) if known is None and layout else None
-    chosen = known or (inferred.spec if inferred else None)
-    assert chosen is not None
+    chosen = known or (inferred.spec if inferred else fitting_model(state))
     check_fit(state, chosen)
     _check_finite(state)
     facts = _facts(file, name or str(path), taken.description, layout, chosen, inferred)

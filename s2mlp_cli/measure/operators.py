@@ -33,6 +33,7 @@ PRODUCTS: dict[str, Rule] = {
     "aten::baddbmm": rules.added_product,
     "aten::einsum": rules.einsum,
     "aten::_convolution": rules.convolution,
+    "aten::_convolution_mode": rules.plain_convolution,  # padding="same"
     "torchvision::deform_conv2d": rules.deformed_convolution,
 }
 """Operators counted in multiply-accumulates."""
@@ -46,10 +47,10 @@ OPERATIONS: dict[str, Rule] = {
 """Operators counted in operations on single values, by a rule of their own."""
 
 _ONE_EACH = """
-abs add add_ clamp clamp_ clamp_max clamp_min div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
+abs add add_ clamp clamp_ clamp_max clamp_min cos div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
 hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ log maximum minimum
 mish mish_ mul mul_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_ silu
-silu_ softplus sqrt square sub sub_ tanh tanh_
+silu_ sin softplus sqrt square sub sub_ tanh tanh_
 """
 PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EACH.split()), 1) | {
     "aten::addcmul": 2,

@@ -39,8 +39,12 @@ def added_product(inputs: Values, outputs: Values) -> int:
 def convolution(inputs: Values, outputs: Values) -> int:
     """Every output value (input value, if transposed) meets one kernel: Cin/groups x k x k."""
     transposed = bool(inputs[6].toIValue())
-    kernel = math.prod(shape(inputs[1])[1:])
-    return size(inputs[0] if transposed else outputs[0]) * kernel
+    return plain_convolution(inputs, inputs[:1] if transposed else outputs)
+
+
+def plain_convolution(inputs: Values, outputs: Values) -> int:
+    """Every output value meets one kernel: Cin/groups x k x k."""
+    return size(outputs[0]) * math.prod(shape(inputs[1])[1:])
 
 
 def deformed_convolution(inputs: Values, outputs: Values) -> int:

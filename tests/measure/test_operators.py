@@ -33,6 +33,10 @@ PRODUCTS = {
     "bmm": (lambda x, w: torch.bmm(x, x.transpose(1, 2)), (2, 3, 4), 2 * 3 * 3 * 4),
     "addmm": (lambda x, w: torch.addmm(w[:, 0], x, w.t()), (5, 4), 5 * 6 * 4),
     "convolution": (lambda x, w: F.conv2d(x, w.new_empty(8, 3, 2, 2)), (2, 3, 5, 5), 2 * 8 * 16 * 12),
+    "convolution that keeps the size": (
+        lambda x, w: F.conv2d(x, w.new_empty(8, 3, 3, 3), padding="same"), (2, 3, 5, 5),
+        2 * 8 * 25 * 27,
+    ),
     "depthwise": (
         lambda x, w: F.conv2d(x, w.new_empty(3, 1, 3, 3), groups=3), (2, 3, 5, 5), 2 * 3 * 9 * 9
     ),

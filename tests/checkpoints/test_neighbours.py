@@ -1,0 +1,47 @@
+"""Checkpoints of the systems that the papers compare with: recognised by all their tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2mlp_cli.checkpoints.compare import fitting_model, shapes_of
+from s2mlp_cli.checkpoints.layouts import recognise
+from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.spec import load_spec
+
+
+def state_of(name, device="meta"):
+    shapes = shapes_of(load_spec(name))
+    return {key: torch.zeros(shape, device=device) for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name", ["mixer-b16", "vip-small-16", "gfnet-h-s"])
+def test_a_neighbour_is_known_by_its_tensors(name):
+    state = state_of(name)
+    assert recognise(state) is None
+    assert fitting_model(state) == load_spec(name)
+
+
+def test_from_a_file(tmp_path):
+    save_file(state_of("ghostnet", "cpu"), tmp_path / "weights.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
+    assert checkpoint.spec == load_spec("ghostnet")
+    assert checkpoint.facts.layout == "ghostnet"
+
+
+def test_two_models_of_the_same_tensors_are_for_the_user_to_tell():
+    """ViT and DeiT are one architecture, but their images are normalised differently."""
+    with pytest.raises(CheckpointError) as caught:
+        fitting_model(state_of("vit-b16"))
+    assert str(caught.value) == (
+        "the checkpoint fits deit-b16 and vit-b16 alike; say with --model which it is"
+    )
+
+
+def test_one_tensor_too_many_and_it_fits_none():
+    state = {**state_of("ghostnet"), "extra": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="against ghostnet: 1 unexpected .first extra"):
+        fitting_model(state)

@@ -1,0 +1,36 @@
+import json
+
+from click.testing import CliRunner
+
+from s2mlp_cli.commands import count as module
+from s2mlp_cli.errors import SpecError
+
+SIZES = ("--input-size", "112", "--input-size", "224")
+
+
+def run(*arguments):
+    return CliRunner().invoke(module.command, arguments, standalone_mode=False)
+
+
+def test_several_models_at_several_sizes():
+    done = run("--model", "vip-small-16", "--model", "gfnet-s", *SIZES, "--format", "json")
+    record = json.loads(done.stdout)
+    counted = [(result["model"], result["input_size"][0]) for result in record["results"]]
+    assert counted == [("vip-small-16", 224), ("gfnet-s", 112), ("gfnet-s", 224)]
+    assert [refusal["input_size"] for refusal in record["refused"]] == [[112, 112]]
+    at_own_size = record["results"][2]
+    assert [figure["printed"] for figure in at_own_size["published"]] == ["25M", "4.5B"]
+    assert record["results"][1]["published"] == []
+
+
+def test_a_refused_size_alone_is_an_error():
+    done = run("--model", "vip-small-16", "--input-size", "112")
+    assert isinstance(done.exception, SpecError)
+    assert "joins 14 rows of 24 channels" in str(done.exception)
+
+
+def test_timm_by_name():
+    done = run("--model", "timm:resnet10t", "--format", "json")
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["family"], result["model"]) == ("timm", "timm:resnet10t")
+    assert result["uncounted"] == []

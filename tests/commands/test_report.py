@@ -48,6 +48,19 @@ def test_markdown_has_its_pictures_beside_it(folder):
     assert all(f"]({name})" in text for name in pictures)
 
 
+def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
+    record = samples.trace()
+    odd = record.results[0].model_copy(update={"run": "runs/of today"})
+    (folder / "odd.json").write_text(record.model_copy(update={"results": (odd, odd)}).to_json())
+    done = run("report", "trace.json", "odd.json", "-o", "t.md", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in folder.glob("*.svg"))
+    assert names == [
+        "t-scopes-runs-of-today-2.svg", "t-scopes-runs-of-today.svg", "t-scopes-v2-small.svg",
+    ]  # fmt: skip
+    assert all(f"]({name})" in (folder / "t.md").read_text() for name in names)
+
+
 def test_the_terminal_is_what_the_commands_print(folder):
     done = run("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
     assert done.returncode == 0, done.stderr

@@ -49,6 +49,8 @@ def changed(**fields):
         (changed(extra=1), "is damaged: at extra: Extra inputs are not permitted, found 1"),
         (changed(created="never"), "is damaged: at created:"),
         (TEXT.replace('"params": 25000000', '"params": "many"'), "at results.0.params:"),
+        (TEXT.replace("25000000", "1" + "0" * 400), "is out of range"),
+        (TEXT.replace("25000000", "1e999"), "the number '1e999' is out of range"),
         ("[" * 100_000, "is not a record of s2mlp"),
         ('{"schema": ' + "9" * 5000 + "}", "is not a record of s2mlp"),
     ],

@@ -110,6 +110,12 @@ def line(number: int) -> dict[str, Any]:
     }
 
 
+def short(label: str, most: int = 44) -> str:
+    """Return a name that leaves room for the picture: the middle of a long one is left out."""
+    half = (most - 1) // 2
+    return label if len(label) <= most else f"{label[:half]}…{label[-half:]}"
+
+
 def bars_height(count: float) -> float:
     """Return the height in inches of a chart with ``count`` horizontal bars."""
     return 0.85 + 0.27 * max(count, 2)

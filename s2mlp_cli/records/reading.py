@@ -85,7 +85,9 @@ def _document(path: str | Path) -> dict[str, Any]:
     if not text.strip():
         raise RecordError(f"{path} is empty; run the command that makes it again")
     try:
-        document = json.loads(text, parse_int=_measured, parse_float=_measured)
+        document = json.loads(
+            text, parse_int=_measured, parse_float=_measured, parse_constant=_measured
+        )
     except json.JSONDecodeError as error:
         raise RecordError(_not_json(path, text, error)) from error
     except (RecursionError, ValueError) as error:  # nested too deep, or an absurd number
@@ -104,7 +106,7 @@ def _document(path: str | Path) -> dict[str, Any]:
 def _measured(digits: str) -> int | float:
     """Return a number; none that was ever measured or counted is out of a float's range."""
     value = int(digits) if digits.lstrip("-").isdigit() else float(digits)
-    if abs(value) > _LARGEST:
+    if not abs(value) <= _LARGEST:  # so that NaN is refused as well
         raise ValueError(f"the number {_shown(digits)} is out of range")
     return value
 

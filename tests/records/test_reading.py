@@ -51,6 +51,7 @@ def changed(**fields):
         (TEXT.replace('"params": 25000000', '"params": "many"'), "at results.0.params:"),
         (TEXT.replace("25000000", "1" + "0" * 400), "is out of range"),
         (TEXT.replace("25000000", "1e999"), "the number '1e999' is out of range"),
+        (TEXT.replace("25000000", "NaN"), "the number 'NaN' is out of range"),
         ("[" * 100_000, "is not a record of s2mlp"),
         ('{"schema": ' + "9" * 5000 + "}", "is not a record of s2mlp"),
     ],

@@ -12,7 +12,9 @@ from s2mlp_cli.records.reading import read_record
 
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"
-RECORDS = sorted(REPORTS.glob("*.json"))
+RECORDS = sorted(
+    path for path in REPORTS.rglob("*.json") if not path.name.endswith(".pt.trace.json")
+)
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
@@ -21,7 +23,7 @@ def test_a_record_can_be_read_and_names_its_command(path):
     assert record.results
     assert record.command[0] == "s2mlp"
     index = (REPORTS / "README.md").read_text(encoding="utf-8")
-    assert f"({path.name})" in index
+    assert f"({path.relative_to(REPORTS)})" in index
 
 
 def test_the_index_names_only_what_is_there():

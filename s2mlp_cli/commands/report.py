@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -92,12 +93,24 @@ def _markdown(parts: list[Section], heading: str, output: Path | None) -> None:
         remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
         return
 
-    def place(picture: Picture) -> str:
-        return f"{output.stem}-{picture.name}.svg"
+    files = _picture_files(parts, output.stem)
+    for picture, name in files:
+        write_atomically(output.with_name(name), standalone(picture.draw()))
+    names = {id(picture): name for picture, name in files}
+    text = markdown.document(parts, heading, link=lambda picture: names[id(picture)])
+    write_atomically(output, text)
 
+
+def _picture_files(parts: list[Section], stem: str) -> list[tuple[Picture, str]]:
+    """Return every picture with the name of its file; no two have the same."""
+    files: dict[str, Picture] = {}
     for picture in (picture for part in parts for picture in part.pictures):
-        write_atomically(output.with_name(place(picture)), standalone(picture.draw()))
-    write_atomically(output, markdown.document(parts, heading, link=place))
+        slug = re.sub(r"[^\w.-]+", "-", picture.name)[:80]
+        name, number = f"{stem}-{slug}.svg", 2
+        while name in files:
+            name, number = f"{stem}-{slug}-{number}.svg", number + 1
+        files[name] = picture
+    return [(picture, name) for name, picture in files.items()]
 
 
 def _give(text: str, output: Path | None) -> None:

@@ -43,7 +43,7 @@ def speed_ratio(
 ) -> Ratio:
     """Return how many times faster the ``last`` time is than the ``first``."""
     logarithmic = [
-        interval and (math.log(interval[0]), math.log(interval[1]))
+        (math.log(interval[0]), math.log(interval[1])) if interval and interval[0] > 0 else None
         for interval in (first_interval, last_interval)
     ]
     interval = difference_interval(math.log(last), logarithmic[1], math.log(first), logarithmic[0])

@@ -78,7 +78,7 @@ def _verify(record: VerifyRecord) -> Iterator[Quantity]:
 def _profile(record: ProfileRecord) -> Iterator[Quantity]:
     for result in record.results:
         row, shift = f"{where(result)}, {setting(result)}", implementation(result)
-        if result.median_s is not None:
+        if result.median_s:
             yield Quantity(row, f"{shift} time", "s", result.median_s, result.ci95_s)
         peak = peak_bytes(result)
         if peak is not None:

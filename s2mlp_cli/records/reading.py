@@ -27,6 +27,8 @@ KINDS = {
 }
 """kind -> the class of its records; a module is imported only when a file of its kind is read."""
 
+_LARGEST = 10**300
+
 _SCHEMA = re.compile(r"s2mlp\.([a-z]+)/([0-9]{1,6})")
 
 
@@ -40,7 +42,7 @@ def read_record(path: str | Path) -> Record:
     document = _document(path)
     kind = record_class(path, document.get("schema"))
     try:
-        return kind.model_validate_json(json.dumps(document))
+        return kind.model_validate(document)
     except ValidationError as error:
         raise RecordError(_explain(path, error)) from error
 
@@ -83,10 +85,12 @@ def _document(path: str | Path) -> dict[str, Any]:
     if not text.strip():
         raise RecordError(f"{path} is empty; run the command that makes it again")
     try:
-        document = json.loads(text)
+        document = json.loads(
+            text, parse_int=_measured, parse_float=_measured, parse_constant=_measured
+        )
     except json.JSONDecodeError as error:
         raise RecordError(_not_json(path, text, error)) from error
-    except (RecursionError, ValueError) as error:  # nested too deep, or an endless number
+    except (RecursionError, ValueError) as error:  # nested too deep, or an absurd number
         raise RecordError(
             f"{path} is not a record of s2mlp: its JSON cannot be read ({error}); run the "
             "command that makes it again"
@@ -97,6 +101,14 @@ def _document(path: str | Path) -> dict[str, Any]:
             "where an object is expected; give a file that `s2mlp … -o FILE.json` wrote"
         )
     return document
+
+
+def _measured(digits: str) -> int | float:
+    """Return a number; none that was ever measured or counted is out of a float's range."""
+    value = int(digits) if digits.lstrip("-").isdigit() else float(digits)
+    if not abs(value) <= _LARGEST:  # so that NaN is refused as well
+        raise ValueError(f"the number {_shown(digits)} is out of range")
+    return value
 
 
 _JSON_NAMES = {

@@ -106,8 +106,8 @@ def notes(record: CompareRecord) -> list[str]:
         )
     if record.compared == "validate":
         said.append(
-            "The scores are judged as if the images were others on each side; McNemar's test, which "
-            "tells smaller differences apart, needs both files of `s2mlp validate --predictions`."
+            "The scores are judged as if each side had images of its own; McNemar's test, which "
+            "tells smaller differences apart, needs the files of `s2mlp validate --predictions`."
         )
     if any(row.ratio and row.ratio.ci95 is None for row in record.results):
         said.append("A time without an interval comes from fewer than six samples: measure longer.")

@@ -86,8 +86,8 @@ def test_every_record_has_its_section_and_the_navigation_leads_there(everything)
     assert {link[1:] for link in links} <= set(found.ids)
 
 
-def test_the_same_records_give_the_same_page(everything):
-    assert page(*(make() for make in samples.ALL.values())) == everything
+def test_the_same_records_give_the_same_page():
+    assert page(samples.count(), samples.trace()) == page(samples.count(), samples.trace())
 
 
 def test_texts_of_records_are_never_markup():

@@ -124,3 +124,15 @@ def test_a_picture_leaves_the_settings_of_matplotlib_alone():
     before = dict(mpl.rcParams)
     DRAWN["scopes"]()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_long_name_leaves_room_for_its_picture():
+    name = "stages." + "x" * 3000 + ".mixer"
+    (found,) = (text for text in words(scopes.svg([(name, 1.0)])) if text.startswith("stages."))
+    assert len(found) < 50
+    assert found.endswith(".mixer")
+
+
+def test_letters_of_all_scripts_are_kept_and_what_is_no_letter_is_not():
+    found = words(classes.svg([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75))
+    assert "\u732b" in found

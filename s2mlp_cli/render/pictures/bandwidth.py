@@ -22,7 +22,13 @@ def svg(rates: Mapping[str, Mapping[str, float]], limit: float | None) -> str:
             offset = (number - (len(maps) - 1) / 2) * thickness
             places = [place + offset for place, row in enumerate(rates.values()) if name in row]
             values = [row[name] / 1e9 for row in rates.values() if name in row]
-            axes.barh(places, values, 0.9 * thickness, label=name, color=canvas.colour(number))
+            axes.barh(
+                places,
+                values,
+                0.9 * thickness,
+                label=canvas.short(name, 24),
+                color=canvas.colour(number),
+            )
         if limit:
             axes.axvline(limit / 1e9, color=canvas.INK, linestyle=(0, (4, 3)), linewidth=1.2)
             axes.annotate(
@@ -33,7 +39,7 @@ def svg(rates: Mapping[str, Mapping[str, float]], limit: float | None) -> str:
                 textcoords="offset points",
                 horizontalalignment="right",
             )
-        axes.set_yticks(range(len(rates)), list(rates))
+        axes.set_yticks(range(len(rates)), [canvas.short(name) for name in rates])
         axes.set_xlabel("GB/s, one read and one write")
         axes.set_xlim(left=0)
         canvas.horizontal(axes)

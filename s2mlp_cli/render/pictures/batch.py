@@ -29,10 +29,15 @@ def svg(lines: Mapping[str, Sequence[Point]]) -> str:
     def plot(figure: Figure) -> None:
         times, memory = figure.subplots(1, 2)
         for number, (label, points) in enumerate(lines.items()):
-            look = canvas.line(number)
+            look, name = canvas.line(number), canvas.short(label, 20)
             ordered = sorted(points, key=lambda point: point.batch_size)
             batches = [point.batch_size for point in ordered]
-            times.plot(batches, [1e3 * p.seconds_per_image for p in ordered], label=label, **look)
+            times.plot(
+                batches,
+                [1e3 * p.seconds_per_image for p in ordered],
+                label=name,
+                **look,
+            )
             known = [p for p in ordered if p.peak_bytes is not None]
             memory.plot(
                 [p.batch_size for p in known], [(p.peak_bytes or 0) / 2**20 for p in known], **look

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ def draw(plot: Callable[[Figure], None], height: float) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # Text stays text: it is the reader's fonts that have to know its letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         plot(figure)
         stream = io.StringIO()
@@ -108,6 +111,13 @@ def line(number: int) -> dict[str, Any]:
         "linestyle": style,
         "linewidth": 1.5,
     }
+
+
+def short(label: str, most: int = 44) -> str:
+    """Return a name that leaves room for the picture: the middle of a long one is left out."""
+    label = "".join(letter for letter in label if letter.isprintable())
+    half = (most - 1) // 2
+    return label if len(label) <= most else f"{label[:half]}…{label[-half:]}"
 
 
 def bars_height(count: float) -> float:

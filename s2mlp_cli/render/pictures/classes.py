@@ -22,7 +22,7 @@ def svg(classes: Sequence[tuple[str, float]], mean: float) -> str:
     def bars(figure: Figure) -> None:
         axes = figure.subplots()
         axes.barh(range(len(shares)), shares, 0.62, color=canvas.SERIES[0])
-        axes.set_yticks(range(len(shares)), [name for name, _ in ordered])
+        axes.set_yticks(range(len(shares)), [canvas.short(name) for name, _ in ordered])
         axes.axvline(100 * mean, color=canvas.INK, linestyle=(0, (4, 3)), linewidth=1.2)
         axes.set_xlabel("top-1 of the class (%); the line is the mean over all images")
         axes.set_xlim(0, 100)

@@ -21,7 +21,7 @@ def svg(parts: Sequence[tuple[str, int, int]]) -> str:
             shares = [100 * part[column] / whole for part in parts]  # type: ignore[operator]
             places = [row + shift for row in range(len(parts))]
             axes.barh(places, shares, 0.36, label=title, color=canvas.SERIES[column - 1])
-        axes.set_yticks(range(len(parts)), [part[0] for part in parts])
+        axes.set_yticks(range(len(parts)), [canvas.short(part[0]) for part in parts])
         axes.set_xlabel("part of the model (%)")
         canvas.horizontal(axes)
         figure.legend(loc="outside upper right", ncols=2)

@@ -19,7 +19,7 @@ def svg(scopes: Sequence[tuple[str, float]]) -> str:
         values = [1e3 * seconds for _, seconds in scopes]
         colours = [canvas.SERIES[1 if "shift" in name else 0] for name, _ in scopes]
         axes.barh(range(len(scopes)), values, 0.62, color=colours)
-        axes.set_yticks(range(len(scopes)), [name for name, _ in scopes])
+        axes.set_yticks(range(len(scopes)), [canvas.short(name) for name, _ in scopes])
         axes.set_xlabel("ms inside the scope, inner scopes included; shifts stand out")
         canvas.horizontal(axes)
 

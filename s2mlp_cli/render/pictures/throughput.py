@@ -46,7 +46,7 @@ def svg(bars: Sequence[Bar], unit: str) -> str:
                 textcoords="offset points",
                 verticalalignment="center",
             )
-        axes.set_yticks(range(len(ordered)), [bar.label for bar in ordered])
+        axes.set_yticks(range(len(ordered)), [canvas.short(bar.label) for bar in ordered])
         axes.set_xlabel(unit)
         axes.margins(x=0.14)
         axes.set_xlim(left=0)

@@ -23,9 +23,11 @@ def svg(names: Sequence[str], lines: Mapping[str, Sequence[float | None]]) -> st
                 for place, value in enumerate(values)
                 if value is not None
             ]
-            axes.plot(*zip(*known, strict=True), label=label, **canvas.line(number))
+            axes.plot(
+                *zip(*known, strict=True), label=canvas.short(label, 84), **canvas.line(number)
+            )
         axes.axhline(0, color=canvas.QUIET, linewidth=0.8)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [canvas.short(name, 14) for name in names])
         axes.set_ylabel("change (%)")
         figure.legend(loc="outside lower left")
 

@@ -177,7 +177,7 @@ def _picture(result: CountResult) -> Picture:
     shares = parts(result)
     largest = max(shares, key=lambda part: part[2], default=("nothing", 0, 0))
     return Picture(
-        name=f"modules-{_file_name(result)}",
+        name=f"modules-{result.model}-{'x'.join(map(str, result.input_size))}",
         title=f"Where {result.title} spends",
         description=(
             f"Bars of the percentage of parameters and of multiply-adds in each part of "
@@ -185,10 +185,6 @@ def _picture(result: CountResult) -> Picture:
         ),
         draw=partial(modules.svg, shares),
     )
-
-
-def _file_name(result: CountResult) -> str:
-    return re.sub(r"[^\w.-]+", "-", f"{result.model}-{result.input_size[0]}x{result.input_size[1]}")
 
 
 def parts(result: CountResult) -> list[tuple[str, int, int]]:

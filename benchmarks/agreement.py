@@ -18,8 +18,8 @@ import torch
 from torch.utils import benchmark
 
 from s2mlp_cli import stats, units
-from s2mlp_cli.measure.device import Device, Run, open_device
-from s2mlp_cli.measure.workloads import Case, build_workload
+from s2mlp_cli.measure.profiling.device import Device, Run, open_device
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.spec import load_spec
 
 ALLOWED = 0.03

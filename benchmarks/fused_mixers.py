@@ -32,9 +32,9 @@ from torch import nn
 
 from s2mlp_cli import stats
 from s2mlp_cli.errors import S2MLPError
-from s2mlp_cli.measure.device import Device, open_device
 from s2mlp_cli.measure.environment import environment
-from s2mlp_cli.measure.limits import measure_limits
+from s2mlp_cli.measure.profiling.device import Device, open_device
+from s2mlp_cli.measure.profiling.limits import measure_limits
 from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.shifts import registry

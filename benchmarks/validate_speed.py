@@ -27,9 +27,9 @@ from torch import nn
 
 from s2mlp_cli.data.files import class_folders
 from s2mlp_cli.data.loader import DecodedImages, batches
-from s2mlp_cli.measure.evaluate import Evaluator
-from s2mlp_cli.measure.loop import Loop
-from s2mlp_cli.measure.table import ImageTable
+from s2mlp_cli.measure.validating.evaluate import Evaluator
+from s2mlp_cli.measure.validating.loop import Loop
+from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.validate import Preprocessing
 
 CONFIG = Preprocessing()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from s2mlp_cli import stats
-from s2mlp_cli.measure.rounds import Convergence
+from s2mlp_cli.measure.profiling.rounds import Convergence
 
 RUNS = 1000
 TRUE_RATIO = 1.3

@@ -39,7 +39,7 @@ def command(table: str, output_format: str, output: Path | None) -> int:
     Agrees to the printed digits; agrees in binary units (2^20, 2^30); agrees after a correction
     that is stated; differs. Ends with 1 when a verdict is not the known one.
     """
-    from s2mlp_cli.measure.audit import audit
+    from s2mlp_cli.measure.counting.audit import audit
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.papers import published_rows
 

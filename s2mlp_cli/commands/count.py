@@ -78,8 +78,8 @@ def command(
         )
     specs = [load_spec(name, overrides) for name in chosen]
 
-    from s2mlp_cli.measure.audit import published_figures
-    from s2mlp_cli.measure.count import count_sizes
+    from s2mlp_cli.measure.counting.audit import published_figures
+    from s2mlp_cli.measure.counting.count import count_sizes
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.records.count import CountRecord
 

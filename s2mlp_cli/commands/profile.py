@@ -20,7 +20,7 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.spec import load_spec, with_input_size
 
 if TYPE_CHECKING:
-    from s2mlp_cli.measure.profile import Profiler
+    from s2mlp_cli.measure.profiling.profile import Profiler
     from s2mlp_cli.records.profile import ProfileRecord
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
@@ -147,10 +147,10 @@ def _profiler(
     **same_names: Any,
 ) -> Profiler:
     """Make the profiler that the options ask for."""
-    from s2mlp_cli.measure.cases import DEFAULT_BATCH, Request
-    from s2mlp_cli.measure.device import open_device
     from s2mlp_cli.measure.environment import environment
-    from s2mlp_cli.measure.profile import Profiler
+    from s2mlp_cli.measure.profiling.cases import DEFAULT_BATCH, Request
+    from s2mlp_cli.measure.profiling.device import open_device
+    from s2mlp_cli.measure.profiling.profile import Profiler
     from s2mlp_cli.records.profile import ProfileSettings
 
     names = registry.parse(shifts)

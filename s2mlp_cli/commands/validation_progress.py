@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from s2mlp_cli.render.console import remarks_console
 
 if TYPE_CHECKING:
-    from s2mlp_cli.measure.loop import Progress as RunProgress
+    from s2mlp_cli.measure.validating.loop import Progress as RunProgress
 
 
 class ValidationProgress:

@@ -45,7 +45,7 @@ def command(
 
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.target import target
-    from s2mlp_cli.measure.verify import verify
+    from s2mlp_cli.measure.verifying.verify import verify
 
     with remarks_console().status("importing") as status:
         results = verify(

@@ -37,8 +37,8 @@ def tiny(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.limits._COPY_BYTES", {"cpu": 1000})
-    monkeypatch.setattr("s2mlp_cli.measure.limits._MATMUL_SIDE", {"cpu": 10})
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._COPY_BYTES", {"cpu": 1000})
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._MATMUL_SIDE", {"cpu": 10})
 
 
 def invoke(*arguments):
@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path):
 
 
 def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
-    from s2mlp_cli.measure.profile import Profiler
+    from s2mlp_cli.measure.profiling.profile import Profiler
 
     monkeypatch.setattr(Profiler, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     done = invoke("--shift", "conv", "--model", tiny)

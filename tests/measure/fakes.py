@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from s2mlp_cli.measure.device import Peak, Telemetry
+from s2mlp_cli.measure.profiling.device import Peak, Telemetry
 
 
 class Clock:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2mlp_cli.errors import SpecError
-from s2mlp_cli.measure.audit import audit
-from s2mlp_cli.measure.closed_form import closed_form
-from s2mlp_cli.measure.count import count, count_sizes
-from s2mlp_cli.measure.counters import flop_counter_macs
-from s2mlp_cli.measure.meta_kernels import meta_kernels
+from s2mlp_cli.measure.counting.audit import audit
+from s2mlp_cli.measure.counting.closed_form import closed_form
+from s2mlp_cli.measure.counting.count import count, count_sizes
+from s2mlp_cli.measure.counting.counters import flop_counter_macs
+from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.models import build_model
 from s2mlp_cli.papers import published_rows
 from s2mlp_cli.spec import GFNetSpec, VipSpec, load_spec, names

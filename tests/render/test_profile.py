@@ -1,7 +1,7 @@
 import csv
 import io
 
-from s2mlp_cli.measure.rows import Timed, timed_row
+from s2mlp_cli.measure.profiling.rows import Timed, timed_row
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import Limit, Memory, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.render.console import to_text

@@ -1,0 +1,1 @@
+"""Parameters, multiply-accumulates and activations, and what the papers print of them."""

@@ -1,0 +1,60 @@
+"""What an implementation of the shift executes and moves, beside the algorithm."""
+
+from __future__ import annotations
+
+import torch
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.counting.counters import traced_figures
+from s2mlp_cli.measure.counting.traffic import bytes_moved
+from s2mlp_cli.models.mixer import Shift
+from s2mlp_cli.records.count import ShiftCost
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import ShiftFunction
+from s2mlp_cli.spec import BaseSpec, S2MLPSpec
+
+
+def shift_cost(
+    spec: BaseSpec, shift: str, batch_size: int = 1, itemsize: int = 4
+) -> ShiftCost | None:
+    """Count the shifts of all blocks on the meta device; every block of a stage has the same.
+
+    An implementation that runs no operators of torch states its work itself.
+
+    Returns:
+        None for a family without shifts.
+
+    Raises:
+        UnavailableError: no such implementation, or it cannot run here.
+    """
+    if not isinstance(spec, S2MLPSpec):
+        return None
+    implementation = registry.get(shift)
+    splits = spec.mixer.splits
+    maps = [
+        (stage.depth, (batch_size, *size, stage.dim))
+        for stage, size in zip(spec.stages, spec.maps(), strict=True)
+    ]
+    shifted = sum(1 for directions in splits if directions)
+    least = sum(depth * 2 * shifted * torch.Size(size).numel() * itemsize for depth, size in maps)
+    if implementation.work is not None:
+        work = implementation.work(splits, spec.mixer.fusion)
+        return ShiftCost(
+            macs=sum(depth * work.products * batch_size * size[-1] ** 2 for depth, size in maps),
+            bytes_moved=sum(
+                depth * work.maps * torch.Size(size).numel() * itemsize for depth, size in maps
+            ),
+            bytes_least=least,
+            itemsize=itemsize,
+        )
+    reason = implementation.unavailable(torch.device("meta"))
+    if reason is not None:
+        raise UnavailableError(f"the shift '{shift}' cannot be counted: {reason}")
+    assert isinstance(implementation, ShiftFunction)  # every mixer kernel states its work
+    module = Shift(splits, implementation)
+    macs = moved = 0
+    for depth, (batch, height, width, channels) in maps:
+        x = torch.empty(batch, height, width, channels * len(splits), device="meta")
+        macs += depth * traced_figures(module, x).total("macs")
+        moved += depth * bytes_moved(module, x) * itemsize // x.element_size()
+    return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=itemsize)

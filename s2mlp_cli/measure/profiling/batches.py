@@ -1,0 +1,55 @@
+"""``--batch-size max``: the largest batch that fits into the memory of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.profiling.device import is_out_of_memory
+from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.shifts import registry
+
+LARGEST_BATCH = 2**16
+
+
+def find_largest_batch(fits: Callable[[int], bool]) -> int:
+    """Return the largest batch that fits, to within an eighth: double, then halve the gap.
+
+    Raises:
+        UnavailableError: not even one image fits.
+    """
+    if not fits(1):
+        raise UnavailableError("not even a batch of 1 fits; use a smaller --model or --input-size")
+    good = 1
+    while good < LARGEST_BATCH and fits(2 * good):
+        good *= 2
+    step = good // 2
+    while step and 16 * step >= good and good < LARGEST_BATCH:
+        good += step if fits(good + step) else 0
+        step //= 2
+    return good
+
+
+def fits(case: Case, batch_size: int) -> bool:
+    """Try one run of the whole model with ``slice`` at this batch size."""
+    case = replace(case, batch_size=batch_size)
+    if case.device == "cpu":
+        raise UnavailableError(
+            "--batch-size max needs a CUDA device: a CPU gives no warning before memory runs out; "
+            "give a number"
+        )
+    try:
+        with precision(case.dtype), case.context():
+            build_workload(case, registry.DEFAULT).run()
+            torch.cuda.synchronize()
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return False
+        raise
+    finally:
+        torch.cuda.empty_cache()
+    return True

@@ -1,0 +1,139 @@
+"""One case with all its implementations: prepare, measure in rounds, make rows."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from s2mlp_cli.measure.profiling.cases import blank_row
+from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
+from s2mlp_cli.measure.profiling.device import Device, is_out_of_memory
+from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.profiling.products import matmul_macs
+from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds
+from s2mlp_cli.measure.profiling.rows import Timed, timed_row
+from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.records.profile import Limit, Memory, ProfileResult, ProfileSettings
+
+Shift = str | None
+"""The name of an implementation; None for a model that has no shift."""
+
+ChildMemory = Callable[[Case, Shift, int], tuple[int, int] | None]
+"""Measures (peak resident bytes, how much of it the runs added) on a CPU."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """With what a case is measured: the device, the settings, and what tests replace.
+
+    Attributes:
+        device: where.
+        settings: seed, time per row, hot or cold.
+        threads: of the CPU.
+        clock: of the time budget.
+        memory_of: measures one workload's memory on a CPU.
+    """
+
+    device: Device
+    settings: ProfileSettings
+    threads: int
+    clock: Callable[[], float]
+    memory_of: ChildMemory
+
+
+def measure_case(
+    bench: Bench,
+    case: Case,
+    shifts: tuple[Shift, ...],
+    limit: Limit | None,
+    on_round: Callable[[float], None] = lambda elapsed: None,
+) -> dict[Shift, ProfileResult]:
+    """Measure ``case`` with all ``shifts`` in the same rounds.
+
+    Args:
+        bench: with what.
+        case: what.
+        shifts: implementations, the references among them.
+        limit: the limits of the device, for the distance to them.
+        on_round: told the seconds spent in rounds.
+
+    Returns:
+        A row for each, timed or skipped.
+    """
+    with precision(case.dtype):
+        preparation = Preparation(case, bench.device)
+        prepared = {shift: preparation.prepare(shift) for shift in shifts}
+        ready = {shift: found for shift, found in prepared.items() if isinstance(found, Contender)}
+        samples = _rounds(bench, case, ready, on_round)
+    macs = matmul_macs(case)
+    rows = {}
+    for shift, found in prepared.items():
+        row = blank_row(case, shift, bench.threads)
+        if isinstance(found, Skipped):
+            rows[shift] = row.model_copy(update={"skipped": found.reason, "error": found.error})
+            continue
+        timed = Timed(
+            samples=tuple(samples[shift]),
+            calls=found.calls,
+            error=found.error,
+            reference=found.reference,
+            memory=_memory(bench, case, shift, found.memory),
+        )
+        rows[shift] = timed_row(row, timed, samples, macs=macs, limit=limit)
+    return rows
+
+
+def _rounds(
+    bench: Bench, case: Case, ready: Mapping[Shift, Contender], on_round: Callable[[float], None]
+) -> Samples:
+    cold = case.level == "op" and not bench.settings.hot
+
+    def sample(shift: Shift) -> float | None:
+        contender = ready[shift]
+        try:
+            return bench.device.seconds(contender.run, contender.calls, cold=cold)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                return None
+            raise
+
+    seconds = bench.settings
+    with case.context(), _no_garbage_collection():
+        return measure_rounds(
+            tuple(ready),
+            sample,
+            reference="slice",
+            budget=Budget(seconds.min_time_s * len(ready), seconds.max_time_s * len(ready)),
+            seed=seconds.seed,
+            clock=bench.clock,
+            on_round=on_round,
+        )
+
+
+def _memory(bench: Bench, case: Case, shift: Shift, known: Memory | None) -> Memory | None:
+    """Complete what the device knows about a workload's memory by what a child process says.
+
+    A child that compiles would mostly tell what the compiler needs: that stays empty.
+    """
+    if bench.device.torch_device.type != "cpu" or known is None or case.compiled:
+        return known
+    found = bench.memory_of(case, shift, bench.threads)
+    if found is None:
+        return known
+    peak, added = found
+    return known.model_copy(update={"peak_rss_bytes": peak, "activations_bytes": added})
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running within a sample; what is due is collected before."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,87 @@
+"""Peak resident memory of one workload on a CPU: what a child process needed that ran it alone.
+
+The child is forked from a server that has imported torch and nothing else happened in, so that it
+starts in milliseconds and carries none of the parent's tensors.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
+
+from s2mlp_cli.measure.profiling.device import is_out_of_memory
+from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+
+_RUNS = 2
+"""The first run fills the caches of the libraries; the second is what every later one is like."""
+
+
+def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int] | None:
+    """Run ``case`` in a child process and return its memory in bytes.
+
+    Returns:
+        (peak resident set, how far that is over the resident set before the first run), or None
+        if the child died or ran out of memory.
+    """
+    context = _server()
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_measure, args=(sender, case, shift, threads), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        found: tuple[int, int] | None = receiver.recv()
+    except EOFError:  # killed, as Linux does when memory runs out
+        found = None
+    finally:
+        receiver.close()
+        child.join()
+    return found
+
+
+def _server() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _measure(sender: Connection, case: Case, shift: str | None, threads: int) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    torch.set_num_threads(threads)
+    try:
+        with precision(case.dtype):
+            workload = build_workload(case, shift)
+            before = resident_bytes()
+            with case.context():
+                for _ in range(_RUNS):
+                    workload.run()
+        peak = peak_resident_bytes()
+        sender.send((peak, max(peak - before, 0)))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sender.send(None)
+
+
+def resident_bytes() -> int:
+    """Return the present resident set of this process; its peak where there is no /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return peak_resident_bytes()
+    return pages * resource.getpagesize()
+
+
+def peak_resident_bytes() -> int:
+    """Return the highest resident set of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,1 @@
+"""Traces of a profiled run: written, and read back."""

@@ -1,0 +1,89 @@
+"""One further run under torch.profiler, with the parts of the model named. Never a timing.
+
+The trace lies where TensorBoard's profiler plugin looks for it (``DIR/<run>/*.pt.trace.json``)
+and opens in Perfetto. Names come from forward hooks that exist only while the run is traced, so
+that the models stay clean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile, record_function, tensorboard_trace_handler
+from torch.utils.hooks import RemovableHandle
+
+from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
+
+STEPS = 3
+"""Traced runs of each model, after one that is not."""
+
+ROOT_SCOPE = "model"
+"""The scope around one whole run."""
+
+_NAMED = re.compile(r"stages\.\d+(\.patch|\.blocks\.\d+(\.mixer(\.shift)?|\.mlp)?)?")
+"""Modules that get a scope: stages, patch layers, blocks, mixers, shifts and channel MLPs."""
+
+
+def trace_case(case: Case, shift: str | None, run: Path) -> None:
+    """Run ``case`` under the profiler and write its trace into the folder ``run``."""
+    with precision(case.dtype), case.context():
+        workload = build_workload(case, shift)
+        workload.run()
+        activities = [ProfilerActivity.CPU]
+        if case.device.startswith("cuda"):
+            activities.append(ProfilerActivity.CUDA)
+        with (
+            scopes(workload),
+            profile(
+                activities=activities,
+                record_shapes=True,
+                profile_memory=True,
+                with_stack=True,  # the plugin's view of modules is made from it
+                on_trace_ready=tensorboard_trace_handler(str(run), worker_name="s2mlp"),
+            ) as profiler,
+        ):
+            for _ in range(STEPS):
+                with record_function(ROOT_SCOPE):
+                    workload.run()
+                profiler.step()
+
+
+@contextmanager
+def scopes(workload: Workload) -> Iterator[None]:
+    """Name the model's parts by ``record_function`` scopes while the context is open."""
+    module = workload.module
+    open_scopes: list[record_function] = []
+
+    def enter(name: str) -> RemovableHandle:
+        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            scope = record_function(name)
+            scope.__enter__()  # type: ignore[no-untyped-call]
+            open_scopes.append(scope)
+
+        return named[name].register_forward_pre_hook(before)
+
+    def leave(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        open_scopes.pop().__exit__(None, None, None)
+
+    named = {} if module is None else scoped_modules(module)
+    with ExitStack() as hooks:
+        for name, part in named.items():
+            hooks.callback(enter(name).remove)
+            hooks.callback(part.register_forward_hook(leave).remove)
+        yield
+
+
+def scoped_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that get a scope, by their names in the model."""
+    return {name: part for name, part in model.named_modules() if _NAMED.fullmatch(name)}
+
+
+def run_name(case: Case, shift: str | None) -> str:
+    """Return the name of the folder of one run: model, implementation, dtype, batch, mode."""
+    parts = (case.spec.name, shift or "model", case.dtype, f"b{case.batch_size}", case.mode)
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))

@@ -1,0 +1,101 @@
+"""What a reader of a low accuracy has to know."""
+
+from __future__ import annotations
+
+from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.measure.validating.score import Scored, is_near_chance, label_orders, string_sorted
+from s2mlp_cli.papers.published import published_for
+from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
+from s2mlp_cli.spec import ModelSpec
+
+_V1_HUNDRED_CLASSES = frozenset("456789")
+
+FAR_BELOW = 0.02
+"""How far the whole interval must lie under the published top-1 to be called far under it."""
+
+
+def published_accuracy(spec: ModelSpec) -> Published | None:
+    """Return what a paper prints for the built-in of this name on as many classes, or None.
+
+    v1's ablations were trained on 100 classes of ImageNet; everything else on all 1000.
+    """
+    for paper, table, row in published_for(spec.name):
+        classes = 100 if paper.name == "v1" and table in _V1_HUNDRED_CLASSES else 1000
+        if row.top1 is not None and classes == spec.classes:
+            return Published(paper=paper.source, row=row.row, top1=row.top1, top5=row.top5)
+    return None
+
+
+def find_label_orders(scored: Scored, classes: int) -> tuple[LabelOrder, ...]:
+    """Return the scores under other orders of the classes; none unless near chance."""
+    correct1 = int(scored.correct1.sum())
+    if not is_near_chance(correct1, len(scored), classes):
+        return ()
+    orders: dict[str, IntArray] = {"numbers sorted as text": string_sorted(classes)}
+    return label_orders(scored, orders)
+
+
+def remarks(result: ValidateResult) -> tuple[str, ...]:
+    """Return the sentences that belong to this result."""
+    return tuple(
+        sentence
+        for sentence in (
+            *result.ckpt.stated,
+            _shift_is_wrong(result),
+            _nonfinite(result),
+            _fewer_classes(result),
+            _other_order(result),
+            _far_below(result),
+        )
+        if sentence
+    )
+
+
+def _shift_is_wrong(result: ValidateResult) -> str | None:
+    if result.shift == "inplace":
+        return (
+            "the shift was the papers' overlapping in-place code, which is NOT a spatial shift; "
+            "this accuracy is for comparison only"
+        )
+    if result.shift == "none":
+        return "the shift was taken out; this accuracy is for comparison only"
+    return None
+
+
+def _nonfinite(result: ValidateResult) -> str | None:
+    if not result.nonfinite:
+        return None
+    return f"{result.nonfinite} images gave NaN or infinite logits and count as wrong" + (
+        "; --dtype fp32 has the range that fp16 lacks" if result.dtype == "fp16" else ""
+    )
+
+
+def _fewer_classes(result: ValidateResult) -> str | None:
+    outputs = result.spec["classes"]
+    if result.data.classes == outputs or result.data.limit is not None:
+        return None
+    return f"the data shows {result.data.classes} of the classifier's {outputs} classes"
+
+
+def _other_order(result: ValidateResult) -> str | None:
+    if not result.label_orders:
+        return None
+    best = max(result.label_orders, key=lambda order: order.correct1)
+    if best.correct1 <= 2 * result.correct1:
+        return "top-1 is near chance, and no known order of the classes explains it"
+    return (
+        f"top-1 is near chance, but {best.top1:.2%} with {best.order}: the classes are numbered "
+        "in another order"
+    )
+
+
+def _far_below(result: ValidateResult) -> str | None:
+    published = result.published.top1 if result.published else None
+    if published is None or result.top1_interval[1] > published / 100 - FAR_BELOW:
+        return None
+    return (
+        f"top-1 is far under the published {published} %; known causes: trained with the papers' "
+        "overlapping in-place shift (compare with --shift inplace --device cpu), another order of "
+        "directions or place of the norms (see --model), another mean and std or crop, raw instead "
+        "of averaged weights (--ema), classes in another order"
+    )

@@ -1,0 +1,103 @@
+"""From a batch of pixels to what is kept of it: top-5, loss and confidence of each image."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.validating.table import TOP
+from s2mlp_cli.records.validate import Preprocessing
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = ("fp32", "tf32", *AUTOCAST)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says about a batch, on its device.
+
+    Attributes:
+        top: (B, 5) classes of the highest logits, -1 where there are none or they are not finite.
+        loss: (B,) cross-entropy in nats.
+        confidence: (B,) highest probability.
+    """
+
+    top: Tensor
+    loss: Tensor
+    confidence: Tensor
+
+
+class Evaluator:
+    """Turns batches of pixels into scores.
+
+    Args:
+        network: images of B,3,H,W to logits of B,classes, on ``device``.
+        config: mean and standard deviation of the normalisation.
+        dtype: ``"fp32"``, ``"tf32"`` (CUDA only), ``"bf16"`` or ``"fp16"`` (autocast).
+
+    Raises:
+        UnavailableError: TF32 was asked for on a device without it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: Preprocessing,
+        device: torch.device,
+        dtype: str = "fp32",
+        channels_last: bool = False,
+    ) -> None:
+        if dtype == "tf32" and device.type != "cuda":
+            raise UnavailableError(
+                f"TF32 is a mode of CUDA GPUs, not of {device}; use --dtype fp32"
+            )
+        self.network, self.device, self.dtype = network, device, dtype
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        # As timm's loader does: in units of pixels, one subtraction, one division.
+        self.mean = torch.tensor([m * 255 for m in config.mean], device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor([s * 255 for s in config.std], device=device).view(1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Tensor, targets: Tensor) -> Scores:
+        """Score a batch.
+
+        Args:
+            pixels: (B, height, width, 3) uint8 on the host.
+            targets: (B,) int64 on the host.
+        """
+        images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=self.memory_format)
+        images = images.sub_(self.mean).div_(self.std)
+        with self._precision():
+            logits = self.network(images).float()
+        return score(logits, targets.to(self.device, non_blocking=True))
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Hold TF32 off unless it was asked for; run 16-bit types under autocast."""
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matmul.allow_tf32, cudnn.allow_tf32
+        matmul.allow_tf32 = cudnn.allow_tf32 = self.dtype == "tf32"
+        try:
+            with torch.autocast(
+                self.device.type, AUTOCAST.get(self.dtype), enabled=self.dtype in AUTOCAST
+            ):
+                yield
+        finally:
+            matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def score(logits: Tensor, targets: Tensor) -> Scores:
+    """Return top-5, loss and confidence of ``logits`` (B,classes); NaN is in no top-5."""
+    finite = logits.isfinite().all(dim=1)
+    top = logits.topk(min(TOP, logits.shape[1]), dim=1).indices.int()
+    top = F.pad(top, (0, TOP - top.shape[1]), value=-1)
+    top = torch.where(finite[:, None], top, -1)
+    confidence = logits.softmax(dim=1).amax(dim=1)
+    return Scores(top, F.cross_entropy(logits, targets, reduction="none"), confidence)

@@ -1,0 +1,1 @@
+"""Every implementation of the shift held to its definition."""

@@ -1,0 +1,178 @@
+"""``verify``: every implementation of the shift held to its definition, values and gradients."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.verifying.cases import DTYPES, V1, Question, probe, questions
+from s2mlp_cli.measure.verifying.mixers import check_mixer
+from s2mlp_cli.measure.verifying.shifts import check_shift, wrong_by_direction
+from s2mlp_cli.records.verify import Deviation, Verdict, VerifyCase, VerifyResult
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import Implementation, ShiftFunction
+
+Check = Callable[[Question], VerifyCase]
+
+_UNSUPPORTED = ("not implemented", "not supported", "unsupported")
+"""What torch and its extensions say of a dtype that an operator lacks on a device."""
+
+
+def verify(
+    names: Sequence[str],
+    device: torch.device,
+    dtypes: Sequence[str] = tuple(DTYPES),
+    seed: int = 0,
+    progress: Callable[[str], object] = lambda name: None,
+) -> tuple[VerifyResult, ...]:
+    """Compare the implementations called ``names`` with the oracle on ``device``.
+
+    Args:
+        names: of the registry.
+        device: where to run.
+        dtypes: of :data:`~s2mlp_cli.measure.verifying.cases.DTYPES`; those that an implementation
+            does not support there are probed and reported as skipped.
+        seed: of the random inputs.
+        progress: called with each name before its turn.
+
+    Raises:
+        UnavailableError: a name that the registry does not know.
+    """
+    results = []
+    with _one_thread():
+        for name in names:
+            progress(name)
+            results.append(verify_one(registry.get(name), device, dtypes, seed))
+    return tuple(results)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one CPU thread: on maps this small, waking a second one takes most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def verify_one(
+    implementation: Implementation, device: torch.device, dtypes: Sequence[str], seed: int
+) -> VerifyResult:
+    """Compare one implementation with the oracle on ``device``."""
+    check = _check(implementation, device, seed)
+    reason = implementation.unavailable(device)
+    skipped = dict.fromkeys(dtypes, reason) if reason else _probe(check, dtypes)
+    cases = tuple(
+        _answer(check, question)
+        for dtype in dtypes
+        if dtype not in skipped
+        for question in questions(dtype)
+    )
+    return _result(implementation, device, seed, skipped, cases)
+
+
+def _check(implementation: Implementation, device: torch.device, seed: int) -> Check:
+    if isinstance(implementation, ShiftFunction):
+        return functools.partial(check_shift, implementation, device=device, seed=seed)
+    return functools.partial(check_mixer, implementation, device=device, seed=seed)
+
+
+def _probe(check: Check, dtypes: Sequence[str]) -> dict[str, str]:
+    """Return the dtypes that do not run here, each with the reason that torch gives."""
+    reasons = {}
+    for dtype in dtypes:
+        try:
+            check(probe(dtype))
+        except (UnavailableError, RuntimeError) as error:
+            if isinstance(error, UnavailableError) or _is_unsupported(error):
+                reasons[dtype] = _sentence(error)
+    return reasons
+
+
+def _sentence(error: Exception) -> str:
+    """Return what torch says of a missing dtype without the file and line of its source."""
+    line = str(error).splitlines()[0]
+    named = re.search(r"\S+ not implemented for \S+", line)
+    return named[0] if named else line
+
+
+def _is_unsupported(error: RuntimeError) -> bool:
+    return any(phrase in str(error).lower() for phrase in _UNSUPPORTED)
+
+
+def _answer(check: Check, question: Question) -> VerifyCase:
+    """Run a case; an implementation that raises is wrong there, and the rest goes on."""
+    try:
+        return check(question)
+    except RuntimeError as error:
+        return VerifyCase(
+            shape=question.shape,
+            splits=question.splits,
+            dtype=question.dtype,
+            layout=question.layout,
+            fault=f"raised {type(error).__name__}: {str(error).splitlines()[0]}",
+        )
+
+
+def _result(
+    implementation: Implementation,
+    device: torch.device,
+    seed: int,
+    skipped: dict[str, str],
+    cases: tuple[VerifyCase, ...],
+) -> VerifyResult:
+    failed = sum(not case.right for case in cases)
+    forward = [case.forward for case in cases if case.forward]
+    gradient = [case.gradient for case in cases if case.gradient]
+    return VerifyResult(
+        implementation=implementation.name,
+        summary=implementation.summary,
+        subject="shift" if isinstance(implementation, ShiftFunction) else "mixer",
+        safe=implementation.safe,
+        device=str(device),
+        seed=seed,
+        verdict=_verdict(implementation.safe, len(cases), failed),
+        checks=len(cases),
+        failed=failed,
+        wrong_forward=_fraction_wrong(forward),
+        wrong_gradient=_fraction_wrong(gradient),
+        max_error=_largest(forward + gradient),
+        skipped=skipped,
+        wrong_by_direction=(
+            wrong_by_direction(implementation, V1, device, seed)
+            if isinstance(implementation, ShiftFunction) and _only_values_are_wrong(cases)
+            else {}
+        ),
+        cases=cases,
+    )
+
+
+def _only_values_are_wrong(cases: Sequence[VerifyCase]) -> bool:
+    faults = any(case.fault for case in cases)
+    return not faults and any(case.forward and case.forward.wrong for case in cases)
+
+
+def _verdict(safe: bool, checks: int, failed: int) -> Verdict:
+    if not checks:
+        return "cannot run"
+    if not failed:
+        return "right"
+    return "wrong" if safe else "wrong as known"
+
+
+def _fraction_wrong(parts: Sequence[Deviation]) -> float | None:
+    elements = sum(part.elements for part in parts)
+    return sum(part.wrong for part in parts) / elements if elements else None
+
+
+def _largest(parts: Sequence[Deviation]) -> float | None:
+    errors = [part.max_error for part in parts]
+    known = [error for error in errors if error is not None]
+    return max(known) if known and len(known) == len(errors) else None

@@ -1,0 +1,92 @@
+"""The borrowed shape functions against torch's own kernels, on real tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2mlp_cli.measure.counting.counters import traced_figures
+from s2mlp_cli.measure.counting.meta_kernels import KERNELS, meta_kernels
+
+
+def shapes_agree(function, *tensors: torch.Tensor) -> None:
+    expected = function(*tensors)
+    with meta_kernels():
+        found = function(*(tensor.to("meta") for tensor in tensors))
+    assert found.is_meta
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+
+
+CASES = {
+    "linear": (lambda x, w, b: F.linear(x, w, b), [(2, 5, 4), (3, 4), (3,)]),
+    "mm": (torch.mm, [(5, 4), (4, 3)]),
+    "layer_norm": (lambda x: F.layer_norm(x, (4,)), [(2, 3, 4)]),
+    "layer_norm over two axes": (lambda x: F.layer_norm(x, (3, 4)), [(2, 3, 4)]),
+    "batch_norm": (lambda x, m, v: F.batch_norm(x, m, v.abs()), [(2, 3, 4, 4), (3,), (3,)]),
+    "bicubic": (
+        lambda x: F.interpolate(x, (7, 3), mode="bicubic", align_corners=True),
+        [(1, 2, 4, 5)],
+    ),
+    "add in place": (lambda x, y: x.add_(y), [(2, 3), (3,)]),
+    "mul in place": (lambda x, y: x.mul_(y), [(2, 3), (3,)]),
+    "gelu": (F.gelu, [(2, 3)]),
+    "softmax": (lambda x: x.softmax(dim=1), [(2, 3, 4)]),
+    "add": (torch.add, [(2, 1, 4), (3, 1)]),
+    "add with alpha": (lambda x, y: torch.add(x, y, alpha=2), [(2, 4), (4,)]),
+    "add a number": (lambda x: x + 1, [(2, 3)]),
+    "mul": (torch.mul, [(1, 3), (2, 1)]),
+    "mul by a number": (lambda x: x * 2.0, [(2, 3)]),
+    "mean": (lambda x: x.mean(dim=(1, 2)), [(2, 3, 4, 5)]),
+    "mean keeps": (lambda x: x.mean(dim=-1, keepdim=True), [(2, 3)]),
+    "stack": (lambda x, y: torch.stack([x, y], dim=1), [(2, 3), (2, 3)]),
+    "stack last": (lambda x, y: torch.stack([x, y], dim=-1), [(2, 3), (2, 3)]),
+}
+
+
+@pytest.mark.parametrize(("function", "shapes"), CASES.values(), ids=CASES)
+def test_shapes(function, shapes):
+    shapes_agree(function, *(torch.randn(shape) for shape in shapes))
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2),
+    st.sampled_from([1, 2]), st.booleans(),
+)  # fmt: skip
+def test_convolutions(kernel, stride, padding, dilation, groups, transposed):
+    x = torch.randn(2, 4, 9, 8)
+    if transposed:
+        weight = torch.randn(4, 6 // groups, kernel, kernel)
+        shapes_agree(
+            lambda x, w: F.conv_transpose2d(
+                x, w, stride=stride, padding=min(padding, dilation * (kernel - 1)),
+                dilation=dilation, groups=groups,
+            ),
+            x, weight,
+        )  # fmt: skip
+    else:
+        weight = torch.randn(6, 4 // groups, kernel, kernel)
+        shapes_agree(
+            lambda x, w: F.conv2d(
+                x, w, stride=stride, padding=padding, dilation=dilation, groups=groups
+            ),
+            x, weight,
+        )  # fmt: skip
+
+
+def test_the_kernels_go_back_when_the_context_ends():
+    weight = torch.empty(2, 3, 2, 2, device="meta")
+    with meta_kernels():
+        pass
+    assert F.conv2d(torch.empty(1, 3, 4, 4, device="meta"), weight).shape == (1, 2, 3, 3)
+    with pytest.raises(TypeError, match="cond must be a bool"):
+        traced_figures(torch.nn.Conv2d(3, 2, 2, device="meta"), torch.empty(1, 3, 4, 4).to("meta"))
+
+
+def test_every_kernel_is_tested():
+    tested = {"convolution", "_convolution", "native_layer_norm", "mm", "addmm", "gelu", "_softmax",
+              "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
+              "mul_.Tensor", "mean.dim", "stack"}  # fmt: skip
+    assert set(KERNELS) == tested

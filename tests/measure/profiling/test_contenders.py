@@ -1,0 +1,164 @@
+import dataclasses
+
+import pytest
+import torch
+
+from s2mlp_cli.measure.profiling import contenders
+from s2mlp_cli.measure.profiling.checks import relative_error
+from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
+from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.slices import shift_slice
+from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
+
+from .fakes import Clock, FakeDevice
+
+
+def prepare(spec, shift, level="op", device=None, **fields):
+    stage = None if level == "model" else 0
+    case = Case(spec, level, stage, "cpu", fields.pop("dtype", "fp32"), 2, **fields)
+    return Preparation(case, device or FakeDevice(Clock())).prepare(shift)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Put an implementation made by the test into the registry as `conv`."""
+
+    def put(implementation):
+        known = registry.get
+        monkeypatch.setattr(
+            registry, "get", lambda name: implementation if name == "conv" else known(name)
+        )
+
+    return put
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("level", ["op", "block", "model"])
+def test_a_right_implementation_is_ready_and_a_wrong_one_is_never_timed(tiny, level, mode):
+    device = FakeDevice(Clock())
+    ready = prepare(tiny, "roll", level, device, mode=mode)
+    assert isinstance(ready, Contender)
+    assert ready.error <= 1e-4
+    timed = len(device.cold)
+    assert timed > 0
+    wrong = prepare(tiny, "inplace", level, device, mode=mode)
+    assert isinstance(wrong, Skipped)
+    assert wrong.reason.startswith("wrong ")
+    assert wrong.error > 0.01
+    assert len(device.cold) == timed
+
+
+def test_a_wrong_gradient_is_found_where_it_is_used(tiny, stand_in):
+    def one_way(x, directions):
+        moved = shift_slice(x, directions)
+        return moved.detach() + (x - x.detach())
+
+    stand_in(ShiftFunction("conv", "", one_way))
+    assert isinstance(prepare(tiny, "conv"), Contender)
+    wrong = prepare(tiny, "conv", mode="training")
+    assert wrong.reason.startswith("wrong gradient: off the definition by ")
+
+
+def test_none_is_a_reference_that_is_not_checked(tiny):
+    bare = prepare(tiny, "none", "block")
+    assert bare.reference == contenders.BARE
+    assert bare.error is None
+    assert prepare(tiny, "none", "op").reason == "nothing to time: it returns its input"
+
+
+def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
+    def run(x, mixer):
+        maps = mixer.shift(mixer.activation(mixer.expand(x)))
+        return mixer.project(mixer._fuse(maps))
+
+    stand_in(MixerKernel("conv", "", run, trains=False))
+    assert "see the levels block and model" in prepare(tiny, "conv", "op").reason
+    assert isinstance(prepare(tiny, "conv", "block"), Contender)
+    assert prepare(tiny, "conv", "block", mode="training").reason == (
+        "has no gradient: inference only"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "out of memory at batch 2"),
+        (RuntimeError("\"im2col\" not implemented for 'Half'"), 'fp32 on cpu: "im2col" not imp'),
+        (NotImplementedError("no such kernel"), "fp32 on cpu: no such kernel"),
+    ],
+)
+def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error, reason):
+    def run(x, directions):
+        raise error
+
+    stand_in(ShiftFunction("conv", "", run))
+    assert prepare(tiny, "conv").reason.startswith(reason)
+
+
+def test_what_cannot_be_compiled_says_why(tiny, stand_in):
+    class UnsupportedError(RuntimeError):
+        __module__ = "torch._dynamo.exc"
+
+    def run(x, directions):
+        raise UnsupportedError("call_function args\nmany more lines")
+
+    stand_in(ShiftFunction("conv", "", run))
+    assert prepare(tiny, "conv").reason == "torch.compile: call_function args"
+
+
+def test_any_other_fault_is_raised(tiny, stand_in):
+    def run(x, directions):
+        raise RuntimeError("index out of bounds")
+
+    stand_in(ShiftFunction("conv", "", run))
+    with pytest.raises(RuntimeError, match="index out of bounds"):
+        prepare(tiny, "conv")
+
+
+def test_what_cannot_run_on_the_device_says_why(tiny, stand_in):
+    stand_in(
+        ShiftFunction("conv", "", shift_slice, unavailable=lambda device: f"not on {device.type}")
+    )
+    assert prepare(tiny, "conv") == Skipped("not on cpu")
+
+
+def test_short_calls_are_repeated_until_the_clock_can_tell(tiny):
+    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 1e-5)).calls == 100
+    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.5)).calls == 1
+    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.0)).calls == 1000
+
+
+def test_slow_calls_warm_up_once(tiny):
+    slow, quick = FakeDevice(Clock(), lambda run: 5.0), FakeDevice(Clock(), lambda run: 0.1)
+    prepare(tiny, "slice", device=slow)
+    prepare(tiny, "slice", device=quick)
+    assert (len(slow.cold), len(quick.cold)) == (2, 4)
+
+
+def test_a_device_that_counts_tells_weights_from_activations(tiny):
+    memory = prepare(tiny, "slice", "block", FakeDevice(Clock(), kind="counting")).memory
+    assert memory.weights_bytes > 0
+    assert memory.activations_bytes == memory.peak_allocated_bytes == 300
+    assert memory.peak_reserved_bytes == 512
+
+
+def test_graphs_are_captured_when_asked(tiny):
+    device = FakeDevice(Clock())
+    prepare(tiny, "slice", device=device, cuda_graph=True)
+    assert device.graphs == 1
+
+
+def test_errors_are_relative_and_never_not_a_number():
+    ones = torch.ones(3)
+    assert relative_error(ones * 4, ones * 5) == pytest.approx(0.2)
+    assert relative_error(ones * float("nan"), ones) == float("inf")
+    assert relative_error(torch.ones(2), ones) == float("inf")
+    assert relative_error(torch.zeros(3), torch.zeros(3)) == 0
+
+
+def test_a_spec_that_shifts_nothing_has_no_operation(tiny):
+    mixer = tiny.mixer.model_copy(update={"splits": ((), (), ())})
+    still = tiny.model_copy(update={"mixer": mixer})
+    assert prepare(still, "slice").reason == "the spec shifts nothing"
+    assert dataclasses.is_dataclass(prepare(still, "slice", "block"))

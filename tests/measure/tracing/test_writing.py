@@ -1,0 +1,185 @@
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.tracing.writing.reading import find_traces, read_trace
+from s2mlp_cli.measure.tracing.writing.writing import STEPS, scoped_modules, scopes, trace_case
+
+
+@pytest.fixture(scope="module")
+def traces(tiny, tmp_path_factory):
+    """Real traces of a tiny model: with a shift of its own, and in training."""
+    folder = tmp_path_factory.mktemp("traces")
+    trace_case(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", folder / "inference")
+    training = Case(tiny, "model", None, "cpu", "fp32", 2, mode="training")
+    trace_case(training, "slice", folder / "training")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inference(traces):
+    return read_trace(find_traces(traces)[0], traces)
+
+
+def test_stages_blocks_mixers_and_shifts_are_named(inference):
+    assert [(scope.name, scope.calls) for scope in inference.scopes] == [
+        ("model", STEPS),
+        ("stages.*", 2 * STEPS),
+        ("stages.*.blocks.*", 3 * STEPS),
+        ("stages.*.blocks.*.mixer", 3 * STEPS),
+        ("stages.*.blocks.*.mixer.shift", 3 * STEPS),
+        ("stages.*.blocks.*.mlp", 3 * STEPS),
+        ("stages.*.patch", 2 * STEPS),
+    ]
+
+
+def test_inner_scopes_take_a_part_of_the_outer_ones(inference):
+    shares = [
+        next(scope.share for scope in inference.scopes if scope.name == name)
+        for name in (
+            "stages.*.blocks.*.mixer.shift", "stages.*.blocks.*.mixer", "stages.*", "model",
+        )
+    ]  # fmt: skip
+    assert 0 < shares[0] < shares[1] < shares[2] < shares[3] == 1
+    assert inference.shift_share == shares[0]
+    assert inference.steps == STEPS
+    assert inference.step_s > 0
+
+
+def test_operators_modules_and_memory_come_from_the_parser(inference):
+    calls = {operator.name: operator.calls for operator in inference.operators}
+    assert calls["aten::linear"] == STEPS * (3 * 6 + 1)
+    assert inference.operators[0].host_self_s >= inference.operators[-1].host_self_s
+    assert inference.modules[0].name.startswith("S2MLP")
+    assert inference.modules[1].depth == 1
+    assert any("SpatialShiftMixer" in module.name for module in inference.modules)
+    memory = {row.name: row for row in inference.memory}
+    assert memory["aten::addmm"].self_allocated_bytes > 0
+    assert inference.kernels == ()
+
+
+def test_training_is_traced_with_its_backward(traces):
+    training = read_trace(find_traces(traces)[1], traces)
+    assert training.run == "training"
+    assert any("Backward" in operator.name for operator in training.operators)
+
+
+def test_the_hooks_are_gone_after_the_run(tiny):
+    workload = build_workload(Case(tiny, "model", None, "cpu", "fp32", 1), "slice")
+    with scopes(workload), torch.inference_mode():
+        workload.run()
+        assert any(part._forward_hooks for part in workload.module.modules())
+    assert not any(
+        part._forward_hooks or part._forward_pre_hooks for part in workload.module.modules()
+    )
+    assert len(scoped_modules(workload.module)) == 2 + 2 + 3 * 4
+
+
+def test_compressed_traces_are_read_too(traces, inference, tmp_path):
+    plain = find_traces(traces)[0]
+    packed = tmp_path / "run" / f"{plain.name}.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read_trace(packed, tmp_path).scopes == inference.scopes
+
+
+def test_kernels_of_a_gpu_are_summed_by_name(tmp_path):
+    """A trace as a GPU gives it, written by hand: two launches of one kernel in one operator."""
+    path = tmp_path / "gpu.pt.trace.json"
+    path.write_text(json.dumps(GPU_TRACE))
+    result = read_trace(path, tmp_path)
+    assert [(kernel.name, kernel.calls) for kernel in result.kernels] == [("shift_kernel", 2)]
+    assert result.kernels[0].total_s == pytest.approx(60e-6)
+    assert result.kernels[0].mean_s == pytest.approx(30e-6)
+    operator = next(row for row in result.operators if row.name == "aten::copy_")
+    assert operator.device_self_s == pytest.approx(60e-6)
+    assert result.shift_share == pytest.approx(0.25)  # of the GPU's annotations, not the host's
+
+
+def event(category, name, start, duration, thread=1, process=10, **args):
+    return {
+        "ph": "X", "cat": category, "name": name, "pid": process, "tid": thread,
+        "ts": start, "dur": duration, "args": args,
+    }  # fmt: skip
+
+
+GPU_TRACE = {
+    "schemaVersion": 1,
+    "deviceProperties": [
+        {"id": 0, "name": "GPU", "totalGlobalMem": 2**34, "computeMajor": 9, "computeMinor": 0,
+         "numSms": 100},
+    ],
+    "traceEvents": [
+        event("user_annotation", "ProfilerStep#0", 0, 1000, **{"External id": 1}),
+        event("user_annotation", "model", 1, 900),
+        event("user_annotation", "stages.0.blocks.0.mixer.shift", 2, 800),
+        event("cpu_op", "aten::copy_", 5, 100, **{"External id": 2}),
+        *(
+            event("cuda_runtime", "cudaLaunchKernel", 10 + 20 * i, 5,
+                  **{"External id": 2, "correlation": 7 + i})
+            for i in range(2)
+        ),
+        *(
+            event("kernel", "shift_kernel", 200 + 50 * i, 20 + 20 * i, thread=7, process=0,
+                  **{"External id": 2, "correlation": 7 + i, "device": 0, "stream": 7,
+                     "grid": [1, 1, 1], "block": [32, 1, 1], "registers per thread": 8,
+                     "shared memory": 0, "blocks per SM": 1.0,
+                     "est. achieved occupancy %": 50})
+            for i in range(2)
+        ),
+        event("gpu_user_annotation", "model", 200, 240, thread=7, process=0),
+        event("gpu_user_annotation", "stages.0.blocks.0.mixer.shift", 200, 60, 7, 0),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "Expecting value"),
+        (b"{}", "it has no traceEvents"),
+        (b"[1, 2]", "it has no traceEvents"),
+        (b"\x1f\x8b\x08cut", "codec can't decode"),
+        (b'{"traceEvents": []}', "no whole trace"),
+        (b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', "no whole trace"),
+    ],
+)
+def test_what_is_no_trace_is_a_sentence(tmp_path, content, words):
+    path = tmp_path / "x.pt.trace.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=words) as caught:
+        read_trace(path, tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_trace_that_was_cut_off_is_a_sentence(traces, tmp_path):
+    whole = find_traces(traces)[0].read_bytes()
+    path = tmp_path / "x.pt.trace.json"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordError, match="no whole trace of torch.profiler"):
+        read_trace(path, tmp_path)
+
+
+def test_an_empty_folder_says_how_to_make_traces(tmp_path):
+    with pytest.raises(RecordError, match=r"there is no trace .* s2mlp profile --trace"):
+        find_traces(tmp_path)
+
+
+def test_traces_lie_where_tensorboards_plugin_looks(traces):
+    from torch_tb_profiler.consts import WORKER_PATTERN
+
+    runs = {path.parent.name: path.name for path in find_traces(traces)}
+    assert set(runs) == {"inference", "training"}
+    assert all(WORKER_PATTERN.match(name) for name in runs.values())
+
+
+def test_nothing_but_traces_is_found(traces, tmp_path):
+    shutil.copytree(traces, tmp_path / "copy")
+    (tmp_path / "copy" / "notes.json").write_text("{}")
+    assert len(find_traces(Path(tmp_path))) == 2

@@ -1,0 +1,98 @@
+"""Scores computed from the table, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2mlp_cli.data.subset import spread
+from s2mlp_cli.measure.validating.diagnosis import find_label_orders
+from s2mlp_cli.measure.validating.score import (
+    Scored,
+    expected_calibration_error,
+    is_near_chance,
+    real_score,
+    string_sorted,
+)
+from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
+
+
+def table_of(top1: list[int], second: int = 99) -> ImageTable:
+    table = ImageTable.empty(len(top1))
+    table.state[:] = SCORED
+    table.top[:, 0] = top1
+    table.top[:, 1] = second
+    table.loss[:] = 0.5
+    table.confidence[:] = 0.8
+    return table
+
+
+def test_broken_and_pending_images_are_in_no_score() -> None:
+    table = table_of([1, 2, 3, 3])
+    table.state[2], table.state[3] = BROKEN, PENDING
+    scored = Scored(table, np.array([1, 0, 3, 3]))
+    assert (len(scored), int(scored.correct1.sum())) == (2, 1)
+
+
+def test_loss_with_a_nan_is_no_number() -> None:
+    table = table_of([0, 1])
+    table.loss[1] = np.nan
+    assert Scored(table, np.array([0, 1])).loss() == (None, None)
+
+
+def test_calibration_error_by_hand() -> None:
+    table = table_of([0, 0, 0, 0])
+    table.confidence[:] = [0.95, 0.95, 0.6, 0.6]
+    bins = Scored(table, np.array([0, 0, 0, 1])).calibration()
+    assert [(b.images, b.correct1) for b in bins] == [(2, 1), (2, 2)]
+    # (2 * |1/2 - 0.6| + 2 * |1 - 0.95|) / 4
+    assert expected_calibration_error(bins) == pytest.approx(0.075, rel=1e-5)
+
+
+def test_confusions_are_counted_and_ordered() -> None:
+    scored = Scored(table_of([1, 1, 2, 0, 0]), np.array([0, 0, 0, 0, 2]))
+    rows = scored.confusions({0: "cat", 1: "dog"})
+    assert [(r.label_name, r.predicted_name, r.predicted, r.images) for r in rows] == [
+        ("cat", "dog", 1, 2), ("cat", None, 2, 1), (None, "cat", 0, 1),
+    ]  # fmt: skip
+
+
+def test_real_labels_skip_images_without_any() -> None:
+    result = real_score(table_of([1, 2, 3]), [(1, 5), (), (9, 99)])
+    assert (result.images, result.skipped, result.correct1, result.correct5) == (2, 1, 1, 2)
+
+
+@pytest.mark.parametrize("side", ["outputs", "labels"])
+def test_an_order_of_numbers_sorted_as_text_is_recognised(side: str) -> None:
+    classes = 1000
+    targets = np.arange(classes)
+    order = string_sorted(classes)
+    assert order[10] == 2  # "0", "1", "10"
+    if side == "outputs":
+        table, labels = table_of(order.tolist(), -1), targets
+    else:
+        table, labels = table_of(targets.tolist(), -1), order
+    found = find_label_orders(Scored(table, labels), classes)
+    best = max(found, key=lambda row: row.correct1)
+    assert (best.order, best.correct1) == (f"{side} in numbers sorted as text", classes)
+
+
+def test_orders_are_not_looked_for_when_the_accuracy_is_fine() -> None:
+    assert is_near_chance(2, 1000, 1000)
+    assert not is_near_chance(31, 1000, 1000)
+    assert find_label_orders(Scored(table_of([0, 1]), np.array([0, 1])), 1000) == ()
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=80), st.integers(1, 90), st.integers(0, 3))
+def test_a_limit_is_spread_evenly_and_repeatable(classes: list[int], limit: int, seed: int) -> None:
+    targets = np.array(classes)
+    rows = spread(targets, limit, seed)
+    assert len(rows) == min(limit, len(targets))
+    assert (np.diff(rows) > 0).all()
+    assert np.array_equal(rows, spread(targets, limit, seed))
+    taken = {c: int((targets[rows] == c).sum()) for c in set(classes)}
+    for one, count in taken.items():
+        if count < classes.count(one):  # it had more to give
+            assert count >= max(taken.values()) - 1

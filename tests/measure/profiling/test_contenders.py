@@ -10,8 +10,7 @@ from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.slices import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
-
-from .fakes import Clock, FakeDevice
+from tests.measure.fakes import Clock, FakeDevice
 
 
 def prepare(spec, shift, level="op", device=None, **fields):

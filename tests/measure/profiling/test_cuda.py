@@ -9,8 +9,7 @@ import torch
 from s2mlp_cli.measure.profiling import cuda
 from s2mlp_cli.measure.profiling.cuda import CudaDevice
 from s2mlp_cli.measure.profiling.device import Peak, Telemetry
-
-from .fakes import Clock
+from tests.measure.fakes import Clock
 
 PLACE = torch.device("cuda", 0)
 

@@ -1,8 +1,7 @@
 import pytest
 
 from s2mlp_cli.measure.profiling.limits import copy_bandwidth, matmul_rate, measure_limits
-
-from .fakes import Clock, FakeDevice
+from tests.measure.fakes import Clock, FakeDevice
 
 
 def test_a_copy_is_a_read_and_a_write_of_the_bytes():

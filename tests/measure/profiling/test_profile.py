@@ -9,8 +9,7 @@ from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.profile import Profiler, describe, profile
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import ProfileRecord, ProfileSettings
-
-from .fakes import Clock, FakeDevice
+from tests.measure.fakes import Clock, FakeDevice
 
 ENVIRONMENT = Environment(
     s2mlp="0", python="3", platform="x", cpu="one", cpu_count=2, packages={"torch": "2"}

@@ -3,8 +3,7 @@ import random
 import pytest
 
 from s2mlp_cli.measure.profiling.rounds import Budget, Convergence, measure_rounds
-
-from .fakes import Clock
+from tests.measure.fakes import Clock
 
 
 class Machine:

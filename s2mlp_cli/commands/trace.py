@@ -39,7 +39,7 @@ def command(
       s2mlp trace traces --open
     """
     from s2mlp_cli.measure.environment import environment
-    from s2mlp_cli.measure.tracing.writing.reading import find_traces, read_trace
+    from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
     from s2mlp_cli.records.trace import TraceRecord
 
     record = TraceRecord.new(

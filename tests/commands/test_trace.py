@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 from click.testing import CliRunner
-from s2mlp_cli.measure.tracing.writing.writing import trace_case
 
 from s2mlp_cli.commands.trace import NEEDS_NETWORK, command
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.tracing.writing import trace_case
 from s2mlp_cli.spec import load_spec
 
 OVERRIDES = ("input_size=28", "stages.0.depth=1", "stages.1.depth=1", "stages.1.dim=32",

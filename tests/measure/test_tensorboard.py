@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from s2mlp_cli.measure.tracing.writing.writing import STEPS, trace_case
 
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.tracing.writing import STEPS, trace_case
 
 pytest.importorskip("tensorboard")
 

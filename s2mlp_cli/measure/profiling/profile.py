@@ -28,7 +28,7 @@ from s2mlp_cli.measure.profiling.memory import child_memory
 from s2mlp_cli.measure.profiling.precision import require_dtype
 from s2mlp_cli.measure.profiling.remarks import machine_remarks, telemetry_remarks
 from s2mlp_cli.measure.profiling.workloads import Case
-from s2mlp_cli.measure.tracing.writing.writing import run_name, trace_case
+from s2mlp_cli.measure.tracing.writing import run_name, trace_case
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import (
     Level,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.measure.tracing.writing.writing import ROOT_SCOPE
+from s2mlp_cli.measure.tracing.writing import ROOT_SCOPE
 from s2mlp_cli.records.trace import (
     KernelTime,
     ModuleTime,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from s2mlp_cli.measure.tracing.writing.reading import find_traces, read_trace
-from s2mlp_cli.measure.tracing.writing.writing import STEPS, scoped_modules, scopes, trace_case
 
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
+from s2mlp_cli.measure.tracing.writing import STEPS, scoped_modules, scopes, trace_case
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from s2mlp_cli.render.console import results_console
 from s2mlp_cli.render.kinds import renderer
 from s2mlp_cli.render.sheets import to_csv, to_markdown
 
-TEXTS: dict[str, Callable[[Record], str]] = {
-    "json": lambda record: record.to_json(),
-    "csv": lambda record: to_csv(renderer(record).sheet(record)),
-    "markdown": lambda record: to_markdown(renderer(record).sheet(record)),
+TEXTS: dict[str, Callable[..., str]] = {
+    "json": lambda record, **view: record.to_json(),
+    "csv": lambda record, **view: to_csv(renderer(record).sheet(record, **view)),
+    "markdown": lambda record, **view: to_markdown(renderer(record).sheet(record, **view)),
 }
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
@@ -24,16 +24,16 @@ ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
-    ``view`` goes to the renderer of the terminal: which side of the record to show.
+    ``view`` goes to the renderer: which side of the record to show.
     """
     if output is not None:
-        save(record, output)
+        save(record, output, **view)
     if output_format == "table":
-        results_console().print(renderer(record).terminal(record, **view))
+        results_console().print(renderer(record).terminal(record, **view), crop=False)
     else:
-        click.echo(TEXTS[output_format](record), nl=False)
+        click.echo(TEXTS[output_format](record, **view), nl=False)
 
 
-def save(record: Record, output: Path) -> None:
+def save(record: Record, output: Path, **view: Any) -> None:
     """Write ``record`` to ``output`` atomically, as JSON, CSV or Markdown by the file's ending."""
-    write_atomically(output, TEXTS[ENDINGS[output.suffix]](record))
+    write_atomically(output, TEXTS[ENDINGS[output.suffix]](record, **view))

@@ -30,7 +30,7 @@ def build_timm(spec: TimmSpec) -> nn.Module:
     if not config.fixed_input_size or spec.input_size == native:
         return _create(spec)
     model = _create(spec, img_size=spec.input_size)
-    _check_patches(spec, model)
+    _check_sizes(spec, model)
     _check_same_layers(spec, model, native)
     return model
 
@@ -75,7 +75,7 @@ def _create(spec: TimmSpec, **size: Any) -> nn.Module:
     return model
 
 
-def _check_patches(spec: TimmSpec, model: nn.Module) -> None:
+def _check_sizes(spec: TimmSpec, model: nn.Module) -> None:
     """Refuse a size whose last rows or columns the patches would leave out without a word."""
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if isinstance(patch, tuple) and any(

@@ -37,7 +37,10 @@ class Uncounted(Frozen):
 
 
 class CrossCheck(Frozen):
-    """The algorithmic MACs by three roads that share no code; None where a road does not reach.
+    """The algorithmic MACs by three roads; None where a road does not reach.
+
+    fvcore and FlopCounterMode look at the same tensors' shapes and apply rules of their own; the
+    closed form looks at nothing but the spec.
 
     Attributes:
         fvcore: from the traced graph, by this project's operator handlers.
@@ -52,7 +55,8 @@ class CrossCheck(Frozen):
     @property
     def agree(self) -> bool:
         """Whether all the roads that reach come to the same number, to the last unit."""
-        return len({self.fvcore, self.flop_counter, self.closed_form or self.fvcore}) == 1
+        roads = {self.fvcore, self.flop_counter, self.closed_form}
+        return len(roads - {None}) == 1
 
 
 class PublishedFigure(Frozen):

@@ -37,5 +37,5 @@ def to_text(renderable: object, width: int = 100) -> str:
         theme=THEME, highlight=False, width=width, no_color=True, force_terminal=False
     )
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(renderable, crop=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

@@ -8,7 +8,14 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from s2mlp_cli.records.count import CountRecord, CountResult, ModuleCount, PublishedFigure, Refusal
+from s2mlp_cli.records.count import (
+    CountRecord,
+    CountResult,
+    ModuleCount,
+    OperatorCount,
+    PublishedFigure,
+    Refusal,
+)
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import house_table
 from s2mlp_cli.units import count, size
@@ -66,13 +73,16 @@ def _details(result: CountResult) -> RenderableType:
         ("parameters", result.params, "params"),
         ("  without the classifier", result.params_without_head, None),
         ("MACs, algorithmic", result.macs_matmul, "flops"),
-        (f"MACs as executed with '{result.shift}'", result.macs, None),
+        (f"  as executed with '{result.shift}'", result.macs, None),
         ("activations of the products", result.activations, None),
         ("operations on single values", result.elementwise, None),
     ]
     for label, value, quantity in rows:
         figures = _published(result, quantity) if quantity else []
-        table.add_row(label, count(value), *_beside(figures))
+        same = bool(figures) and count(figures[0].computed) == count(value)
+        table.add_row(label, count(value), *_beside(figures if same else []))
+        if figures and not same:
+            table.add_row("  as the paper counts", count(figures[0].computed), *_beside(figures))
     return table
 
 
@@ -222,7 +232,11 @@ def _crosscheck_note(result: CountResult) -> Text:
             f"FlopCounterMode {check.flop_counter:,}.",
             style="bad",
         )
-    roads = "fvcore" + (", closed form" if check.closed_form else "") + " and FlopCounterMode"
+    roads = (
+        "fvcore"
+        + (", closed form" if check.closed_form is not None else "")
+        + " and FlopCounterMode"
+    )
     return Text(f"{roads} agree: {check.fvcore:,} MACs.", style="quiet")
 
 
@@ -256,7 +270,23 @@ def _printed(result: CountResult, quantity: str) -> str | None:
     return figures[0].printed if figures else None
 
 
-def sheet(record: CountRecord) -> Sheet:
-    """Return one row per model with raw numbers."""
+def sheet(record: CountRecord, by: str = "model", depth: int | None = None) -> Sheet:
+    """Return raw numbers: one row per model, or per model and operator or module."""
+    if by == "model":
+        return _models_sheet(record)
+    kind: type[OperatorCount | ModuleCount] = OperatorCount if by == "operator" else ModuleCount
+    rows = tuple(
+        (result.model, *part.model_dump().values())
+        for result in record.results
+        for part in (result.by_operator if by == "operator" else _down_to(result, depth))
+    )
+    return Sheet(("model", *kind.model_fields), rows)
+
+
+def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
+    return [row for row in result.by_module if depth is None or _level(row) <= depth]
+
+
+def _models_sheet(record: CountRecord) -> Sheet:
     rows = [[read(result) for read in _COLUMNS.values()] for result in record.results]
     return Sheet(tuple(_COLUMNS), tuple(rows))

@@ -32,7 +32,7 @@ class Renderer(Protocol):
         """Return what a terminal shows."""
         ...
 
-    def sheet(self, record: Any) -> Sheet:
+    def sheet(self, record: Any, **view: Any) -> Sheet:
         """Return the raw rows."""
         ...
 

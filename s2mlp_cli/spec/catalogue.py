@@ -98,13 +98,18 @@ def validate(document: Document) -> BaseSpec:
 def _is_path(text: str) -> bool:
     if text.startswith(TIMM):
         return False
-    return text.endswith(SUFFIXES) or "/" in text or "\\" in text
+    return text.lower().endswith(SUFFIXES) or "/" in text or "\\" in text
 
 
 def _find(name: str, base: Path, origin: Origin | None) -> Path:
     """Return the file of a built-in name, or of a path relative to ``base``."""
     if _is_path(name):
         return base / name if origin else Path(name)
+    if origin and name.startswith(TIMM):
+        raise SpecError(
+            f"{origin}: extends: found '{name}'; allowed: a spec; write 'family: timm' and "
+            f"'timm: {name.removeprefix(TIMM)}' instead"
+        )
     if name not in _files():
         where = f"{origin}: extends: " if origin else ""
         raise SpecError(

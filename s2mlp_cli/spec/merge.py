@@ -7,11 +7,17 @@ keys, ``stages.0.depth``, in a file just as ``--set`` does on the command line.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from s2mlp_cli.errors import SpecError
 from s2mlp_cli.spec.source import Document, Key, Origin, dotted, parse_value, read_document
+
+_COMMAND_LINE = 1000
+"""The layer of --set: above any file."""
+
+_NOT_SETTABLE = ("extends", "set", "family")
 
 Finder = Callable[[str, Path, Origin], Path]
 """(name, folder of the file that names it, where it is named) -> the file of that base."""
@@ -25,7 +31,11 @@ def resolve(path: Path, find: Finder) -> Document:
     """
     chain = _chain(path, find)
     merged = Document({}, {(): chain[0].origins[()]})
-    for document in reversed(chain):
+    for layer, document in enumerate(reversed(chain)):
+        document.origins = {
+            key: replace(origin, layer=layer) for key, origin in document.origins.items()
+        }
+        _refuse_another_family(merged, document)
         settings = document.data.pop("set", {})
         document.data.pop("extends", None)
         if document is not chain[0]:  # a base's name is its own
@@ -43,7 +53,7 @@ def apply_overrides(document: Document, overrides: tuple[str, ...]) -> None:
     """
     for override in overrides:
         key, equals, text = override.partition("=")
-        origin = Origin(f"--set {override}")
+        origin = Origin(f"--set {override}", layer=_COMMAND_LINE)
         if not equals or not key:
             raise SpecError(f"{origin}: found no '='; allowed: KEY=VALUE, stages.0.depth=2")
         _apply(document, key, parse_value(text, str(origin)), origin)
@@ -53,8 +63,12 @@ def _chain(path: Path, find: Finder) -> list[Document]:
     """Return the documents from ``path`` up to its root."""
     documents: list[Document] = []
     seen: list[Path] = []
+    origin: Origin | None = None
     while True:
-        document = read_document(path)
+        document = read_document(path, origin)
+        if path.resolve() in seen:
+            circle = " -> ".join(step.stem for step in [*seen, path])
+            raise SpecError(f"{origin}: extends: found a circle, {circle}; allowed: none")
         documents.append(document)
         seen.append(path.resolve())
         if "extends" not in document.data:
@@ -64,9 +78,17 @@ def _chain(path: Path, find: Finder) -> list[Document]:
         if not isinstance(base, str):
             raise SpecError(f"{origin}: extends: found {base!r}; allowed: one name or path")
         path = find(base, path.parent, origin)
-        if path.resolve() in seen:
-            circle = " -> ".join(step.stem for step in [*seen, path])
-            raise SpecError(f"{origin}: extends: found a circle, {circle}; allowed: none")
+
+
+def _refuse_another_family(merged: Document, document: Document) -> None:
+    """A base's keys mean nothing to another family: its faults would be blamed on the base."""
+    family = document.data.get("family")
+    base = merged.data.get("family", "s2mlp")
+    if family is not None and merged.data and family != base:
+        raise SpecError(
+            f"{document.origin(('family',))}: family: found {family!r}; "
+            f"allowed: that of its base, '{base}'"
+        )
 
 
 def _merge(into: Document, layer: Document, key: Key) -> None:
@@ -103,14 +125,17 @@ def _apply_all(merged: Document, settings: Any, document: Document) -> None:
 def _apply(document: Document, text: str, value: Any, origin: Origin) -> None:
     """Put ``value`` at the dotted key; mappings on the way are made, list items must exist."""
     *path, last = text.split(".")
+    if text in _NOT_SETTABLE:
+        raise SpecError(f"{origin}: {text} cannot be set; write it at the top of a file")
     container: Any = document.data
     key: Key = ()
     for part in [*path, last]:
         part_key = _index(container, part, (*key, part), origin)
         key = (*key, part_key)
         if len(key) <= len(path):
-            if isinstance(container, dict):
-                container.setdefault(part, {})
+            if isinstance(container, dict) and part not in container:
+                container[part] = {}
+                document.origins[key] = origin
             container = container[part_key]
     container[key[-1]] = value
     for known in [known for known in document.origins if known[: len(key)] == key]:

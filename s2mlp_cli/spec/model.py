@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from s2mlp_cli.directions import OFFSETS
@@ -20,8 +20,29 @@ Direction = Literal["up", "down", "left", "right", "up-left", "up-right", "down-
 assert set(OFFSETS) == set(Direction.__args__)  # type: ignore[attr-defined]
 
 
+MAX_VALUES = 2**38
+"""In the widest map of one image: far above any machine, far below what a tensor can index."""
+
+
 def _pair(value: Any) -> Any:
-    return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, (bool, float, str)):
+        raise PydanticCustomError(
+            "misfit",
+            "{allowed}",
+            {"found": repr(value), "allowed": "a number of pixels, or [height, width]"},
+        )
+    return [value, value] if isinstance(value, int) else value
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError(
+            "misfit", "{allowed}", {"found": repr(text)[:60], "allowed": "printable characters"}
+        )
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
 
 
 def as_tuples(value: Any) -> Any:
@@ -95,9 +116,9 @@ class BaseSpec(Part):
     """What the specs of all families share."""
 
     family: str
-    name: str = Field(min_length=1, max_length=200, description="The file's name by default.")
-    title: str = Field(default="", max_length=200, description="The name that the paper prints.")
-    source: str = Field(default="", max_length=500, description="Where it is defined.")
+    name: Text = Field(min_length=1, max_length=200, description="The file's name by default.")
+    title: Text = Field(default="", max_length=200, description="The name that the paper prints.")
+    source: Text = Field(default="", max_length=500, description="Where it is defined.")
     input_size: ImageSize = (224, 224)
     in_channels: int = Field(default=3, ge=1, le=4096, description="Channels of the image.")
     classes: int = Field(default=1000, ge=1, le=1_000_000, description="Outputs of the head.")
@@ -126,14 +147,20 @@ class S2MLPSpec(BaseSpec):
         _check_fusion(self.mixer)
         for index, stage in enumerate(self.stages):
             _check_channels(index, stage, self.mixer)
-        check_patches(self.input_size, self.stages)
+        check_sizes(self.input_size, self.stages)
         return self
 
 
-def misfit(at: tuple[str | int, ...], found: str, allowed: str) -> PydanticCustomError:
-    """Return the error for a value that has the right type but does not fit another one."""
+Key = tuple[str | int, ...]
+
+
+def misfit(at: Key, found: str, allowed: str, *others: Key) -> PydanticCustomError:
+    """Return the error for a value that has the right type but does not fit others.
+
+    Of ``at`` and the ``others``, the key that was written last is named in the sentence.
+    """
     return PydanticCustomError(
-        "misfit", "{allowed}", {"at": at, "found": found, "allowed": allowed}
+        "misfit", "{allowed}", {"at": [at, *others], "found": found, "allowed": allowed}
     )
 
 
@@ -145,6 +172,7 @@ def _check_fusion(mixer: Mixer) -> None:
             ("mixer", "fusion"),
             f"'{mixer.fusion}' for {count} split{'s' * (count > 1)}",
             f"{allowed} for that many splits",
+            ("mixer", "splits"),
         )
 
 
@@ -155,12 +183,14 @@ def _check_channels(index: int, stage: Stage, mixer: Mixer) -> None:
                 ("stages", index, "dim"),
                 f"{stage.dim} channels for {len(split)} directions",
                 f"a multiple of {len(split)}, so that every direction moves as many channels",
+                ("mixer", "splits"),
             )
     if mixer.fusion == "split-attention" and stage.dim % mixer.reduction:
         raise misfit(
             ("stages", index, "dim"),
             f"{stage.dim} channels for the reduction {mixer.reduction}",
             f"a multiple of mixer.reduction = {mixer.reduction}",
+            ("mixer", "reduction"),
         )
 
 
@@ -174,10 +204,10 @@ def map_sizes(input_size: tuple[int, int], stages: Sequence[Stage]) -> tuple[tup
     return tuple(sizes)
 
 
-def check_patches(
+def check_sizes(
     input_size: tuple[int, int], stages: Sequence[Stage], key: str = "input_size"
 ) -> None:
-    """Refuse an image size that the patches of some stage do not divide."""
+    """Refuse an image size that some stage's patches do not divide, and absurdly large maps."""
     height, width = input_size
     unit = math.prod(stage.patch for stage in stages)
     reach = 1
@@ -188,6 +218,17 @@ def check_patches(
                 (key,),
                 f"{height}x{width}, which the patches of stage {index} do not divide",
                 f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
+                *(("stages", earlier, "patch") for earlier in range(index + 1)),
+            )
+    for index, (stage, (rows, columns)) in enumerate(
+        zip(stages, map_sizes(input_size, stages), strict=True)
+    ):
+        values = rows * columns * stage.dim * stage.expansion
+        if values > MAX_VALUES:
+            raise misfit(
+                ("stages", index, "dim"),
+                f"a map of {values:,} values",
+                f"at most {MAX_VALUES:,}; lower input_size, dim or expansion",
             )
 
 

@@ -12,7 +12,7 @@ from s2mlp_cli.spec.model import (
     ImageSize,
     Stage,
     as_tuples,
-    check_patches,
+    check_sizes,
     map_sizes,
     misfit,
 )
@@ -57,7 +57,7 @@ class VipSpec(BaseSpec):
             _check_divides(index, stage.dim, "segments", stage.segments)
             _check_divides(index, stage.dim, "reduction", self.reduction)
         _check_segments(self)
-        check_patches(self.input_size, self.stages)
+        check_sizes(self.input_size, self.stages)
         return self
 
 
@@ -90,8 +90,8 @@ class GFNetSpec(BaseSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> GFNetSpec:
-        check_patches(self.input_size, self.stages)
-        check_patches(self.native_size, self.stages, key="native_size")
+        check_sizes(self.input_size, self.stages)
+        check_sizes(self.native_size, self.stages, key="native_size")
         return self
 
 

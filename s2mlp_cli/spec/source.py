@@ -25,22 +25,34 @@ Key = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, and 1e-5 is a number: YAML 1.1 wants 1.0e-5, nobody else does."""
+    """PyYAML's safe loader with YAML 1.2's numbers: 1e-5 is one, 0100 and 1:30 are not."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
+        r"|[-+]?\.inf$|\.nan$"
+    ),
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written: a file with its line, or an option of the command line."""
+    """Where a value was written: a file with its line, or an option of the command line.
+
+    ``layer`` orders them: a base's is below that of the file which extends it.
+    """
 
     file: str
     line: int | None = None
+    layer: int = 0
 
     def __str__(self) -> str:
         return self.file if self.line is None else f"{self.file}:{self.line}"
@@ -60,16 +72,22 @@ class Document:
         return self.origins[key]
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, named_at: Origin | None = None) -> Document:
     """Read one YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        named_at: where another file names it as its base.
 
     Raises:
         SpecError: the file is missing, unreadable, not text, empty, or not strict YAML.
     """
     try:
         raw = path.read_bytes()
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        where = f"{named_at}: extends: " if named_at else ""
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"{where}{str(path)!r} cannot be read: {reason}; check the path") from error
     if len(raw) > MAX_BYTES:
         raise SpecError(
             f"{path}: found {len(raw):,} bytes; allowed: a YAML spec of at most {MAX_BYTES:,} bytes"
@@ -153,7 +171,8 @@ class _Builder:
             return self.loader.construct_object(node)
         except ValueError as error:  # a date or a number that YAML recognises but cannot hold
             raise SpecError(
-                f"{self._origin(node)}: found '{str(node.value)[:40]}', which is no value: {error}"
+                f"{self._origin(node)}: {dotted(key)}: found '{str(node.value)[:40]}'; "
+                "allowed: text, a number, true or false"
             ) from error
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:

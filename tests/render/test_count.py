@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+import pytest
+
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.count import (
     CountRecord,
@@ -96,14 +98,14 @@ def test_one_model_at_80_columns():
 Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs (published: 25M parameters,
 5.7B MACs)
 
- figure                           value   published   difference   verdict
- ─────────────────────────────────────────────────────────────────────────
- parameters                     25.11 M         25M        +0.4%   agrees
-   without the classifier       24.73 M
- MACs, algorithmic              6.902 G        5.7B       +21.0%   differs
- MACs as executed with 'conv'   6.941 G
- activations of the products    17.62 M
- operations on single values    52.59 M
+ figure                          value   published   difference   verdict
+ ────────────────────────────────────────────────────────────────────────
+ parameters                    25.11 M         25M        +0.4%   agrees
+   without the classifier      24.73 M
+ MACs, algorithmic             6.902 G        5.7B       +21.0%   differs
+   as executed with 'conv'     6.941 G
+ activations of the products   17.62 M
+ operations on single values   52.59 M
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 The shift 'conv' executes 38.93 M MACs and moves 74.02 MiB at 4 bytes a value;
@@ -211,6 +213,32 @@ def test_csv_and_markdown_hold_raw_numbers():
         "25M,5.7B,agree"
     )
     assert to_markdown(sheet).splitlines()[1].count("---:") == 7
+
+
+def test_csv_of_one_side_has_a_row_for_each_part():
+    shown = record(result())
+    assert to_csv(render.sheet(shown, by="operator")).splitlines() == [
+        "model,operator,calls,macs,elementwise,activations",
+        "tiny,linear,109,6797368320,0,17322472",
+        "tiny,gelu,36,0,6489600,0",
+    ]
+    modules = to_csv(render.sheet(shown, by="module", depth=1)).splitlines()
+    assert [line.split(",")[1] for line in modules] == ["module", "", "stages", "head"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_narrow_terminal_keeps_every_number_whole(width: int):
+    text = to_text(render.terminal(record(result(), result(model="other"))), width)
+    for cell in ("25.11 M", "6.902 G", "25M, 5.7B", "224x192"):
+        assert text.count(cell) >= 2, cell
+    words = to_text(render.terminal(record(result())), width).split()
+    assert {"parameters", "activations", "25.11", "6.941", "differs"} <= set(words)
+
+
+def test_the_figure_that_a_paper_counts_stands_in_its_own_row():
+    figure = published("params", "24M", 24_100_000, 0.004)
+    text = to_text(render.terminal(record(result(published=(figure,)))), 80)
+    assert "  as the paper counts          24.10 M         24M        +0.4%   agrees" in text
 
 
 def test_no_line_is_wider_than_the_terminal():

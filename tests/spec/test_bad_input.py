@@ -99,8 +99,61 @@ CASES = {
         "{file}:2: mixer.fusion: found 'mean' for 1 split; allowed: none for that many splits",
     ),
     "unknown family": (
-        "extends: v1-wide\nfamily: s2mpl\n",
+        "title: x\nfamily: s2mpl\n",
         "{file}:2: family: found 's2mpl'; allowed: {families}; did you mean 's2mlp'?",
+    ),
+    "another family than the base's": (
+        "extends: v1-wide\nfamily: vip\n",
+        "{file}:2: family: found 'vip'; allowed: that of its base, 's2mlp'",
+    ),
+    "a patch that does not divide the base's image": (
+        "extends: v2-small\nset: {stages.0.patch: 9}\n",
+        "{file}:2: stages.0.patch: found 224x224, which the patches of stage 0 do not divide; "
+        "allowed: multiples of 18, such as 216x216",
+    ),
+    "sizes that are absurd together": (
+        "extends: v1-wide\ninput_size: 16384\nset: {stages.0.patch: 1, stages.0.dim: 65536}\n",
+        "{file}:3: stages.0.dim: found a map of 70,368,744,177,664 values; allowed: at most "
+        "274,877,906,944; lower input_size, dim or expansion",
+    ),
+    "an image size that is no number": (
+        "extends: v2-small\ninput_size: 224x224\n",
+        "{file}:2: input_size: found '224x224'; allowed: a number of pixels, or [height, width]",
+    ),
+    "an octal number of YAML 1.1": (
+        "extends: v2-small\nclasses: 0100\n",
+        "{file}:2: classes: found '0100'; allowed: a whole number",
+    ),
+    "a number in base 60 of YAML 1.1": (
+        "extends: v2-small\nclasses: 1:30\n",
+        "{file}:2: classes: found '1:30'; allowed: a whole number",
+    ),
+    "a base inside set": (
+        "extends: v2-small\nset: {extends: v1-wide}\n",
+        "{file}:2: extends cannot be set; write it at the top of a file",
+    ),
+    "a new key inside set": (
+        "extends: v2-small\nset: {foo.bar: 1}\n",
+        "{file}:2: foo: found an unknown key; allowed: {known}",
+    ),
+    "a base that is not there": (
+        "title: x\nextends: nope.yaml\n",
+        "{file}:2: extends: '{folder}/nope.yaml' cannot be read: No such file or directory; check "
+        "the path",
+    ),
+    "a NUL in the path of a base": (
+        'extends: "a\\0.yaml"\n',
+        "{file}:1: extends: '{folder}/a\\x00.yaml' cannot be read: embedded null byte; check the "
+        "path",
+    ),
+    "timm as a base": (
+        "extends: timm:resnet50\n",
+        "{file}:1: extends: found 'timm:resnet50'; allowed: a spec; write 'family: timm' and "
+        "'timm: resnet50' instead",
+    ),
+    "a name that would paint the terminal": (
+        'extends: v1-wide\nname: "\\e[31mred"\n',
+        "{file}:2: name: found '\\x1b[31mred'; allowed: printable characters",
     ),
     "set that is no mapping": (
         "extends: v1-wide\nset: [1]\n",
@@ -144,7 +197,7 @@ CASES = {
     ),
     "a date that is none": (
         "title: 2024-99-99\n",
-        "{file}:1: found '2024-99-99', which is no value: month must be in 1..12",
+        "{file}:1: title: found '2024-99-99'; allowed: text, a number, true or false",
     ),
     "a Python object": (
         "title: !!python/object/apply:os.system ['true']\n",
@@ -166,7 +219,12 @@ def test_wrong_file(text: str, sentence: str, tmp_path: Path):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load_spec(str(path))
-    assert str(caught.value) == sentence.format(file=path, families=", ".join(FAMILIES))
+    assert str(caught.value) == sentence.format(
+        file=path,
+        folder=tmp_path,
+        families=", ".join(FAMILIES),
+        known="extends, set, " + ", ".join(FAMILIES["s2mlp"].model_fields),
+    )
 
 
 def test_binary_file(tmp_path: Path):

@@ -29,9 +29,7 @@ from s2mlp_cli.spec import BaseSpec, with_input_size
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-def count(
-    spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1, itemsize: int = 4
-) -> CountResult:
+def count(spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1) -> CountResult:
     """Count the model of ``spec`` on the meta device: nothing is allocated, nothing computed.
 
     The algorithm is what remains when the shifts are taken out: it is traced like that, so that
@@ -42,7 +40,6 @@ def count(
         spec: the model; its ``input_size`` is the size that is counted.
         shift: the implementation of the shift whose own work is counted beside the algorithm's.
         batch_size: images; every figure but the parameters grows with it.
-        itemsize: bytes of a value, for the bytes that the shift moves.
 
     Raises:
         UnavailableError: no such implementation of the shift, or it cannot run here.
@@ -52,7 +49,7 @@ def count(
     with meta_kernels():
         figures = traced_figures(model, images)
         flop_counter = flop_counter_macs(model, images)
-        cost = shift_cost(spec, shift, batch_size, itemsize)
+        cost = shift_cost(spec, shift, batch_size)
     formula = closed_form(spec)
     algorithmic = figures.total("macs")
     params = _parameters(model)

@@ -13,10 +13,11 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
 from s2mlp_cli.spec import BaseSpec, S2MLPSpec
 
+ITEMSIZE = 4
+"""Bytes of a value: float32, in which the shifts are looked at."""
 
-def shift_cost(
-    spec: BaseSpec, shift: str, batch_size: int = 1, itemsize: int = 4
-) -> ShiftCost | None:
+
+def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | None:
     """Count the shifts of all blocks on the meta device; every block of a stage has the same.
 
     An implementation that runs no operators of torch states its work itself.
@@ -36,16 +37,16 @@ def shift_cost(
         for stage, size in zip(spec.stages, spec.maps(), strict=True)
     ]
     shifted = sum(1 for directions in splits if directions)
-    least = sum(depth * 2 * shifted * torch.Size(size).numel() * itemsize for depth, size in maps)
+    least = sum(depth * 2 * shifted * torch.Size(size).numel() * ITEMSIZE for depth, size in maps)
     if implementation.work is not None:
         work = implementation.work(splits, spec.mixer.fusion)
         return ShiftCost(
             macs=sum(depth * work.products * batch_size * size[-1] ** 2 for depth, size in maps),
             bytes_moved=sum(
-                depth * work.maps * torch.Size(size).numel() * itemsize for depth, size in maps
+                depth * work.maps * torch.Size(size).numel() * ITEMSIZE for depth, size in maps
             ),
             bytes_least=least,
-            itemsize=itemsize,
+            itemsize=ITEMSIZE,
         )
     reason = implementation.unavailable(torch.device("meta"))
     if reason is not None:
@@ -56,5 +57,5 @@ def shift_cost(
     for depth, (batch, height, width, channels) in maps:
         x = torch.empty(batch, height, width, channels * len(splits), device="meta")
         macs += depth * traced_figures(module, x).total("macs")
-        moved += depth * bytes_moved(module, x) * itemsize // x.element_size()
-    return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=itemsize)
+        moved += depth * bytes_moved(module, x)
+    return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)

@@ -5,8 +5,18 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test lint types unit wheel clean
 
+DEMO := build/demo
+SMALL := --model v2-small --set stages.0.depth=1 --set stages.1.depth=1
+
 demo: $(VENV)/.installed
-	$(BIN)/s2mlp count --model v2-medium
+	@mkdir -p $(DEMO)
+	$(BIN)/s2mlp count --model v2-medium -o $(DEMO)/count.json
+	$(BIN)/s2mlp profile --shift all $(SMALL) --level model --min-time 0.2 --max-time 1 \
+		-o $(DEMO)/profile.json
+	$(BIN)/s2mlp validate --ckpt sample -o $(DEMO)/validate.json
+	$(BIN)/s2mlp report $(DEMO)/count.json $(DEMO)/profile.json $(DEMO)/validate.json \
+		-o $(DEMO)/report.html
+	@echo "The three reports as one page: $(DEMO)/report.html"
 
 test: lint types unit
 

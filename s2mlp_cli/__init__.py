@@ -1,3 +1,35 @@
-"""Count, time and validate spatial-shift MLPs (S2-MLP v1 and v2) for vision."""
+"""Count, time and validate spatial-shift MLPs (S2-MLP v1 and v2) for vision.
+
+The commands stand on these functions, which return the same records. Each is imported when it is
+first used, so that ``import s2mlp_cli`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "load_spec": "s2mlp_cli.spec",
+    "build_model": "s2mlp_cli.models",
+    "set_shift": "s2mlp_cli.models",
+    "shift": "s2mlp_cli.shifts.apply",
+    "count": "s2mlp_cli.measure.counting.count",
+    "verify": "s2mlp_cli.measure.verifying.verify",
+    "profile": "s2mlp_cli.measure.profiling.profile",
+    "load_checkpoint": "s2mlp_cli.checkpoints.loading",
+    "open_images": "s2mlp_cli.data.detect",
+    "validate": "s2mlp_cli.measure.validating.validate",
+}
+"""public name -> the module that it comes from."""
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  (names, all of them)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 's2mlp_cli' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

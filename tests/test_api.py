@@ -1,0 +1,64 @@
+"""The public functions, as the README shows them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import s2mlp_cli
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.shifts.oracle import shift_oracle
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", [name for name in s2mlp_cli.__all__ if name != "__version__"])
+def test_every_public_name_is_there_and_documented(name: str):
+    function = getattr(s2mlp_cli, name)
+    assert callable(function)
+    assert function.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'cuont'"):
+        _ = s2mlp_cli.cuont  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import s2mlp_cli, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_python_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    exec(compile(block, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    expected = re.findall(r"# (\S.*)$", block, re.M)
+    assert [line for line in printed.splitlines() if line] == expected
+
+
+def test_shift_is_the_definition():
+    x = torch.randn(2, 5, 4, 8)
+    directions = ("right", "left", "down", "up")
+    for implementation in ("slice", "roll", "conv"):
+        moved = s2mlp_cli.shift(x, directions, implementation)
+        assert torch.equal(moved, shift_oracle(x, directions))
+
+
+@pytest.mark.parametrize(
+    ("directions", "implementation", "sentence"),
+    [
+        (("rigth",), "slice", "there is no direction 'rigth'; did you mean 'right'?"),
+        (("right",), "fused", "'fused' is a kernel for a whole mixer"),
+        (("right",), "silce", "no shift implementation 'silce'; did you mean 'slice'?"),
+    ],
+)
+def test_wrong_arguments_of_shift(directions, implementation, sentence):
+    with pytest.raises(UnavailableError) as caught:
+        s2mlp_cli.shift(torch.randn(1, 2, 2, 4), directions, implementation)
+    assert sentence in str(caught.value)

@@ -28,8 +28,6 @@ def test_the_committed_report_covers_all_and_changes_nothing():
     committed = AuditRecord.model_validate_json((REPORTS / "audit.json").read_text())
     assert len(committed.results) == 66
     assert committed.changed == ()
-    lines = (REPORTS / "audit.md").read_text().splitlines()
-    assert sum(line.startswith(("| v1 |", "| v2 |")) for line in lines) == 66
 
 
 def test_a_changed_verdict_ends_with_1(monkeypatch):

@@ -46,9 +46,21 @@ def answers(record: ProfileRecord) -> list[str]:
     rows = [row for row in timed if row.level == widest]
     if not rows:
         return ["Nothing was timed."]
-    return [_answer(row) for row in rows if row.shift not in ("slice", "none")] or [
-        _answer(row) for row in rows
-    ]
+    return [sentence for case in _cases(rows) for sentence in _of_case(case)]
+
+
+FEW = 2
+"""So many implementations are answered one by one; of more, the fastest is."""
+
+
+def _of_case(rows: list[ProfileResult]) -> list[str]:
+    """Return a sentence for each implementation that was asked for, or one on the fastest."""
+    right = [row for row in rows if row.shift != "none"]
+    asked = [row for row in right if row.shift != "slice"] or right or rows
+    if len(asked) <= FEW:
+        return [_answer(row) for row in asked]
+    fastest = min(right, key=lambda row: row.median_s or 0)
+    return [f"Fastest of {len(right)}, {_answer(fastest)}"]
 
 
 def _has(rows: Iterable[ProfileResult], level: str) -> bool:

@@ -27,7 +27,7 @@ def specs(draw: st.DrawFn) -> S2MLPSpec:
             "depth": draw(st.integers(1, 2)),
             "expansion": draw(st.integers(1, 4)),
         }
-        for _ in range(draw(st.integers(1, 3)))
+        for _ in range(draw(st.integers(1, 2)))
     ]
     unit = 1
     for stage in stages:

@@ -18,7 +18,7 @@ from s2mlp_cli.errors import DataError
 if TYPE_CHECKING:
     from s2mlp_cli.checkpoints.loading import Checkpoint
     from s2mlp_cli.data.images import ImageSet
-    from s2mlp_cli.measure.validating.validate import Settings
+    from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.records.validate import Preprocessing
     from s2mlp_cli.spec import ModelSpec
 
@@ -149,7 +149,9 @@ def command(**given: Any) -> None:
     from s2mlp_cli.commands.validation_progress import ValidationProgress
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.validating.processes import processes
-    from s2mlp_cli.measure.validating.validate import INTERRUPTED, check_broken, validate
+    from s2mlp_cli.measure.validating.result import check_broken
+    from s2mlp_cli.measure.validating.resuming import INTERRUPTED
+    from s2mlp_cli.measure.validating.validate import validate
     from s2mlp_cli.records.predictions import save_predictions
     from s2mlp_cli.records.validate import ValidateRecord
 
@@ -219,8 +221,8 @@ def _settings(
     given: dict[str, Any], checkpoint: Checkpoint, images: ImageSet, local_rank: int
 ) -> Settings:
     from s2mlp_cli.data.real_labels import real_labels
+    from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import choose_device
-    from s2mlp_cli.measure.validating.validate import Settings
 
     workers = given["workers"]
     return Settings(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from s2mlp_cli.records.base import Frozen, Record
 
 Interval = tuple[float, float]
+
+Some = Annotated[int, Field(ge=1)]
+"""How many images: at least one, since shares are taken of them."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -98,7 +101,7 @@ class ClassScore(Frozen):
 
     label: int
     name: str | None
-    images: int
+    images: Some
     correct1: int
     correct5: int
 
@@ -110,7 +113,7 @@ class Confusion(Frozen):
     predicted: int
     label_name: str | None
     predicted_name: str | None
-    images: int
+    images: Some
 
 
 class CalibrationBin(Frozen):
@@ -118,7 +121,7 @@ class CalibrationBin(Frozen):
 
     low: float
     high: float
-    images: int
+    images: Some
     correct1: int
     confidence: float
 
@@ -183,7 +186,7 @@ class ValidateResult(Frozen):
     processes: int
     compiled: bool
     channels_last: bool
-    images: int
+    images: Some
     correct1: int
     correct5: int
     top1: float

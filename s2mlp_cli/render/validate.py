@@ -166,7 +166,8 @@ def _label_orders(result: ValidateResult) -> Table:
 def _failures(result: ValidateResult) -> Iterator[RenderableType]:
     if not result.failures:
         return
-    yield Text(f"{len(result.failures)} broken images, in no score:", style="bad")
+    plural = "s" * (len(result.failures) > 1)
+    yield Text(f"{len(result.failures)} broken image{plural}, in no score:", style="bad")
     for failure in result.failures[:_SHOWN_FAILURES]:
         yield Text(f"  {failure.name}: {failure.reason}")
     if len(result.failures) > _SHOWN_FAILURES:

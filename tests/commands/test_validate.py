@@ -9,12 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import DataError, RecordError
+from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
 from tests.digits import SYNSETS, Digits, class_folders, flat, save_zip, tar_of, write_csv
 
@@ -163,6 +167,33 @@ def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt: Path, folders: Path) 
     wrong = in_process("--ckpt", ckpt, "--data", folders, *SIZE, "--shift", "inplace")
     assert wrong.correct1 < right.correct1
     assert any("NOT a spatial shift" in remark for remark in wrong.remarks)
+
+
+def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit").eval()
+    save_zip(model.state_dict(), tmp_path / "timm.pth")
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
+    generator = np.random.default_rng(0)
+    expected = []
+    for number, synset in enumerate(("n01440764", "n01443537", "n15075141")):
+        coarse = generator.integers(0, 256, (5, 7, 3), np.uint8)
+        image = Image.fromarray(coarse).resize((200 + 30 * number, 190), Image.BICUBIC)
+        (tmp_path / "val" / synset).mkdir(parents=True)
+        image.save(tmp_path / "val" / synset / "x.png")
+        with torch.inference_mode():
+            expected.append(model(transform(image)[None]).topk(5).indices[0].tolist())
+    result = in_process(
+        "--ckpt", tmp_path / "timm.pth", "--model", "timm:test_vit", "--data", tmp_path / "val",
+        "--transform", "timm", "--workers", "0", "--device", "cpu",
+        "--predictions", tmp_path / "p.csv",
+    )  # fmt: skip
+    assert result.preprocessing.input_size == (160, 160)
+    assert result.preprocessing.crop_pct == 0.95
+    rows = load_predictions(tmp_path / "p.csv")
+    assert [[row.top1, row.top2, row.top3, row.top4, row.top5] for row in rows] == expected
+    assert [row.label for row in rows] == [0, 1, 999]  # placed among all 1000 classes
+    assert "the data shows 3 of the classifier's 1000 classes" in result.remarks
 
 
 def test_labels_for_another_number_of_classes_are_refused(

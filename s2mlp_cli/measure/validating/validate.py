@@ -2,73 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from s2mlp_cli.accuracy import wilson
 from s2mlp_cli.checkpoints.loading import Checkpoint
-from s2mlp_cli.data.fingerprint import fingerprint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.data.loader import DecodedImages, batches
-from s2mlp_cli.data.subset import spread
-from s2mlp_cli.errors import DataError, UnavailableError
-from s2mlp_cli.measure.validating.diagnosis import find_label_orders, published_accuracy, remarks
+from s2mlp_cli.data.loader import Batch, DecodedImages, batches
+from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.evaluate import Evaluator
 from s2mlp_cli.measure.validating.loop import Loop, Progress, Watch
+from s2mlp_cli.measure.validating.plan import Plan, Settings, make_plan
 from s2mlp_cli.measure.validating.processes import Processes
-from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
+from s2mlp_cli.measure.validating.result import make_result, timing_of
+from s2mlp_cli.measure.validating.resuming import (
+    INTERRUPTED,
+    finish,
+    progress_file,
+    resumed_table,
+)
 from s2mlp_cli.measure.validating.table import BROKEN, PENDING, ImageTable
 from s2mlp_cli.records.predictions import Prediction
-from s2mlp_cli.records.validate import (
-    DataFacts,
-    Failure,
-    Preprocessing,
-    Timing,
-    ValidateResult,
-)
-from s2mlp_cli.shifts import registry
-
-INTERRUPTED = Path("s2mlp-validate.partial")
-"""Where Ctrl-C leaves the progress of a run that was not told where to keep it."""
-
-MAX_BROKEN = 0.01
-"""The share of broken images above which a result is no result."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a validation runs.
-
-    Attributes:
-        preprocessing: how images become inputs; None takes the checkpoint's, or the default.
-        resume: a file that keeps the progress, and is gone on from if it exists.
-        limit: validate on so many images, evenly over classes, drawn by ``seed``.
-        strict: fail at the first broken image.
-        real: for each image of the set its ReaL labels.
-        per_class: keep the score of each class in the result.
-    """
-
-    preprocessing: Preprocessing | None = None
-    shift: str = registry.DEFAULT
-    device: str = "cpu"
-    dtype: str = "fp32"
-    batch_size: int = 64
-    workers: int = 0
-    compiled: bool = False
-    channels_last: bool = False
-    limit: int | None = None
-    seed: int = 0
-    strict: bool = False
-    per_class: bool = False
-    resume: Path | None = None
-    real: Sequence[tuple[int, ...]] | None = None
+from s2mlp_cli.records.validate import ValidateResult
 
 
 @dataclass(frozen=True)
@@ -108,27 +65,6 @@ class Validation:
             )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Which images are scored, in which order and how prepared.
-
-    Attributes:
-        positions: (rows,) in the data set.
-        targets: (rows,) the right output for each.
-    """
-
-    images: ImageSet
-    positions: IntArray
-    targets: IntArray
-    preprocessing: Preprocessing
-    key: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the images, by row."""
-        return tuple(self.images.names[position] for position in self.positions)
-
-
 def validate(
     checkpoint: Checkpoint,
     images: ImageSet,
@@ -137,7 +73,7 @@ def validate(
     on_broken: Callable[[str, str], None] = lambda _name, _reason: None,
     group: Processes | None = None,
 ) -> Validation | None:
-    """Score ``checkpoint`` on ``images``.
+    """Score ``checkpoint`` on ``images``: the validation on the first process, else None.
 
     Args:
         checkpoint: of :func:`s2mlp_cli.checkpoints.loading.load_checkpoint`.
@@ -147,112 +83,36 @@ def validate(
         on_broken: called with name and reason of each broken image.
         group: the processes that share the images.
 
-    Returns:
-        The validation on the first process, None on the others.
-
     Raises:
         S2MLPError: images, labels and classifier do not fit, or no image could be decoded.
     """
     settings, group = settings or Settings(), group or Processes()
     plan = make_plan(checkpoint, images, settings)
-    table = _resumed(plan, settings.resume)
+    table = resumed_table(plan, settings.resume)
     resumed = int((table.state != PENDING).sum())
     group.wait()  # nobody may write progress before all have read it
     watch = _watch(plan, table, settings, group, on_batch, on_broken)
     loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
-    try:
-        loop.run(_batches(plan, table, settings, group))
-    except KeyboardInterrupt:
-        table.save(_progress_file(settings.resume or INTERRUPTED, group), plan.key)
-        raise
+    _run(loop, plan, settings, group)
     parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
     if not group.is_first:
         return None
     for part, *_ in parts:
         table.merge(part)
     if settings.resume is not None:
-        _finish_progress(table, plan, settings.resume)
-    timing = _timing([part[1:] for part in parts])
-    result = _result(checkpoint, plan, settings, table, timing, resumed, group)
+        finish(table, plan, settings.resume)
+    timing = timing_of([part[1:] for part in parts])
+    result = make_result(checkpoint, plan, settings, table, timing, resumed, group.count)
     return Validation(result, table, plan.names, plan.targets)
 
 
-def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> Plan:
-    """Decide which images are scored and how they are prepared.
-
-    Raises:
-        DataError: the classes of the data are no outputs of this model.
-        UnavailableError: the shift cannot run on the device.
-    """
-    _check_shift(settings)
-    preprocessing = (
-        settings.preprocessing
-        or checkpoint.preprocessing
-        or Preprocessing(input_size=checkpoint.spec.input_size)
-    )
-    if images.labels is None:
-        raise DataError(f"{images.path} has no labels; give a label file with --labels")
-    targets = images.labels.targets(checkpoint.spec.classes)
-    positions = np.arange(len(images))
-    if settings.limit is not None:
-        positions = spread(targets, settings.limit, settings.seed)
-    plan = Plan(images, positions, targets[positions], preprocessing)
-    return replace(plan, key=_key(checkpoint, plan, settings))
-
-
-def _check_shift(settings: Settings) -> None:
-    device = torch.device(settings.device)
-    if settings.shift == "inplace" and device.type != "cpu":
-        raise UnavailableError(
-            "the overlapping in-place shift has no defined result on a GPU; use --device cpu"
-        )
-    reason = registry.get(settings.shift).unavailable(device)
-    if reason is not None:
-        raise UnavailableError(f"the shift {settings.shift} cannot run on {device}: {reason}")
-
-
-def _key(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> dict[str, Any]:
-    """Return what has to be equal for progress to be gone on from, by names for people."""
-    rows = "\n".join(f"{n}\0{t}" for n, t in zip(plan.names, plan.targets, strict=True))
-    return {
-        "checkpoint": checkpoint.facts.sha256,
-        "weights": checkpoint.facts.taken,
-        "model": checkpoint.spec.model_dump(mode="json"),
-        "preprocessing": plan.preprocessing.model_dump(mode="json"),
-        "images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest(),
-        "shift": settings.shift,
-        "device type": torch.device(settings.device).type,
-        "dtype": settings.dtype,
-        "batch size": settings.batch_size,
-        "compilation": settings.compiled,
-        "channels-last": settings.channels_last,
-    }
-
-
-def _resumed(plan: Plan, path: Path | None) -> ImageTable:
-    """Return the table with every row that an earlier run finished, in whatever process."""
-    table = ImageTable.empty(len(plan.positions))
-    for part in _progress_files(path):
-        table.merge(ImageTable.load(part, plan.key))
-    return table
-
-
-def _progress_file(path: Path, group: Processes) -> Path:
-    """Return the file of this process: each writes its own, all of them are read."""
-    return path if group.is_first else path.with_name(f"{path.name}.rank{group.rank}")
-
-
-def _progress_files(path: Path | None) -> list[Path]:
-    if path is None:
-        return []
-    own = [path] if path.exists() else []
-    return own + sorted(path.parent.glob(f"{path.name}.rank*"))
-
-
-def _finish_progress(table: ImageTable, plan: Plan, path: Path) -> None:
-    table.save(path, plan.key)
-    for part in path.parent.glob(f"{path.name}.rank*"):
-        part.unlink()
+def _run(loop: Loop, plan: Plan, settings: Settings, group: Processes) -> None:
+    """Run the loop over what is pending; Ctrl-C leaves the progress in a file."""
+    try:
+        loop.run(_batches(plan, loop.table, settings, group))
+    except KeyboardInterrupt:
+        loop.table.save(progress_file(settings.resume or INTERRUPTED, group), plan.key)
+        raise
 
 
 def _watch(
@@ -273,7 +133,7 @@ def _watch(
 
     if settings.resume is None:
         return Watch(on_batch, broken)
-    path = _progress_file(settings.resume, group)
+    path = progress_file(settings.resume, group)
     return Watch(on_batch, broken, lambda: table.save(path, plan.key))
 
 
@@ -287,7 +147,9 @@ def _evaluator(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Evalua
     return Evaluator(network, plan.preprocessing, device, settings.dtype, settings.channels_last)
 
 
-def _batches(plan: Plan, table: ImageTable, settings: Settings, group: Processes) -> Any:
+def _batches(
+    plan: Plan, table: ImageTable, settings: Settings, group: Processes
+) -> Iterator[Batch]:
     """Yield this process's share of the batches that are not finished.
 
     Batches are cut from the same order whatever the number of processes and wherever a run
@@ -300,122 +162,3 @@ def _batches(plan: Plan, table: ImageTable, settings: Settings, group: Processes
     decoded = DecodedImages(plan.images.source, plan.positions, plan.preprocessing)
     on_cuda = torch.device(settings.device).type == "cuda"
     return batches(decoded, pending[group.rank :: group.count], settings.workers, on_cuda)
-
-
-def _timing(parts: Sequence[tuple[float, float, int]]) -> Timing:
-    """Return the time of the slowest process, and the images of all."""
-    seconds, data_s, _ = max(parts)
-    images = sum(part[2] for part in parts)
-    return Timing(
-        seconds=seconds,
-        data_s=data_s,
-        model_s=seconds - data_s,
-        images=images,
-        images_per_s=images / seconds if seconds else 0.0,
-    )
-
-
-def _result(
-    checkpoint: Checkpoint,
-    plan: Plan,
-    settings: Settings,
-    table: ImageTable,
-    timing: Timing,
-    resumed: int,
-    group: Processes,
-) -> ValidateResult:
-    scored = Scored(table, plan.targets)
-    if not len(scored):
-        raise DataError(
-            f"none of the {len(table)} images could be decoded (the first: {table.reasons[0]}); "
-            "check the data"
-        )
-    images, names = len(scored), _class_names(plan, checkpoint.spec.classes)
-    correct1, correct5 = int(scored.correct1.sum()), int(scored.correct5.sum())
-    loss, loss_interval = scored.loss()
-    calibration = scored.calibration()
-    real = [settings.real[position] for position in plan.positions] if settings.real else None
-    result = ValidateResult(
-        model=checkpoint.spec.name,
-        spec=checkpoint.spec.model_dump(mode="json"),
-        ckpt=checkpoint.facts,
-        data=_data_facts(plan, settings, table),
-        preprocessing=plan.preprocessing,
-        shift=settings.shift,
-        device=settings.device,
-        dtype=settings.dtype,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        processes=group.count,
-        compiled=settings.compiled,
-        channels_last=settings.channels_last,
-        images=images,
-        correct1=correct1,
-        correct5=correct5,
-        top1=correct1 / images,
-        top1_interval=wilson(correct1, images),
-        top5=correct5 / images,
-        top5_interval=wilson(correct5, images),
-        loss=loss,
-        loss_interval=loss_interval,
-        ece=expected_calibration_error(calibration),
-        calibration=calibration,
-        nonfinite=int((scored.top[:, 0] < 0).sum()),
-        resumed_images=resumed,
-        images_per_s=timing.images_per_s,
-        timing=timing,
-        failures=_failures(plan, table),
-        real=real_score(table, real) if real else None,
-        per_class=scored.per_class(names) if settings.per_class else (),
-        confusions=scored.confusions(names),
-        label_orders=find_label_orders(scored, checkpoint.spec.classes),
-        published=published_accuracy(checkpoint.spec),
-    )
-    return result.model_copy(update={"remarks": remarks(result)})
-
-
-def _data_facts(plan: Plan, settings: Settings, table: ImageTable) -> DataFacts:
-    labels = plan.images.labels
-    assert labels is not None
-    return DataFacts(
-        path=plan.images.path,
-        form=plan.images.form,
-        labels=labels.origin,
-        available=len(plan.images),
-        images=len(plan.positions),
-        classes=len(np.unique(plan.targets)),
-        fingerprint=fingerprint(plan.names, table.size.tolist(), plan.targets),
-        limit=settings.limit,
-        seed=settings.seed if settings.limit is not None else None,
-    )
-
-
-def _class_names(plan: Plan, outputs: int) -> dict[int, str]:
-    """Return output -> the name that the data set gives to its class; empty if it has none."""
-    labels = plan.images.labels
-    if labels is None or labels.classes is None:
-        return {}
-    targets = labels.targets(outputs)
-    first = {int(value): i for i, value in reversed(list(enumerate(labels.values)))}
-    return {int(targets[i]): labels.classes[value] for value, i in first.items()}
-
-
-def _failures(plan: Plan, table: ImageTable) -> tuple[Failure, ...]:
-    return tuple(
-        Failure(name=plan.images.names[plan.positions[row]], reason=reason)
-        for row, reason in sorted(table.reasons.items())
-    )
-
-
-def check_broken(result: ValidateResult) -> None:
-    """Hold that hardly any image was broken.
-
-    Raises:
-        DataError: more than 1 % were.
-    """
-    broken, asked = len(result.failures), result.data.images
-    if broken > MAX_BROKEN * asked:
-        raise DataError(
-            f"{broken} of {asked} images are broken, more than {MAX_BROKEN:.0%} (the first: "
-            f"{result.failures[0].name}); restore them, since this accuracy is not that of the set"
-        )

@@ -58,11 +58,9 @@ def _data_facts(result: ValidateResult) -> dict[str, str]:
 
 def _picture(result: ValidateResult) -> Picture:
     shares = [
-        (each.name or str(each.label), each.correct1 / each.images)
-        for each in result.per_class
-        if each.images
+        (each.name or str(each.label), each.correct1 / each.images) for each in result.per_class
     ]
-    hardest = min(shares, key=lambda each: each[1], default=("none", 0.0))
+    hardest = min(shares, key=lambda each: each[1])
     return Picture(
         name=f"classes-{result.model}",
         title="Accuracy of every class",
@@ -140,8 +138,8 @@ def _classes(result: ValidateResult) -> Table:
                 each.name or str(each.label),
                 each.label,
                 each.images,
-                each.correct1 / each.images if each.images else None,
-                each.correct5 / each.images if each.images else None,
+                each.correct1 / each.images,
+                each.correct5 / each.images,
             )
             for each in result.per_class
         ),
@@ -177,7 +175,6 @@ def _calibration(result: ValidateResult) -> Table:
             (f"{each.low:.2f} to {each.high:.2f}", each.images, each.confidence,
              each.correct1 / each.images)
             for each in result.calibration
-            if each.images
         ),
         folded=True,
     )  # fmt: skip

@@ -90,3 +90,16 @@ def test_tf32_stays_off_while_fp32_runs_and_settings_come_back() -> None:
     Evaluator(Spy(), Preprocessing(), CPU)(pixels, torch.tensor([0]))
     assert seen == [False]
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_the_next_batch_leaves_the_scores_of_the_last_alone() -> None:
+    """Both lie in the same memory while they are normalised, and a network may return its input."""
+    evaluator = Evaluator(torch.nn.Flatten(), Preprocessing(), CPU)
+    blue, red = torch.zeros(2, 1, 1, 1, 3, dtype=torch.uint8)
+    blue[..., 2], red[..., 0] = 255, 255
+    first = evaluator(blue, torch.tensor([2]))
+    loss = first.loss.clone()
+    second = evaluator(red, torch.tensor([2]))
+    assert (first.top[0, 0].item(), second.top[0, 0].item()) == (2, 0)
+    assert torch.equal(first.loss, loss)
+    assert second.loss.item() > loss.item()

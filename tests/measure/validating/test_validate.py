@@ -7,7 +7,8 @@ import pytest
 from s2mlp_cli.checkpoints.loading import Checkpoint, load_checkpoint
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.measure.validating.validate import Settings, validate
+from s2mlp_cli.measure.validating.plan import Settings
+from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.records.validate import Preprocessing, ValidateResult
 from s2mlp_cli.sample.make import SPEC
 from tests.digits import (

@@ -38,6 +38,7 @@ class VerifyCase(Frozen):
         splits: the directions of every map.
         layout: how the input lies in memory.
         tolerance: allowed error, relative to the largest value; 0 means equal in every bit.
+        forward: the output in training and the one in inference mode, together.
         gradient: None for an implementation that does not train.
         fault: what went wrong other than a value: an exception, another shape, a written input.
     """

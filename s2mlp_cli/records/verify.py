@@ -17,8 +17,9 @@ class Deviation(Frozen):
     """How one tensor differs from the one that it should be, element by element.
 
     Attributes:
-        wrong: elements that differ: in any bit of their value for a shift, by more than the
-            tolerance for a mixer kernel.
+        wrong: elements that differ: in any bit of their value for a shift, the sign of a zero
+            apart (-0 equals 0), by more than the tolerance for a mixer kernel. What is asked
+            holds finite values only.
         elements: elements compared.
         max_error: the largest difference, as a fraction of the largest value that there should
             be; None where it is not a number.
@@ -37,6 +38,7 @@ class VerifyCase(Frozen):
         splits: the directions of every map.
         layout: how the input lies in memory.
         tolerance: allowed error, relative to the largest value; 0 means equal in every bit.
+        forward: the output in training and the one in inference mode, together.
         gradient: None for an implementation that does not train.
         fault: what went wrong other than a value: an exception, another shape, a written input.
     """

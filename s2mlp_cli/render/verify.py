@@ -13,13 +13,12 @@ _STYLES = {"right": "good", "wrong": "bad", "wrong as known": "warn", "cannot ru
 
 
 def terminal(record: VerifyRecord) -> RenderableType:
-    """Return the answer and a row per implementation."""
+    """Return the answer, a row per implementation, and below them what the figures do not say."""
     table = Table(box=None, pad_edge=False, header_style="quiet")
     table.add_column("\nimplementation", no_wrap=True)
     table.add_column("\nverdict", no_wrap=True)
     for heading in ("\nchecks", "wrong\nforward", "wrong\ngradient", "largest\nerror"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("\nremark", overflow="fold")
     for result in record.results:
         table.add_row(
             Text(result.implementation, style="key"),
@@ -28,9 +27,8 @@ def terminal(record: VerifyRecord) -> RenderableType:
             _percent(result.wrong_forward),
             _percent(result.wrong_gradient),
             "" if result.max_error is None else f"{result.max_error:.2g}",
-            remark(result),
         )
-    return Group(_answer(record), Text(), table)
+    return Group(_answer(record), Text(), table, *_remarks(record))
 
 
 def sheet(record: VerifyRecord) -> Sheet:
@@ -46,6 +44,18 @@ def sheet(record: VerifyRecord) -> Sheet:
 def remark(result: VerifyResult) -> str:
     """Return what the figures of a row do not say: what smears, what fails, what cannot run."""
     return "; ".join([*_smear(result), *_first_fault(result), *_tolerance(result), *_skips(result)])
+
+
+def _remarks(record: VerifyRecord) -> list[Text]:
+    """Return a line per remark, after an empty one; rows with the same remark share it."""
+    names: dict[str, list[str]] = {}
+    for result in record.results:
+        names.setdefault(remark(result), []).append(result.implementation)
+    names.pop("", None)
+    lines = [
+        Text.assemble((", ".join(shared), "key"), f": {said}") for said, shared in names.items()
+    ]
+    return [Text(), *lines] if lines else []
 
 
 def _answer(record: VerifyRecord) -> Text:

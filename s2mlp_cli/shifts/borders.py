@@ -67,7 +67,8 @@ def _coefficients(
     return table.to(device)
 
 
-_cached_coefficients = functools.lru_cache(maxsize=64)(_coefficients)
+# An inference tensor in the cache could not be trained with later.
+_cached_coefficients = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(_coefficients))
 
 
 def _count(sums: Tensor, splits: Splits) -> Tensor:

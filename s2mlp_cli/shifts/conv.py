@@ -22,7 +22,9 @@ def shift_kernels(channels: int, directions: Directions, like: Tensor) -> Tensor
 def shift_conv(x: Tensor, directions: Directions) -> Tensor:
     """Convolve the padded ``x`` (B,H,W,C) depthwise; the sum has one term that is not zero.
 
-    TF32 would round that term, so it is switched off for this one convolution.
+    Exact for finite values, the sign of a zero apart (-0 + 0 is 0): an infinity or a NaN spreads
+    to the neighbours whose kernels multiply it by 0. TF32 would round the one term, so it is
+    switched off for this one convolution.
     """
     if not directions:
         return x.clone()

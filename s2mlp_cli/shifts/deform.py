@@ -39,6 +39,9 @@ def shift_deform(x: Tensor, directions: Directions) -> Tensor:
 
     The channels of one direction share an offset group, so the offsets are B,2*D,H+2,W+2 for D
     directions instead of two maps for every channel; the samples are the same.
+
+    Exact for finite values, the sign of a zero apart: the 1x1 product multiplies every other
+    channel by 0, and 0 * inf is NaN.
     """
     if not directions:
         return x.clone()

@@ -47,19 +47,23 @@ def gelu(x):
 @triton.jit
 def _border_kernel(
     x, out, height, width, channels, x_b, x_h, x_w, x_c,
-    ROWS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, OPERAND: tl.constexpr,
+    POSITIONS: tl.constexpr, ROWS: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, OPERAND: tl.constexpr,
 ):  # fmt: skip
     """Border sums as a matrix product: a 4 x H*W matrix of -1, 0, 1 times the map of one image.
 
     The small factor is exact in every type, so the products are exact and the sums float32. A
     matrix product takes 16 rows; the 12 that are not needed are zero and cost no memory.
+
+    POSITIONS is height * width, known to the compiler: the interpreter of Triton 3.6 cannot make
+    the bound of a loop of a computed number (NumPy 2.4 converts no array of one element).
     """
     image = tl.program_id(0).to(tl.int64)
     x += image * x_b
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     kind = tl.arange(0, 16)[:, None]
     total = tl.full((16, BLOCK_C), 0, tl.float32)
-    for start in range(0, height * width, BLOCK_P):
+    for start in range(0, POSITIONS, BLOCK_P):
         position = start + tl.arange(0, BLOCK_P)
         row, column = position // width, position % width
         rows = (row == 0).to(tl.float32) - (row == height - 1).to(tl.float32)
@@ -69,7 +73,7 @@ def _border_kernel(
         counted = tl.where(kind < ROWS, counted, 0.0)
         values = tl.load(
             x + (row * x_h + column * x_w)[:, None] + (channel * x_c)[None, :],
-            mask=(position < height * width)[:, None] & (channel < channels)[None, :],
+            mask=(position < POSITIONS)[:, None] & (channel < channels)[None, :],
             other=0,
         )
         total = tl.dot(counted.to(OPERAND), values.to(OPERAND), total, input_precision="ieee")
@@ -152,7 +156,7 @@ class TritonBorderSums(torch.autograd.Function):
         block = power_of_two_block(channels, largest=64)
         _border_kernel[(batch, triton.cdiv(channels, block))](
             x, out, height, width, channels, *x.stride(),
-            ROWS=rows, BLOCK_P=64, BLOCK_C=block, OPERAND=dot_type(x),
+            POSITIONS=height * width, ROWS=rows, BLOCK_P=64, BLOCK_C=block, OPERAND=dot_type(x),
         )  # fmt: skip
         return out
 

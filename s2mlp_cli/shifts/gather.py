@@ -12,6 +12,7 @@ from s2mlp_cli.shifts.types import ShiftFunction
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # an inference tensor in the cache could not be trained with later
 def _indices(
     height: int, width: int, channels: int, directions: Directions, device: torch.device
 ) -> Tensor:
@@ -33,7 +34,7 @@ def shift_gather(x: Tensor, directions: Directions) -> Tensor:
         return x.clone()
     height, width, channels = map(int, x.shape[1:])
     index = _indices(height, width, channels, directions, x.device)
-    return x.reshape(x.shape[0], -1).index_select(1, index).reshape(x.shape)
+    return x.flatten(1).index_select(1, index).reshape(x.shape)
 
 
 IMPLEMENTATION = ShiftFunction("gather", "index_select with precomputed indices", shift_gather)

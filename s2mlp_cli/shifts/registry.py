@@ -54,11 +54,15 @@ def parse(text: str) -> tuple[str, ...]:
     """Turn ``"conv"``, ``"slice,conv"`` or ``"all"`` into names; ``all`` is every safe one.
 
     Raises:
-        UnavailableError: one of the names is not known.
+        UnavailableError: one of the names is not known, or there is none.
     """
     if text == "all":
         return tuple(name for name in NAMES if name not in UNSAFE)
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UnavailableError(
+            f"'{text}' names no shift implementation; known: all, {', '.join(NAMES)}"
+        )
     for name in names:
         if name not in _MODULES:
             get(name)

@@ -57,7 +57,8 @@ def _offset_table(splits: Splits, device: torch.device) -> Tensor:
     return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
 
 
-_cached_offset_table = functools.lru_cache(maxsize=64)(_offset_table)
+# An inference tensor in the cache could not be trained with later.
+_cached_offset_table = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(_offset_table))
 
 
 def offset_table(splits: Splits, device: torch.device) -> Tensor:

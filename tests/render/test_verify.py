@@ -74,21 +74,26 @@ def record(*results):
 
 
 def test_terminal_answers_first():
-    shown = to_text(terminal(record(result("slice"), DEFORM, INPLACE, TRITON)), width=100)
+    gemm = TRITON.model_copy(update={"implementation": "fused-gemm"})
+    shown = to_text(terminal(record(result("slice"), DEFORM, TRITON, INPLACE, gemm)), width=80)
     assert shown == EXPECTED
 
 
 EXPECTED = """\
-2 of 2 safe implementations agree with the definition on cpu; inplace wrong, as known; triton cannot
-run here (2,016 checks)
+2 of 2 safe implementations agree with the definition on cpu; inplace wrong, as
+known; triton, fused-gemm cannot run here (2,016 checks)
 
                                           wrong     wrong  largest
-implementation  verdict         checks  forward  gradient    error  remark
+implementation  verdict         checks  forward  gradient    error
 slice           right              672        0         0        0
-deform          right              672        0         0        0  not in bf16, fp16: no bf16
-inplace         wrong as known     672   33.8 %     3.7 %      1.9  wrong on 14x14x384 by direction:
-                                                                    right 85.7 %, down 85.7 %
-triton          cannot run           0                              needs a GPU
+deform          right              672        0         0        0
+triton          cannot run           0
+inplace         wrong as known     672   33.8 %     3.7 %      1.9
+fused-gemm      cannot run           0
+
+deform: not in bf16, fp16: no bf16
+triton, fused-gemm: needs a GPU
+inplace: wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %
 """
 
 
@@ -122,3 +127,7 @@ def test_sheet_is_raw():
         '"wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %"\n'
         "triton,shift,True,cpu,0,cannot run,0,0,,,,needs a GPU\n"
     )
+
+
+def test_without_remarks_the_table_ends_the_text():
+    assert to_text(terminal(record(result("slice"))), width=80).splitlines()[-1].startswith("slice")

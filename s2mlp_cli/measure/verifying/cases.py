@@ -17,7 +17,7 @@ Two kinds of numbers make "equal" mean something:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,12 @@ EIGHT: Directions = (
     *("up-left", "up-right", "down-left", "down-right"),
 )
 
+REORDERED: Directions = (
+    *("down-right", "left", "up-left", "down"),
+    *("left", "up-right", "right", "down-left"),
+)
+"""Eight in another order, one of them twice: a table kept by count or by name shows."""
+
 SPLITS: tuple[Splits, ...] = (
     ((),),
     (("right",),),
@@ -62,10 +68,29 @@ SPLITS: tuple[Splits, ...] = (
     (("down", "left"),),
     (V1,),
     (EIGHT,),
-    (V1, EIGHT),
+    (V1, REORDERED),
     (V2_FIRST, V1, ()),
 )
 """One, two and three maps; none, one, two, four and eight directions; v1's and v2's orders."""
+
+ALONE: tuple[Splits, ...] = tuple(
+    tuple((direction,) for direction in half) for half in (EIGHT[:4], EIGHT[4:])
+)
+"""Each direction as the whole list of a map: an implementation may treat a list of one apart."""
+
+_ALONE_SHAPE: Shape = (2, 3, 4, 8)
+
+LARGE: Shape = (1, 33, 32, 192)
+"""Over 2^16 elements, and no block of a kernel divides it: an index too narrow, or a second block
+that begins in the wrong place, shows."""
+
+LARGE_SPLITS: dict[str, Splits] = {
+    "fp32": (V1, V2_FIRST, EIGHT),
+    "fp64": (V1,),
+    "bf16": (EIGHT,),
+    "fp16": (V2_FIRST,),
+}
+"""Dtype -> the splits of its large map: all of them once, since arithmetic in half is slow."""
 
 PAPER_MAP: Shape = (1, 14, 14, 384)
 """The map of S2-MLP-deep at 224x224, where the smear of the papers' pseudocode is reported."""
@@ -131,7 +156,9 @@ def significand_bits(dtype: torch.dtype) -> int:
 
 
 def questions(dtype: str) -> Iterator[Question]:
-    """Yield every pair of shape and splits in ``dtype``, the layouts taking turns.
+    """Yield every pair of shape and splits in ``dtype``, then each direction alone and a large map.
+
+    The layouts take turns.
 
     The turns are arranged so that every shape and all splits meet every layout in each dtype,
     and that over three dtypes each pair of them does.
@@ -141,6 +168,9 @@ def questions(dtype: str) -> Iterator[Question]:
     for i, shape in enumerate(SHAPES):
         for j, splits in enumerate(SPLITS):
             yield Question(shape, splits, dtype, layouts[(start + i + j) % len(layouts)])
+    for i, splits in enumerate(ALONE):
+        yield Question(_ALONE_SHAPE, splits, dtype, layouts[(start + i) % len(layouts)])
+    yield Question(LARGE, LARGE_SPLITS[dtype], dtype, layouts[start % len(layouts)])
 
 
 def probe(dtype: str) -> Question:
@@ -163,4 +193,15 @@ def deviation(actual: Tensor, expected: Tensor, tolerance: float = 0.0) -> Devia
         wrong=int((~(error <= tolerance)).sum()),
         elements=error.numel(),
         max_error=largest if math.isfinite(largest) else None,
+    )
+
+
+def together(parts: Sequence[Deviation]) -> Deviation:
+    """Add up the deviations of several tensors, at least one."""
+    errors = [part.max_error for part in parts]
+    known = [error for error in errors if error is not None]
+    return Deviation(
+        wrong=sum(part.wrong for part in parts),
+        elements=sum(part.elements for part in parts),
+        max_error=max(known) if len(known) == len(errors) else None,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2mlp_cli.measure.verifying.cases import DTYPES, Question, deviation
+from s2mlp_cli.measure.verifying.cases import DTYPES, Question, deviation, together
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.records.verify import Deviation, VerifyCase
 from s2mlp_cli.shifts import registry
@@ -51,14 +51,15 @@ def check_mixer(
         _compare(_mixer(question, settings, kernel, device, generator), question, generator)
         for settings in (_SEVERAL_MAPS if several else _ONE_MAP)
     ]
+    gradients = [part for _, parts in compared for part in parts]
     return VerifyCase(
         shape=question.shape,
         splits=question.splits,
         dtype=question.dtype,
         layout=question.layout,
         tolerance=TOLERANCES[question.dtype],
-        forward=_together([forward for forward, _ in compared]),
-        gradient=_together([part for _, gradients in compared for part in gradients]),
+        forward=together([forward for forward, _ in compared]),
+        gradient=together(gradients) if gradients else None,
     )
 
 
@@ -88,7 +89,10 @@ def _mixer(
 def _compare(
     mixer: SpatialShiftMixer, question: Question, generator: torch.Generator
 ) -> tuple[Deviation, list[Deviation]]:
-    """Return how the output and each gradient differ from those in float64 by the oracle."""
+    """Return how the output and each gradient differ from those in float64 by the oracle.
+
+    The output is that of inference mode, and where the kernel trains that of training as well.
+    """
     assert mixer.kernel is not None
     tolerance = TOLERANCES[question.dtype]
     channels, device = question.shape[-1], mixer.project.weight.device
@@ -97,12 +101,16 @@ def _compare(
     exact = copy.deepcopy(mixer).double()
     exact.set_implementation(registry.get("oracle"))
     expected, expected_gradients = _forward_backward(exact, x.double(), upstream.double())
+    with torch.inference_mode():
+        inferred = deviation(mixer(x), expected, tolerance)
     if not mixer.kernel.trains:
-        with torch.no_grad():
-            return deviation(mixer(x), expected, tolerance), []
+        return inferred, []
     output, gradients = _forward_backward(mixer, x, upstream)
     pairs = zip(gradients, expected_gradients, strict=True)
-    return deviation(output, expected, tolerance), [deviation(a, b, tolerance) for a, b in pairs]
+    return (
+        together([deviation(output, expected, tolerance), inferred]),
+        [deviation(a, b, tolerance) for a, b in pairs],
+    )
 
 
 def _forward_backward(
@@ -113,15 +121,3 @@ def _forward_backward(
     output = mixer(leaf)
     gradients = torch.autograd.grad(output, [leaf, *mixer.parameters()], upstream)
     return output.detach(), list(gradients)
-
-
-def _together(parts: list[Deviation]) -> Deviation | None:
-    """Add up the deviations of several tensors."""
-    if not parts:
-        return None
-    errors = [part.max_error for part in parts]
-    return Deviation(
-        wrong=sum(part.wrong for part in parts),
-        elements=sum(part.elements for part in parts),
-        max_error=None if None in errors else max(error for error in errors if error is not None),
-    )

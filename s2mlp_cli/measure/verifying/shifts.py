@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import OFFSETS, Directions, groups
-from s2mlp_cli.measure.verifying.cases import PAPER_MAP, Question, Splits, deviation
+from s2mlp_cli.measure.verifying.cases import (
+    PAPER_MAP,
+    Question,
+    Splits,
+    deviation,
+    together,
+)
 from s2mlp_cli.records.verify import VerifyCase
 from s2mlp_cli.shifts.oracle import shift_oracle
 from s2mlp_cli.shifts.types import ShiftCallable, ShiftFunction
@@ -19,6 +25,9 @@ def check_shift(
     function: ShiftFunction, question: Question, device: torch.device, seed: int
 ) -> VerifyCase:
     """Run ``function`` and the oracle on the same map, forward and backward, and compare.
+
+    A model in use is not trained: the same map is shifted once more in inference mode, and that
+    output has to be right too.
 
     Raises:
         RuntimeError: whatever the implementation raises.
@@ -32,14 +41,17 @@ def check_shift(
     kept = x.clone()
     _leave_nans_behind(x)
     output, gradient = _forward_backward(function.run, question.splits, x, upstream)
+    with torch.inference_mode():
+        inferred = _shift_maps(function.run, question.splits, x)
     case = VerifyCase(
         shape=question.shape, splits=question.splits, dtype=question.dtype, layout=question.layout
     )
-    if (output.shape, output.dtype) != (expected.shape, expected.dtype):
-        fault = f"returned {output.dtype} of {tuple(output.shape)} for {tuple(expected.shape)}"
-        return case.model_copy(update={"fault": fault})
+    for returned in (output, inferred):
+        if (returned.shape, returned.dtype) != (expected.shape, expected.dtype):
+            fault = f"returned {returned.dtype} of {tuple(returned.shape)} for {tuple(x.shape)}"
+            return case.model_copy(update={"fault": fault})
     compared = {
-        "forward": deviation(output, expected),
+        "forward": together([deviation(output, expected), deviation(inferred, expected)]),
         "gradient": deviation(gradient, expected_gradient),
         "fault": None if torch.equal(x, kept) else "wrote to its input",
     }
@@ -71,16 +83,20 @@ def _sources(height: int, width: int, channels: int, directions: Directions) -> 
 def _forward_backward(
     shift: ShiftCallable, splits: Splits, x: Tensor, upstream: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Shift the maps that ``x`` (B,H,W,K*C) is chunked into: the output, and the gradient of x.
+    """Shift the maps of ``x`` (B,H,W,K*C): the output, and the gradient of x."""
+    leaf = x.detach().requires_grad_()
+    output = _shift_maps(shift, splits, leaf)
+    (gradient,) = torch.autograd.grad(output, leaf, upstream)
+    return output.detach(), gradient
+
+
+def _shift_maps(shift: ShiftCallable, splits: Splits, x: Tensor) -> Tensor:
+    """Shift the maps that ``x`` (B,H,W,K*C) is chunked into, and concatenate them again.
 
     The chunks are views with the strides of the whole, as they are in a mixer.
     """
-    leaf = x.detach().requires_grad_()
-    maps = leaf.chunk(len(splits), -1)
-    moved = [shift(part, directions) for part, directions in zip(maps, splits, strict=True)]
-    output = torch.cat(moved, -1)
-    (gradient,) = torch.autograd.grad(output, leaf, upstream)
-    return output.detach(), gradient
+    maps = zip(x.chunk(len(splits), -1), splits, strict=True)
+    return torch.cat([shift(part, directions) for part, directions in maps], -1)
 
 
 def _leave_nans_behind(x: Tensor) -> None:

@@ -4,9 +4,15 @@ import math
 import pytest
 import torch
 
+from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.measure.verifying.cases import (
+    ALONE,
     DTYPES,
+    EIGHT,
+    LARGE,
+    LARGE_SPLITS,
     LAYOUTS,
+    REORDERED,
     SHAPES,
     SPLITS,
     Question,
@@ -78,7 +84,7 @@ def test_layouts_differ_in_memory():
 
 def test_every_shape_and_all_splits_meet_every_layout_in_each_dtype():
     for dtype in DTYPES:
-        asked = list(questions(dtype))
+        asked = [q for q in questions(dtype) if q.shape in SHAPES]
         assert len(asked) == len(SHAPES) * len(SPLITS)
         assert {(q.shape, q.layout) for q in asked} == set(itertools.product(SHAPES, LAYOUTS))
         assert {(q.splits, q.layout) for q in asked} == set(itertools.product(SPLITS, LAYOUTS))
@@ -89,6 +95,7 @@ def test_three_dtypes_make_the_full_product():
         (q.shape, q.splits, q.layout)
         for dtype in ("fp32", "fp64", "bf16")
         for q in questions(dtype)
+        if q.shape in SHAPES
     }
     assert asked == set(itertools.product(SHAPES, SPLITS, LAYOUTS))
 
@@ -98,6 +105,27 @@ def test_shapes_and_splits_have_the_awkward_ones():
     assert {(1, 1), (1, 7), (7, 1), (14, 14)} <= sides
     assert {len(split) for splits in SPLITS for split in splits} == {0, 1, 2, 4, 8}
     assert {len(splits) for splits in SPLITS} == {1, 2, 3}
+
+
+def test_each_direction_is_asked_alone_in_each_dtype():
+    for dtype in DTYPES:
+        alone = [q.splits for q in questions(dtype) if q.splits in ALONE]
+        assert sorted(alone) == sorted(ALONE)
+    assert {split for splits in ALONE for split in splits} == {(name,) for name in OFFSETS}
+
+
+def test_one_map_of_each_dtype_is_larger_than_a_16_bit_index():
+    for dtype in DTYPES:
+        (large,) = [q for q in questions(dtype) if q.shape == LARGE]
+        assert math.prod(large.shape) > 2**16
+        assert large.splits == LARGE_SPLITS[dtype]
+
+
+def test_eight_directions_come_in_two_orders_and_one_of_them_twice():
+    eights = {split for splits in SPLITS for split in splits if len(split) == 8}
+    assert eights == {EIGHT, REORDERED}
+    assert len(set(EIGHT)) == 8
+    assert len(set(REORDERED)) == 7
 
 
 def test_deviation_counts_what_is_beyond_the_tolerance():

@@ -1,0 +1,49 @@
+"""What an implementation keeps between calls must not depend on who called first."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mixers import ALL, FIRST
+
+from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.shifts import borders, gather, registry, triton_support
+from s2mlp_cli.spec import Mixer
+
+MIXER = Mixer.model_validate(
+    {
+        "splits": (FIRST, ALL, ()),
+        "activation": "none",
+        "fusion": "split-attention",
+        "reduction": 4,
+    }
+)
+CACHES = (
+    gather._indices,
+    borders._cached_coefficients,
+    triton_support._cached_offset_table,
+)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.NAMES if name != "fused-gemm"])
+def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
+    """All but `fused-gemm`, which has no gradient."""
+    implementation = registry.get(name)
+    if name == "deform" and (reason := implementation.unavailable(device)):
+        pytest.skip(reason)
+    mixer = SpatialShiftMixer(16, MIXER, implementation).to(device)
+    x = torch.randn(1, 3, 2, 16, device=device)
+    for cache in CACHES:
+        cache.cache_clear()
+    with torch.inference_mode():
+        first = mixer(x)
+    trained = mixer(x)
+    trained.sum().backward()
+    torch.testing.assert_close(trained, first.clone())
+    assert all(parameter.grad is not None for parameter in mixer.parameters())
+
+
+@pytest.mark.parametrize("name", ["oracle", "slice", "roll", "conv", "gather", "inplace"])
+def test_an_empty_batch_stays_empty(name):
+    shifted = registry.get(name).run(torch.empty(0, 3, 2, 8), FIRST)
+    assert shifted.shape == (0, 3, 2, 8)

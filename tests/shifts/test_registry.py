@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.shifts import registry
+
+
+def test_names_are_trimmed_and_each_is_taken_once():
+    assert registry.parse(" conv, slice ,conv,") == ("conv", "slice")
+
+
+def test_all_leaves_out_the_unsafe():
+    assert set(registry.NAMES) - set(registry.parse("all")) == set(registry.UNSAFE)
+
+
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_a_list_without_a_name_is_refused(text):
+    with pytest.raises(UnavailableError) as refused:
+        registry.parse(text)
+    assert str(refused.value) == (
+        f"'{text}' names no shift implementation; known: all, oracle, slice, roll, conv, deform, "
+        "gather, fused, triton, fused-triton, fused-gemm, inplace, none"
+    )

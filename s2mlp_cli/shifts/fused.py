@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions
+from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import (
     BorderSums,
     Splits,
@@ -27,6 +28,9 @@ from s2mlp_cli.shifts.borders import (
 )
 from s2mlp_cli.shifts.regions import Region, regions
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
+
+COMPILES_TRAINING = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 15)
+"""Whether torch.compile keeps the backward passes below: 2.11 loses the gradient of the input."""
 
 
 def _read(x: Tensor, region: Region) -> Tensor:
@@ -133,6 +137,11 @@ PLAIN = Passes(border_sums, WeightedShiftSum, ShiftedGELU)
 
 def expand_and_fuse(x: Tensor, mixer: MixerParameters, passes: Passes = PLAIN) -> Tensor:
     """Expand ``x`` (B,H,W,C), shift its splits and fuse them: B,H,W,C before the projection."""
+    if torch.compiler.is_compiling() and torch.is_grad_enabled() and not COMPILES_TRAINING:
+        raise UnavailableError(
+            f"the compiler of torch {torch.__version__} gets the gradient of 'fused' wrong; train "
+            "it without torch.compile, compile it under torch.no_grad(), or take torch 2.15"
+        )
     if mixer.fusion == "none" and isinstance(mixer.activation, nn.GELU):
         (directions,) = mixer.splits
         shifted: Tensor = passes.shifted_gelu.apply(

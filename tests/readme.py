@@ -61,11 +61,13 @@ def renew() -> None:
     text = README.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for example in examples(text):
-            if example.mark == "not run" or not example.output.strip():
+            if example.mark == "not run":
                 continue
             done = run(example, Path(folder))
             if done.returncode:
                 sys.exit(f"{example.command}: {done.stderr}")
+            if not example.output.strip():
+                continue
             old = f"$ {example.command}\n{example.output}"
             text = text.replace(old, f"$ {example.command}\n{tidy(done.stdout)}\n", 1)
     README.write_text(text, encoding="utf-8")

@@ -167,7 +167,7 @@ def _level(row: ModuleCount) -> int:
 
 def _indented(row: ModuleCount) -> Text:
     name = row.module.rpartition(".")[2] or "model"
-    return Text("  " * _level(row) + name).append(f" {row.kind}", style="quiet")
+    return Text("  " * _level(row) + name)
 
 
 def _counts(*values: int) -> Iterable[str]:
@@ -191,8 +191,7 @@ def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
             )
         for figure in _explained(result):
             yield Text(
-                f"{figure.printed} in table {figure.table} of {figure.paper}: {figure.verdict}; "
-                f"{figure.reason}",
+                f"{figure.printed} in {_place(figure)}: {figure.verdict}; {figure.reason}",
                 style="quiet",
             )
 
@@ -203,6 +202,12 @@ def _refusals(refused: tuple[Refusal, ...]) -> Iterable[Text]:
         yield Text(
             f"{refusal.model} at {height}x{width} is refused: {refusal.reason}", style="warn"
         )
+
+
+def _place(figure: PublishedFigure) -> str:
+    if figure.paper == figure.table:  # the systems that both papers' tables compare with
+        return f"the papers' {figure.paper}"
+    return f"table {figure.table} of {figure.paper}"
 
 
 def _explained(result: CountResult) -> list[PublishedFigure]:

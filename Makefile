@@ -28,7 +28,7 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 wheel: $(VENV)/.installed-test
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

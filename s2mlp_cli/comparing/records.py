@@ -10,7 +10,7 @@ from s2mlp_cli.comparing.matching import compare
 from s2mlp_cli.comparing.quantities import quantities
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.records.compare import CompareRecord, Source
+from s2mlp_cli.records.compare import ComparedRow, CompareRecord, Source
 
 
 def compare_records(
@@ -28,11 +28,8 @@ def compare_records(
                 "compare records of one kind"
             )
     rows, lone = compare([quantities(record) for record in loaded])
-    if fail_slower is not None and not any(row.ratio for row in rows):
-        raise RecordError(
-            f"--fail-slower has nothing to judge: {', '.join(map(str, paths))} have no timed row "
-            "in common; compare profiles of the same models and shifts"
-        )
+    if fail_slower is not None:
+        _refuse_an_idle_gate(paths, rows)
     return CompareRecord.new(
         command=("s2mlp", "compare", *map(str, paths)),
         environment=loaded[-1].environment,
@@ -46,3 +43,19 @@ def compare_records(
         fail_slower=fail_slower,
         results=rows,
     )
+
+
+def _refuse_an_idle_gate(paths: Sequence[Path], rows: Sequence[ComparedRow]) -> None:
+    """Raise where no row could ever fail, so that a gate never passes for want of samples."""
+    judged = [row for row in rows if row.ratio]
+    files = ", ".join(map(str, paths))
+    if not judged:
+        raise RecordError(
+            f"--fail-slower has nothing to judge: {files} have no timed row in common; compare "
+            "profiles of the same models and shifts"
+        )
+    if not any(row.ratio and row.ratio.ci95 for row in judged):
+        raise RecordError(
+            f"--fail-slower has nothing to judge: none of the {len(judged)} timed rows of {files} "
+            "has an interval; measure longer, with `s2mlp profile --max-time`"
+        )

@@ -80,6 +80,19 @@ def test_a_gate_with_nothing_to_judge_is_an_error():
         compare_records(["a", "b"], [samples.count(), samples.count()], 0.05)
 
 
+def test_a_gate_does_not_pass_for_want_of_intervals():
+    short = without_intervals(samples.profile())
+    slow = without_intervals(samples.profile(10))
+    with pytest.raises(RecordError, match="none of the 16 timed rows of a, b has an interval"):
+        compare_records(["a", "b"], [short, slow], 0.05)
+    assert compare_records(["a", "b"], [short, slow], None).results
+
+
+def without_intervals(profile):
+    rows = tuple(row.model_copy(update={"ci95_s": None}) for row in profile.results)
+    return profile.model_copy(update={"results": rows})
+
+
 def test_the_gpu_and_torch_are_named_first():
     here = samples.ENVIRONMENT
     there = here.model_copy(

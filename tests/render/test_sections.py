@@ -10,6 +10,7 @@ from s2mlp_cli.render.console import to_text
 from s2mlp_cli.render.kinds import renderer
 from s2mlp_cli.render.sections import section, sections
 from s2mlp_cli.render.sections.count import parts
+from s2mlp_cli.render.sections.profile_pictures import pictures
 from tests import samples
 
 
@@ -49,6 +50,17 @@ def test_pictures_of_a_profile_follow_its_rows():
         "speed-1", "speed-2", "bandwidth-1", "bandwidth-2", "batch-1",
     ]  # fmt: skip
     assert names(samples.profile(batches=(8,))) == ["speed-1", "bandwidth-1"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_picture_speaks_of_intervals_only_where_it_has_them(known):
+    record = samples.profile(batches=(8,))
+    if not known:
+        rows = tuple(row.model_copy(update={"ci95_s": None}) for row in record.results)
+        record = record.model_copy(update={"results": rows})
+    picture = next(each for each in pictures(record) if each.name == "speed-1")
+    assert ("95 % interval" in picture.description) is known
+    assert ("95 % interval" in picture.draw()) is known
 
 
 def test_what_is_the_same_in_all_rows_stands_in_the_caption():

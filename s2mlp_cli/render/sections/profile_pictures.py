@@ -38,12 +38,13 @@ def _throughput(rows: Sequence[ProfileResult]) -> Iterator[Picture]:
     for number, title, group in _groups(rows, lambda row: f"{row.model}: {setting(row)}"):
         bars = [_bar(row) for row in group]
         fastest = max(bars, key=lambda bar: bar.value)
+        known = " (95 % interval)" if any(bar.interval for bar in bars) else ""
         yield Picture(
             name=f"speed-{number}",
             title=f"Images per second, {title}",
-            description=f"Bars of images per second with 95 % intervals for {len(bars)} "
+            description=f"Bars of images per second{known} for {len(bars)} "
             f"implementations; {fastest.label} has the most, {fastest.value:.4g}.",
-            draw=partial(throughput.svg, bars, "images/s (95 % interval); hollow: no true shift"),
+            draw=partial(throughput.svg, bars, f"images/s{known}; hollow: no true shift"),
         )
 
 

@@ -73,8 +73,15 @@ def _answer(row: ProfileResult) -> str:
         ratio = row.ratio_to_slice
         parts.append(f"{_ranged(ratio)} × the speed of slice: {ratio.verdict}")
     if row.shift_share and row.shift != "none":
-        parts.append(f"shifts take {_ranged(row.shift_share, 100)} % of its time")
+        parts.append(_share(row.shift_share))
     return "; ".join(parts) + "."
+
+
+def _share(share: Measured) -> str:
+    """Say what the shifts take, or that these samples cannot tell it from nothing."""
+    if share.ci95 is None or share.ci95[0] <= 0:
+        return "what its shifts take is not resolved"
+    return f"shifts take {_ranged(share, 100)} % of its time"
 
 
 def _cases(rows: Iterable[ProfileResult]) -> Iterator[list[ProfileResult]]:

@@ -18,7 +18,7 @@ from tests import samples
 def test_the_answer_is_the_first_line_of_the_terminal(kind):
     record = samples.ALL[kind]()
     first = to_text(renderer(record).terminal(record), width=1000).splitlines()[0]
-    assert section(record).answer == first
+    assert section(record).answer.startswith(first)
 
 
 @pytest.mark.parametrize("kind", samples.ALL)

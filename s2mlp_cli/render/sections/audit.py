@@ -85,4 +85,4 @@ def _reasons(record: AuditRecord) -> Table:
 
 
 def _where(cell: AuditCell) -> str:
-    return f"{cell.paper} table {cell.table}"
+    return cell.paper if cell.paper == cell.table else f"{cell.paper} table {cell.table}"

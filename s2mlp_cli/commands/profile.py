@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ def _profiler(
     from s2mlp_cli.measure.profiling.profile import Profiler
     from s2mlp_cli.records.profile import ProfileSettings
 
-    names = registry.parse(shifts)
+    names = _known(shifts)
     place = open_device(device, host_time=host_time)
     here = environment()
     specs = tuple(load_spec(model, overrides) for model in models)
@@ -173,6 +174,22 @@ def _profiler(
     command = ("s2mlp", *sys.argv[1:])
     previous = _previous(resume) if resume else None
     return Profiler(request, settings, place, here, command=command, previous=previous)
+
+
+def _known(shifts: str) -> tuple[str, ...]:
+    """Read ``--shift``; an unknown name is answered with what cannot run here, and why."""
+    from s2mlp_cli.measure.environment import available_shifts
+
+    try:
+        return registry.parse(shifts)
+    except UnavailableError as error:
+        reasons = [
+            f"{name} ({'; '.join(filter(None, devices.values()))})"
+            for name, devices in available_shifts().items()
+            if all(devices.values())
+        ]
+        unavailable = f"; not available here: {', '.join(reasons)}" if reasons else ""
+        raise UnavailableError(f"{error}{unavailable}") from error
 
 
 def _previous(path: Path) -> ProfileRecord:
@@ -196,11 +213,19 @@ def _stopped(record: ProfileRecord, output_format: str, output: Path | None) -> 
         remark = f"{rows} rows were measured; next time -o FILE.json keeps them for --resume"
     else:
         save(record, output)
-        words = [word for word in sys.argv[1:] if word != "--resume"]
+        words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
         remark = f"{rows} rows are in {output}; go on with: s2mlp {shlex.join(words)}"
-        if "--resume" not in sys.argv:
-            remark += f" --resume {shlex.quote(str(output))}"
     remarks_console().print(remark, style="warn", soft_wrap=True)
+
+
+def _without_resume(words: list[str]) -> Iterator[str]:
+    """Leave out ``--resume FILE`` and ``--resume=FILE``: the rows of that file were copied."""
+    left = iter(words)
+    for word in left:
+        if word == "--resume":
+            next(left, None)
+        elif not word.startswith("--resume="):
+            yield word
 
 
 def _require_writable(folder: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -104,6 +105,17 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path):
     remark = next(line for line in stderr.splitlines() if "go on with" in line)
     assert remark.startswith(f"3 rows are in {output}; go on with: s2mlp profile --shift conv")
     assert remark.endswith(f"--resume '{output}'")
+
+
+@pytest.mark.parametrize("given", [["--resume", "old.json"], ["--resume=old.json"], []])
+def test_the_command_to_go_on_with_resumes_exactly_one_file(given, monkeypatch, tmp_path, capsys):
+    from s2mlp_cli.commands import profile
+
+    monkeypatch.setattr(sys, "argv", ["s2mlp", "profile", *given, "--shift", "conv"])
+    monkeypatch.setattr(profile, "save", lambda record, output: None)
+    profile._stopped(SimpleNamespace(results=()), "table", Path("old.json"))
+    command = capsys.readouterr().err.strip().rpartition("go on with: ")[2]
+    assert command == "s2mlp profile --shift conv --resume old.json"
 
 
 def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):

@@ -62,7 +62,7 @@ class Preparation:
         be compiled and a result that is wrong are reasons to skip. Every other fault is a bug and
         is raised.
         """
-        reason = _not_applicable(self._case, shift)
+        reason = not_applicable(self._case, shift)
         if reason:
             return Skipped(reason)
         try:
@@ -120,7 +120,8 @@ class Preparation:
         )
 
 
-def _not_applicable(case: Case, shift: str | None) -> str | None:
+def not_applicable(case: Case, shift: str | None) -> str | None:
+    """Return why ``shift`` has no place in ``case`` or cannot run on its device, or None."""
     if shift is None:
         return None
     implementation = registry.get(shift)

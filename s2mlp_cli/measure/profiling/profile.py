@@ -22,6 +22,7 @@ from s2mlp_cli.measure.profiling.cases import (
     blank_row,
     cases,
 )
+from s2mlp_cli.measure.profiling.contenders import not_applicable
 from s2mlp_cli.measure.profiling.device import Device, open_device
 from s2mlp_cli.measure.profiling.limits import measure_limits
 from s2mlp_cli.measure.profiling.memory import child_memory
@@ -133,6 +134,7 @@ class Profiler:
             raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
         if previous is not None:
             _require_same_place(previous.environment, environment)
+            _require_same_way(previous.settings, settings)
         self.request = request
         self._settings = settings
         self.device = device
@@ -212,7 +214,7 @@ class Profiler:
         with _threads(self.request.threads):
             for case in self._cases(levels=("model",)):
                 for shift in self.request.contenders(case.spec):
-                    if (case.spec.name, shift) not in unfit:
+                    if (case.spec.name, shift) not in unfit and not not_applicable(case, shift):
                         run = folder / run_name(case, shift)
                         trace_case(case, shift, run)
                         yield run
@@ -282,6 +284,17 @@ def _require_same_place(before: Environment, here: Environment) -> None:
             raise RecordError(
                 f"the record to resume was measured with {name} {old}, here it is {new}; "
                 "start a new one without --resume"
+            )
+
+
+def _require_same_way(before: ProfileSettings, now: ProfileSettings) -> None:
+    """Refuse to mix rows that mean different things: a record says once how all were timed."""
+    for what in ("host_time", "hot"):
+        if getattr(before, what) != getattr(now, what):
+            how = "with" if getattr(before, what) else "without"
+            raise RecordError(
+                f"the record to resume was measured {how} --{what.replace('_', '-')}; "
+                "do the same, or start a new one without --resume"
             )
 
 

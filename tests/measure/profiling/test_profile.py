@@ -128,6 +128,13 @@ def test_a_record_of_another_machine_is_not_continued(tiny):
         profiler(tiny, previous=first, environment=other)
 
 
+def test_cold_rows_are_not_continued_with_hot_ones(tiny):
+    first = profiler(tiny).run()
+    hot = SETTINGS.model_copy(update={"hot": True})
+    with pytest.raises(RecordError, match="was measured without --hot; do the same"):
+        profiler(tiny, previous=first, settings=hot)
+
+
 def test_one_that_runs_out_of_memory_within_the_rounds_keeps_what_it_has(tiny):
     count = 0
 
@@ -205,6 +212,12 @@ def test_traces_are_made_of_what_is_neither_wrong_nor_unfit(tiny, tmp_path):
     names = [path.name for path in made.trace(tmp_path)]
     assert names == [f"tiny-{shift}-fp32-b1-inference" for shift in ("slice", "none", "conv")]
     assert all(list((tmp_path / name).glob("*.pt.trace.json")) for name in names)
+
+
+def test_what_cannot_run_here_is_not_traced_even_if_no_model_was_measured(tiny, tmp_path):
+    operation = profiler(tiny, ("triton",), request={"levels": ("op",)})
+    operation.run()
+    assert [path.name.split("-")[1] for path in operation.trace(tmp_path)] == ["slice", "none"]
 
 
 def test_a_case_is_described_in_few_words(tiny):

@@ -179,6 +179,19 @@ def command(**given: Any) -> None:
 
 
 def _checkpoint(given: dict[str, Any]) -> Checkpoint:
+    """Load the weights for the size that is asked for; a model that cannot take it is refused."""
+    from s2mlp_cli.checkpoints.compare import check_fit
+    from s2mlp_cli.spec import with_input_size
+
+    loaded = _load(given)
+    if given["input_size"] is None:
+        return loaded
+    spec = with_input_size(loaded.spec, given["input_size"])
+    check_fit(loaded.state, spec)
+    return replace(loaded, spec=spec)
+
+
+def _load(given: dict[str, Any]) -> Checkpoint:
     from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.loading import load_checkpoint
     from s2mlp_cli.spec import load_spec

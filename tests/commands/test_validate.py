@@ -17,9 +17,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2mlp_cli.cli import group
-from s2mlp_cli.errors import DataError, RecordError
+from s2mlp_cli.errors import DataError, RecordError, SpecError
+from s2mlp_cli.models import build_model
 from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.spec import load_spec
 from tests.digits import SYNSETS, Digits, class_folders, flat, save_zip, tar_of, write_csv
 
 SIZE = ("--input-size", "16", "--crop-pct", "1.0", "--device", "cpu", "--workers", "0")
@@ -214,3 +216,19 @@ def test_a_diverged_checkpoint_is_reported_before_the_run(
     assert done.returncode == 1
     assert "holds NaN or infinite weights in head.bias, so its training diverged" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [("vip-small", "joins 32 rows"), ("timm:mixer_s32_224", "joins the tokens")],
+)
+def test_a_size_that_the_model_cannot_take_is_refused_with_the_reason(
+    folders: Path, tmp_path: Path, model: str, reason: str
+) -> None:
+    layers = ("stages.0.depth=1", "stages.1.depth=1") if model == "vip-small" else ()
+    weights = build_model(load_spec(model, layers))
+    save_zip({"state_dict": weights.state_dict()}, tmp_path / "weights.pth")
+    overrides = [word for layer in layers for word in ("--set", layer)]
+    given = ("--ckpt", tmp_path / "weights.pth", "--model", model, *overrides, "--data", folders)
+    with pytest.raises(SpecError, match=reason):
+        in_process(*given, *SIZE[:1], "64")

@@ -70,6 +70,7 @@ PER_INPUT: dict[str, int] = {
     "aten::adaptive_avg_pool2d": 1,
     "aten::adaptive_max_pool2d": 1,
     "aten::amax": 1,
+    "aten::col2im": 1,  # overlapping patches are added up
     "aten::linalg_vector_norm": 2,
     "aten::mean": 1,
     "aten::std": 4,

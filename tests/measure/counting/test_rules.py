@@ -113,3 +113,8 @@ def test_batch_norm_with_fixed_statistics_is_a_scale_and_an_offset():
     mean, variance = torch.empty(3, device="meta"), torch.empty(3, device="meta")
     found = figures(lambda x: F.batch_norm(x, mean, variance), (2, 3, 4, 4))
     assert found.total("elementwise") == 2 * (2 * 3 * 4 * 4)
+
+
+def test_folding_adds_every_value_of_overlapping_patches():
+    found = figures(lambda x: F.fold(x, (6, 6), 3, padding=1), (2, 4 * 9, 36))
+    assert found.total("elementwise") == 2 * 4 * 9 * 36

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class Architecture:
             CheckpointError: a tensor that every S2-MLP has is missing or of an odd shape.
         """
         count = 1 + max(
-            (int(n.split(".")[1]) for n in state if n.startswith("stages.")), default=-1
+            (int(m[1]) for n in state if (m := re.match(r"stages\.(\d+)\.", n))), default=-1
         )
         stages = tuple(_stage(state, index) for index in range(count))
         mixer = "stages.0.blocks.0.mixer."
@@ -185,7 +186,8 @@ def _agrees(told: Architecture, spec: S2MLPSpec) -> bool:
 def _stage(state: State, index: int) -> Stage:
     prefix = f"stages.{index}."
     dim, _, patch, _ = _shape(state, prefix + "patch.proj.weight", 4)
-    blocks = {int(n.split(".")[3]) for n in state if n.startswith(prefix + "blocks.")}
+    pattern = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.")
+    blocks = {int(match[1]) for match in map(pattern.match, state) if match}
     if blocks != set(range(len(blocks))):
         absent = min(set(range(max(blocks))) - blocks)
         raise CheckpointError(
@@ -203,7 +205,7 @@ def _fusion(maps: int, reduce: Tensor | None) -> str:
 
 def _ratio(state: State, name: str) -> int:
     rows, columns = _shape(state, name, 2)
-    if rows % columns:
+    if not columns or rows % columns:
         raise CheckpointError(
             f"{name} is {rows}x{columns} in the checkpoint, not a multiple: it is no S2-MLP; name "
             "its model with --model"

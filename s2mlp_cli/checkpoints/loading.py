@@ -27,6 +27,10 @@ PREPROCESSING_KEY = "s2mlp.preprocessing"
 """The same for how images are to be prepared."""
 
 
+_NO_WEIGHTS = frozenset({torch.int8, torch.uint8, torch.complex64, torch.complex128})
+"""Copying these into float32 parameters would pass in silence and give another model."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that fits its model.
@@ -137,6 +141,13 @@ def _facts(
 
 
 def _check_finite(state: State) -> None:
+    odd = [n for n, t in state.items() if t.layout != torch.strided or t.dtype in _NO_WEIGHTS]
+    if odd:
+        kind = state[odd[0]]
+        raise CheckpointError(
+            f"{odd[0]} is {kind.dtype} ({kind.layout}) in the checkpoint, no plain floating-point "
+            "weights; save the model before it is quantised or made sparse"
+        )
     bad = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

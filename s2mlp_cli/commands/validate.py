@@ -152,9 +152,11 @@ def command(**given: Any) -> None:
     from s2mlp_cli.measure.validating.result import check_broken
     from s2mlp_cli.measure.validating.resuming import INTERRUPTED
     from s2mlp_cli.measure.validating.validate import validate
-    from s2mlp_cli.records.predictions import save_predictions
+    from s2mlp_cli.records.predictions import check_target, save_predictions
     from s2mlp_cli.records.validate import ValidateRecord
 
+    if given["predictions"] is not None:
+        check_target(given["predictions"])
     checkpoint, images = _checkpoint(given), _images(given)
     with processes() as group:
         settings = _settings(given, checkpoint, images, group.local_rank)

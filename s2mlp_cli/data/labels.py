@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,8 +81,8 @@ class Labels:
 
 def order_classes(names: set[str]) -> tuple[str, ...]:
     """Sort class names as numbers if all are numbers (ImageNetV2), else as text (synsets)."""
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
+    if all(re.fullmatch(r"\d+(\.\d+)?", name) for name in names):  # pandas writes 3 as 3.0
+        return tuple(sorted(names, key=float))
     return tuple(sorted(names))
 
 

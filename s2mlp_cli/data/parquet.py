@@ -74,11 +74,13 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     for number, file in enumerate(files):
         with _open(file) as parquet:
             column, label = _columns(parquet.schema_arrow, file)
+            first = len(names)
             for group in range(parquet.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
                 groups.append((number, group, len(names)))
                 table = parquet.read_row_group(group, columns=_wanted(parquet, column, label))
                 labels += table[label].to_pylist()
-                names += _names(table, column, file, parquet.metadata.row_group(group).num_rows)
+                names += _names(table, column, file, rows, len(names) - first)
     if not names:
         raise DataError(f"{path} holds no rows; give the files of the validation split")
     if None in labels:
@@ -124,8 +126,10 @@ def _wanted(parquet: Any, column: str, label: str) -> list[str]:
     return [label, path] if path in known else [label]
 
 
-def _names(table: Any, column: str, file: Path, rows: int) -> list[str]:
-    """Return the stored names of the images; row numbers where there are none."""
+def _names(table: Any, column: str, file: Path, rows: int, before: int) -> list[str]:
+    """Return the stored names of the images; where there are none, row numbers in the file."""
     field_name = column.removesuffix(".bytes")
     stored = table[field_name].to_pylist() if field_name in table.column_names else [None] * rows
-    return [(cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored)]
+    return [
+        (cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored, before)
+    ]

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -105,7 +106,7 @@ def compare_predictions(first: Path, second: Path) -> PredictionComparison:
     Raises:
         RecordError: a file is none, or they are not about the same images and labels.
     """
-    one, other = ({row.name: row for row in load_predictions(path)} for path in (first, second))
+    one, other = (_by_name(load_predictions(path)) for path in (first, second))
     shared = [(one[name], other[name]) for name in one if name in other]
     if len(shared) < max(len(one), len(other)) or any(a.label != b.label for a, b in shared):
         raise RecordError(
@@ -129,6 +130,27 @@ def compare_predictions(first: Path, second: Path) -> PredictionComparison:
         neither=pairs.count((False, False)),
         p=mcnemar(only_first, only_second),
     )
+
+
+def _by_name(rows: list[Prediction]) -> dict[tuple[str, int], Prediction]:
+    """Return the rows by name and occurrence: shards may repeat a name, and each is an image."""
+    seen: Counter[str] = Counter()
+    named: dict[tuple[str, int], Prediction] = {}
+    for row in rows:
+        named[row.name, seen[row.name]] = row
+        seen[row.name] += 1
+    return named
+
+
+def check_target(path: Path) -> None:
+    """Hold, before a long run, that its predictions can be saved to ``path`` after it.
+
+    Raises:
+        RecordError: its ending is not known, or its folder is not there.
+    """
+    check_ending(path)
+    if not path.parent.is_dir():
+        raise RecordError(f"there is no folder '{path.parent}'; choose another --predictions")
 
 
 def check_ending(path: Path) -> None:

@@ -54,3 +54,13 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         load_predictions(tmp_path / "x.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
         load_predictions(tmp_path / "x.txt")
+
+
+def test_images_of_one_name_are_each_compared(tmp_path: Path) -> None:
+    """Shards may number their samples each from 0."""
+    row = Prediction("0.jpg", 3, 3, 1, 2, 4, 5, 0.5, 0.7, True, True, False)
+    paths = tmp_path / "a.csv", tmp_path / "b.csv"
+    for path, right in zip(paths, (True, False), strict=True):
+        save_predictions(path, [row, row._replace(correct1=right), row])
+    found = compare_predictions(*paths)
+    assert (found.images, found.both, found.only_first) == (3, 2, 1)

@@ -109,6 +109,8 @@ def _key(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> dict[str, An
     rows = "\n".join(f"{n}\0{t}" for n, t in zip(plan.names, plan.targets, strict=True))
     return {
         "checkpoint": checkpoint.facts.sha256,
+        # corrupted copies of a set (ImageNet-C) bear the same names
+        "data": str(Path(plan.images.path).absolute()),
         "weights": checkpoint.facts.taken,
         "model": checkpoint.spec.model_dump(mode="json"),
         "preprocessing": plan.preprocessing.model_dump(mode="json"),

@@ -90,6 +90,9 @@ def validate(
     plan = make_plan(checkpoint, images, settings)
     table = resumed_table(plan, settings.resume)
     resumed = int((table.state != PENDING).sum())
+    if settings.strict and table.reasons:
+        row, reason = min(table.reasons.items())
+        raise _too_strict(plan, row, reason)
     group.wait()  # nobody may write progress before all have read it
     watch = _watch(plan, table, settings, group, on_batch, on_broken)
     loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
@@ -126,15 +129,18 @@ def _watch(
     def broken(row: int, reason: str) -> None:
         name = plan.images.names[plan.positions[row]]
         if settings.strict:
-            raise DataError(
-                f"the image {name} is broken ({reason}); replace it, or leave out --strict"
-            )
+            raise _too_strict(plan, row, reason)
         on_broken(name, reason)
 
     if settings.resume is None:
         return Watch(on_batch, broken)
     path = progress_file(settings.resume, group)
     return Watch(on_batch, broken, lambda: table.save(path, plan.key))
+
+
+def _too_strict(plan: Plan, row: int, reason: str) -> DataError:
+    name = plan.images.names[plan.positions[row]]
+    return DataError(f"the image {name} is broken ({reason}); replace it, or leave out --strict")
 
 
 def _evaluator(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Evaluator:

@@ -38,7 +38,7 @@ def test_the_python_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    expected = re.findall(r"# (\S.*)$", block, re.M)
+    expected = re.findall(r"^# (.*)$", block, re.M)
     assert [line for line in printed.splitlines() if line] == expected
 
 

@@ -79,7 +79,7 @@ def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
     return x.new_empty(shape, dtype=dtype)
 
 
-def _mean(x: Tensor, axes: Sequence[int] | None, keepdim: bool = False, **named: Any) -> Tensor:
+def _reduced(x: Tensor, axes: Sequence[int] | None, keepdim: bool = False, **named: Any) -> Tensor:
     reduced = {axis % x.dim() for axis in (axes or range(x.dim()))}
     kept = [
         1 if axis in reduced else size
@@ -109,7 +109,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "mul.Tensor": _broadcast,
     "add_.Tensor": _in_place,
     "mul_.Tensor": _in_place,
-    "mean.dim": _mean,
+    "mean.dim": _reduced,
+    "sum.dim_IntList": _reduced,
     "stack": _stack,
 }
 """aten operator -> its shape function."""

@@ -40,6 +40,8 @@ CASES = {
     "mul": (torch.mul, [(1, 3), (2, 1)]),
     "mul by a number": (lambda x: x * 2.0, [(2, 3)]),
     "mean": (lambda x: x.mean(dim=(1, 2)), [(2, 3, 4, 5)]),
+    "sum": (lambda x: x.sum(dim=(1, 2, 3)), [(2, 3, 4, 5)]),
+    "sum keeps": (lambda x: x.sum(dim=(1,), keepdim=True), [(2, 3)]),
     "mean keeps": (lambda x: x.mean(dim=-1, keepdim=True), [(2, 3)]),
     "stack": (lambda x, y: torch.stack([x, y], dim=1), [(2, 3), (2, 3)]),
     "stack last": (lambda x, y: torch.stack([x, y], dim=-1), [(2, 3), (2, 3)]),
@@ -88,5 +90,5 @@ def test_the_kernels_go_back_when_the_context_ends():
 def test_every_kernel_is_tested():
     tested = {"convolution", "_convolution", "native_layer_norm", "mm", "addmm", "gelu", "_softmax",
               "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
-              "mul_.Tensor", "mean.dim", "stack"}  # fmt: skip
+              "mul_.Tensor", "mean.dim", "sum.dim_IntList", "stack"}  # fmt: skip
     assert set(KERNELS) == tested

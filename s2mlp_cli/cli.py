@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -70,6 +71,9 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and end the process: 0, 1 (a fault), 2 (usage) or 130 (Ctrl-C)."""
+    # Importing torch makes a million objects that stay: looking for garbage among them after every
+    # 700 new ones takes a tenth of the time in which a command starts.
+    gc.set_threshold(50_000)
     # fvcore decorates functions with torch.jit.script; its user can do nothing about that.
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script`", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script`", category=DeprecationWarning)

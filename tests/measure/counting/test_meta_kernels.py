@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,6 +35,8 @@ CASES = {
     ),
     "add in place": (lambda x, y: x.add_(y), [(2, 3), (3,)]),
     "mul in place": (lambda x, y: x.mul_(y), [(2, 3), (3,)]),
+    "addcmul": (torch.addcmul, [(3,), (3,), (2, 1, 3)]),
+    "clone": (torch.clone, [(2, 3)]),
     "gelu": (F.gelu, [(2, 3)]),
     "softmax": (lambda x: x.softmax(dim=1), [(2, 3, 4)]),
     "add": (torch.add, [(2, 1, 4), (3, 1)]),
@@ -92,3 +97,13 @@ def test_every_kernel_is_tested():
               "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
               "mul_.Tensor", "mean.dim", "sum.dim_IntList", "stack"}  # fmt: skip
     assert set(KERNELS) == tested
+
+
+def test_counting_this_projects_models_imports_no_symbolic_algebra():
+    program = (
+        "import sys; from s2mlp_cli.measure.counting.count import count\n"
+        "from s2mlp_cli.spec import load_spec\n"
+        "for name in ('v1-deep', 'v1-wide', 'v2-medium'): count(load_spec(name))\n"
+        "sys.exit('sympy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)

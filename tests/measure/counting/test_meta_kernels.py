@@ -94,7 +94,7 @@ def test_the_kernels_go_back_when_the_context_ends():
 
 def test_every_kernel_is_tested():
     tested = {"convolution", "_convolution", "native_layer_norm", "mm", "addmm", "gelu", "_softmax",
-              "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
+              "addcmul", "clone", "native_batch_norm", "upsample_bicubic2d", "add.Tensor", "mul.Tensor", "add_.Tensor",
               "mul_.Tensor", "mean.dim", "sum.dim_IntList", "stack"}  # fmt: skip
     assert set(KERNELS) == tested
 

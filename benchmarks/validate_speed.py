@@ -1,6 +1,6 @@
 """Images/s of ``s2mlp validate`` against timm's validation loop, where the data path dominates.
 
-    python benchmarks/validate_speed.py [--images 600] [--workers 2] [--rounds 5]
+    python benchmarks/validate_speed.py [--images 1200] [--workers 1] [--rounds 7]
 
 Writes photographs-like JPEGs of 500x375 into a temporary folder and runs both loops on them in
 alternating rounds, with the same tiny model, workers and batch size. Prints the images/s of every
@@ -130,9 +130,9 @@ def peak(count: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1200)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
     if options.memory:

@@ -59,6 +59,7 @@ PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EAC
     "aten::group_norm": 5,
     "aten::layer_norm": 5,  # subtract the mean, divide by the deviation, scale, add; as fvcore
     "aten::log_softmax": 5,
+    "aten::rms_norm": 4,  # square, average, divide by the root, scale
     "aten::softmax": 5,  # maximum, subtract, exponential, sum, divide
     "aten::prelu": 2,
     "aten::upsample_bilinear2d": 8,  # four neighbours, each multiplied and added
@@ -71,6 +72,7 @@ PER_INPUT: dict[str, int] = {
     "aten::adaptive_max_pool2d": 1,
     "aten::amax": 1,
     "aten::col2im": 1,  # overlapping patches are added up
+    "aten::cumsum": 1,
     "aten::linalg_vector_norm": 2,
     "aten::mean": 1,
     "aten::std": 4,
@@ -87,7 +89,7 @@ __and__ alias arange bitwise_not broadcast_to cat ceil channel_shuffle chunk clo
 contiguous copy_ detach dropout dropout_ empty empty_like empty_strided eq expand expand_as eye
 feature_dropout fill_ flatten flip floor_divide full full_like gather ge gt im2col index index_put_
 index_select Int le lift_fresh lt masked_fill masked_fill_ meshgrid movedim narrow ne new_empty
-new_full new_zeros numel ones ones_like pad permute pixel_shuffle pixel_unshuffle reflection_pad2d
+new_full new_zeros numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle reflection_pad2d
 remainder repeat repeat_interleave replication_pad2d reshape reshape_as resolve_conj roll
 ScalarImplicit select size slice split split_with_sizes squeeze stack swapaxes t tile to transpose
 type_as unbind unflatten unfold unsqueeze upsample_nearest2d view view_as view_as_complex

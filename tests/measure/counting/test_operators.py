@@ -61,6 +61,8 @@ ELEMENTWISE = {
     "add": (lambda x, w: x + 1, 24),
     "gelu": (lambda x, w: F.gelu(x), 24),
     "layer norm": (lambda x, w: F.layer_norm(x, (4,)), 5 * 24),
+    "rms norm": (lambda x, w: F.rms_norm(x, (4,)), 4 * 24),
+    "cumulative sum": (lambda x, w: x.cumsum(1), 24),
     "softmax": (lambda x, w: x.softmax(-1), 5 * 24),
     "mean": (lambda x, w: x.mean(dim=(1,)), 24),
     "addcmul": (lambda x, w: torch.addcmul(x, x, x), 48),

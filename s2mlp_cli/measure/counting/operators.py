@@ -89,11 +89,11 @@ __and__ alias arange bitwise_not broadcast_to cat ceil channel_shuffle chunk clo
 contiguous copy_ detach dropout dropout_ empty empty_like empty_strided eq expand expand_as eye
 feature_dropout fill_ flatten flip floor_divide full full_like gather ge gt im2col index index_put_
 index_select Int le lift_fresh lt masked_fill masked_fill_ meshgrid movedim narrow ne new_empty
-new_full new_zeros numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle reflection_pad2d
-remainder repeat repeat_interleave replication_pad2d reshape reshape_as resolve_conj roll
-ScalarImplicit select size slice split split_with_sizes squeeze stack swapaxes t tile to transpose
-type_as unbind unflatten unfold unsqueeze upsample_nearest2d view view_as view_as_complex
-view_as_real where zero_ zeros zeros_like
+new_full new_zeros numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle
+reflection_pad2d remainder repeat repeat_interleave replication_pad2d reshape reshape_as
+resolve_conj roll ScalarImplicit select size slice split split_with_sizes squeeze stack swapaxes t
+tile to transpose type_as unbind unflatten unfold unsqueeze upsample_nearest2d view view_as
+view_as_complex view_as_real where zero_ zeros zeros_like
 """
 MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
 """Operators that move, choose or make data, or reckon with shapes: nothing to count."""

@@ -42,6 +42,7 @@ OPERATIONS: dict[str, Rule] = {
     "aten::fft_rfft2": rules.real_transform,
     "aten::fft_irfft2": rules.real_transform,
     "aten::max_pool2d": rules.pooling,
+    "aten::avg_pool1d": rules.pooling,
     "aten::avg_pool2d": rules.pooling,
 }
 """Operators counted in operations on single values, by a rule of their own."""
@@ -64,6 +65,7 @@ PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EAC
     "aten::prelu": 2,
     "aten::upsample_bilinear2d": 8,  # four neighbours, each multiplied and added
     "aten::upsample_bicubic2d": 32,  # sixteen neighbours
+    "aten::_upsample_bicubic2d_aa": 32,  # the same where it enlarges
 }
 """Operations per value of the output, by convention: one for each arithmetic function."""
 

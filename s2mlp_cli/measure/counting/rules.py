@@ -100,12 +100,17 @@ def real_transform(inputs: Values, outputs: Values) -> int:
 
 
 def pooling(inputs: Values, outputs: Values) -> int:
-    """One operation for every value under every window."""
-    return size(outputs[0]) * math.prod(_numbers(inputs[1]))
+    """One operation for every value under every window.
+
+    A window whose size the model computes is no constant of the trace: such windows are taken to
+    tile the input.
+    """
+    window = _numbers(inputs[1])
+    return size(inputs[0]) if None in window else size(outputs[0]) * math.prod(window)
 
 
-def _numbers(value: Any) -> list[int]:
-    """Return a list of integers that the trace holds as one constant, or as a list of them."""
+def _numbers(value: Any) -> list[Any]:
+    """Return the integers of a constant or a list in the trace; None for a computed one."""
     constant = value.toIValue()
     return constant if constant else [item.toIValue() for item in value.node().inputs()]
 

@@ -61,6 +61,8 @@ ELEMENTWISE = {
     "add": (lambda x, w: x + 1, 24),
     "gelu": (lambda x, w: F.gelu(x), 24),
     "layer norm": (lambda x, w: F.layer_norm(x, (4,)), 5 * 24),
+    "pooling": (lambda x, w: F.avg_pool1d(x, 2), 2 * 3 * 2 * 2),
+    "pooling by a computed window": (lambda x, w: F.avg_pool2d(x[None], x.shape[1:]), 24),
     "rms norm": (lambda x, w: F.rms_norm(x, (4,)), 4 * 24),
     "cumulative sum": (lambda x, w: x.cumsum(1), 24),
     "softmax": (lambda x, w: x.softmax(-1), 5 * 24),

@@ -1,7 +1,8 @@
 """The console blocks of README.md: found, run and, with ``python -m tests.readme``, renewed.
 
 A block marked ``<!-- varies -->`` shows measured numbers: it is run, but not compared. One marked
-``<!-- not run -->`` needs what a test does not have: ImageNet, several GPUs, the network.
+``<!-- your data -->`` is run on small images that stand where the README says ``/data``. Of one
+marked ``<!-- not run -->``, which takes minutes or the network, the options are checked.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ def examples(text: str) -> list[Example]:
 
 def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run an example in ``folder`` as a user with a plain terminal of 80 columns would."""
+    command = re.sub(
+        r"^((?:\w+=\S+ )*)s2mlp ", rf"\1{sys.executable} -m s2mlp_cli ", example.command
+    )
     return subprocess.run(
-        example.command.replace("s2mlp ", f"{sys.executable} -m s2mlp_cli "),
+        command.replace("torchrun", f"{sys.executable} -m torch.distributed.run").replace(
+            "/data/", f"{folder}/data/"
+        ),
         shell=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"},

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from s2mlp_cli.cli import group
+from s2mlp_cli.sample import CHECKPOINT, IMAGES
 from tests.readme import README, Example, examples, run, tidy
 
 TEXT = README.read_text(encoding="utf-8")
+EXAMPLES = examples(TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +24,53 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.mark.parametrize("example", examples(TEXT), ids=lambda example: example.command)
+@pytest.fixture(scope="module")
+def data(folder: Path) -> None:
+    """What the README's reader has: a checkpoint called ``path``, and images in two forms."""
+    shutil.copy(CHECKPOINT, folder / "path")
+    with tarfile.open(IMAGES) as archive:
+        archive.extractall(folder / "data" / "imagenet" / "val", filter="data")
+    images = sorted((folder / "data" / "imagenet" / "val").rglob("*.png"))
+    shutil.copytree(folder / "data" / "imagenet" / "val", folder / "data" / "val")
+    with tarfile.open(folder / "data" / "ILSVRC2012_img_val.tar", "w") as archive:
+        for image in images:
+            archive.add(image, image.name)
+    rows = [f"{image.name},{image.parent.name}" for image in images]
+    (folder / "data" / "labels.csv").write_text("\n".join(["file,label", *rows]))
+
+
+def of(*marks: str | None) -> list[Example]:
+    return [example for example in EXAMPLES if example.mark in marks]
+
+
+@pytest.mark.parametrize("example", of(None, "varies"), ids=lambda example: example.command)
 def test_console_block(example: Example, folder: Path):
-    if example.mark == "not run":
-        pytest.skip("needs what a test does not have: ImageNet, several GPUs or the network")
     assert example.command.startswith("s2mlp "), example.command
     done = run(example, folder)
     assert done.returncode == 0, done.stderr
     if example.mark != "varies":
         assert tidy(done.stdout) == tidy(example.output)
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("example", of("your data"), ids=lambda example: example.command)
+def test_console_block_on_small_data(example: Example, folder: Path):
+    done = run(example, folder)
+    assert done.returncode == 0, done.stderr
+    assert "98.33%" in done.stdout
+
+
+@pytest.mark.parametrize("example", of("not run"), ids=lambda example: example.command)
+def test_the_options_of_what_takes_too_long_exist(example: Example):
+    program, name, *rest = shlex.split(re.sub(r"\s*[>|].*", "", example.command))
+    if program == "make":
+        assert re.search(rf"^{name}:", (README.parent / "Makefile").read_text(), re.MULTILINE)
+        return
+    assert program == "s2mlp", example.command
+    command = group.get_command(group.make_context("s2mlp", [], resilient_parsing=True), name)
+    assert command is not None
+    context = command.make_context(name, [], resilient_parsing=True)
+    command.make_parser(context).parse_args(rest)  # raises at an option that is not there
 
 
 def test_the_users_three_lines_stand_in_the_readme():

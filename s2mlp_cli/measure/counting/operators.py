@@ -34,6 +34,7 @@ PRODUCTS: dict[str, Rule] = {
     "aten::einsum": rules.einsum,
     "aten::_convolution": rules.convolution,
     "aten::_convolution_mode": rules.plain_convolution,  # padding="same"
+    "aten::lstm": rules.recurrence,
     "torchvision::deform_conv2d": rules.deformed_convolution,
 }
 """Operators counted in multiply-accumulates."""

@@ -56,6 +56,13 @@ def deformed_convolution(inputs: Values, outputs: Values) -> int:
     return size(outputs[0]) * math.prod(kernel[1:]) + 4 * samples
 
 
+def recurrence(inputs: Values, outputs: Values) -> int:
+    """Every token of an LSTM meets each of its weight matrices once: input's and state's gates."""
+    weights = [shape(weight) for weight in inputs[2].node().inputs()]
+    tokens = size(inputs[0]) // _last(inputs[0])
+    return tokens * sum(math.prod(weight) for weight in weights if len(weight) == 2)
+
+
 def attention_scores(inputs: Values) -> int:
     """Return how many scores scaled-dot-product attention has: one per query and key."""
     *batch, queries, _ = shape(inputs[0])

@@ -57,6 +57,16 @@ def test_products(function, shape, macs):
         assert flop_counter_macs(Function(function), torch.empty(shape, device="meta")) == macs
 
 
+def test_a_recurrence_meets_every_weight_matrix_once_a_token():
+    lstm = nn.LSTM(4, 5, num_layers=2, bidirectional=True, batch_first=True, device="meta")
+    tokens, gates = 2 * 3, 4 * 5
+    by_hand = tokens * 2 * (gates * 4 + gates * 5 + gates * 10 + gates * 5)
+    with meta_kernels():
+        found = traced_figures(lstm, torch.empty(2, 3, 4, device="meta"))
+    assert found.total("macs") == by_hand
+    assert found.unknown == {}
+
+
 ELEMENTWISE = {
     "add": (lambda x, w: x + 1, 24),
     "gelu": (lambda x, w: F.gelu(x), 24),

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit wheel clean
+.PHONY: demo test lint types unit coverage wheel clean
 
 DEMO := build/demo
 SMALL := --model v2-small --set stages.0.depth=1 --set stages.1.depth=1
@@ -28,7 +28,12 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n auto --dist loadfile
+
+coverage: $(VENV)/.installed-test
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 wheel: $(VENV)/.installed-test
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

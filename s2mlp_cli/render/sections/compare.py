@@ -23,7 +23,11 @@ def section(record: CompareRecord) -> Section:
         answer=compare.answer(record),
         pictures=_trend(record),
         tables=(*_environments(record), *_rows(record)),
-        remarks=(*compare.lone_lines(record), *compare.notes(record)),
+        remarks=(
+            *compare.gate_lines(record),
+            *compare.lone_lines(record),
+            *compare.notes(record),
+        ),
         facts=facts(record),
     )
 

@@ -41,6 +41,37 @@ def test_the_parts_of_a_model_add_up_to_it():
     assert sum(part[2] for part in found) == result.macs
 
 
+def test_titles_say_what_a_section_is_about():
+    kinds = ("audit", "count", "profile", "validate", "trace", "verify")
+    assert [section(samples.ALL[kind]()).title for kind in kinds] == [
+        "Published figures, recomputed: S2-MLP",
+        "Parameters and multiply-adds: S2-MLP v2-small",
+        "Speed and memory: v2-small",
+        "Accuracy: digits",
+        "Where the time of a traced run goes: v2-small",
+        "Implementations against the definition: cpu",
+    ]
+
+
+def test_many_models_are_counted_in_a_title():
+    four = [samples.count(name).results[0] for name in "abcd"]
+    record = samples.count().model_copy(update={"results": tuple(four)})
+    assert section(record).title == "Parameters and multiply-adds: 4 models"
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [(("before", "count", "after"), ("before", "after")), (("a", "c", "a"), ("#1", "#3"))],
+)
+def test_no_two_sections_have_one_title(sources, told):
+    records = [samples.profile(), samples.count(), samples.profile(1.1)]
+    assert [part.title for part in sections(records, sources)] == [
+        f"Speed and memory: v2-small ({told[0]})",
+        "Parameters and multiply-adds: S2-MLP v2-small",
+        f"Speed and memory: v2-small ({told[1]})",
+    ]
+
+
 def names(record):
     return [picture.name for picture in section(record).pictures]
 

@@ -8,7 +8,7 @@ from typing import Any
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
-from s2mlp_cli.render.document import Column, Number, Section, Table, Tone
+from s2mlp_cli.render.document import Column, Number, Section, Table, Tone, listed
 from s2mlp_cli.render.profile import answers
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
@@ -24,7 +24,7 @@ _CAPTIONS: dict[Level, str] = {
 def section(record: ProfileRecord) -> Section:
     """Return the section."""
     return Section(
-        title="Speed and memory of each implementation of the shift",
+        title="Speed and memory: " + listed((row.model for row in record.results), "models"),
         answer=" ".join(answers(record)),
         pictures=pictures(record),
         tables=(*_levels(record), *_limits(record), *_skipped(record)),

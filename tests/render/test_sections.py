@@ -127,7 +127,22 @@ def test_accuracy_over_cost_takes_what_was_counted_and_validated():
     together = sections([samples.count("v2-small"), imagenet("v2-small")])[-1]
     assert together.title == "Accuracy over cost"
     measured = [row for row in together.tables[0].rows if row[-1] == "measured"]
-    assert measured == [("S2-MLP v2-small", "S2-MLPv2", 90.0, 6.9e9, 25e6, "measured")]
+    assert measured == [("v2-small", "S2-MLPv2", 90.0, 6.9e9, 25e6, "measured")]
+
+
+def test_a_validated_model_stands_beside_the_published_ones_without_a_count_too():
+    together = sections([imagenet("mixer-b16")])[-1]
+    assert "1 of them measured here" in together.answer
+    rows = {row[0]: row for row in together.tables[0].rows}
+    assert rows["mixer-b16"] == ("mixer-b16", "other MLPs", 90.0, 11.6e9, 59e6, "measured")
+    assert rows["Mixer-B/16"] == ("Mixer-B/16", "other MLPs", 76.4, 11.6e9, 59e6, "published")
+    drawn = together.pictures[0].draw()
+    assert drawn.count(">mixer-b16</text>") == 2
+    assert ">measured here</text>" in drawn
+
+
+def test_a_model_of_no_known_cost_is_not_drawn():
+    assert len(sections([imagenet("mine")])) == 1
 
 
 def test_accuracy_over_cost_keeps_other_classes_out():

@@ -33,8 +33,8 @@ def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> Renderab
     elif len(record.results) == 1 and not record.refused:
         parts.append(_details(record.results[0]))
     else:
-        parts = [_headline(record.results), _comparison(record)]
-    return Group(*parts, *_notes(record.results), *_refusals(record.refused))
+        parts = [_headline(record), _comparison(record)]
+    return Group(*parts, *_notes(record.results))
 
 
 def answer(result: CountResult) -> Text:
@@ -55,15 +55,32 @@ def answer(result: CountResult) -> Text:
     return text
 
 
-def _headline(results: tuple[CountResult, ...]) -> Text:
+def _headline(record: CountRecord) -> Text:
+    results = record.results
     if not results:
         return Text("No model was counted.", style="answer")
     least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
+    models = len({result.model for result in results})
+    sizes = len({result.input_size for result in results})
+    counted = f"{models} model{'s' * (models > 1)}" + (f" at {sizes} sizes" if sizes > 1 else "")
+    refused = f"; {len(record.refused)} not built" if record.refused else ""
     return Text(
-        f"{len(results)} models, from {count(least.macs_matmul)} MACs ({least.model}) to "
-        f"{count(most.macs_matmul)} ({most.model})",
+        f"{counted}, from {count(least.macs_matmul)} MACs ({_called(least, models, sizes)}) to "
+        f"{count(most.macs_matmul)} ({_called(most, models, sizes)}){refused}",
         style="answer",
     )
+
+
+def _called(result: CountResult, models: int, sizes: int) -> str:
+    """Return what tells a result from the others of its record: its model, its size, or both."""
+    words = [result.model] if models > 1 or sizes == 1 else []
+    words += [size_text(result.input_size)] if sizes > 1 else []
+    return " at ".join(words)
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Return height and width as they are asked for: ``288x224``."""
+    return "x".join(map(str, size))
 
 
 def _details(result: CountResult) -> RenderableType:
@@ -87,26 +104,27 @@ def _details(result: CountResult) -> RenderableType:
 
 
 def _comparison(record: CountRecord) -> RenderableType:
-    """Return one row per model and size; a refused one stands there too, its reason below."""
+    """Return one row per model and size; what could not be built stands there with its reason."""
     table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    counted = [result.model for result in record.results]
-    for model in dict.fromkeys([*counted, *(refusal.model for refusal in record.refused)]):
-        for result in [result for result in record.results if result.model == model]:
-            table.add_row(*_compared(result))
-        for refusal in [refusal for refusal in record.refused if refusal.model == model]:
-            size = "x".join(map(str, refusal.input_size))
-            table.add_row(Text(model, style="key"), size, *[""] * 3, Text("refused", style="warn"))
+    asked = [*record.results, *record.refused]
+    order = list(dict.fromkeys(row.model for row in asked))
+    for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size)):
+        cells = _compared(row) if isinstance(row, CountResult) else _not_built(row)
+        table.add_row(Text(row.model, style="key"), size_text(row.input_size), *cells)
     return table
 
 
 def _compared(result: CountResult) -> Iterable[RenderableType]:
     figures = [_published(result, quantity) for quantity in _QUANTITIES]
-    yield Text(result.model, style="key")
-    yield "x".join(map(str, result.input_size))
     yield count(result.params)
     yield count(result.macs_matmul)
     yield ", ".join(group[0].printed for group in figures if group)
     yield ", ".join(dict.fromkeys(group[0].verdict for group in figures if group))
+
+
+def _not_built(refusal: Refusal) -> Iterable[RenderableType]:
+    yield from ("", "", "")
+    yield Text(f"not built: {refusal.reason}", style="warn")
 
 
 def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
@@ -196,14 +214,6 @@ def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
             )
 
 
-def _refusals(refused: tuple[Refusal, ...]) -> Iterable[Text]:
-    for refusal in refused:
-        height, width = refusal.input_size
-        yield Text(
-            f"{refusal.model} at {height}x{width} is refused: {refusal.reason}", style="warn"
-        )
-
-
 def _place(figure: PublishedFigure) -> str:
     if figure.paper == figure.table:  # the systems that both papers' tables compare with
         return f"the papers' {figure.paper}"
@@ -255,7 +265,7 @@ def _crosschecks_note(results: tuple[CountResult, ...]) -> Text:
 _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
     "model": lambda result: result.model,
     "title": lambda result: result.title,
-    "input_size": lambda result: "x".join(map(str, result.input_size)),
+    "input_size": lambda result: size_text(result.input_size),
     "batch_size": lambda result: result.batch_size,
     "shift": lambda result: result.shift,
     "params": lambda result: result.params,
@@ -293,5 +303,11 @@ def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
 
 
 def _models_sheet(record: CountRecord) -> Sheet:
-    rows = [[read(result) for read in _COLUMNS.values()] for result in record.results]
-    return Sheet(tuple(_COLUMNS), tuple(rows))
+    """Return a row per count; a last column says why others were not built, if there are any."""
+    rows = [{name: read(result) for name, read in _COLUMNS.items()} for result in record.results]
+    rows += [
+        {"model": each.model, "input_size": size_text(each.input_size), "not_built": each.reason}
+        for each in record.refused
+    ]
+    header = (*_COLUMNS, *(["not_built"] if record.refused else []))
+    return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))

@@ -29,6 +29,25 @@ def test_a_refused_size_alone_is_an_error():
     assert "joins 14 rows of 24 channels" in str(done.exception)
 
 
+def test_a_refused_size_does_not_keep_the_others_from_being_counted():
+    sizes = [word for size in ("112", "224", "384") for word in ("--input-size", size)]
+    done = run("--model", "v2-small", *sizes)
+    assert done.exception is None
+    assert done.return_value is None  # exit code 0: what was asked is answered
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[0].startswith("1 model at 2 sizes, from 1.7")
+    assert lines[0].endswith("; 1 not built")
+    assert any(line.startswith("v2-small 384x384 not built: takes multiples") for line in lines)
+
+
+def test_nothing_counted_is_an_error_that_names_model_and_size():
+    done = run("--model", "v2-small", "--input-size", "384")
+    assert str(done.exception) == (
+        "v2-small at 384x384: input_size: found 384x384, which the patches of stage 0 do not "
+        "divide; allowed: multiples of 14, such as 378x378"
+    )
+
+
 def test_timm_by_name():
     done = run("--model", "timm:resnet10t", "--format", "json")
     (result,) = json.loads(done.stdout)["results"]

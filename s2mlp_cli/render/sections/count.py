@@ -161,7 +161,7 @@ def _modules(result: CountResult) -> Table:
 
 def _refused(record: CountRecord) -> Table:
     return Table(
-        caption="Sizes that an architecture cannot take",
+        caption="Not built",
         columns=(Column("Model"), Column("Input"), Column("Why", prose=True)),
         rows=tuple(
             (each.model, "×".join(map(str, each.input_size)), each.reason)

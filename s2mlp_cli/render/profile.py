@@ -11,7 +11,14 @@ from rich.text import Text
 
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import Limit, Measured, ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, where
+from s2mlp_cli.records.profile_rows import (
+    implementation,
+    options,
+    peak_bytes,
+    rankings,
+    where,
+)
+from s2mlp_cli.render import ranking
 from s2mlp_cli.render.sheets import Sheet
 
 _SHEET = (
@@ -29,6 +36,8 @@ _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 def terminal(record: ProfileRecord) -> RenderableType:
     """Return what a terminal shows."""
     parts: list[RenderableType] = [Text(line, style="answer") for line in answers(record)]
+    for ranked in rankings(record.results):
+        parts += [Text(), *ranking.terminal(ranked)]
     for rows in _cases(record.results):
         parts += [Text(), *_case(rows)]
     parts += [Text(), *(_limit(limit) for limit in record.limits)]
@@ -39,14 +48,24 @@ def terminal(record: ProfileRecord) -> RenderableType:
 def answers(record: ProfileRecord) -> list[str]:
     """Return the sentences that answer: how fast is each implementation, and what do shifts cost?
 
-    They speak of the whole model where it was measured, else of the widest level that was.
+    They speak of the whole model where it was measured, else of the widest level that was. Where
+    several models ran, the last one ranks them; it is the only one where no implementation beside
+    the references was asked for.
     """
     timed = [row for row in record.results if row.median_s is not None]
     widest = next((level for level in ("model", "block", "op") if _has(timed, level)), None)
     rows = [row for row in timed if row.level == widest]
     if not rows:
         return ["Nothing was timed."]
-    return [sentence for case in _cases(rows) for sentence in _of_case(case)]
+    ranked = rankings(rows)
+    cases = [case for case in _cases(rows) if not ranked or _chooses(case)]
+    sentences = [sentence for case in cases for sentence in _of_case(case)]
+    return [*sentences, *map(ranking.sentence, ranked)]
+
+
+def _chooses(rows: list[ProfileResult]) -> bool:
+    """Whether implementations beside the references were timed."""
+    return any(row.shift not in (None, "slice", "none") for row in rows)
 
 
 FEW = 2

@@ -26,9 +26,7 @@ ROWS = [
 ]
 """Of the index: record, how to read it, what made it."""
 
-MADE = [
-    shlex.split(line) for line in INDEX.splitlines() if line.startswith("    s2mlp report ")
-]
+MADE = [shlex.split(line) for line in INDEX.splitlines() if line.startswith("    s2mlp report ")]
 """The lines of the index that make reports from records."""
 
 

@@ -155,12 +155,11 @@ def change(row: ComparedRow) -> str:
     first, last = known[0], known[-1]
     if isinstance(first, str) or isinstance(last, str):
         return ""
-    if row.p_value is not None:
-        return f"{100 * (last - first):+.2f} points (p = {row.p_value:.2g})"
-    if first == last:
+    if first == last and row.p_value is None:  # a test says something of equal scores too
         return ""
     if row.unit == "share":
-        return f"{100 * (last - first):+.2f} points"
+        test = "" if row.p_value is None else f" (p = {row.p_value:.2g})"
+        return f"{100 * (last - first):+.2f} points{test}"
     if row.unit == "1":
         return f"{last - first:+,}"
     part = f" ({100 * (last / first - 1):+.1f} %)" if first else ""

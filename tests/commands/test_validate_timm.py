@@ -71,7 +71,11 @@ def probabilities(model: nn.Module, folder: Path, **config: object) -> dict[str,
      (("--interpolation", "bilinear"), {"interpolation": "bilinear"})],
 )  # fmt: skip
 def test_every_image_gets_what_timms_evaluation_gives(
-    model: nn.Module, folder: Path, tmp_path: Path, given: tuple[str, ...], config: dict[str, object]
+    model: nn.Module,
+    folder: Path,
+    tmp_path: Path,
+    given: tuple[str, ...],
+    config: dict[str, object],
 ) -> None:
     result = validate(folder, *given, "--predictions", tmp_path / "p.csv")
     assert (result.preprocessing.mean, result.preprocessing.std) == ((0.5,) * 3, (0.5,) * 3)
@@ -86,7 +90,5 @@ def test_every_image_gets_what_timms_evaluation_gives(
 def test_another_normalisation_would_be_seen(model: nn.Module, folder: Path) -> None:
     """The comparison above can fail: ImageNet's mean and deviation give other probabilities."""
     own = probabilities(model, folder)
-    others = probabilities(
-        model, folder, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-    )
+    others = probabilities(model, folder, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     assert others != pytest.approx(own, rel=2e-4)

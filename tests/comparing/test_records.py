@@ -89,7 +89,11 @@ def test_a_gate_does_not_pass_for_want_of_intervals():
 
 
 def test_a_gate_does_not_pass_because_the_last_record_lacks_its_rows():
-    series = [samples.profile(batches=(1,)), samples.profile(batches=(1,)), samples.profile(2, (8,))]
+    series = [
+        samples.profile(batches=(1,)),
+        samples.profile(batches=(1,)),
+        samples.profile(2, (8,)),
+    ]
     with pytest.raises(RecordError, match="a, b, c have no timed row in common"):
         compare_records(["a", "b", "c"], series, 0.05)
 

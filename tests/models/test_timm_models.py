@@ -90,7 +90,9 @@ def test_sizes_that_an_architecture_cannot_take(name, size, sentence):
 
 
 def test_timms_own_objection_becomes_a_sentence():
-    with pytest.raises(SpecError, match="nest-b at 225x225: cannot take it: `patch_size` must divide"):
+    with pytest.raises(
+        SpecError, match="nest-b at 225x225: cannot take it: `patch_size` must divide"
+    ):
         build_model(with_input_size(load_spec("nest-b"), (225, 225)), device="meta")
 
 

@@ -89,9 +89,7 @@ EXPECTED = """\
 def test_the_report_has_the_table_and_a_picture():
     found = section(record(*FAMILIES))
     table = found.tables[0]
-    assert table.caption == (
-        "Models, the fastest first: cpu, fp32, batch 8, inference, 2 threads"
-    )
+    assert table.caption == ("Models, the fastest first: cpu, fp32, batch 8, inference, 2 threads")
     assert [cells[:2] for cells in table.rows] == [
         ("mixer-b16", 1), ("vip-medium", 2), ("v2-medium", 2), ("gfnet-h-b", 4),
     ]  # fmt: skip

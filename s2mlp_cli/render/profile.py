@@ -20,6 +20,7 @@ from s2mlp_cli.records.profile_rows import (
 )
 from s2mlp_cli.render import ranking
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import dense_table
 
 _SHEET = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
@@ -134,7 +135,7 @@ def _speeds(rows: list[ProfileResult]) -> Table:
     """Median, rate and the ratio to ``slice``, each with its interval."""
     factor, unit = _scale(rows)
     rate = "GB/s" if rows[0].level == "op" else "images/s"
-    table = _table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
+    table = dense_table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
     for row in rows:
         speed = row.bytes_per_s and row.bytes_per_s / 1e9
         ratio = row.ratio_to_slice if row.shift != "slice" else None
@@ -153,7 +154,7 @@ def _costs(rows: list[ProfileResult]) -> Table:
     """Percentiles, the part of the shifts, the distance to the limit, memory."""
     factor, unit = _scale(rows)
     operation = rows[0].level == "op"
-    table = _table(
+    table = dense_table(
         "shift", f"p50 {unit}", "p90", "p99", "shifts %", "95 %",
         "% of copy" if operation else "% of matmul", _memory_header(rows[0]),
     )  # fmt: skip
@@ -177,13 +178,6 @@ def _memory_header(row: ProfileResult) -> str:
 
 def _peak(row: ProfileResult) -> str:
     return _number(peak_bytes(row), 2.0**-20)
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
-    return table
 
 
 def _scale(rows: list[ProfileResult]) -> tuple[float, str]:

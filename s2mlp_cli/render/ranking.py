@@ -10,7 +10,7 @@ from rich.text import Text
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import ProfileResult
 from s2mlp_cli.records.profile_rows import Ranked, options, peak_bytes, rate_interval
-from s2mlp_cli.render.tables import house_table
+from s2mlp_cli.render.tables import dense_table
 
 NOTE = (
     "Models were timed one after another. Those that the 95 % intervals do not tell apart share a "
@@ -24,7 +24,7 @@ def sentence(ranked: Sequence[Ranked]) -> str:
     return (
         f"Fastest of {len(ranked)} models ({conditions(first)}): {first.model}, "
         f"{_speed(first)} images/s; slowest: {last.model}, {_speed(last)} "
-        f"({_part(last, first)} of it)."
+        f"({_percent(_part(last, first))} % of it)."
     )
 
 
@@ -39,14 +39,15 @@ def terminal(ranked: Sequence[Ranked]) -> Iterator[RenderableType]:
     yield Text("models, the fastest first", style="key").append(
         f" · {conditions(first)}", style="quiet"
     )
-    table = house_table(
-        ">#", "=model", "=shift", ">images/s", ">95 %", ">of the first", ">of matmul", ">peak MiB"
+    table = dense_table(
+        "model", "rank", "shift", "images/s", "95 %", "% of first", "% of matmul", "peak MiB"
     )
     for rank, row in ranked:
         peak = peak_bytes(row)
         table.add_row(
-            str(rank), row.model, row.shift or "", _speed(row), _interval(row), _part(row, first),
-            "" if row.matmul_fraction is None else f"{row.matmul_fraction:.1%}",
+            row.model, str(rank), row.shift or "", _speed(row), _interval(row),
+            _percent(_part(row, first)),
+            _percent(row.matmul_fraction),
             "" if peak is None else units.significant(peak / 2**20),
         )  # fmt: skip
     yield table
@@ -62,6 +63,10 @@ def _interval(row: ProfileResult) -> str:
     return "–".join(units.significant(end, 3) for end in ends) if ends else ""
 
 
-def _part(row: ProfileResult, first: ProfileResult) -> str:
-    """Return a speed in percent of the fastest one's."""
-    return f"{(row.images_per_s or 0.0) / (first.images_per_s or 1.0):.1%}"
+def _part(row: ProfileResult, first: ProfileResult) -> float:
+    """Return a speed as a part of the fastest one's."""
+    return (row.images_per_s or 0.0) / (first.images_per_s or 1.0)
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else units.significant(100 * part, 3)

@@ -99,7 +99,7 @@ def test_what_the_reasons_claim(counted, cells):
 
 
 def test_a_reading_that_explains_one_row_is_held_against_all_of_its_kind(counted):
-    """Operations on single values, two to a multiply-add, would explain PiT and TNT, alone."""
+    """Operations on single values, two to a multiply-add, would explain PiT and TNT only."""
     rows = {found.row.model: found.row.flops for found in published_rows("baselines")}
     kind = ("vit-b16", "deit-b16", "pit-b16", "tnt-b", "swin-b", "nest-b", "pvtv2-b4")
 
@@ -107,7 +107,7 @@ def test_a_reading_that_explains_one_row_is_held_against_all_of_its_kind(counted
         result = counted[name]
         return prints_as(result.macs_matmul + result.elementwise // 2, rows[name].printed)
 
-    assert [name for name in kind if reads(name)] == ["vit-b16", "deit-b16", "pit-b16", "tnt-b"]
+    assert [name for name in kind if not reads(name)] == ["swin-b", "nest-b"]
     for name, expected in (("pit-b16", 12.45), ("tnt-b", 14.10)):
         result = counted[name]
         assert round((result.macs_matmul + result.elementwise // 2) / 1e9, 2) == expected
@@ -122,8 +122,9 @@ def test_one_reading_explains_all_four_gfnets(counted):
         assert prints_as(read, rows[name].printed), name
 
 
-def test_no_row_of_the_baselines_is_in_binary_units(cells):
-    assert not any(prints_as(cell.computed, cell.printed, binary=True) for cell in cells.values())
+def test_no_flops_of_the_baselines_are_in_binary_units(cells):
+    flops = [cell for (_, quantity), cell in cells.items() if quantity == "flops"]
+    assert not any(prints_as(cell.computed, cell.printed, binary=True) for cell in flops)
 
 
 def test_what_no_reading_explains_says_so(cells):

@@ -145,9 +145,9 @@ def test_what_could_not_be_built_is_a_row_with_its_reason():
 2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny); 1 not built
 
  model   input      params      MACs   published   verdict
- ───────────────────────────────────────────────────────────────────────
- tiny    112x112                                   not built: takes
-                                                   224x192 only
+ ──────────────────────────────────────────────────────────────────────────────
+ tiny    112x112                                   not built: takes 224x192
+                                                   only
  tiny    224x192   25.11 M   6.902 G
  other   224x192   25.11 M   6.902 G
 

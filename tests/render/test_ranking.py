@@ -66,7 +66,7 @@ def test_a_model_stands_there_by_its_fastest_implementation_that_is_right():
 def test_the_answer_ranks_the_families():
     assert answers(record(*FAMILIES)) == [
         "Fastest of 4 models (cpu, fp32, batch 8, inference, 2 threads): mixer-b16, "
-        "12.00 images/s; slowest: gfnet-h-b, 4.000 (33.3% of it)."
+        "12.00 images/s; slowest: gfnet-h-b, 4.000 (33.3 % of it)."
     ]
 
 
@@ -83,6 +83,14 @@ def test_the_table_stands_before_all_others_and_fits_80_columns():
 
 
 EXPECTED = """\
+models, the fastest first · cpu, fp32, batch 8, inference, 2 threads
+model       rank  shift  images/s       95 %  % of first  % of matmul  peak MiB
+mixer-b16      1            12.00  11.9–12.1         100         30.0     560.0
+vip-medium     2            9.100  9.01–9.19        75.8         22.7     560.0
+v2-medium      2  slice     9.000  8.91–9.09        75.0         22.5     560.0
+gfnet-h-b      4            4.000  3.96–4.04        33.3         10.0     560.0
+Models were timed one after another. Those that the 95 % intervals do not tell
+apart share a rank; what the machine did between the models is in no interval.
 """.splitlines()
 
 

@@ -44,7 +44,7 @@ def svg(points: Sequence[Point]) -> str:
             _mark(panels[0], [], [], look, False, family)
         if any(point.measured for point in points):
             _mark(panels[0], [], [], {"color": canvas.INK, "marker": "o"}, True, "measured here")
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower left", ncols=4)
 
     return canvas.draw(plot, 3.0 + 0.18 * (len(families) // 4))
 

@@ -29,7 +29,7 @@ def compare_records(
                 "compare records of one kind"
             )
     rows, lone = compare(_paired([quantities(record) for record in loaded], loaded[0].kind))
-    record: CompareRecord = CompareRecord.new(
+    compared: CompareRecord = CompareRecord.new(
         command=("s2mlp", "compare", *map(str, paths)),
         environment=loaded[-1].environment,
         compared=loaded[0].kind,
@@ -43,8 +43,8 @@ def compare_records(
         results=rows,
     )
     if fail_slower is not None:
-        _refuse_an_idle_gate(record)
-    return record
+        _refuse_an_idle_gate(compared)
+    return compared
 
 
 def _paired(series: Sequence[Sequence[Quantity]], kind: str) -> list[list[Quantity]]:

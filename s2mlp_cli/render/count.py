@@ -106,7 +106,7 @@ def _details(result: CountResult) -> RenderableType:
 def _comparison(record: CountRecord) -> RenderableType:
     """Return one row per model and size; what could not be built stands there with its reason."""
     table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    asked = [*record.results, *record.refused]
+    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
     order = list(dict.fromkeys(row.model for row in asked))
     for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size)):
         cells = _compared(row) if isinstance(row, CountResult) else _not_built(row)

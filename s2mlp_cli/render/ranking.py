@@ -19,11 +19,13 @@ NOTE = (
 
 
 def sentence(ranked: Sequence[Ranked]) -> str:
-    """Return which model is the fastest, and how far the slowest is behind it."""
+    """Return which model is the fastest, if that is sure, and how far the slowest is behind it."""
     first, last = ranked[0].row, ranked[-1].row
+    equals = sum(rank == 1 for rank, _ in ranked) - 1
+    unsure = f", not told apart from {equals} other{'s' * (equals > 1)}" if equals else ""
     return (
         f"Fastest of {len(ranked)} models ({conditions(first)}): {first.model}, "
-        f"{_speed(first)} images/s; slowest: {last.model}, {_speed(last)} "
+        f"{_speed(first)} images/s{unsure}; slowest: {last.model}, {_speed(last)} "
         f"({_percent(_part(last, first))} % of it)."
     )
 

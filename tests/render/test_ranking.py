@@ -70,6 +70,11 @@ def test_the_answer_ranks_the_families():
     ]
 
 
+def test_the_answer_says_where_the_fastest_is_not_sure():
+    (said,) = answers(record(row("a", None, 9.0, spread=0.2), row("b", None, 8.0), *FAMILIES[4:]))
+    assert "): a, 9.000 images/s, not told apart from 1 other; slowest: gfnet-h-b, " in said
+
+
 def test_what_was_asked_about_shifts_is_answered_first():
     first, last = answers(record(*FAMILIES, row("v2-medium", "fused", 9.5)))
     assert first.startswith("fused: 842.1 ms (v2-medium, whole model)")

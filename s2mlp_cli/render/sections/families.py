@@ -71,7 +71,8 @@ def _published() -> Iterator[Point]:
         cost = _printed_cost(row)
         if cost and row.top1 is not None:
             seen.add(row.model)
-            yield Point(_family(row.model), row.row, *cost, row.top1)
+            macs, params = cost
+            yield Point(_family(row.model), row.row, macs, params, row.top1)
 
 
 def _printed_cost(row: Row) -> tuple[float, float] | None:
@@ -103,7 +104,9 @@ def _measured(records: Sequence[Record]) -> Iterator[Point]:
     for result in _validated(records):
         cost = counted.get(result.model) or _published_cost(result.model)
         if cost:
-            yield Point(_family(result.model), result.model, *cost, 100 * result.top1, True)
+            macs, params = cost
+            top1 = 100 * result.top1
+            yield Point(_family(result.model), result.model, macs, params, top1, measured=True)
 
 
 def _published_cost(model: str) -> tuple[float, float] | None:

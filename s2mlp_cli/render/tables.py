@@ -62,8 +62,10 @@ def house_table(*columns: str, title: str | None = None) -> Table:
 
 
 def dense_table(*headers: str) -> Table:
-    """Return an empty table of names and many numbers: no rules, nothing broken over lines."""
+    """Return an empty table of names and many numbers: no rules; a long name folds, no number."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
+    first, *numbers = headers
+    table.add_column(first, overflow="fold")
+    for header in numbers:
+        table.add_column(header, justify="right", no_wrap=True)
     return table

@@ -99,6 +99,15 @@ apart share a rank; what the machine did between the models is in no interval.
 """.splitlines()
 
 
+def test_a_long_name_folds_and_numbers_stay_whole():
+    long = row("timm:vit_large_patch14_reg4_dinov2.lvd142m", None, 3.125)
+    text = to_text(terminal(record(*FAMILIES, long)), 80)
+    assert "3.125" in text
+    assert "3.09–3.16" in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_the_report_has_the_table_and_a_picture():
     found = section(record(*FAMILIES))
     table = found.tables[0]

@@ -14,26 +14,31 @@ from s2mlp_cli.records.count import (
     ModuleCount,
     OperatorCount,
     PublishedFigure,
-    Refusal,
+)
+from s2mlp_cli.render.count_table import (
+    QUANTITIES,
+    comparison,
+    headline,
+    published,
+    refusals,
+    size_text,
 )
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import house_table
 from s2mlp_cli.units import count, size
-
-_QUANTITIES = {"params": "parameters", "flops": "MACs"}
 
 
 def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> RenderableType:
     """Return the answer in one line per model, then the side of the record that ``by`` names."""
     parts: list[RenderableType] = [answer(result) for result in record.results]
     if by == "operator":
-        parts += [_operators(result) for result in record.results]
+        parts += [*map(_operators, record.results), *refusals(record)]
     elif by == "module":
-        parts += [_modules(result, depth) for result in record.results]
+        parts += [*(_modules(result, depth) for result in record.results), *refusals(record)]
     elif len(record.results) == 1 and not record.refused:
         parts.append(_details(record.results[0]))
     else:
-        parts = [_headline(record), _comparison(record)]
+        parts = [headline(record), comparison(record)]
     return Group(*parts, *_notes(record.results))
 
 
@@ -46,41 +51,13 @@ def answer(result: CountResult) -> Text:
     text.append(f" at {height}x{width}{batch}: {count(result.params)} parameters, ")
     text.append(f"{count(result.macs_matmul)} MACs")
     printed = [
-        f"{figures[0].printed} {_QUANTITIES[quantity]}"
-        for quantity in _QUANTITIES
-        if (figures := _published(result, quantity))
+        f"{figures[0].printed} {QUANTITIES[quantity]}"
+        for quantity in QUANTITIES
+        if (figures := published(result, quantity))
     ]
     if printed:
         text.append(f" (published: {', '.join(printed)})")
     return text
-
-
-def _headline(record: CountRecord) -> Text:
-    results = record.results
-    if not results:
-        return Text("No model was counted.", style="answer")
-    least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
-    models = len({result.model for result in results})
-    sizes = len({result.input_size for result in results})
-    counted = f"{models} model{'s' * (models > 1)}" + (f" at {sizes} sizes" if sizes > 1 else "")
-    refused = f"; {len(record.refused)} not built" if record.refused else ""
-    return Text(
-        f"{counted}, from {count(least.macs_matmul)} MACs ({_called(least, models, sizes)}) to "
-        f"{count(most.macs_matmul)} ({_called(most, models, sizes)}){refused}",
-        style="answer",
-    )
-
-
-def _called(result: CountResult, models: int, sizes: int) -> str:
-    """Return what tells a result from the others of its record: its model, its size, or both."""
-    words = [result.model] if models > 1 or sizes == 1 else []
-    words += [size_text(result.input_size)] if sizes > 1 else []
-    return " at ".join(words)
-
-
-def size_text(size: tuple[int, int]) -> str:
-    """Return height and width as they are asked for: ``288x224``."""
-    return "x".join(map(str, size))
 
 
 def _details(result: CountResult) -> RenderableType:
@@ -95,36 +72,12 @@ def _details(result: CountResult) -> RenderableType:
         ("operations on single values", result.elementwise, None),
     ]
     for label, value, quantity in rows:
-        figures = _published(result, quantity) if quantity else []
+        figures = published(result, quantity) if quantity else []
         same = bool(figures) and count(figures[0].computed) == count(value)
         table.add_row(label, count(value), *_beside(figures if same else []))
         if figures and not same:
             table.add_row("  as the paper counts", count(figures[0].computed), *_beside(figures))
     return table
-
-
-def _comparison(record: CountRecord) -> RenderableType:
-    """Return one row per model and size; what could not be built stands there with its reason."""
-    table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
-    order = list(dict.fromkeys(row.model for row in asked))
-    for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size)):
-        cells = _compared(row) if isinstance(row, CountResult) else _not_built(row)
-        table.add_row(Text(row.model, style="key"), size_text(row.input_size), *cells)
-    return table
-
-
-def _compared(result: CountResult) -> Iterable[RenderableType]:
-    figures = [_published(result, quantity) for quantity in _QUANTITIES]
-    yield count(result.params)
-    yield count(result.macs_matmul)
-    yield ", ".join(group[0].printed for group in figures if group)
-    yield ", ".join(dict.fromkeys(group[0].verdict for group in figures if group))
-
-
-def _not_built(refusal: Refusal) -> Iterable[RenderableType]:
-    yield from ("", "", "")
-    yield Text(f"not built: {refusal.reason}", style="warn")
 
 
 def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
@@ -134,10 +87,6 @@ def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
     first = figures[0]
     style = "bad" if first.verdict == "differs" else "good"
     return first.printed, f"{first.difference:+.1%}", Text(first.verdict, style=style)
-
-
-def _published(result: CountResult, quantity: str) -> list[PublishedFigure]:
-    return [figure for figure in result.published if figure.quantity == quantity]
 
 
 def _operators(result: CountResult) -> RenderableType:
@@ -281,7 +230,7 @@ _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
 
 
 def _printed(result: CountResult, quantity: str) -> str | None:
-    figures = _published(result, quantity)
+    figures = published(result, quantity)
     return figures[0].printed if figures else None
 
 

@@ -161,6 +161,14 @@ For every model all counters agree to the last unit.
     assert table[3].startswith("tiny,,112x112,,")
 
 
+def test_by_operator_too_says_what_could_not_be_built():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    shown = record(result(published=())).model_copy(update={"refused": (refusal,)})
+    for by in ("operator", "module"):
+        lines = to_text(render.terminal(shown, by=by), width=80).splitlines()
+        assert "tiny at 112x112 is not built: takes 224x192 only" in lines
+
+
 def test_one_model_at_several_sizes_is_told_by_its_size():
     large = result(input_size=(448, 384), macs_matmul=27_600_000_000, published=())
     refusal = Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14")

@@ -6,7 +6,8 @@ import statistics
 
 import torch
 
-from s2mlp_cli.measure.profiling.device import Device, Run, is_out_of_memory
+from s2mlp_cli.measure.faults import is_out_of_memory
+from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.measure.profiling.precision import DTYPES, precision
 from s2mlp_cli.records.profile import Limit
 
@@ -20,12 +21,16 @@ _SAMPLES = 7
 
 
 def measure_limits(device: Device, dtype: str) -> Limit:
-    """Measure what this device reaches at most in this dtype; None for what does not run."""
+    """Measure what this device reaches at most in this dtype, on the threads that torch has now.
+
+    None for what does not run.
+    """
     kind = device.torch_device.type
     with torch.inference_mode(), precision(dtype):
         return Limit(
             device=str(device.torch_device),
             dtype=dtype,
+            threads=torch.get_num_threads(),
             copy_bytes_per_s=copy_bandwidth(device, _COPY_BYTES[kind]),
             matmul_flops_per_s=matmul_rate(device, dtype, _MATMUL_SIDE[kind]),
         )

@@ -10,6 +10,7 @@ from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone
 from s2mlp_cli.render.profile import answers
+from s2mlp_cli.render.profile_remarks import earlier_runs
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
 
@@ -31,6 +32,7 @@ def section(record: ProfileRecord) -> Section:
         remarks=(
             "Speeds are relative to slice, paired round by round; 'undecided' when the 95 % "
             "interval holds 1.",
+            *earlier_runs(record),
             *record.warnings,
             *_references(record),
         ),

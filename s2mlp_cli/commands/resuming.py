@@ -30,7 +30,8 @@ def previous_record(path: Path) -> ProfileRecord | None:
     from s2mlp_cli.records.reading import read_record
 
     if not path.exists():
-        remarks_console().print(f"{path} is not there yet: it begins now", style="quiet")
+        remark = f"{path} is not there yet: it begins now"
+        remarks_console().print(remark, style="quiet", soft_wrap=True)
         return None
     record = read_record(path)
     if not isinstance(record, ProfileRecord):

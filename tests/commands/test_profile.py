@@ -157,20 +157,21 @@ def test_what_stops_it_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_p
 
 
 @needs_proc
+@pytest.mark.slow
 def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
-    """Killed before anything was saved, then after each save: no half file, nobody left over."""
+    """Killed before anything was saved, then after a save: no half file, nobody left over."""
     output = tmp_path / "record.json"
     arguments = [
         "--shift", "conv", "--model", tiny, "--threads", "1", "--resume", str(output),
-        "--min-time", "0", "--max-time", "0.1",
+        "--min-time", "0", "--max-time", "0.1", "--level", "op,block",
     ]  # fmt: skip
     kept = 0
-    for saved in (0, 3, 6):
+    for saved in (0, 3):
         process = start(*arguments)
         assert wait_until(lambda: rows_of(output) >= saved and members(process.pid))  # noqa: B023
         process.kill()
         process.communicate(timeout=60)
-        assert kept <= rows_of(output) <= 9
+        assert kept <= rows_of(output) <= 6
         kept = rows_of(output)
         assert list(tmp_path.glob(".*")) == []
         assert wait_until(lambda: members(process.pid) == [], seconds=5)  # noqa: B023
@@ -178,7 +179,7 @@ def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
     assert process.communicate(timeout=120)[1] == ""
     record = read_record(output)
     assert process.returncode == 0
-    assert len({row.key for row in record.results}) == len(record.results) == 9
+    assert len({row.key for row in record.results}) == len(record.results) == 6
     assert sum(run.rows for run in record.earlier) == kept
 
 

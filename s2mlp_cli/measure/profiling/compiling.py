@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +11,13 @@ import torch
 
 _MOST_VERSIONS = 64
 """Compiled versions of one function of ours: every implementation of a case is one of a block."""
+
+
+_CACHED_INDICES = r"Dynamo detected a call to a `functools.lru_cache`"
+"""It traces through the cache of `gather`'s indices: they become a part of the graph, and right."""
+
+_CUDA_HOME = "torch.utils.cpp_extension"
+"""Logs where it would look for CUDA if there were one; a CPU's compiler does not care."""
 
 
 @contextmanager
@@ -23,9 +32,26 @@ def fresh_compiler() -> Iterator[None]:
     from torch._dynamo import config  # a second or two, for those who compile
 
     torch.compiler.reset()
-    with config.patch(
-        recompile_limit=_MOST_VERSIONS,
-        fail_on_recompile_limit_hit=True,
-        automatic_dynamic_shapes=False,
+    with (
+        _without_remarks(),
+        config.patch(
+            recompile_limit=_MOST_VERSIONS,
+            fail_on_recompile_limit_hit=True,
+            automatic_dynamic_shapes=False,
+        ),
     ):
         yield
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep off stderr what the compiler says that is of no concern here."""
+    logger = logging.getLogger(_CUDA_HOME)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _CACHED_INDICES, UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -95,9 +95,10 @@ def write_atomically(path: str | Path, text: str) -> None:
         os.chmod(temporary, mode)
         os.replace(temporary, target)
     except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror}; choose another -o") from error
+    finally:  # Ctrl-C too leaves no half of a file behind
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise RecordError(f"cannot write {path}: {error.strerror}; choose another -o") from error
 
 
 def _write_plainly(target: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from s2mlp_cli.records.profile_rows import (
 from s2mlp_cli.render import ranking
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone, listed
 from s2mlp_cli.render.profile import answers
+from s2mlp_cli.render.profile_remarks import doubts, earlier_runs
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
 
@@ -40,7 +41,8 @@ def section(record: ProfileRecord) -> Section:
         remarks=(
             "Speeds are relative to slice, paired round by round; 'undecided' when the 95 % "
             "interval holds 1.",
-            *record.warnings,
+            *earlier_runs(record),
+            *doubts(record),
             *_references(record),
         ),
         facts=facts(record),

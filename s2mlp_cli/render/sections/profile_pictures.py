@@ -82,14 +82,14 @@ def _bar(row: ProfileResult, label: str) -> throughput.Bar:
 
 
 def _bandwidth(rows: Sequence[ProfileResult], record: ProfileRecord) -> Iterator[Picture]:
-    limits = {(limit.device, limit.dtype): limit.copy_bytes_per_s for limit in record.limits}
     for number, title, group in _groups(rows, lambda row: f"{row.model}: {setting(row)}"):
         rates: dict[str, dict[str, float]] = {}
         for row in group:
             if row.bytes_per_s and not row.reference:
                 rates.setdefault(implementation(row), {})[_map(row)] = row.bytes_per_s
         if rates:
-            limit = limits.get((group[0].device, group[0].dtype))
+            found = record.limit_of(group[0])
+            limit = found.copy_bytes_per_s if found else None
             yield Picture(
                 name=f"bandwidth-{number}",
                 title=f"Bandwidth of the shift alone, {title}",

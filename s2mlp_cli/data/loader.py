@@ -5,8 +5,10 @@ What a worker sends is small: uint8 pixels. Normalisation is left to the device.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from s2mlp_cli.data.images import ImageSource
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.data.transform import BROKEN, decode, make_transform
+from s2mlp_cli.data.transform import BROKEN, decode, make_transform, why_broken
+from s2mlp_cli.errors import DataError
 from s2mlp_cli.records.validate import Preprocessing
+
+_DEAD_WORKER = "DataLoader worker (pid"
+"""How torch's own report begins; what a worker raised itself begins otherwise."""
 
 
 class Batch(NamedTuple):
@@ -28,12 +34,14 @@ class Batch(NamedTuple):
         images: (B, height, width, 3) uint8.
         sizes: (B,) int64, the bytes of each encoded image.
         broken: (B,) the reason why an image could not be decoded, or an empty string.
+        lost: the folder or archive that has gone, so that no image can be read; usually empty.
     """
 
     rows: Tensor
     images: Tensor
     sizes: Tensor
     broken: list[str]
+    lost: str = ""
 
 
 class DecodedImages(Dataset[Batch]):
@@ -62,12 +70,13 @@ class DecodedImages(Dataset[Batch]):
                 sizes[place] = len(content)
                 images[place] = decode(content, self._transform)
             except BROKEN as error:
-                broken[place] = f"{type(error).__name__}: {error}"
+                broken[place] = why_broken(error)
         return Batch(
             torch.as_tensor(rows, dtype=torch.int64),
             torch.from_numpy(images),
             torch.from_numpy(sizes),
             broken,
+            _gone(self.source) if any(broken) else "",
         )
 
 
@@ -84,6 +93,32 @@ def batches(
         worker_init_fn=_leave_interrupts_to_parent,
     )
     yield from loader
+
+
+@contextmanager
+def workers_watched() -> Iterator[None]:
+    """Say in a sentence that a worker died; torch reports it wherever the program happens to be.
+
+    Raises:
+        DataError: a process that decodes images was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_DEAD_WORKER):
+            raise
+        raise DataError(
+            f"a process that decodes images died ({str(error).partition('. ')[0].rstrip('. ')}); "
+            "too little memory is the usual cause: choose fewer --workers"
+        ) from error
+
+
+def _gone(source: ImageSource) -> str:
+    """Return the place of the images that is not there any more, or is emptied; "" if all are."""
+    for place in source.places:
+        if not os.path.exists(place) or (os.path.isdir(place) and not os.listdir(place)):
+            return place
+    return ""
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -74,6 +75,17 @@ def decode(content: bytes, transform: Transform) -> Pixels:
     with Image.open(io.BytesIO(content)) as image:
         image.load()
         return transform(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def why_broken(error: Exception) -> str:
+    """Return in one line why an image is broken: the same words in every run.
+
+    Pillow puts the addresses of objects into its messages.
+    """
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a known format"
+    text = re.sub(r"<[\w.]+ object at 0x[0-9a-fA-F]+>", "it", str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())}"
 
 
 def make_transform(config: Preprocessing) -> Transform:

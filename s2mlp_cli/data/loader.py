@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +92,7 @@ def batches(
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_leave_the_end_to_the_parent,
     )
     yield from loader
 
@@ -125,6 +127,18 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_interrupts_to_parent(_: int) -> None:
-    """Keep Ctrl-C from printing one traceback for each worker; the parent ends them."""
+def _leave_the_end_to_the_parent(_: int) -> None:
+    """Keep a run that is stopped from printing the tracebacks of its workers; the parent ends them.
+
+    Neither Ctrl-C nor a parent that breaks off while it takes over a batch is an error here.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _without_lost_connections
+
+
+def _without_lost_connections(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Report what ends a thread of a worker, but that its parent has gone."""
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, traceback)

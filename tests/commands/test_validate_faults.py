@@ -19,7 +19,7 @@ import pytest
 from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.validate import ValidateResult
 from tests.commands.test_validate import SIZE, in_process, program
-from tests.digits import Digits, flat, save_zip, write_csv
+from tests.digits import Digits, class_folders, save_zip
 
 STALL = 40
 
@@ -28,10 +28,10 @@ class Stalled:
     """A validation in a process of its own, standing at image number :data:`STALL`."""
 
     def __init__(self, digits: Digits, root: Path, *arguments: str) -> None:
-        self.root, self.digits = root, digits
-        self.folder = flat(digits, root)
-        self.image = self.folder / digits.names[STALL]
-        write_csv(digits, root / "labels.csv")
+        self.root = root
+        self.folder = class_folders(digits, root)[0] / "val"
+        self.image = sorted(self.folder.rglob("*.JPEG"))[STALL]
+        self.content = self.image.read_bytes()
         save_zip(digits.model.state_dict(), root / "digits.pth")
         self.progress = root / "progress"
         self.arguments = ("--ckpt", root / "digits.pth", "--data", self.folder,
@@ -64,12 +64,12 @@ class Stalled:
         """Let the pipe go; return exit status, the lines of stderr and stdout."""
         os.close(self.pipe)
         out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, err.splitlines(), out
+        return self.process.returncode, [line for line in err.splitlines() if line], out
 
     def resume(self) -> None:
         """Restore the image, go on, and hold that all is as if nothing had happened."""
         self.image.unlink()
-        self.image.write_bytes(self.digits.files[STALL])
+        self.image.write_bytes(self.content)
         resumed, predictions = self._finish(*self.arguments)
         assert 0 < resumed.resumed_images < 100
         without = self.arguments[: self.arguments.index("--resume")]
@@ -79,7 +79,7 @@ class Stalled:
             assert getattr(resumed, name) == getattr(unbroken, name), name
         assert unbroken.images == 100
         left = {path.name for path in self.root.iterdir()}
-        assert left == {"images", "labels.csv", "digits.pth", "progress", "p.csv"}
+        assert left == {"val", "digits.pth", "progress", "p.csv"}
 
     def _finish(self, *arguments: object) -> tuple[ValidateResult, object]:
         result = in_process(*arguments, "--predictions", self.root / "p.csv")

@@ -3,9 +3,9 @@
     python benchmarks/validate_killed.py [--kills 20] [--images 3000] [--seed 0]
 
 Validates a set of small generated images once without a break, then again and again from the same
-progress file, each time killed after a random share of the time that the unbroken run took, until
-it was killed so often; the last run may end. Predictions of both, image by image, and all scores
-have to be equal to the last bit. Ends with 1 if they are not.
+progress file, each time killed a random moment after it saved its progress for the first time,
+until it was killed so often; the last run may end. Predictions of both, image by image, and all
+scores have to be equal to the last bit. Ends with 1 if they are not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,14 +35,22 @@ def command(folder: Path, name: str, *options: object) -> list[str]:
     return [sys.executable, "-m", "s2mlp_cli", "validate", *map(str, given)]
 
 
-def run(arguments: list[str], kill_after_s: float | None = None) -> int:
-    """Run a command and return its status; kill it if it takes longer."""
+def run(arguments: list[str]) -> int:
+    """Run a command and return its status."""
+    return subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def kill(arguments: list[str], progress: Path, after_s: float) -> bool:
+    """Run a command and kill it so long after it first saved; False if it ended before."""
+    before = progress.stat().st_mtime_ns if progress.exists() else 0
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    try:
-        return process.wait(kill_after_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+    while process.poll() is None:
+        if progress.exists() and progress.stat().st_mtime_ns != before:
+            time.sleep(after_s)
+            process.kill()
+            break
+        time.sleep(0.001)
+    return process.wait() == -signal.SIGKILL
 
 
 def scores(path: Path) -> dict[str, Any]:
@@ -51,16 +60,19 @@ def scores(path: Path) -> dict[str, Any]:
 
 
 def kill_again_and_again(folder: Path, kills: int, seed: int) -> tuple[int, list[float]]:
-    """Return how many runs it took, and after how many seconds they were killed."""
+    """Return the status of the run that was let end, and the moments of the kills in seconds."""
     generator, moments = random.Random(seed), []
-    started = time.perf_counter()
     assert run(command(folder, "unbroken")) == 0
-    unbroken_s = time.perf_counter() - started
-    resumed = command(folder, "resumed", "--resume", folder / "progress")
+    record = json.loads((folder / "unbroken.json").read_text())
+    longest_s = 2 * record["results"][0]["timing"]["seconds"] / kills
+    progress = folder / "progress"
+    resumed = command(folder, "resumed", "--resume", progress)
     while len(moments) < kills:
-        moments.append(generator.uniform(0, unbroken_s))
-        if run(resumed, moments[-1]) == 0:  # it came to its end before: begin again
-            (folder / "progress").unlink()
+        moment = generator.uniform(0, longest_s)
+        if kill(resumed, progress, moment):
+            moments.append(moment)
+        else:  # it came to its end before: begin again
+            progress.unlink()
     return run(resumed), moments
 
 
@@ -75,7 +87,8 @@ def main(kills: int, images: int, seed: int) -> bool:
         same = scores(one.with_suffix(".json")) == scores(other.with_suffix(".json"))
         same = status == 0 and same and one.read_bytes() == other.read_bytes()
         left = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-    print(f"killed after {', '.join(f'{moment:.2f}' for moment in moments)} s")
+    seconds = ", ".join(f"{moment:.3f}" for moment in moments)
+    print(f"killed {len(moments)} times, {seconds} s after the first save")
     print(f"{'identical' if same else 'DIFFERENT'}; half-written files left: {left or 'none'}")
     return same and not left
 

@@ -251,7 +251,8 @@ def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
     write_devkit(digits, tmp_path / "ILSVRC2012_devkit_t12.tar.gz")
     told = in_process(*arguments)
     best = max(told.label_orders, key=lambda order: order.correct1)
-    assert (best.order, best.correct1) == ("labels in the devkit's numbers", digits.correct1)
+    assert best.order.endswith("in the devkit's numbers")  # backwards is its own inverse
+    assert best.correct1 == digits.correct1
     assert any(f"but {best.top1:.2%} with {best.order}" in remark for remark in told.remarks)
 
 

@@ -27,6 +27,9 @@ from s2mlp_cli.records.validate import Preprocessing
 _DEAD_WORKER = "DataLoader worker (pid"
 """How torch's own report begins; what a worker raised itself begins otherwise."""
 
+_BROKEN_OFF = (EOFError, ConnectionResetError, ConnectionRefusedError, FileNotFoundError)
+"""What taking over a batch raises where the worker that wrote it is dead already."""
+
 
 class Batch(NamedTuple):
     """Some images of a set. A broken one keeps its place, black, and says why.
@@ -109,10 +112,16 @@ def workers_watched() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith(_DEAD_WORKER):
             raise
-        raise DataError(
-            f"a process that decodes images died ({str(error).partition('. ')[0].rstrip('. ')}); "
-            "too little memory is the usual cause: choose fewer --workers"
-        ) from error
+        raise _died(str(error).partition(". ")[0].rstrip(". ")) from error
+    except _BROKEN_OFF as error:
+        raise _died(f"{type(error).__name__} while it handed a batch over") from error
+
+
+def _died(how: str) -> DataError:
+    return DataError(
+        f"a process that decodes images died ({how}); too little memory is the usual cause: choose "
+        "fewer --workers"
+    )
 
 
 def _gone(source: ImageSource) -> str:

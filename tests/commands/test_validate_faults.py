@@ -158,7 +158,7 @@ def test_a_worker_that_is_killed_is_reported(start: Start) -> None:
     assert status == 1
     assert said[0] == KEPT.format(run.progress)
     assert len(said) == 2
-    assert said[1].startswith("error: a process that decodes images died (DataLoader worker (pid")
+    assert said[1].startswith("error: a process that decodes images died (")
     run.resume()
 
 

@@ -64,5 +64,7 @@ def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence() -> None:
     sentence = r"died \(.*is killed by signal: Killed\); too little memory"
     with pytest.raises(DataError, match=sentence), workers_watched():
         raise RuntimeError(report)
+    with pytest.raises(DataError, match="EOFError while it handed a batch"), workers_watched():
+        raise EOFError
     with pytest.raises(RuntimeError, match="mat1 and mat2"), workers_watched():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

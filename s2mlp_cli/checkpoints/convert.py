@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from s2mlp_cli import __version__
@@ -17,6 +16,7 @@ from s2mlp_cli.checkpoints.loading import (
     load_checkpoint,
 )
 from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.records.base import replacing
 from s2mlp_cli.records.validate import Preprocessing
 from s2mlp_cli.shifts import registry
 
@@ -35,7 +35,7 @@ def convert(
         The largest difference of a logit before and after, on one random image.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError, RecordError: the file cannot be written.
     """
     metadata = {
         "format": "pt",
@@ -53,16 +53,11 @@ def convert(
 def _save(checkpoint: Checkpoint, output: Path, metadata: dict[str, str]) -> None:
     # clone: tied or sliced tensors would share storage, which safetensors refuses
     tensors = {name: tensor.detach().clone() for name, tensor in checkpoint.state.items()}
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-        os.close(handle)
-        save_file(tensors, temporary, metadata)
-        os.replace(temporary, output)
-    except (OSError, RuntimeError) as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise CheckpointError(f"cannot write {output}: {error}; choose another -o") from error
+    with replacing(output) as file:
+        try:
+            save_file(tensors, file, metadata)
+        except (SafetensorError, RuntimeError) as error:
+            raise CheckpointError(f"cannot write {output}: {error}; choose another -o") from error
 
 
 def _largest_difference(before: Checkpoint, after: Checkpoint) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from torch import Tensor
 
 from s2mlp_cli.checkpoints.layouts import Layout
 from s2mlp_cli.checkpoints.wrappers import State
@@ -38,19 +38,19 @@ class Architecture:
             CheckpointError: a tensor that every S2-MLP has is missing or of an odd shape.
         """
         count = 1 + max(
-            (int(m[1]) for n in state if (m := re.match(r"stages\.(\d+)\.", n))), default=-1
+            (int(m[1]) for n in state if (m := re.match(r"stages\.([0-9]{1,4})\.", n))), default=-1
         )
         stages = tuple(_stage(state, index) for index in range(count))
         mixer = "stages.0.blocks.0.mixer."
         maps = _ratio(state, mixer + "expand.weight")
-        reduce = state.get(mixer + "attention.reduce.weight")
+        attends = mixer + "attention.reduce.weight" in state
         return cls(
             stages,
             in_channels=_shape(state, "stages.0.patch.proj.weight", 4)[1],
             classes=_shape(state, "head.weight", 2)[0],
             maps=maps,
-            fusion=_fusion(maps, reduce),
-            reduction=reduce.shape[1] // reduce.shape[0] if reduce is not None else None,
+            fusion=_fusion(maps, attends),
+            reduction=_ratio(state, mixer + "attention.reduce.weight", 1) if attends else None,
             attention_bias=mixer + "attention.reduce.bias" in state,
             patch_norm="stages.0.patch.norm.weight" in state,
             head_norm="norm.weight" in state,
@@ -94,22 +94,30 @@ def infer(state: State, layout: Layout) -> Inferred:
     Raises:
         CheckpointError: these are not the tensors of an S2-MLP.
     """
-    told = Architecture.of_state(state)
-    ranked = _rank(told)
-    template, same = ranked[0][1], [spec.name for _, spec in ranked if _agrees(told, spec)]
-    mixer, norm, stated = _untold(told, template, layout)
-    fits = bool(same) and mixer == template.mixer and norm == template.norm
     try:
-        spec = (
-            template.model_copy(update={"classes": told.classes})
-            if fits
-            else _build(told, template, mixer, norm)
-        )
+        return _infer(Architecture.of_state(state), layout)
     except ValidationError as error:
         raise CheckpointError(
             f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); name its model "
             "with --model"
         ) from error
+
+
+def nearest_built_in(spec: S2MLPSpec) -> str:
+    """Return the name of the built-in S2-MLP that has most in common with ``spec``."""
+    return _rank(Architecture.of_spec(spec))[0][1].name
+
+
+def _infer(told: Architecture, layout: Layout) -> Inferred:
+    ranked = _rank(told)
+    template, same = ranked[0][1], [spec.name for _, spec in ranked if _agrees(told, spec)]
+    mixer, norm, stated = _untold(told, template, layout)
+    fits = bool(same) and mixer == template.mixer and norm == template.norm
+    spec = (
+        template.model_copy(update={"classes": told.classes})
+        if fits
+        else _build(told, template, mixer, norm)
+    )
     return Inferred(spec, template.name, (stated, *_others(same, fits, template)))
 
 
@@ -186,10 +194,10 @@ def _agrees(told: Architecture, spec: S2MLPSpec) -> bool:
 def _stage(state: State, index: int) -> Stage:
     prefix = f"stages.{index}."
     dim, _, patch, _ = _shape(state, prefix + "patch.proj.weight", 4)
-    pattern = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.")
+    pattern = re.compile(re.escape(prefix) + r"blocks\.([0-9]{1,4})\.")
     blocks = {int(match[1]) for match in map(pattern.match, state) if match}
-    if blocks != set(range(len(blocks))):
-        absent = min(set(range(max(blocks))) - blocks)
+    absent = next(number for number in itertools.count() if number not in blocks)
+    if absent < len(blocks):
         raise CheckpointError(
             f"the checkpoint has no block {prefix}blocks.{absent}, but later ones; it is not whole"
         )
@@ -197,20 +205,22 @@ def _stage(state: State, index: int) -> Stage:
     return Stage(patch=patch, dim=dim, depth=len(blocks), expansion=expansion)
 
 
-def _fusion(maps: int, reduce: Tensor | None) -> str:
+def _fusion(maps: int, attends: bool) -> str:
     if maps == 1:
         return "none"
-    return "mean" if reduce is None else "split-attention"
+    return "split-attention" if attends else "mean"
 
 
-def _ratio(state: State, name: str) -> int:
-    rows, columns = _shape(state, name, 2)
-    if not columns or rows % columns:
+def _ratio(state: State, name: str, axis: int = 0) -> int:
+    """Return how many times one side of a matrix, that along ``axis``, is the other."""
+    shape = _shape(state, name, 2)
+    long, short = shape[axis], shape[1 - axis]
+    if not short or long % short:
         raise CheckpointError(
-            f"{name} is {rows}x{columns} in the checkpoint, not a multiple: it is no S2-MLP; name "
-            "its model with --model"
+            f"{name} is {shape[0]}x{shape[1]} in the checkpoint, not a multiple: it is no S2-MLP; "
+            "name its model with --model"
         )
-    return rows // columns
+    return long // short
 
 
 def _shape(state: State, name: str, axes: int) -> tuple[int, ...]:

@@ -10,15 +10,15 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from s2mlp_cli.checkpoints.compare import check_fit, fitting_model
-from s2mlp_cli.checkpoints.inference import Inferred, infer
-from s2mlp_cli.checkpoints.layouts import OURS, Layout, recognise
+from s2mlp_cli.checkpoints.compare import check_fit, compare, fitting_model, shapes_of
+from s2mlp_cli.checkpoints.inference import infer, nearest_built_in
+from s2mlp_cli.checkpoints.layouts import recognise
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
 from s2mlp_cli.checkpoints.wrappers import State, take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.records.validate import CheckpointFacts, Preprocessing
-from s2mlp_cli.spec import ModelSpec
+from s2mlp_cli.spec import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
 from s2mlp_cli.spec.families import FAMILIES
 
 SPEC_KEY = "s2mlp.spec"
@@ -27,8 +27,10 @@ PREPROCESSING_KEY = "s2mlp.preprocessing"
 """The same for how images are to be prepared."""
 
 
-_NO_WEIGHTS = frozenset({torch.int8, torch.uint8, torch.complex64, torch.complex128})
-"""Copying these into float32 parameters would pass in silence and give another model."""
+_WEIGHTS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+_COUNTS = frozenset({torch.int64, torch.int32, torch.bool})
+"""What buffers hold, such as the batches that a norm has seen. Copying any other kind of number
+into float32 parameters would pass in silence and give another model."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def load_checkpoint(
     spec: ModelSpec | None = None,
     averaged: bool = False,
     name: str | None = None,
+    input_size: tuple[int, int] | None = None,
 ) -> Checkpoint:
     """Read a checkpoint, recognise its layout and model, and check that both fit.
 
@@ -66,21 +69,83 @@ def load_checkpoint(
         spec: the model if the caller knows it; else metadata or tensors have to tell.
         averaged: take the averaged (EMA) weights.
         name: what the record calls the file; its path if None.
+        input_size: (height, width) of the images, if not those of the model's spec.
 
     Raises:
         CheckpointError: it cannot be read, is refused, fits no model, or holds NaN.
+        SpecError: the model cannot take this size.
     """
     file = read_checkpoint(path)
     taken = take_weights(file.content, averaged)
     layout = recognise(taken.state)
     state = layout.rename(taken.state) if layout else taken.state
+    _check_plain(state)
     known = spec or spec_in_metadata(file)
     inferred = infer(state, layout) if known is None and layout else None
     chosen = known or (inferred.spec if inferred else fitting_model(state))
-    check_fit(state, chosen)
+    sized = _at_size(state, chosen, input_size)
     _check_finite(state)
-    facts = _facts(file, name or str(path), taken.description, layout, chosen, inferred)
-    return Checkpoint(chosen, state, facts, preprocessing_in_metadata(file))
+    stated = (*(inferred.stated if inferred else ()), *sized.stated)
+    if inferred and input_size is None:
+        stated = (*stated, _assumed_size(chosen))
+    facts = CheckpointFacts(
+        path=name or str(path),
+        sha256=file.sha256,
+        bytes=file.bytes,
+        form=file.form,
+        taken=taken.description,
+        layout=layout.name if layout else chosen.name,
+        nearest=inferred.nearest if inferred else _nearest(chosen),
+        stated=stated,
+    )
+    return Checkpoint(sized.spec, sized.state, facts, preprocessing_in_metadata(file))
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A model at an image size, and the weights for it."""
+
+    spec: ModelSpec
+    state: State
+    stated: tuple[str, ...] = ()
+
+
+def _at_size(state: State, spec: ModelSpec, size: tuple[int, int] | None) -> _Sized:
+    """Check that the weights fit the model at an image size.
+
+    Weights of timm's own size serve at another where timm interpolates their position embeddings.
+    """
+    asked = spec if size is None else with_input_size(spec, size)
+    sized = _Sized(asked, state)
+    if isinstance(spec, TimmSpec) and asked != spec:
+        fits_asked, fits_own = (compare(state, shapes_of(each)).fits for each in (asked, spec))
+        if fits_own and not fits_asked:
+            sized = _interpolated(state, spec, asked)
+    check_fit(sized.state, asked)
+    return sized
+
+
+def _interpolated(state: State, spec: TimmSpec, asked: ModelSpec) -> _Sized:
+    from s2mlp_cli.models.timm_models import interpolated_positions
+
+    assert isinstance(asked, TimmSpec)
+    sizes = " to ".join(
+        f"{height}x{width}" for height, width in (spec.input_size, asked.input_size)
+    )
+    said = f"the position embeddings were interpolated from {sizes}, as timm does it"
+    return _Sized(asked, interpolated_positions(asked, state), (said,))
+
+
+def _assumed_size(spec: ModelSpec) -> str:
+    height, width = spec.input_size
+    return f"tensors do not tell the image size: {height}x{width} is assumed (see --input-size)"
+
+
+def _nearest(spec: ModelSpec) -> str | None:
+    """Return the built-in that is nearest to a spec of somebody's own, where families allow."""
+    if not isinstance(spec, S2MLPSpec) or spec.name in names():
+        return None
+    return nearest_built_in(spec)
 
 
 def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:
@@ -120,35 +185,23 @@ def preprocessing_in_metadata(file: CheckpointFile) -> Preprocessing | None:
         ) from error
 
 
-def _facts(
-    file: CheckpointFile,
-    name: str,
-    taken: str,
-    layout: Layout | None,
-    spec: ModelSpec,
-    inferred: Inferred | None,
-) -> CheckpointFacts:
-    return CheckpointFacts(
-        path=name,
-        sha256=file.sha256,
-        bytes=file.bytes,
-        form=file.form,
-        taken=taken,
-        layout=(layout or OURS).name if layout else spec.name,
-        nearest=inferred.nearest if inferred else None,
-        stated=inferred.stated if inferred else (),
-    )
+def _check_plain(state: State) -> None:
+    """Hold that every tensor is plain numbers that are there."""
+    for name, tensor in state.items():
+        if tensor.is_meta:
+            raise CheckpointError(
+                f"{name} is a meta tensor in the checkpoint: a shape without values; save the "
+                "model after its weights were loaded"
+            )
+        if tensor.layout != torch.strided or tensor.dtype not in _WEIGHTS | _COUNTS:
+            raise CheckpointError(
+                f"{name} is {tensor.dtype} ({tensor.layout}) in the checkpoint, no plain "
+                "floating-point weights; save the model before it is quantised or made sparse"
+            )
 
 
 def _check_finite(state: State) -> None:
-    odd = [n for n, t in state.items() if t.layout != torch.strided or t.dtype in _NO_WEIGHTS]
-    if odd:
-        kind = state[odd[0]]
-        raise CheckpointError(
-            f"{odd[0]} is {kind.dtype} ({kind.layout}) in the checkpoint, no plain floating-point "
-            "weights; save the model before it is quantised or made sparse"
-        )
-    bad = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    bad = [n for n, t in state.items() if t.dtype in _WEIGHTS and not t.isfinite().all()]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise CheckpointError(

@@ -68,6 +68,7 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
         head = stream.read(16)
     metadata: dict[str, str] = {}
     if head.startswith(b"PK\x03\x04"):
+        _check_zip(path)
         form, content = "PyTorch zip", _load_pickle(path)
     elif head.startswith(_LEGACY_MAGIC[:16]):
         form, content = "PyTorch legacy", _load_pickle(path)
@@ -106,6 +107,25 @@ def _check_file(path: Path) -> int:
     return size
 
 
+def _check_zip(path: Path) -> None:
+    """Refuse a TorchScript program, and an archive that torch never wrote."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        raise CheckpointError(
+            f"the checkpoint {path} is a TorchScript program, not weights, and no code of a "
+            "checkpoint is run; save model.state_dict() of the original model"
+        )
+    if "data.pkl" not in names:
+        raise CheckpointError(
+            f"{path} is a zip archive, but not one of PyTorch's; give the file that holds the "
+            "weights"
+        )
+
+
 def _load_pickle(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
@@ -126,10 +146,14 @@ def _load_pickle(path: Path) -> Any:
         AssertionError,
         zipfile.BadZipFile,
     ) as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is truncated or damaged ({_first_line(error)}); copy or "
-            "download it again"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: object) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} is truncated or damaged ({_first_line(error)}); copy or download "
+        "it again"
+    )
 
 
 def _refusal(path: Path, message: str) -> CheckpointError:
@@ -145,10 +169,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
             f"the checkpoint {path} is refused: it holds more than tensors and plain data "
             f"({_first_line(message)}); save it again as a state dict of tensors"
         )
-    return CheckpointError(
-        f"the checkpoint {path} is truncated or damaged ({_first_line(message)}); copy or "
-        "download it again"
-    )
+    return _damaged(path, message)
 
 
 def _first_line(error: object) -> str:
@@ -170,7 +191,4 @@ def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is truncated or damaged ({_first_line(error)}); copy or "
-            "download it again"
-        ) from error
+        raise _damaged(path, error) from error

@@ -17,6 +17,8 @@ _AVERAGED = ("model_ema", "state_dict_ema", "ema", "ema_state_dict", "ema_model"
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.")
 _COUNTERS = ("n_averaged", "num_updates", "decay")
 """Scalars that averaging helpers keep beside the weights."""
+_LONGEST = 300
+"""Characters of a tensor's name."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +48,68 @@ def take_weights(content: Any, averaged: bool = False) -> Taken:
     state, prefixes = _strip(state)
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
     cut = f", without the prefix '{''.join(prefixes)}'" if prefixes else ""
-    return Taken(state, where + cut)
+    return Taken(state, where + cut + _not_taken(content, path))
+
+
+def _not_taken(content: Mapping[Any, Any], path: tuple[str, ...]) -> str:
+    """Say that averaged weights stand beside the ones that were taken."""
+    others = [key for key in _AVERAGED if _leads_on(content.get(key), set())]
+    if not others or any(key in _AVERAGED for key in path):
+        return ""
+    return f"; averaged ones are in '{others[0]}' (--ema)"
 
 
 def _descend(content: Any, averaged: bool) -> tuple[tuple[str, ...], State]:
-    """Follow the known keys down to a mapping of tensors."""
+    """Follow the known keys down to a mapping of tensors.
+
+    A mapping that holds itself is entered once.
+    """
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"the checkpoint holds a {type(content).__name__}, no state dict; save "
             "model.state_dict()"
         )
     order = (*_AVERAGED, *_WRAPPERS) if averaged else (*_WRAPPERS, *_AVERAGED)
-    for key in order:
-        if isinstance(content.get(key), Mapping) and _has_tensors(content[key]):
-            path, state = _descend(content[key], averaged)
-            return (key, *path), state
-    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    path: list[str] = []
+    entered = {id(content)}
+    while key := next((k for k in order if _leads_on(content.get(k), entered)), None):
+        path.append(key)
+        content = content[key]
+        entered.add(id(content))
+    state = {_name(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(
             f"the checkpoint holds no weights ({_keys(content)}); save model.state_dict()"
         )
-    return (), state
+    return tuple(path), state
+
+
+def _leads_on(value: Any, entered: set[int]) -> bool:
+    return isinstance(value, Mapping) and id(value) not in entered and _has_tensors(value)
 
 
 def _has_tensors(value: Mapping[Any, Any]) -> bool:
-    return any(
-        isinstance(item, Tensor) or (isinstance(item, Mapping) and _has_tensors(item))
-        for item in value.values()
-    )
+    """Tell whether a tensor is in ``value`` or in a mapping inside it, each looked at once."""
+    seen, waiting = {id(value)}, [value]
+    while waiting:
+        for item in waiting.pop().values():
+            if isinstance(item, Tensor):
+                return True
+            if isinstance(item, Mapping) and id(item) not in seen:
+                seen.add(id(item))
+                waiting.append(item)
+    return False
+
+
+def _name(name: Any) -> str:
+    """Return the name of a tensor, which messages and files can carry."""
+    text = str(name)
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise CheckpointError(
+            f"the checkpoint has a tensor of the name {text[:40]!a}, which no model gives; "
+            "save model.state_dict()"
+        )
+    return text
 
 
 def _strip(state: State) -> tuple[State, list[str]]:
@@ -86,5 +122,5 @@ def _strip(state: State) -> tuple[State, list[str]]:
 
 
 def _keys(content: Mapping[Any, Any]) -> str:
-    shown = [str(key) for key in content][:6]
+    shown = [ascii(str(key)[:40])[1:-1] for key in content][:6]
     return "its keys: " + ", ".join(shown) + (", …" if len(content) > len(shown) else "")

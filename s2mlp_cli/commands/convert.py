@@ -16,6 +16,7 @@ from s2mlp_cli.commands import options
     "--model", "-m", metavar="NAME|FILE", help="The model, where tensors do not tell enough."
 )
 @options.overrides
+@options.input_size
 @click.option(
     "--output",
     "-o",
@@ -25,7 +26,12 @@ from s2mlp_cli.commands import options
     help="The file to write.",
 )
 def command(
-    ckpt: str, ema: bool, model: str | None, overrides: tuple[str, ...], output: Path
+    ckpt: str,
+    ema: bool,
+    model: str | None,
+    overrides: tuple[str, ...],
+    input_size: tuple[int, int] | None,
+    output: Path,
 ) -> None:
     """Write a checkpoint as safetensors with its spec inside.
 
@@ -41,7 +47,8 @@ def command(
         raise click.UsageError("--set changes a spec; name it with --model")
     if output.suffix != ".safetensors":
         raise click.BadParameter(f"'{output}' should end with .safetensors", param_hint="-o")
-    checkpoint = load_checkpoint(ckpt, load_spec(model, overrides) if model else None, ema)
+    spec = load_spec(model, overrides) if model else None
+    checkpoint = load_checkpoint(ckpt, spec, ema, input_size=input_size)
     difference = convert(checkpoint, output)
     for sentence in checkpoint.facts.stated:
         remarks_console().print(f"• {sentence}", style="warn", markup=False)

@@ -24,14 +24,17 @@ ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
-    ``view`` goes to the renderer: which side of the record to show.
+    ``view`` goes to the renderer: which side of the record to show. Where the file cannot be
+    written the record is printed all the same, and not lost.
     """
-    if output is not None:
-        save(record, output, **view)
-    if output_format == "table":
-        results_console().print(renderer(record).terminal(record, **view), crop=False)
-    else:
-        click.echo(TEXTS[output_format](record, **view), nl=False)
+    try:
+        if output is not None:
+            save(record, output, **view)
+    finally:
+        if output_format == "table":
+            results_console().print(renderer(record).terminal(record, **view), crop=False)
+        else:
+            click.echo(TEXTS[output_format](record, **view), nl=False)
 
 
 def save(record: Record, output: Path, **view: Any) -> None:

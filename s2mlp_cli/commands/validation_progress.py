@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,11 @@ class ValidationProgress:
         """Show a broken image above the bar."""
         self.say(f"broken image {name}: {reason}")
 
+    def on_kept(self, path: Path) -> None:
+        """Say how to go on from a run that something ends."""
+        self.say(f"what was measured is kept; go on with --resume {path}")
+
     def say(self, sentence: str) -> None:
         """Print a remark above the bar."""
         if self.shown:
-            self.bar.console.print(escape(sentence), style="warn")
+            self.bar.console.print(escape(sentence), style="warn", soft_wrap=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import glob
-import os
 import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from s2mlp_cli.data.files import FileSource, class_folders, flat_folder
+from s2mlp_cli.data.devkit import ARCHIVE
+from s2mlp_cli.data.files import FileSource, image_folder
 from s2mlp_cli.data.images import ImageSet, is_image
 from s2mlp_cli.data.label_files import KNOWN_NAMES, LabelFile, read_label_file, with_labels
+from s2mlp_cli.data.layout import SPLITS
 from s2mlp_cli.data.parquet import parquet_files
-from s2mlp_cli.data.tars import members, raw_tar
+from s2mlp_cli.data.tars import raw_tar, read_archive
 from s2mlp_cli.data.webdataset import is_webdataset, webdataset
 from s2mlp_cli.errors import DataError
 
-_SPLITS = ("val", "validation")
 _KNOWN_FORMS = (
     "class folders, a folder of images with labels, a tar, WebDataset tars, Parquet or a CSV of "
     "file,label"
@@ -38,6 +40,8 @@ def open_images(
     images = _recognise(Path(path))
     if not len(images):
         raise DataError(f"{path} holds no images; give {_KNOWN_FORMS}")
+    beside = next(_beside(Path(images.path), (ARCHIVE,)), None)
+    images = replace(images, devkit=beside)
     if labels is not None:
         return with_labels(images, read_label_file(Path(labels)), partial)
     if images.labels is not None:
@@ -61,9 +65,9 @@ def _folder(path: Path) -> ImageSet:
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     folders = [entry for entry in entries if entry.is_dir()]
     files = [entry for entry in entries if entry.is_file()]
-    split = next((path / name for name in _SPLITS if path / name in folders), None)
-    if any(is_image(file.name) for file in files):
-        return flat_folder(path)
+    split = next((path / name for name in SPLITS if path / name in folders), None)
+    if split is None and any(is_image(file.name) for file in files):
+        return image_folder(path)
     for suffix in (".parquet", ".tar"):
         found = [file for file in files if file.suffix == suffix]
         if found:
@@ -73,7 +77,7 @@ def _folder(path: Path) -> ImageSet:
     if [folder.name for folder in folders] == ["data"]:  # a Hugging Face repository
         return _folder(folders[0])
     if folders:
-        return class_folders(path)
+        return image_folder(path)
     raise DataError(f"the folder {path} holds no images; give {_KNOWN_FORMS}")
 
 
@@ -91,7 +95,7 @@ def _several(files: list[Path], path: Path) -> ImageSet:
     """Read files of one kind together."""
     if all(file.suffix == ".parquet" for file in files):
         return parquet_files(files, path)
-    if is_webdataset(list(members(files[0]))):
+    if is_webdataset(read_archive(files[0]).members):
         return webdataset(files, path)
     if len(files) == 1:
         return raw_tar(files[0])
@@ -125,13 +129,16 @@ def _listed(path: Path) -> ImageSet:
 
 
 def _labels_beside(path: Path) -> LabelFile:
-    """Find a label file of a known name in the folder of the images, or in the one above."""
-    inside = [path] if path.is_dir() else []
-    for folder in (*inside, path.parent):
-        for name in KNOWN_NAMES:
-            if os.path.isfile(folder / name):
-                return read_label_file(folder / name)
+    """Read a label file of a known name in the folder of the images, or in the one above."""
+    for file in _beside(path, KNOWN_NAMES):
+        return read_label_file(file)
     raise DataError(
         f"{path} holds images without their classes, and no {', '.join(KNOWN_NAMES)} lies beside "
         "them; give a label file with --labels"
     )
+
+
+def _beside(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield the files of these names in the folder of the images, then in the one above."""
+    for folder in (*([path] if path.is_dir() else []), path.parent):
+        yield from (folder / name for name in names if (folder / name).is_file())

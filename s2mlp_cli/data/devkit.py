@@ -9,6 +9,9 @@ from pathlib import Path
 from s2mlp_cli.data.matfile import read_struct
 from s2mlp_cli.errors import DataError
 
+ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
+"""The name under which it is published."""
+
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _META = "meta.mat"
 
@@ -34,6 +37,16 @@ def devkit_labels(path: Path) -> dict[str, str | int]:
             )
         entries[f"ILSVRC2012_val_{line:08d}"] = synsets[number]
     return entries
+
+
+def devkit_order(path: Path) -> tuple[str, ...]:
+    """Return the synsets that images have, in the order of the devkit's own numbers.
+
+    Raises:
+        DataError: the archive is none, or is damaged.
+    """
+    synsets = devkit_synsets(path, _read(path, (_META,))[_META])
+    return tuple(synsets[number] for number in sorted(synsets))
 
 
 def devkit_synsets(path: Path, meta: bytes) -> dict[int, str]:
@@ -65,7 +78,6 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     for name in wanted:
         if name not in found:
             raise DataError(
-                f"{path} holds no {name}, so it is not the devkit of ILSVRC2012; give "
-                "ILSVRC2012_devkit_t12.tar.gz"
+                f"{path} holds no {name}, so it is not the devkit of ILSVRC2012; give {ARCHIVE}"
             )
     return found

@@ -6,8 +6,9 @@ pickled: it opens its files in the process that reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from s2mlp_cli.data.labels import Labels
@@ -18,6 +19,11 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 class ImageSource(Protocol):
     """The encoded bytes of each image, by its position."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The folder or the files that hold the images: if one goes, the set is gone."""
+        ...
 
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index`` exactly as they are stored.
@@ -38,6 +44,8 @@ class ImageSet:
         source: reads the images.
         names: the name of each image; inside class folders ``"n01440764/x.JPEG"``.
         labels: what the set itself says about classes, or None if a label file has to say it.
+        stated: what was left out or decided while recognising it, in sentences.
+        devkit: the devkit archive that gave the labels or lies beside the images, if any.
     """
 
     form: str
@@ -45,6 +53,8 @@ class ImageSet:
     source: ImageSource
     names: tuple[str, ...]
     labels: Labels | None
+    stated: tuple[str, ...] = ()
+    devkit: Path | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,6 +64,14 @@ def is_image(name: str) -> bool:
     """Tell whether a file name looks like an image; hidden files never do."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def left_out(names: Sequence[str], why: str) -> tuple[str, ...]:
+    """Return a sentence that names what is not used, the first of it by name; none for nothing."""
+    if not names:
+        return ()
+    images = f"{len(names):,} image{'s' * (len(names) != 1)}"
+    return (f"{images} {why} left out, the first is {names[0]}",)
 
 
 def base_name(name: str) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from s2mlp_cli.data.devkit import devkit_labels
+from s2mlp_cli.data.devkit import ARCHIVE, devkit_labels
 from s2mlp_cli.data.images import ImageSet, base_name
 from s2mlp_cli.data.labels import Labels
 from s2mlp_cli.errors import DataError
 
-KNOWN_NAMES = ("ILSVRC2012_devkit_t12.tar.gz", "LOC_val_solution.csv", "labels.csv")
+KNOWN_NAMES = (ARCHIVE, "LOC_val_solution.csv", "labels.csv")
 """The label files that are found by themselves beside the images, in this order."""
+
+_DEVKIT = "the devkit"
 
 _HEADER = frozenset({"file", "filename", "file_name", "image", "path", "name", "id"})
 
@@ -85,7 +87,7 @@ def read_label_file(path: Path) -> LabelFile:
     if not path.is_file():
         raise DataError(f"there is no label file {path}; check the path given with --labels")
     if tarfile.is_tarfile(path):
-        return LabelFile(path, "the devkit", devkit_labels(path))
+        return LabelFile(path, _DEVKIT, devkit_labels(path))
     rows = list(_rows(path))
     if rows and [cell.strip() for cell in rows[0][1]] == ["ImageId", "PredictionString"]:
         return LabelFile(path, "Kaggle's solution file", _kaggle(path, rows[1:]))
@@ -103,7 +105,8 @@ def with_labels(images: ImageSet, label_file: LabelFile, partial: bool = False) 
         DataError: they do not fit each other.
     """
     labels = label_file.match(images.names, partial)
-    return ImageSet(images.form, images.path, images.source, images.names, labels)
+    devkit = label_file.path if label_file.form == _DEVKIT else images.devkit
+    return replace(images, labels=labels, devkit=devkit)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -5,8 +5,12 @@ What a worker sends is small: uint8 pixels. Normalisation is left to the device.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +20,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from s2mlp_cli.data.images import ImageSource
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.data.transform import BROKEN, decode, make_transform
+from s2mlp_cli.data.transform import BROKEN, decode, make_transform, why_broken
+from s2mlp_cli.errors import DataError
 from s2mlp_cli.records.validate import Preprocessing
+
+_DEAD_WORKER = "DataLoader worker (pid"
+"""How torch's own report begins; what a worker raised itself begins otherwise."""
+
+_BROKEN_OFF = (EOFError, ConnectionResetError, ConnectionRefusedError, FileNotFoundError)
+"""What taking over a batch raises where the worker that wrote it is dead already."""
 
 
 class Batch(NamedTuple):
@@ -28,12 +39,14 @@ class Batch(NamedTuple):
         images: (B, height, width, 3) uint8.
         sizes: (B,) int64, the bytes of each encoded image.
         broken: (B,) the reason why an image could not be decoded, or an empty string.
+        lost: the folder or archive that has gone, so that no image can be read; usually empty.
     """
 
     rows: Tensor
     images: Tensor
     sizes: Tensor
     broken: list[str]
+    lost: str = ""
 
 
 class DecodedImages(Dataset[Batch]):
@@ -62,12 +75,13 @@ class DecodedImages(Dataset[Batch]):
                 sizes[place] = len(content)
                 images[place] = decode(content, self._transform)
             except BROKEN as error:
-                broken[place] = f"{type(error).__name__}: {error}"
+                broken[place] = why_broken(error)
         return Batch(
             torch.as_tensor(rows, dtype=torch.int64),
             torch.from_numpy(images),
             torch.from_numpy(sizes),
             broken,
+            _gone(self.source) if any(broken) else "",
         )
 
 
@@ -81,15 +95,59 @@ def batches(
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_leave_the_end_to_the_parent,
     )
     yield from loader
+
+
+@contextmanager
+def workers_watched() -> Iterator[None]:
+    """Say in a sentence that a worker died; torch reports it wherever the program happens to be.
+
+    Raises:
+        DataError: a process that decodes images was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_DEAD_WORKER):
+            raise
+        raise _died(str(error).partition(". ")[0].rstrip(". ")) from error
+    except _BROKEN_OFF as error:
+        raise _died(f"{type(error).__name__} while it handed a batch over") from error
+
+
+def _died(how: str) -> DataError:
+    return DataError(
+        f"a process that decodes images died ({how}); too little memory is the usual cause: choose "
+        "fewer --workers"
+    )
+
+
+def _gone(source: ImageSource) -> str:
+    """Return the place of the images that is not there any more, or is emptied; "" if all are."""
+    for place in source.places:
+        if not os.path.exists(place) or (os.path.isdir(place) and not os.listdir(place)):
+            return place
+    return ""
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_interrupts_to_parent(_: int) -> None:
-    """Keep Ctrl-C from printing one traceback for each worker; the parent ends them."""
+def _leave_the_end_to_the_parent(_: int) -> None:
+    """Keep a run that is stopped from printing the tracebacks of its workers; the parent ends them.
+
+    Neither Ctrl-C nor a parent that breaks off while it takes over a batch is an error here.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _without_lost_connections
+
+
+def _without_lost_connections(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Report what ends a thread of a worker, but that its parent has gone."""
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, traceback)

@@ -37,6 +37,11 @@ class ParquetSource:
     first: IntArray
     _loaded: tuple[int, int, Any] = field(default=(0, -1, None), repr=False)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The files."""
+        return self.files
+
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index``."""
         position = int(np.searchsorted(self.first, index, side="right")) - 1

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from s2mlp_cli.data.images import ImageSet, is_image
 from s2mlp_cli.data.labels import IntArray, Labels
+from s2mlp_cli.data.layout import layout_of
 from s2mlp_cli.errors import DataError
 
 
@@ -42,6 +44,11 @@ class TarSource:
     offset: IntArray
     size: IntArray
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The archives."""
+        return self.archives
+
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index``."""
         size = int(self.size[index])
@@ -53,24 +60,88 @@ class TarSource:
         return content
 
 
-def members(path: str | Path) -> Iterator[Member]:
-    """Yield the regular files of an uncompressed archive, reading headers only.
+@dataclass(frozen=True)
+class Archive:
+    """The content of an archive as unpacking it would leave it.
+
+    Attributes:
+        members: its regular files, and its links as the files that they name.
+        repeated: the names that stood in it more than once: the last one counts.
+    """
+
+    members: tuple[Member, ...]
+    repeated: tuple[str, ...]
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """What was decided about it, in sentences."""
+        if not self.repeated:
+            return ()
+        more = f" and {len(self.repeated) - 1} more" if len(self.repeated) > 1 else ""
+        return (
+            f"more than once in the archive: {self.repeated[0]}{more}; the last of each counts, as "
+            "when it is unpacked",
+        )
+
+
+def read_archive(path: str | Path) -> Archive:
+    """Return what an uncompressed archive holds, reading headers only.
 
     Raises:
-        DataError: it is compressed, no archive, or cut short.
+        DataError: it is compressed, no archive, cut short, or has a link to an image that it lacks.
     """
+    files: dict[str, Member] = {}
+    links: dict[str, str] = {}
+    repeated: dict[str, None] = {}
+    for entry in _entries(path):
+        name = posixpath.normpath(entry.name).lstrip("/")
+        if not (entry.isreg() or entry.islnk() or entry.issym()):
+            continue
+        if name in files or name in links:
+            repeated[name] = None
+        files.pop(name, None)
+        links.pop(name, None)
+        if entry.isreg():
+            files[name] = Member(name, entry.offset_data, entry.size)
+        else:
+            folder = posixpath.dirname(name) if entry.issym() else ""
+            links[name] = posixpath.normpath(posixpath.join(folder, entry.linkname))
+    return Archive(
+        (*files.values(), *_followed(path, links, files)),
+        tuple(name for name in repeated if is_image(name)),
+    )
+
+
+def _entries(path: str | Path) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a whole archive."""
     length = os.path.getsize(path)
     try:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
-                if not entry.isreg():
-                    continue
-                if entry.offset_data + entry.size > length:
+                if entry.isreg() and entry.offset_data + entry.size > length:
                     raise DataError(_cut_short(path, entry.name))
-                yield Member(entry.name.removeprefix("./"), entry.offset_data, entry.size)
+                yield entry
             _check_end(path, archive.offset, length)
     except tarfile.ReadError as error:
         raise DataError(_unreadable(path)) from error
+
+
+def _followed(
+    path: str | Path, links: Mapping[str, str], files: Mapping[str, Member]
+) -> Iterator[Member]:
+    """Yield for each link the file that it leads to, under the link's name."""
+    for name in links:
+        target, passed = links[name], {name}
+        while target in links and target not in passed:
+            passed.add(target)
+            target = links[target]
+        if target in files:
+            yield files[target]._replace(name=name)
+        elif is_image(name):
+            raise DataError(
+                f"{path} holds {name} as a link to {target}, which is not in it; write the archive "
+                "with the files themselves (tar --dereference --hard-dereference)"
+            )
 
 
 def tar_source(archives: tuple[str, ...], places: list[tuple[int, Member]]) -> TarSource:
@@ -85,16 +156,18 @@ def raw_tar(path: Path) -> ImageSet:
     Raises:
         DataError: it cannot be read or holds no image.
     """
-    found = sorted(member for member in members(path) if is_image(member.name))
+    archive = read_archive(path)
+    found = {member.name: member for member in archive.members if is_image(member.name)}
     if not found:
         raise DataError(f"{path} holds no images; give the archive of the validation images")
-    names = tuple(member.name for member in found)
-    classes = [PurePosixPath(name).parent.name for name in names]
+    layout = layout_of(sorted(found))
+    names = layout.names
     labels = None
-    if all(classes) and len(set(classes)) > 1:
-        labels = Labels.from_names(classes, "the class folders in the archive")
-    source = tar_source((str(path),), [(0, member) for member in found])
-    return ImageSet("a tar of images", str(path), source, names, labels)
+    if layout.classes is not None:
+        labels = Labels.from_names(layout.classes, "the class folders in the archive")
+    source = tar_source((str(path),), [(0, found[name]) for name in names])
+    stated = (*archive.stated, *layout.stated)
+    return ImageSet("a tar of images", str(path), source, names, labels, stated)
 
 
 def _check_end(path: str | Path, offset: int, length: int) -> None:

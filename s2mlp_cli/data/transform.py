@@ -4,13 +4,15 @@ Both ways resize the short side to ``input size / crop_pct`` and keep the centre
 
 - ``timm`` applies timm's evaluation transform itself: its pixels, bit for bit.
 - ``box`` resamples only the box that the crop keeps. Filter and sample positions are the same; the
-  box's corners are rounded differently, which moves a value by at most one grey level.
+  box's corners are rounded differently, which moves a value by at most one grey level. Over images
+  of all sizes that happens to some 2 values in a million; of a single small crop, to 3 in 10,000.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -76,6 +78,17 @@ def decode(content: bytes, transform: Transform) -> Pixels:
         return transform(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+def why_broken(error: Exception) -> str:
+    """Return in one line why an image is broken: the same words in every run.
+
+    Pillow puts the addresses of objects into its messages.
+    """
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a known format"
+    text = re.sub(r"<[\w.]+ object at 0x[0-9a-fA-F]+>", "it", str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())}"
+
+
 def make_transform(config: Preprocessing) -> Transform:
     """Return the transform that ``config`` names."""
     return BoxTransform(config) if config.transform == "box" else TimmTransform(config)
@@ -87,6 +100,7 @@ class BoxTransform:
     Along rows first, then along columns, each by a call of its own: that is the order in which
     Pillow resizes a whole image, but for a box it may choose the other and round differently.
     From version 13 on it does so for whole images too if they are tall: those are resized whole.
+    So are images that are enlarged: they are small, and a rounded position weighs more there.
     """
 
     def __init__(self, config: Preprocessing) -> None:
@@ -98,14 +112,14 @@ class BoxTransform:
         """Return the crop of (height, width) as the configuration has it."""
         resized = resized_size(image.size, self.config)
         kept = self.config.input_size[::-1]
-        x, y = (
-            resample_span(source, whole, round((whole - part) / 2), part, self.exact)
-            for source, whole, part in zip(image.size, resized, kept, strict=True)
-        )
-        if image.height > _TALL * image.width:
+        firsts = [round((whole - part) / 2) for whole, part in zip(resized, kept, strict=True)]
+        if image.height > _TALL * image.width or _enlarges(image.size, resized):
             whole = np.asarray(image.resize(resized, self.filter))
-            left, upper = x.first + x.skip, y.first + y.skip
-            return whole[upper : upper + kept[1], left : left + kept[0]]
+            return whole[firsts[1] : firsts[1] + kept[1], firsts[0] : firsts[0] + kept[0]]
+        x, y = (
+            resample_span(source, whole, first, part, self.exact)
+            for source, whole, first, part in zip(image.size, resized, firsts, kept, strict=True)
+        )
         top, bottom = self._rows_read(y, image.height)
         rows = image.crop((0, top, image.width, bottom)).resize(
             (x.last - x.first, bottom - top), self.filter, (x.start, 0, x.stop, bottom - top)
@@ -121,6 +135,10 @@ class BoxTransform:
         scale = max((y.stop - y.start) / (y.last - y.first), 1.0)
         reach = self.support * scale + 1
         return max(math.floor(y.start - reach), 0), min(math.ceil(y.stop + reach), height)
+
+
+def _enlarges(size: tuple[int, int], resized: tuple[int, int]) -> bool:
+    return any(new > old for old, new in zip(size, resized, strict=True))
 
 
 class Span(NamedTuple):

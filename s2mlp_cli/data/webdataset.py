@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from s2mlp_cli.data.images import ImageSet, base_name, is_image
+from s2mlp_cli.data.images import SUFFIXES, ImageSet, base_name
 from s2mlp_cli.data.labels import Labels
-from s2mlp_cli.data.tars import Member, members, tar_source
+from s2mlp_cli.data.tars import Member, read_archive, tar_source
 from s2mlp_cli.errors import DataError
 
 _LABEL_ENDINGS = ("cls", "json")
 
 
-def is_webdataset(found: list[Member]) -> bool:
+def is_webdataset(found: Sequence[Member]) -> bool:
     """Tell whether an archive's members hold labels beside images of the same key."""
     labels = {_split(m.name)[0] for m in found if _split(m.name)[1] in _LABEL_ENDINGS}
-    return any(is_image(m.name) and _split(m.name)[0] in labels for m in found)
+    return any(_is_image(m) and _split(m.name)[0] in labels for m in found)
 
 
 def webdataset(shards: list[Path], path: Path) -> ImageSet:
@@ -26,26 +27,25 @@ def webdataset(shards: list[Path], path: Path) -> ImageSet:
         DataError: a shard cannot be read, or a sample lacks its label.
     """
     places: list[tuple[int, Member]] = []
-    names: list[str] = []
     values: list[int] = []
+    stated: list[str] = []
     for number, shard in enumerate(shards):
-        found = list(members(shard))
-        labels = _shard_labels(shard, found)
-        for member in filter(lambda member: is_image(member.name), found):
-            key = _split(member.name)[0]
+        archive = read_archive(shard)
+        stated += (f"{shard.name}: {sentence}" for sentence in archive.stated)
+        labels = _shard_labels(shard, archive.members)
+        for key, member in _shard_images(shard, archive.members).items():
             if key not in labels:
                 raise DataError(
                     f"the sample {key} in {shard} has an image but no .cls and no .json with a "
                     "'label'; write its class number beside it"
                 )
             places.append((number, member))
-            names.append(member.name)
             values.append(labels[key])
+    names = tuple(member.name for _, member in places)
     source = tar_source(tuple(map(str, shards)), places)
     count = f"{len(shards)} WebDataset shard{'s' * (len(shards) != 1)}"
-    return ImageSet(
-        count, str(path), source, tuple(names), Labels.from_values(values, "the shards' classes")
-    )
+    labelled = Labels.from_values(values, "the shards' classes")
+    return ImageSet(count, str(path), source, names, labelled, tuple(stated))
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -55,7 +55,26 @@ def _split(name: str) -> tuple[str, str]:
     return folder + stem, ending.lower()
 
 
-def _shard_labels(shard: Path, found: list[Member]) -> dict[str, int]:
+def _is_image(member: Member) -> bool:
+    """Tell whether a member is the image of its key: ``key.jpg``, but not ``key.seg.png``."""
+    key, ending = _split(member.name)
+    return f".{ending}" in SUFFIXES and bool(base_name(key))
+
+
+def _shard_images(shard: Path, found: Sequence[Member]) -> dict[str, Member]:
+    """Return key -> its image."""
+    images: dict[str, Member] = {}
+    for member in filter(_is_image, found):
+        other = images.setdefault(_split(member.name)[0], member)
+        if other is not member:
+            raise DataError(
+                f"the sample {_split(member.name)[0]} in {shard} has two images, {other.name} and "
+                f"{member.name}; keep one of them"
+            )
+    return images
+
+
+def _shard_labels(shard: Path, found: Sequence[Member]) -> dict[str, int]:
     """Return key -> class number; a .cls goes before a .json."""
     labels: dict[str, int] = {}
     with open(shard, "rb") as stream:

@@ -5,9 +5,11 @@ timm takes seconds to import, so only the functions here do it.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.records.validate import Preprocessing
@@ -57,6 +59,20 @@ def timm_preprocessing(spec: TimmSpec) -> Preprocessing:
         )
     known = {name: resolved[name] for name in ("mean", "std", "crop_pct", "interpolation")}
     return Preprocessing(input_size=spec.input_size, **known)
+
+
+def interpolated_positions(spec: TimmSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of another image size for the one of ``spec``.
+
+    timm's own rule for the architecture interpolates its position embeddings, or its tables of
+    relative positions; where it has none, the weights come back as they are.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = build_timm(spec)
+    rule = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return dict(state) if rule is None else dict(rule(dict(state), model))
 
 
 def _create(spec: TimmSpec, **size: Any) -> nn.Module:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from s2mlp_cli.accuracy import mcnemar
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.records.base import Frozen
+from s2mlp_cli.records.base import Frozen, write_atomically
 
 ENDINGS = (".csv", ".parquet")
 
@@ -71,18 +69,7 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     """
     check_ending(path)
     content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise RecordError(
-            f"cannot write {path}: {error.strerror}; choose another --predictions"
-        ) from error
+    write_atomically(path, content, "choose another --predictions")
 
 
 def load_predictions(path: Path) -> list[Prediction]:

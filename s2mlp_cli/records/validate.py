@@ -13,6 +13,9 @@ Interval = tuple[float, float]
 Some = Annotated[int, Field(ge=1)]
 """How many images: at least one, since shares are taken of them."""
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -31,8 +34,8 @@ class Preprocessing(Frozen):
     input_size: tuple[int, int] = (224, 224)
     crop_pct: float = Field(default=0.9, gt=0, le=1)
     interpolation: Literal["bicubic", "bilinear", "lanczos"] = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[Share, Share, Share] = IMAGENET_MEAN
+    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
 
 
 class CheckpointFacts(Frozen):
@@ -65,6 +68,7 @@ class DataFacts(Frozen):
         available: images in the set, of which ``images`` were used.
         fingerprint: of names, sizes and labels of the images used.
         limit, seed: of ``--limit``; None when all were used.
+        stated: what was left out or decided while the set was recognised, in sentences.
     """
 
     path: str
@@ -76,6 +80,7 @@ class DataFacts(Frozen):
     fingerprint: str
     limit: int | None = None
     seed: int | None = None
+    stated: tuple[str, ...] = ()
 
 
 class Failure(Frozen):
@@ -135,8 +140,13 @@ class LabelOrder(Frozen):
 
 
 class Published(Frozen):
-    """What a paper prints for this model."""
+    """What a paper prints for this model, or for the nearest one that it prints anything for.
 
+    Attributes:
+        model: the name of the built-in that the row describes.
+    """
+
+    model: str | None = None
     paper: str
     row: str
     top1: float | None = None
@@ -170,6 +180,7 @@ class ValidateResult(Frozen):
         loss: mean cross-entropy in nats; None if a logit was not finite.
         ece: expected calibration error over 15 bins of equal width.
         nonfinite: images with a logit that is NaN or infinite; they count as wrong.
+        predictions: the file that ``--predictions`` wrote beside this record, as it was given.
         remarks: what a reader has to know about this result, in sentences.
     """
 
@@ -207,6 +218,7 @@ class ValidateResult(Frozen):
     confusions: tuple[Confusion, ...] = ()
     label_orders: tuple[LabelOrder, ...] = ()
     published: Published | None = None
+    predictions: str | None = None
     remarks: tuple[str, ...] = ()
 
 

@@ -9,7 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.validate import Interval, ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Interval,
+    ValidateRecord,
+    ValidateResult,
+)
 from s2mlp_cli.render.sheets import Sheet
 
 _SHOWN_FAILURES = 5
@@ -56,16 +62,23 @@ def _result(result: ValidateResult) -> Iterator[RenderableType]:
         yield Text(f"• {remark}", style="warn")
 
 
+_MARKED = {
+    "inplace": " with the in-place shift, which is NOT a spatial shift",
+    "none": " with its shifts taken out",
+}
+"""shift -> what has to stand in the headline, because the score is not that of the model."""
+
+
 def _headline(result: ValidateResult) -> str:
     return (
-        f"{result.model}: top-1 {result.top1:.2%} on {result.images:,} images "
-        f"({result.correct1:,} right)"
+        f"{result.model}{_MARKED.get(result.shift, '')}: top-1 {result.top1:.2%} on "
+        f"{result.images:,} images ({result.correct1:,} right)"
     )
 
 
 def _scores(result: ValidateResult) -> Table:
-    table = _table("", ("value", "right"), ("95 % interval", "right"), ("published", "right"))
     published = result.published
+    table = _table("", ("value", "right"), ("95 % interval", "right"), (_whose(result), "right"))
     table.add_row(
         "top-1", f"{result.top1:.2%}", _percents(result.top1_interval),
         _printed(published.top1 if published else None),
@@ -86,6 +99,12 @@ def _scores(result: ValidateResult) -> Table:
         table.add_row("loss", f"{result.loss:.4f}", f"{low:.4f} … {high:.4f}", "")
     table.add_row("calibration error", f"{result.ece:.4f}", "", "")
     return table
+
+
+def _whose(result: ValidateResult) -> str:
+    """Return the title of the published scores: they may be those of the nearest model."""
+    model = result.published.model if result.published else None
+    return "published" if model in (None, result.model) else f"published for {model}"
 
 
 def _facts(result: ValidateResult) -> Table:
@@ -114,6 +133,8 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
             f"{prep.transform}"
         ),
     )
+    if (prep.mean, prep.std) != (IMAGENET_MEAN, IMAGENET_STD):
+        yield "", f"mean {_triple(prep.mean)}, std {_triple(prep.std)}"
     yield (
         "run",
         (
@@ -131,6 +152,8 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
     )
     if result.resumed_images:
         yield "", f"{result.resumed_images:,} images were there already and are not in this time"
+    if result.predictions is not None:
+        yield "kept", f"image by image in {result.predictions}"
 
 
 def _per_class(result: ValidateResult) -> Table:
@@ -188,6 +211,10 @@ def _class(label: int, name: str | None) -> str:
 
 def _percents(interval: Interval) -> str:
     return f"{interval[0]:.2%} … {interval[1]:.2%}"
+
+
+def _triple(values: tuple[float, float, float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _printed(percent: float | None) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from click.testing import CliRunner
+from timm.models.vision_transformer import checkpoint_filter_fn
 
 from s2mlp_cli.checkpoints.inference import infer
 from s2mlp_cli.checkpoints.layouts import OURS
@@ -55,6 +57,89 @@ def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name:
     assert inferred.spec == spec
     assert inferred.nearest == name
     assert f"taken from {name}" in inferred.stated[0]
+
+
+def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_path: Path) -> None:
+    save_zip(third_party(V2).state_dict(), tmp_path / "x.pth")
+    assumed = load_checkpoint(tmp_path / "x.pth")
+    assert assumed.spec.input_size == (224, 224)
+    assert assumed.facts.stated[-1] == (
+        "tensors do not tell the image size: 224x224 is assumed (see --input-size)"
+    )
+    given = load_checkpoint(tmp_path / "x.pth", input_size=(64, 48))
+    assert given.spec.input_size == (64, 48)
+    assert not any("image size" in sentence for sentence in given.facts.stated)
+
+
+def test_a_spec_of_somebodys_own_is_held_against_the_nearest_built_in(tmp_path: Path) -> None:
+    spec = load_spec("v2-small", ("name=mine", "stages.0.depth=1", "stages.1.depth=2"))
+    save_safetensors(build_model(spec).state_dict(), tmp_path / "x")
+    assert load_checkpoint(tmp_path / "x", spec).facts.nearest == "v2-small"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.empty(1000, device="meta"), "is a meta tensor in the checkpoint"),
+        (torch.zeros(1000, dtype=torch.float8_e4m3fn), "is torch.float8_e4m3fn"),
+        (torch.zeros(1000, dtype=torch.int8), "is torch.int8"),
+        (torch.zeros(1000).to_sparse(), "no plain floating-point weights"),
+        (torch.full((1000,), torch.inf), "holds NaN or infinite weights in head.bias"),
+    ],
+)
+def test_what_is_no_plain_number_is_refused(
+    tensor: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    state = dict(build_model(load_spec("v1-depth-1")).state_dict())
+    save_zip({**state, "head.bias": tensor}, tmp_path / "x")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("stages.0.blocks.9999.x", torch.ones(1), "has no block stages.0.blocks.1, but later"),
+        ("stages.9999.x", torch.ones(1), "stages.1.patch.proj.weight is missing"),
+        ("stages.0.patch.proj.weight", torch.ones(0, 3, 16, 16), "describe no valid S2-MLP"),
+        ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(0, 5), "no S2-MLP"),
+        ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(5), "1 axes instead of 2"),
+    ],
+)
+def test_tensors_that_describe_nonsense(
+    name: str, tensor: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    state = dict(build_model(load_spec("v1-depth-1")).state_dict())
+    save_zip({**state, name: tensor}, tmp_path / "x")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "x")
+
+
+def test_timms_weights_serve_at_another_size_where_timm_interpolates(tmp_path: Path) -> None:
+    """The same logits as timm itself gives for the same weights at that size."""
+    torch.manual_seed(0)
+    native = timm.create_model("test_vit").eval()
+    save_zip(native.state_dict(), tmp_path / "x.pth")
+    loaded = load_checkpoint(tmp_path / "x.pth", load_spec("timm:test_vit"), input_size=(192, 160))
+    assert loaded.facts.stated == (
+        "the position embeddings were interpolated from 160x160 to 192x160, as timm does it",
+    )
+    other = timm.create_model("test_vit", img_size=(192, 160)).eval()
+    other.load_state_dict(checkpoint_filter_fn(native.state_dict(), other))
+    images = torch.randn(2, 3, 192, 160)
+    with torch.inference_mode():
+        assert torch.equal(loaded.build("slice", "cpu")(images), other(images))
+
+
+def test_weights_that_were_tuned_at_another_size_need_only_that_size(tmp_path: Path) -> None:
+    tuned = timm.create_model("test_vit", img_size=192)
+    save_zip(tuned.state_dict(), tmp_path / "x.pth")
+    spec = load_spec("timm:test_vit")
+    loaded = load_checkpoint(tmp_path / "x.pth", spec, input_size=(192, 192))
+    assert loaded.facts.stated == ()
+    assert torch.equal(loaded.state["pos_embed"], tuned.pos_embed)
+    with pytest.raises(CheckpointError, match=r"does not fit .*pos_embed: 1x145x64 instead of 1x"):
+        load_checkpoint(tmp_path / "x.pth", spec)
 
 
 @pytest.mark.parametrize("settings", [V1, V2], ids=["v1", "v2"])

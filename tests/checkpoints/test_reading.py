@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,55 @@ def test_what_was_taken_is_said() -> None:
     taken = take_weights(content, averaged=True)
     assert list(taken.state) == ["a"]
     assert taken.description == "'ema.module', without the prefix '_orig_mod.module.'"
+
+
+def test_averaged_weights_that_were_not_taken_are_named() -> None:
+    content = {"model": {"a": torch.ones(1)}, "model_ema": {"a": torch.zeros(1)}}
+    taken = take_weights(content)
+    assert taken.state["a"].item() == 1
+    assert taken.description == "'model'; averaged ones are in 'model_ema' (--ema)"
+    assert take_weights(content, averaged=True).description == "'model_ema'"
+
+
+def test_a_mapping_that_holds_itself_is_entered_once(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"w": torch.ones(1)}
+    content["state_dict"] = content["model"] = content
+    save_zip(content, tmp_path / "x")
+    taken = take_weights(read_checkpoint(tmp_path / "x").content)
+    assert list(taken.state) == ["w"]
+    empty: dict[str, Any] = {}
+    empty["model"] = {"ema": empty}
+    save_zip(empty, tmp_path / "y")
+    refused(tmp_path / "y", "holds no weights (its keys: model)")
+
+
+def test_mappings_may_be_nested_deeper_than_python_recurses() -> None:
+    content: dict[str, Any] = {"w": torch.ones(1)}
+    for _ in range(5000):
+        content = {"model": content}
+    assert list(take_weights(content).state) == ["w"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "\ud800", "x" * 5000])
+def test_a_name_that_no_model_gives_is_refused(name: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        take_weights({name: torch.ones(1)})
+    assert "has a tensor of the name '" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_the_keys_of_a_checkpoint_without_weights_are_printable(tmp_path: Path) -> None:
+    save_zip({"epoch\n": 1, "x" * 99: 2}, tmp_path / "x")
+    refused(tmp_path / "x", r"(its keys: epoch\n, " + "x" * 40 + ")")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_torchscript_program_is_called_one(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "x.pt")
+    refused(tmp_path / "x.pt", "is a TorchScript program, not weights", "save model.state_dict()")
+
+
+def test_another_programs_zip_archive_is_none_of_torchs(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("word/document.xml", "hello")
+    refused(tmp_path / "x.pth", "is a zip archive, but not one of PyTorch's")

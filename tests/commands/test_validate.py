@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import timm
@@ -17,12 +17,21 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2mlp_cli.cli import group
-from s2mlp_cli.errors import DataError, RecordError, SpecError
+from s2mlp_cli.errors import DataError, RecordError, SpecError, UnavailableError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import IMAGENET_MEAN, ValidateRecord, ValidateResult
 from s2mlp_cli.spec import load_spec
-from tests.digits import SYNSETS, Digits, class_folders, flat, save_zip, tar_of, write_csv
+from tests.digits import (
+    SYNSETS,
+    Digits,
+    class_folders,
+    flat,
+    save_zip,
+    tar_of,
+    write_csv,
+    write_devkit,
+)
 
 SIZE = ("--input-size", "16", "--crop-pct", "1.0", "--device", "cpu", "--workers", "0")
 
@@ -95,25 +104,6 @@ def test_three_processes_count_fifty_images_as_one_does(
     assert [getattr(three, n) for n in names] == [getattr(one, n) for n in names]
     assert three.data.fingerprint == one.data.fingerprint
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 51
-
-
-def test_killed_at_any_point_it_goes_on_to_the_same_counts(
-    ckpt: Path, folders: Path, tmp_path: Path
-) -> None:
-    progress = tmp_path / "progress"
-    arguments = ("--ckpt", ckpt, "--data", folders, "--batch-size", "1", *SIZE)
-    started = subprocess.Popen(
-        program(*arguments, "--resume", progress), stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    while not progress.exists() and started.poll() is None:
-        time.sleep(0.002)
-    started.send_signal(signal.SIGKILL)
-    assert started.wait() == -signal.SIGKILL
-    resumed, unbroken = in_process(*arguments, "--resume", progress), in_process(*arguments)
-    assert 0 < resumed.resumed_images < 100
-    for name in ("correct1", "correct5", "loss", "ece", "confusions", "images"):
-        assert getattr(resumed, name) == getattr(unbroken, name), name
 
 
 def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:
@@ -196,6 +186,89 @@ def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path: Path) -> 
     assert [[row.top1, row.top2, row.top3, row.top4, row.top5] for row in rows] == expected
     assert [row.label for row in rows] == [0, 1, 999]  # placed among all 1000 classes
     assert "the data shows 3 of the classifier's 1000 classes" in result.remarks
+
+
+def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders: Path) -> None:
+    result = in_process(
+        "--ckpt", ckpt, "--data", folders, *SIZE, "--mean", "0.5,0.5,0.5", "--std", "0.5, 0.5,0.25"
+    )
+    assert result.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert result.preprocessing.std == (0.5, 0.5, 0.25)
+    unchanged = in_process("--ckpt", ckpt, "--data", folders, *SIZE)
+    assert result.loss != unchanged.loss
+    assert unchanged.preprocessing.mean == IMAGENET_MEAN
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--mean", "0.5", "'0.5' is not three numbers; write 0.485,0.456,0.406"),
+        ("--mean", "123.7,116.3,103.5", "is not within 0 to 1; divide pixel values by 255"),
+        ("--mean", "nan,0,0", "is not within 0 to 1"),
+        ("--std", "0.2,0,0.2", "'0.2,0,0.2' has a 0, and is divided by"),
+    ],
+)
+def test_a_mean_that_is_none_is_a_usage_error(option: str, value: str, message: str) -> None:
+    with pytest.raises(click.BadParameter, match=re.escape(message)):
+        in_process("--ckpt", "sample", option, value)
+
+
+def test_the_record_names_the_file_of_predictions(
+    ckpt: Path, folders: Path, tmp_path: Path
+) -> None:
+    given = ("--ckpt", ckpt, "--data", folders, *SIZE)
+    kept = in_process(*given, "--predictions", tmp_path / "p.csv")
+    assert kept.predictions == str(tmp_path / "p.csv")
+    assert in_process(*given).predictions is None
+
+
+def test_what_cannot_be_saved_is_printed_all_the_same(
+    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE]
+    for option in ("-o", "--predictions"):
+        target = tmp_path / ("r.json" if option == "-o" else "p.csv")
+        outcome = CliRunner().invoke(group, [*arguments, option, str(target)])
+        assert isinstance(outcome.exception, RecordError)
+        assert "No space left on device" in str(outcome.exception)
+        assert "top-1 9" in outcome.stdout.splitlines()[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
+    ckpt: Path, digits: Digits, tmp_path: Path
+) -> None:
+    folder = flat(digits, tmp_path)
+    rows = zip(digits.names, digits.classes, strict=True)
+    (tmp_path / "mine.csv").write_text("".join(f"{name},{9 - c}\n" for name, c in rows))
+    arguments = ("--ckpt", ckpt, "--data", folder, "--labels", tmp_path / "mine.csv", *SIZE)
+    untold = in_process(*arguments)
+    assert any("was not tried, since no devkit" in remark for remark in untold.remarks)
+    write_devkit(digits, tmp_path / "ILSVRC2012_devkit_t12.tar.gz")
+    told = in_process(*arguments)
+    best = max(told.label_orders, key=lambda order: order.correct1)
+    assert best.order.endswith("in the devkit's numbers")  # backwards is its own inverse
+    assert best.correct1 == digits.correct1
+    assert any(f"but {best.top1:.2%} with {best.order}" in remark for remark in told.remarks)
+
+
+def test_what_was_left_out_of_the_data_is_remarked(
+    ckpt: Path, digits: Digits, tmp_path: Path
+) -> None:
+    root, _ = class_folders(digits, tmp_path)
+    (root / "val" / "logo.png").write_bytes(digits.files[0])
+    result = in_process("--ckpt", ckpt, "--data", root, *SIZE)
+    assert result.images == 100
+    assert "1 image beside the class folders left out, the first is logo.png" in result.remarks
+
+
+def test_a_device_that_computes_nothing_is_refused(ckpt: Path, folders: Path) -> None:
+    with pytest.raises(UnavailableError, match="'meta' computes nothing; use --device cpu"):
+        in_process("--ckpt", ckpt, "--data", folders, "--device", "meta")
 
 
 def test_labels_for_another_number_of_classes_are_refused(

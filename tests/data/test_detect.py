@@ -81,6 +81,21 @@ def test_an_empty_class_folder(tmp_path: Path) -> None:
     refused(tmp_path, r"the class folder .*b holds no image; fill it or take it away")
 
 
+def test_class_folders_go_before_an_image_beside_them(tmp_path: Path) -> None:
+    images = open_images(fill(tmp_path, "a/1.png", "b/2.png", "logo.png", "thumb.png"))
+    assert (images.form, images.names) == ("class folders", ("a/1.png", "b/2.png"))
+    assert images.stated == ("2 images beside the class folders left out, the first is logo.png",)
+
+
+def test_one_folder_with_images_does_not_make_classes_of_a_flat_set(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("1.png,1\n2.png,0\n")
+    images = open_images(fill(tmp_path, "1.png", "2.png", "examples/3.png"))
+    assert (images.form, images.names) == ("a flat folder", ("1.png", "2.png"))
+    assert images.stated == (
+        "1 image in a folder of the flat set left out, the first is examples/3.png",
+    )
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"hello")
     refused(tmp_path / "x.bin", r"x.bin is not of a known form; give ")

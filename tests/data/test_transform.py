@@ -42,20 +42,58 @@ def of_timm(image: Image.Image, config: Preprocessing) -> np.ndarray:
     return np.asarray(transform(image)).transpose(1, 2, 0)
 
 
+def gap(image: Image.Image, config: Preprocessing) -> np.ndarray:
+    """How many grey levels each value of the box's crop lies off timm's."""
+    return np.abs(make_transform(config)(image).astype(int) - of_timm(image, config))
+
+
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
 @pytest.mark.parametrize("crop_pct", [0.9, 0.875, 1.0])
 def test_the_box_is_within_one_grey_level_of_timm(crop_pct: float, interpolation: str) -> None:
+    config = Preprocessing(crop_pct=crop_pct, interpolation=interpolation)
+    for seed, size in enumerate(SOURCES):
+        off = gap(picture(size, seed), config)
+        assert off.max() <= 1, size
+        assert np.count_nonzero(off) <= off.size / 10_000, size
+
+
+def sizes(low: int, high: int) -> st.SearchStrategy[int]:
+    """Sides that spread over orders of magnitude, as those of photographs and thumbnails do."""
+    return st.floats(np.log(low), np.log(high)).map(lambda exponent: round(np.exp(exponent)))
+
+
+def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios() -> None:
+    """A value is never two levels off; of all of them, fewer than one in 10,000 is one level off.
+
+    A single small crop may have more: three values in 12,288 were the worst of 1,155 tried.
+    """
     values = different = 0
-    for input_size in ((224, 224), (128, 160)):
-        config = Preprocessing(
-            input_size=input_size, crop_pct=crop_pct, interpolation=interpolation
-        )
-        for seed, size in enumerate(SOURCES):
-            image = picture(size, seed)
-            kept = make_transform(config)(image).astype(int)
-            gap = np.abs(kept - of_timm(image, config))
-            assert gap.max() <= 1, size
-            values, different = values + gap.size, different + np.count_nonzero(gap)
+
+    @settings(max_examples=120)
+    @given(
+        st.tuples(sizes(8, 1500), sizes(8, 1500)),
+        st.one_of(
+            st.sampled_from([32, 64, 128, 160, 224, 256, 288, 384]).map(lambda side: (side, side)),
+            st.tuples(sizes(8, 400), sizes(8, 400)),
+        ),
+        st.one_of(st.sampled_from([0.8, 0.85, 0.875, 0.9, 0.95, 1.0]), st.floats(0.5, 1.0)),
+        st.sampled_from(["bicubic", "bilinear", "lanczos"]),
+        st.integers(0, 99),
+    )
+    def hold(
+        size: tuple[int, int], crop: tuple[int, int], crop_pct: float, filter_: str, seed: int
+    ) -> None:
+        nonlocal values, different
+        if max(size) > 40 * min(size):  # resized whole, it would not fit into memory
+            return
+        config = Preprocessing(input_size=crop, crop_pct=crop_pct, interpolation=filter_)
+        off = gap(picture(size, seed), config)
+        assert off.max() <= 1
+        assert np.count_nonzero(off) <= max(8, off.size / 1_000)
+        values, different = values + off.size, different + np.count_nonzero(off)
+
+    hold()
+    assert values > 1_000_000
     assert different < values / 10_000
 
 

@@ -6,7 +6,13 @@ import pytest
 
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.reading import read_record
-from s2mlp_cli.records.validate import LabelOrder, Published, RealScore, ValidateRecord
+from s2mlp_cli.records.validate import (
+    LabelOrder,
+    Preprocessing,
+    Published,
+    RealScore,
+    ValidateRecord,
+)
 from s2mlp_cli.render.console import to_text
 from s2mlp_cli.render.validate import sheet, terminal
 from tests import samples
@@ -110,3 +116,33 @@ def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path) ->
     path.write_text(whole.replace(text, text.rpartition(":")[0] + ":0"))
     with pytest.raises(RecordError, match=rf"results\.0\.{place}: .*greater than or equal to 1"):
         read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("shift", "marked"),
+    [
+        ("inplace", "digits with the in-place shift, which is NOT a spatial shift: top-1 90.00%"),
+        ("none", "digits with its shifts taken out: top-1 90.00% on 300 images"),
+        ("slice", "digits: top-1 90.00% on 300 images (270 right)"),
+    ],
+)
+def test_a_score_of_another_function_is_marked_in_the_headline(shift: str, marked: str) -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(update={"shift": shift})
+    text = to_text(terminal(record.model_copy(update={"results": (result,)})), 200)
+    assert text.startswith(marked)
+
+
+def test_whose_published_value_it_is_and_what_was_kept_is_shown() -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(
+        update={
+            "published": Published(model="v2-small", paper="a paper", row="a row", top1=80.7),
+            "predictions": "p.csv",
+            "preprocessing": Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25)),
+        }
+    )
+    text = to_text(terminal(record.model_copy(update={"results": (result,)})), 80)
+    assert "95 % interval  published for v2-small\n" in text
+    assert "\nkept     image by image in p.csv\n" in text
+    assert "\n         mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.25\n" in text

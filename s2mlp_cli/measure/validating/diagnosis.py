@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
+from s2mlp_cli.data.devkit import ARCHIVE, devkit_order
 from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.score import Scored, is_near_chance, label_orders, string_sorted
 from s2mlp_cli.papers.published import published_for
 from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
 from s2mlp_cli.spec import ModelSpec
+
+_DEVKIT = "the devkit's numbers"
 
 _V1_HUNDRED_CLASSES = frozenset("456789")
 
@@ -14,25 +22,54 @@ FAR_BELOW = 0.02
 """How far the whole interval must lie under the published top-1 to be called far under it."""
 
 
-def published_accuracy(spec: ModelSpec) -> Published | None:
-    """Return what a paper prints for the built-in of this name on as many classes, or None.
+def published_accuracy(spec: ModelSpec, nearest: str | None = None) -> Published | None:
+    """Return what a paper prints for this model on as many classes, or None.
 
+    Where nothing is printed for ``spec`` by its name, the row of the ``nearest`` built-in is taken.
     v1's ablations were trained on 100 classes of ImageNet; everything else on all 1000.
     """
-    for paper, table, row in published_for(spec.name):
-        classes = 100 if paper.name == "v1" and table in _V1_HUNDRED_CLASSES else 1000
-        if row.top1 is not None and classes == spec.classes:
-            return Published(paper=paper.source, row=row.row, top1=row.top1, top5=row.top5)
+    for name in filter(None, (spec.name, nearest)):
+        for paper, table, row in published_for(name):
+            classes = 100 if paper.name == "v1" and table in _V1_HUNDRED_CLASSES else 1000
+            if row.top1 is not None and classes == spec.classes:
+                return Published(
+                    model=name, paper=paper.source, row=row.row, top1=row.top1, top5=row.top5
+                )
     return None
 
 
-def find_label_orders(scored: Scored, classes: int) -> tuple[LabelOrder, ...]:
-    """Return the scores under other orders of the classes; none unless near chance."""
+def find_label_orders(
+    scored: Scored, classes: int, devkit: Path | None = None
+) -> tuple[LabelOrder, ...]:
+    """Return the scores under other orders of the classes; none unless near chance.
+
+    Args:
+        scored: the images of a run.
+        classes: outputs of the classifier.
+        devkit: the archive that says how the devkit numbers the classes, if there is one.
+    """
     correct1 = int(scored.correct1.sum())
     if not is_near_chance(correct1, len(scored), classes):
         return ()
     orders: dict[str, IntArray] = {"numbers sorted as text": string_sorted(classes)}
+    numbered = devkit_numbers(devkit, classes) if devkit else None
+    if numbered is not None:
+        orders[_DEVKIT] = numbered
     return label_orders(scored, orders)
+
+
+def devkit_numbers(devkit: Path, classes: int) -> IntArray | None:
+    """Return the devkit's number, from 0, of each sorted synset: (classes,).
+
+    None if the archive does not tell it: it is damaged, or about another number of classes.
+    """
+    try:
+        synsets = devkit_order(devkit)
+    except DataError:
+        return None
+    if len(synsets) != classes:
+        return None
+    return np.argsort(np.asarray(synsets))
 
 
 def remarks(result: ValidateResult) -> tuple[str, ...]:
@@ -41,10 +78,12 @@ def remarks(result: ValidateResult) -> tuple[str, ...]:
         sentence
         for sentence in (
             *result.ckpt.stated,
+            *result.data.stated,
             _shift_is_wrong(result),
             _nonfinite(result),
             _fewer_classes(result),
             _other_order(result),
+            _devkit_untried(result),
             _far_below(result),
         )
         if sentence
@@ -89,13 +128,31 @@ def _other_order(result: ValidateResult) -> str | None:
     )
 
 
-def _far_below(result: ValidateResult) -> str | None:
-    published = result.published.top1 if result.published else None
-    if published is None or result.top1_interval[1] > published / 100 - FAR_BELOW:
+def _devkit_untried(result: ValidateResult) -> str | None:
+    if not result.label_orders or any(_DEVKIT in row.order for row in result.label_orders):
         return None
     return (
-        f"top-1 is far under the published {published} %; known causes: trained with the papers' "
+        f"the order of {_DEVKIT} was not tried, since no devkit of these {result.spec['classes']} "
+        f"classes was given: lay {ARCHIVE} beside the images to have it tried"
+    )
+
+
+def _far_below(result: ValidateResult) -> str | None:
+    published = result.published
+    if published is None or published.top1 is None:
+        return None
+    if result.top1_interval[1] > published.top1 / 100 - FAR_BELOW:
+        return None
+    return (
+        f"top-1 is far under the published {published.top1} % of {_whose(result, published)}; "
+        "known causes: trained with the papers' "
         "overlapping in-place shift (compare with --shift inplace --device cpu), another order of "
         "directions or place of the norms (see --model), another mean and std or crop, raw instead "
         "of averaged weights (--ema), classes in another order"
     )
+
+
+def _whose(result: ValidateResult, published: Published) -> str:
+    if published.model == result.model:
+        return result.model
+    return f"{published.model}, the nearest built-in and not wholly the same model"

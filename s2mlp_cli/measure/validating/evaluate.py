@@ -71,10 +71,19 @@ class Evaluator:
         Args:
             pixels: (B, height, width, 3) uint8 on the host.
             targets: (B,) int64 on the host.
+
+        Raises:
+            UnavailableError: the GPU's memory is too small for the batch.
         """
         images = self._normalise(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
-        with self._precision():
-            logits = self.network(images).float()
+        try:
+            with self._precision():
+                logits = self.network(images).float()
+        except torch.OutOfMemoryError as error:
+            raise UnavailableError(
+                f"{self.device} has too little memory for batches of {len(pixels)}; choose a "
+                "smaller --batch-size"
+            ) from error
         return score(logits, targets.to(self.device, non_blocking=True))
 
     def _normalise(self, pixels: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.loader import Batch
+from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.evaluate import Scores
 from s2mlp_cli.measure.validating.table import BROKEN, SCORED, ImageTable
 
@@ -69,7 +71,11 @@ class Loop:
     _save_after: float = 0.0
 
     def run(self, batches: Iterable[Batch]) -> None:
-        """Score all ``batches``."""
+        """Score all ``batches``.
+
+        Raises:
+            DataError: the images have gone from where they were.
+        """
         started = self.clock()
         iterator = iter(batches)
         handed_over: tuple[Batch, Scores] | None = None
@@ -89,27 +95,28 @@ class Loop:
         return self.evaluator(batch.images, torch.from_numpy(self.targets[batch.rows.numpy()]))
 
     def _write(self, batch: Batch, scores: Scores) -> None:
-        """Put a batch into the table; its broken images have no scores."""
-        rows = batch.rows.numpy()
-        self.table.top[rows] = scores.top.cpu().numpy()
-        self.table.loss[rows] = scores.loss.cpu().numpy()
-        self.table.confidence[rows] = scores.confidence.cpu().numpy()
+        """Put a batch into the table; its broken images have no scores.
+
+        The state comes last: a signal between two lines leaves the rows pending.
+        """
+        if batch.lost:
+            raise DataError(
+                f"{batch.lost} has gone during the run; put it back, and run the command again"
+            )
+        rows, right = batch.rows.numpy(), np.array([not reason for reason in batch.broken])
+        self.table.top[rows] = np.where(right[:, None], scores.top.cpu().numpy(), -1)
+        self.table.loss[rows] = np.where(right, scores.loss.cpu().numpy(), 0.0)
+        self.table.confidence[rows] = np.where(right, scores.confidence.cpu().numpy(), 0.0)
         self.table.size[rows] = batch.sizes.numpy()
-        self.table.state[rows] = SCORED
-        for row, reason in zip(rows.tolist(), batch.broken, strict=True):
-            if reason:
-                self._mark_broken(row, reason)
+        broken = {row: why for row, why in zip(rows.tolist(), batch.broken, strict=True) if why}
+        self.table.reasons.update(broken)
+        self.table.state[rows] = np.where(right, SCORED, BROKEN)
+        for row, reason in broken.items():
+            self.watch.on_broken(row, reason)
         self.images += len(rows)
         self.correct1 += int((self.table.top[rows, 0] == self.targets[rows]).sum())
         self.watch.on_batch(Progress(self.images, self.correct1))
         self._save_in_time()
-
-    def _mark_broken(self, row: int, reason: str) -> None:
-        self.table.state[row] = BROKEN
-        self.table.top[row] = -1
-        self.table.loss[row] = self.table.confidence[row] = 0.0
-        self.table.reasons[row] = reason
-        self.watch.on_broken(row, reason)
 
     def _save_in_time(self) -> None:
         if self.watch.save is None or self.clock() < self._save_after:

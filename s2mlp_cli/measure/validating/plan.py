@@ -16,6 +16,7 @@ from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.subset import spread
 from s2mlp_cli.errors import DataError, UnavailableError
+from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.records.validate import Preprocessing
 from s2mlp_cli.shifts import registry
 
@@ -79,9 +80,7 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
     """
     _check_shift(settings)
     preprocessing = (
-        settings.preprocessing
-        or checkpoint.preprocessing
-        or Preprocessing(input_size=checkpoint.spec.input_size)
+        settings.preprocessing or checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
     )
     if images.labels is None:
         raise DataError(f"{images.path} has no labels; give a label file with --labels")

@@ -70,6 +70,8 @@ def choose_device(name: str | None, local_rank: int) -> str:
         return f"cuda:{local_rank % gpus}"
     if name is None:
         return "cpu"
+    if name.partition(":")[0] == "meta":
+        raise UnavailableError("the device 'meta' computes nothing; use --device cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

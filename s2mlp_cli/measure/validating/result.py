@@ -56,8 +56,8 @@ def make_result(
         real=_real_score(plan, settings, table),
         per_class=scored.per_class(names) if settings.per_class else (),
         confusions=scored.confusions(names),
-        label_orders=find_label_orders(scored, outputs),
-        published=published_accuracy(checkpoint.spec),
+        label_orders=find_label_orders(scored, outputs, plan.images.devkit),
+        published=published_accuracy(checkpoint.spec, checkpoint.facts.nearest),
     )
     return result.model_copy(update={"remarks": remarks(result)})
 
@@ -136,6 +136,7 @@ def _data_facts(plan: Plan, settings: Settings, table: ImageTable) -> DataFacts:
         fingerprint=fingerprint(plan.names, table.size.tolist(), plan.targets),
         limit=settings.limit,
         seed=settings.seed if settings.limit is not None else None,
+        stated=plan.images.stated,
     )
 
 

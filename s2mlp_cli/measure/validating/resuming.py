@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from s2mlp_cli.measure.validating.plan import Plan
 from s2mlp_cli.measure.validating.processes import Processes
 from s2mlp_cli.measure.validating.table import ImageTable
+from s2mlp_cli.records.base import TEMPORARY
 
 INTERRUPTED = Path("s2mlp-validate.partial")
 """Where Ctrl-C leaves the progress of a run that was not told where to keep it."""
 
 
 def resumed_table(plan: Plan, path: Path | None) -> ImageTable:
-    """Return the table with every row that an earlier run finished, in whatever process."""
+    """Return the table with every image that an earlier run scored, in whatever process.
+
+    Those that it could not decode are tried again: they may have been restored since.
+    """
     table = ImageTable.empty(len(plan.positions))
     for part in _written_files(path):
         table.merge(ImageTable.load(part, plan.key))
+    table.retry_broken()
     return table
 
 
@@ -29,11 +35,13 @@ def _written_files(path: Path | None) -> list[Path]:
     if path is None:
         return []
     own = [path] if path.exists() else []
-    return own + sorted(path.parent.glob(f"{path.name}.rank*"))
+    return own + sorted(path.parent.glob(f"{glob.escape(path.name)}.rank*"))
 
 
 def finish(table: ImageTable, plan: Plan, path: Path) -> None:
-    """Leave one file with the rows of all processes."""
+    """Leave one file with the rows of all processes, and nothing of runs that were killed."""
     table.save(path, plan.key)
-    for part in path.parent.glob(f"{path.name}.rank*"):
-        part.unlink()
+    name = glob.escape(path.name)
+    for pattern in (f"{name}.rank*", f".{name}.*{TEMPORARY}"):
+        for part in path.parent.glob(pattern):
+            part.unlink()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.base import write_atomically
 
 PENDING, SCORED, BROKEN = 0, 1, 2
 TOP = 5
@@ -65,6 +64,11 @@ class ImageTable:
             column[done] = getattr(other, name)[done]
         self.reasons.update(other.reasons)
 
+    def retry_broken(self) -> None:
+        """Make the images that could not be decoded pending again."""
+        self.state[self.state == BROKEN] = PENDING
+        self.reasons.clear()
+
     def _columns(self) -> dict[str, NDArray[Any]]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "reasons"}
 
@@ -78,17 +82,7 @@ class ImageTable:
         meta = json.dumps({"key": key, "reasons": sorted(self.reasons.items())})
         arrays: dict[str, Any] = {"meta": np.array(meta), **self._columns()}
         np.savez(buffer, **arrays)
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(buffer.getvalue())
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            raise RecordError(
-                f"cannot write {path}: {error.strerror}; choose another --resume"
-            ) from error
+        write_atomically(path, buffer.getvalue(), "choose another --resume")
 
     @classmethod
     def load(cls, path: Path, key: dict[str, Any]) -> ImageTable:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from s2mlp_cli.checkpoints.loading import Checkpoint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.data.loader import Batch, DecodedImages, batches
+from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.evaluate import Evaluator
 from s2mlp_cli.measure.validating.loop import Loop, Progress, Watch
@@ -71,6 +73,7 @@ def validate(
     settings: Settings | None = None,
     on_batch: Callable[[Progress], None] = lambda _: None,
     on_broken: Callable[[str, str], None] = lambda _name, _reason: None,
+    on_kept: Callable[[Path], None] = lambda _: None,
     group: Processes | None = None,
 ) -> Validation | None:
     """Score ``checkpoint`` on ``images``: the validation on the first process, else None.
@@ -81,6 +84,7 @@ def validate(
         settings: how; the defaults if None.
         on_batch: called with the progress of this process after each batch.
         on_broken: called with name and reason of each broken image.
+        on_kept: called with the file of the progress if something ends the run early.
         group: the processes that share the images.
 
     Raises:
@@ -90,13 +94,11 @@ def validate(
     plan = make_plan(checkpoint, images, settings)
     table = resumed_table(plan, settings.resume)
     resumed = int((table.state != PENDING).sum())
-    if settings.strict and table.reasons:
-        row, reason = min(table.reasons.items())
-        raise _too_strict(plan, row, reason)
     group.wait()  # nobody may write progress before all have read it
     watch = _watch(plan, table, settings, group, on_batch, on_broken)
     loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
-    _run(loop, plan, settings, group)
+    with _keeping(table, plan, settings, group, on_kept), workers_watched():
+        loop.run(_batches(plan, table, settings, group))
     parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
     if not group.is_first:
         return None
@@ -109,12 +111,22 @@ def validate(
     return Validation(result, table, plan.names, plan.targets)
 
 
-def _run(loop: Loop, plan: Plan, settings: Settings, group: Processes) -> None:
-    """Run the loop over what is pending; Ctrl-C leaves the progress in a file."""
+@contextmanager
+def _keeping(
+    table: ImageTable,
+    plan: Plan,
+    settings: Settings,
+    group: Processes,
+    on_kept: Callable[[Path], None],
+) -> Iterator[None]:
+    """Save what was measured, whatever ends the run early: Ctrl-C, lost data, a dead worker."""
     try:
-        loop.run(_batches(plan, loop.table, settings, group))
-    except KeyboardInterrupt:
-        loop.table.save(progress_file(settings.resume or INTERRUPTED, group), plan.key)
+        yield
+    except BaseException:
+        if (table.state != PENDING).any():
+            path = settings.resume or INTERRUPTED
+            table.save(progress_file(path, group), plan.key)
+            on_kept(path)
         raise
 
 

@@ -98,6 +98,7 @@ def _percents(title: str) -> Column:
 
 def _scores(result: ValidateResult) -> Table:
     printed = result.published
+    whose = printed.model if printed and printed.model != result.model else None
     rows: list[tuple[object, ...]] = [
         ("top-1", result.top1, *result.top1_interval, _share(printed.top1 if printed else None)),
         ("top-5", result.top5, *result.top5_interval, _share(printed.top5 if printed else None)),
@@ -112,7 +113,7 @@ def _scores(result: ValidateResult) -> Table:
             _percents("Value"),
             _percents("95 % from"),
             _percents("to"),
-            _percents("Published"),
+            _percents("Published" if whose is None else f"Published for {whose}"),
         ),
         rows=tuple(rows),
         note=f"{loss}expected calibration error {result.ece:.4f}.",

@@ -1,0 +1,175 @@
+"""Whatever ends a run early, nothing that was measured is lost.
+
+One image of the set is a named pipe: whoever reads it waits, so that the program stands still at a
+known moment, with nothing timed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from s2mlp_cli.records.predictions import load_predictions
+from s2mlp_cli.records.validate import ValidateResult
+from tests.commands.test_validate import SIZE, in_process, program
+from tests.digits import Digits, class_folders, save_zip
+
+STALL = 40
+
+
+class Stalled:
+    """A validation in a process of its own, standing at image number :data:`STALL`."""
+
+    def __init__(self, digits: Digits, root: Path, *arguments: str) -> None:
+        self.root = root
+        self.folder = class_folders(digits, root)[0] / "val"
+        self.image = sorted(self.folder.rglob("*.JPEG"))[STALL]
+        self.content = self.image.read_bytes()
+        save_zip(digits.model.state_dict(), root / "digits.pth")
+        self.progress = root / "progress"
+        self.arguments = ("--ckpt", root / "digits.pth", "--data", self.folder,
+                          "--batch-size", "4", "--resume", self.progress, *SIZE)  # fmt: skip
+        self.image.unlink()
+        os.mkfifo(self.image)
+        self.process = subprocess.Popen(
+            program(*self.arguments, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.pipe = self._wait_for_reader()
+        until(self.progress.exists)
+
+    def _wait_for_reader(self) -> int:
+        """Return the writing end of the pipe, which opens once somebody reads."""
+        while self.process.poll() is None:
+            try:
+                return os.open(self.image, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # nobody reads yet
+                    raise
+                time.sleep(0.01)
+        raise AssertionError(self.process.communicate())
+
+    def children(self) -> list[int]:
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in task.read_text().split()]
+
+    def end(self) -> tuple[int, list[str], str]:
+        """Let the pipe go; return exit status, the lines of stderr and stdout."""
+        os.close(self.pipe)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, [line for line in err.splitlines() if line], out
+
+    def resume(self) -> None:
+        """Restore the image, go on, and hold that all is as if nothing had happened."""
+        self.image.unlink()
+        self.image.write_bytes(self.content)
+        resumed, predictions = self._finish(*self.arguments)
+        assert 0 < resumed.resumed_images < 100
+        without = self.arguments[: self.arguments.index("--resume")]
+        unbroken, expected = self._finish(*without, *SIZE)
+        assert predictions == expected
+        for name in ("correct1", "correct5", "loss", "ece", "confusions", "images", "failures"):
+            assert getattr(resumed, name) == getattr(unbroken, name), name
+        assert unbroken.images == 100
+        left = {path.name for path in self.root.iterdir()}
+        assert left == {"val", "digits.pth", "progress", "p.csv"}
+
+    def _finish(self, *arguments: object) -> tuple[ValidateResult, object]:
+        result = in_process(*arguments, "--predictions", self.root / "p.csv")
+        return result, load_predictions(self.root / "p.csv")
+
+
+Start = Callable[..., Stalled]
+
+
+@pytest.fixture
+def start(digits: Digits, tmp_path: Path) -> Iterator[Start]:
+    started: list[Stalled] = []
+
+    def begin(*arguments: str) -> Stalled:
+        started.append(Stalled(digits, tmp_path, *arguments))
+        return started[0]
+
+    yield begin
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+KEPT = "what was measured is kept; go on with --resume {}"
+
+
+def test_killed_outright_it_goes_on_bit_by_bit(start: Start) -> None:
+    run = start()
+    (run.root / ".progress.killed.tmp").write_bytes(b"half of it")  # as a kill while saving leaves
+    run.process.send_signal(signal.SIGKILL)
+    assert run.end()[0] == -signal.SIGKILL
+    run.resume()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
+def test_a_signal_ends_it_in_order_with_its_workers(start: Start) -> None:
+    run = start("--workers", "2")
+    workers = run.children()
+    assert len(workers) >= 2
+    run.process.send_signal(signal.SIGTERM)
+    status, said, out = run.end()
+    assert (status, out) == (128 + signal.SIGTERM, "")
+    assert said == [KEPT.format(run.progress)]
+    until(lambda: all(map(gone, workers)))
+    run.resume()
+
+
+def test_an_impatient_second_ctrl_c_breaks_nothing(start: Start) -> None:
+    run = start()
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGINT)
+    status, said, _ = run.end()
+    assert (status, said) == (130, [KEPT.format(run.progress), "stopped"])
+    run.resume()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
+def test_a_worker_that_is_killed_is_reported(start: Start) -> None:
+    run = start("--workers", "1")
+    os.kill(run.children()[-1], signal.SIGKILL)
+    status, said, _ = run.end()
+    assert status == 1
+    assert said[0] == KEPT.format(run.progress)
+    assert len(said) == 2
+    assert said[1].startswith("error: a process that decodes images died (")
+    run.resume()
+
+
+def test_a_folder_that_vanishes_ends_the_run_and_breaks_no_image(start: Start) -> None:
+    run = start()
+    away = run.folder.rename(run.root / "away")
+    status, said, _ = run.end()
+    assert status == 1
+    assert said[-1] == (
+        f"error: {run.folder} has gone during the run; put it back, and run the command again"
+    )
+    assert said[:-1] == [KEPT.format(run.progress)]
+    away.rename(run.folder)
+    run.resume()

@@ -1,0 +1,70 @@
+"""Broken images keep their place and say why, in the same words every time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.loader import Batch, DecodedImages, workers_watched
+from s2mlp_cli.errors import DataError
+from s2mlp_cli.records.validate import Preprocessing
+from tests.digits import png, tar_of
+
+IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+
+
+def batch(folder: Path) -> Batch:
+    images = open_images(folder)
+    config = Preprocessing(input_size=(8, 8))
+    return DecodedImages(images.source, np.arange(len(images)), config).__getitems__(
+        range(len(images))
+    )
+
+
+@pytest.mark.parametrize("content", [b"no image", IMAGE[:40], b"", b"\xff\xd8\xff"])
+def test_a_reason_is_one_line_and_the_same_every_time(content: bytes, tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": content})
+    first, second = batch(tar), batch(tar)
+    assert first.broken == second.broken
+    assert first.broken[0] == ""
+    assert re.fullmatch(r"[\x20-\x7e]+", first.broken[1])
+    assert " at 0x" not in first.broken[1]
+    assert first.lost == ""
+
+
+def test_a_set_that_has_gone_is_lost_and_not_broken(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE})
+    images = open_images(tar)
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    tar.unlink()
+    assert decoded.__getitems__([0, 1]).lost == str(tar)
+
+
+def test_a_folder_that_was_unmounted_is_empty(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / "val" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "val" / name).write_bytes(IMAGE)
+    images = open_images(tmp_path / "val")
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    (tmp_path / "val" / "a" / "1.png").unlink()
+    one_less = decoded.__getitems__([0, 1])
+    assert one_less.broken[0].startswith("FileNotFoundError: ")
+    assert (one_less.broken[1], one_less.lost) == ("", "")
+    (tmp_path / "val").rename(tmp_path / "away")
+    (tmp_path / "val").mkdir()
+    assert decoded.__getitems__([1]).lost == str(tmp_path / "val")
+
+
+def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence() -> None:
+    report = "DataLoader worker (pid 7) is killed by signal: Killed. "
+    sentence = r"died \(.*is killed by signal: Killed\); too little memory"
+    with pytest.raises(DataError, match=sentence), workers_watched():
+        raise RuntimeError(report)
+    with pytest.raises(DataError, match="EOFError while it handed a batch"), workers_watched():
+        raise EOFError
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), workers_watched():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -1,0 +1,118 @@
+"""Archives are read as unpacking would leave them, and what is left out is named."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.errors import DataError
+from tests.digits import png, tar_of
+
+ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))
+
+
+def archive(path: Path, *members: tuple[str, bytes | str]) -> Path:
+    """Write members in this order: bytes as a file, ``->x`` as a symbolic, ``=x`` as a hard link."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+                continue
+            symbolic = content.startswith("->")
+            entry.type = tarfile.SYMTYPE if symbolic else tarfile.LNKTYPE
+            entry.linkname = content[2 if symbolic else 1 :]
+            tar.addfile(entry)
+    return path
+
+
+def contents(images: ImageSet) -> dict[str, bytes]:
+    return {name: images.source.read(i) for i, name in enumerate(images.names)}
+
+
+def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
+    tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO))
+    images = open_images(tar)
+    assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
+    assert images.stated == (
+        "more than once in the archive: a/1.png; the last of each counts, as when it is unpacked",
+    )
+
+
+def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    tar = archive(
+        tmp_path / "x.tar",
+        ("a/1.png", ONE), ("b/2.png", "=a/1.png"), ("b/3.png", "->../a/1.png"),
+        ("b/4.png", "->3.png"), ("b/readme", "->/nowhere"),
+    )  # fmt: skip
+    images = open_images(tar)
+    assert contents(images) == dict.fromkeys(("a/1.png", "b/2.png", "b/3.png", "b/4.png"), ONE)
+    assert images.stated == ()
+
+
+@pytest.mark.parametrize("target", ["->/data/1.png", "=gone.png", "->2.png"])
+def test_a_link_that_leads_nowhere_is_refused(target: str, tmp_path: Path) -> None:
+    tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("a/2.png", target))
+    with pytest.raises(DataError, match=r"holds a/2.png as a link to .*, which is not in it; "):
+        open_images(tar)
+
+
+@pytest.mark.parametrize("root", ["", "imagenet/"])
+def test_of_train_and_val_only_val_is_taken(root: str, tmp_path: Path) -> None:
+    names = [f"{root}{name}" for name in ("train/a/1.png", "train/b/2.png", "val/a/3.png")]
+    tar = tar_of(tmp_path / "x.tar", dict.fromkeys([*names, f"{root}val/b/4.png"], ONE))
+    images = open_images(tar)
+    assert images.names == (f"{root}val/a/3.png", f"{root}val/b/4.png")
+    assert images.labels is not None
+    assert images.labels.classes == ("a", "b")
+    assert images.stated == (
+        f"2 images outside the folder 'val' left out, the first is {root}train/a/1.png",
+    )
+
+
+def test_the_class_is_the_first_folder_that_is_not_shared(tmp_path: Path) -> None:
+    """As in class folders on a disk, where images may lie deeper."""
+    tar = tar_of(tmp_path / "x.tar", {"set/n1/images/1.png": ONE, "set/n2/images/2.png": ONE})
+    labels = open_images(tar).labels
+    assert labels is not None
+    assert labels.classes == ("n1", "n2")
+
+
+def test_an_image_beside_class_folders_is_left_out_and_named(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", dict.fromkeys(("a/1.png", "b/2.png", "logo.png"), ONE))
+    images = open_images(tar)
+    assert images.names == ("a/1.png", "b/2.png")
+    assert images.stated == ("1 image beside the class folders left out, the first is logo.png",)
+
+
+def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path: Path) -> None:
+    tar = archive(
+        tmp_path / "x.tar",
+        ("1.seg.png", TWO), ("1.png", ONE), ("1.cls", b"3"), ("2.png", "=1.png"), ("2.cls", "=1.cls"),
+    )  # fmt: skip
+    images = open_images(tar)
+    assert contents(images) == {"1.png": ONE, "2.png": ONE}
+    assert images.labels is not None
+    assert images.labels.values.tolist() == [3, 3]
+
+
+def test_a_sample_of_two_images_is_refused(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"1.png": ONE, "1.jpg": TWO, "1.cls": b"3"})
+    with pytest.raises(
+        DataError, match=r"the sample 1 in .* has two images, 1.png and 1.jpg; keep"
+    ):
+        open_images(tar)
+
+
+def test_a_shard_with_a_repeated_member_says_which(tmp_path: Path) -> None:
+    tar = archive(tmp_path / "s.tar", ("1.png", ONE), ("1.cls", b"3"), ("1.png", TWO))
+    images = open_images(tar)
+    assert contents(images) == {"1.png": TWO}
+    assert images.stated[0].startswith("s.tar: more than once in the archive: 1.png; the last")

@@ -1,0 +1,102 @@
+"""What a report says of a low accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.devkit import ARCHIVE
+from s2mlp_cli.measure.validating.diagnosis import (
+    devkit_numbers,
+    find_label_orders,
+    published_accuracy,
+    remarks,
+)
+from s2mlp_cli.measure.validating.score import Scored
+from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
+from s2mlp_cli.spec import load_spec
+from tests import samples
+from tests.digits import Digits, flat, tar_of, write_csv, write_devkit
+from tests.measure.validating.test_score import table_of
+
+
+def result(**changes: object) -> ValidateResult:
+    whole = samples.validate().results[0]
+    return whole.model_copy(update={"spec": {"classes": 10}, **changes})
+
+
+@pytest.mark.parametrize("side", ["outputs", "labels"])
+def test_the_devkits_order_is_recognised(side: str, digits: Digits, tmp_path: Path) -> None:
+    devkit = write_devkit(digits, tmp_path / ARCHIVE)
+    number = devkit_numbers(devkit, 10)
+    assert number is not None
+    assert number.tolist() == list(range(9, -1, -1))  # that devkit counts backwards
+    sorted_classes = np.arange(10)
+    if side == "outputs":
+        scored = Scored(table_of(number.tolist(), -1), sorted_classes)
+    else:
+        scored = Scored(table_of(sorted_classes.tolist(), -1), number)
+    rows = {row.order: row.correct1 for row in find_label_orders(scored, 10, devkit)}
+    assert rows["sorted synsets"] == 0
+    assert rows[f"{side} in the devkit's numbers"] == 10
+
+
+def test_a_devkit_of_other_classes_or_a_damaged_one_orders_nothing(
+    digits: Digits, tmp_path: Path
+) -> None:
+    devkit = write_devkit(digits, tmp_path / ARCHIVE)
+    assert devkit_numbers(devkit, 1000) is None
+    assert devkit_numbers(tar_of(tmp_path / "x.tar.gz", {"a": b""}, "w:gz"), 10) is None
+
+
+def test_the_devkit_is_kept_wherever_the_labels_come_from(digits: Digits, tmp_path: Path) -> None:
+    folder = flat(digits, tmp_path)
+    labels = write_csv(digits, tmp_path / "some.csv")
+    assert open_images(folder, labels).devkit is None
+    beside = write_devkit(digits, tmp_path / ARCHIVE)
+    assert open_images(folder, labels).devkit == beside
+    given = write_devkit(digits, tmp_path / "given.tgz")
+    assert open_images(folder, given).devkit == given
+
+
+def test_without_a_devkit_it_is_said_that_its_order_was_not_tried() -> None:
+    tried = tuple(
+        LabelOrder(order=order, correct1=1, top1=0.01)
+        for order in ("sorted synsets", "labels in numbers sorted as text")
+    )
+    sentence = (
+        "the order of the devkit's numbers was not tried, since no devkit of these 10 classes was "
+        f"given: lay {ARCHIVE} beside the images to have it tried"
+    )
+    assert sentence in remarks(result(label_orders=tried))
+    with_devkit = (*tried, LabelOrder(order="labels in the devkit's numbers", correct1=1, top1=0.1))
+    assert sentence not in remarks(result(label_orders=with_devkit))
+    assert sentence not in remarks(result())
+
+
+def test_a_model_of_its_own_is_held_against_the_nearest_built_in() -> None:
+    inferred = load_spec("v2-small").model_copy(update={"name": "checkpoint"})
+    found = published_accuracy(inferred, nearest="v2-small")
+    assert found is not None
+    assert (found.model, found.top1) == ("v2-small", 82.0)
+    assert published_accuracy(inferred) is None
+    fewer = inferred.model_copy(update={"classes": 10})
+    assert published_accuracy(fewer, nearest="v2-small") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "whose"),
+    [
+        ("v2-small", "of v2-small; known causes: trained with the papers' overlapping in-place"),
+        ("checkpoint", "of v2-small, the nearest built-in and not wholly the same model; known"),
+    ],
+)
+def test_far_below_names_whose_published_value_it_is(model: str, whose: str) -> None:
+    published = Published(model="v2-small", paper="a paper", row="a row", top1=80.7)
+    low = result(model=model, published=published, top1=0.5, top1_interval=(0.45, 0.55))
+    assert any(f"far under the published 80.7 % {whose}" in text for text in remarks(low))
+    near = result(model=model, published=published, top1_interval=(0.77, 0.79))
+    assert not any("far under" in text for text in remarks(near))

@@ -121,7 +121,7 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
                 on_case=lambda partial: save(partial, output) if output else None,
                 on_progress=tell,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see commands/stopping.py
         stopped(profiler.record, profiler.measuring, output_format, output)
         raise
     emit(record, output_format, output)

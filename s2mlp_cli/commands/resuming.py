@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,27 +53,14 @@ def stopped(
     """
     kept = f"{len(record.results)} rows"
     lost = f"; {lost}, was not finished and is lost" if lost else ""
-    with _undisturbed():
-        if output is None:
-            emit(record, output_format, None)
-            remark = f"{kept} were measured{lost}; next time -o FILE.json keeps them for --resume"
-        else:
-            save(record, output)
-            words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
-            remark = f"{kept} are in {output}{lost}; go on with: s2mlp {shlex.join(words)}"
-        remarks_console().print(remark, style="warn", soft_wrap=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let a second Ctrl-C or SIGTERM wait until everything is saved and said."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+    if output is None:
+        emit(record, output_format, None)
+        remark = f"{kept} were measured{lost}; next time -o FILE.json keeps them for --resume"
+    else:
+        save(record, output)
+        words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
+        remark = f"{kept} are in {output}{lost}; go on with: s2mlp {shlex.join(words)}"
+    remarks_console().print(remark, style="warn", soft_wrap=True)
 
 
 def _without_resume(words: list[str]) -> Iterator[str]:

@@ -42,7 +42,6 @@ def command(**given: Any) -> None:
       s2mlp validate --model mixer-b16 --pretrained --data val.parquet --transform timm
       s2mlp validate --ckpt best.pth --data val --limit 5000 --predictions ours.csv
     """
-    from s2mlp_cli.commands.stopping import stopped_once
     from s2mlp_cli.commands.validation_progress import ValidationProgress
     from s2mlp_cli.measure.validating.processes import processes
     from s2mlp_cli.measure.validating.result import check_broken
@@ -52,7 +51,7 @@ def command(**given: Any) -> None:
     if given["predictions"] is not None:
         check_target(given["predictions"])
     checkpoint, images = _checkpoint(given), _images(given)
-    with stopped_once(), processes() as group:
+    with processes() as group:
         settings = _settings(given, checkpoint, images, group.local_rank)
         total = min(settings.limit or len(images), len(images))
         with ValidationProgress(total, group.count, group.is_first) as progress:

@@ -13,7 +13,6 @@ from s2mlp_cli import units
 from s2mlp_cli.records.profile import Limit, Measured, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, where
 from s2mlp_cli.render.sheets import Sheet
-from s2mlp_cli.render.tables import HouseTable
 
 _SHEET = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
@@ -162,7 +161,7 @@ def _peak(row: ProfileResult) -> str:
 
 
 def _table(*headers: str) -> Table:
-    table = HouseTable(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
     for index, header in enumerate(headers):
         table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
     return table

@@ -35,7 +35,14 @@ def _visible(character: str) -> str:
 
 
 class SpecError(S2MLPError):
-    """A model spec that is wrong: names the file, the line, the key, what was found and allowed."""
+    """A model spec that is wrong: names the file, the line, the key, what was found and allowed.
+
+    ``reason`` is what is allowed and why, for a table whose row names the rest already.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class UnavailableError(S2MLPError):

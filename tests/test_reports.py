@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,34 +14,90 @@ from s2mlp_cli.records.reading import read_record
 
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"
-RECORDS = sorted(
-    path for path in REPORTS.rglob("*.json") if path.parent.name != "benchmarks"
-)  # benchmarks/ hold what their scripts wrote, which are no records of s2mlp
+INDEX = (REPORTS / "README.md").read_text(encoding="utf-8")
+OTHERS = "benchmarks"
+"""What the scripts of benchmarks/ wrote lies here, and is no record of s2mlp."""
+
+RECORDS = sorted(path for path in REPORTS.rglob("*.json") if path.parent.name != OTHERS)
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in INDEX.splitlines()
+    if line.startswith("| [")
+]
+"""Of the index: record, how to read it, what made it."""
+
+MADE = [shlex.split(line) for line in INDEX.splitlines() if line.startswith("    s2mlp report ")]
+"""The lines of the index that make reports from records."""
+
+
+def links(text):
+    return [part.partition(")")[0] for part in text.split("](")[1:]]
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_a_record_can_be_read_and_names_its_command(path):
+def test_a_record_can_be_read_and_stands_in_the_index_with_its_command(path):
     record = read_record(path)
     assert record.results
-    assert record.command[0] == "s2mlp"
-    index = (REPORTS / "README.md").read_text(encoding="utf-8")
-    assert f"({path.relative_to(REPORTS)})" in index
+    (row,) = (row for row in ROWS if links(row[0]) == [str(path.relative_to(REPORTS))])
+    assert f"`{shlex.join(record.command)}`" in row[2]
+    assert links(row[1]) == [str(path.with_suffix(".md").relative_to(REPORTS))]
 
 
-def test_the_index_names_only_what_is_there():
-    index = (REPORTS / "README.md").read_text(encoding="utf-8")
-    linked = [part.partition(")")[0] for part in index.split("](")[1:]]
-    assert linked
-    assert [name for name in linked if not (REPORTS / name).exists()] == []
+def test_the_index_lists_records_only_and_links_to_files():
+    listed = [REPORTS / links(row[0])[0] for row in ROWS]
+    assert sorted(listed) == RECORDS
+    assert [name for name in links(INDEX) if not (REPORTS / name).is_file()] == [f"{OTHERS}/"]
+    assert (REPORTS / OTHERS).is_dir()
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in RECORDS if path.with_suffix(".md").exists()], ids=lambda p: p.stem
-)
-def test_the_markdown_is_what_its_record_says_today(path, tmp_path):
-    target = tmp_path / f"{path.stem}.md"
-    CliRunner().invoke(command, [str(path), "-o", str(target)], catch_exceptions=False)
-    assert target.read_text() == path.with_suffix(".md").read_text(encoding="utf-8")
+def test_every_report_has_the_line_that_makes_it():
+    reports = [*REPORTS.rglob("*.md"), *REPORTS.rglob("*.html")]
+    made = [path for path in reports if path.parent.name != OTHERS and path.name != "README.md"]
+    assert sorted(line[-1] for line in MADE) == sorted(str(path.relative_to(ROOT)) for path in made)
+
+
+@pytest.mark.parametrize("line", MADE, ids=lambda line: line[-1])
+def test_a_report_is_what_its_records_say_today(line, tmp_path):
+    *records, flag, target = line[2:]
+    assert flag == "-o"
+    committed, renewed = ROOT / target, tmp_path / Path(target).name
+    paths = [str(ROOT / record) for record in records]
+    CliRunner().invoke(command, [*paths, "-o", str(renewed)], catch_exceptions=False)
+    assert stable(renewed) == stable(committed), f"run {shlex.join(line)}"
+    pictures = [path.name for path in tmp_path.glob("*.svg")]
+    assert sorted(pictures) == sorted(
+        path.name for path in committed.parent.glob(f"{committed.stem}-*.svg")
+        if f"]({path.name})" in committed.read_text(encoding="utf-8")
+    )  # fmt: skip
+    for name in pictures:
+        assert stable(tmp_path / name) == stable(committed.with_name(name))
+
+
+def stable(path):
+    """Return a report without what versions of libraries draw differently: lines of pictures."""
+    text = re.sub(r"s2mlp \d+\.\d+\.\d+", "s2mlp", path.read_text(encoding="utf-8"))
+    return re.sub(r"<svg.*?</svg>", lambda svg: words(svg[0]), text, flags=re.DOTALL)
+
+
+def words(svg):
+    label = re.findall(r'aria-label="([^"]*)"', svg)
+    return "\n".join(sorted([*label, *re.findall(r"<text[^>]*>(.*?)</text>", svg)]))
+
+
+def test_the_page_holds_every_record():
+    (line,) = (line for line in MADE if line[-1].endswith(".html"))
+    assert sorted(line[2:-2]) == sorted(str(path.relative_to(ROOT)) for path in RECORDS)
+
+
+def test_a_stale_picture_or_number_is_found(tmp_path):
+    path = tmp_path / "a.html"
+    path.write_text("<p>s2mlp 0.1.0: 55.27 M</p><svg d='1'><text x='1'>5.2</text></svg>")
+    before = stable(path)
+    assert before == "<p>s2mlp: 55.27 M</p>5.2"
+    path.write_text("<p>s2mlp 0.2.0: 55.27 M</p><svg d='2'><text x='2'>5.2</text></svg>")
+    assert stable(path) == before
+    path.write_text("<p>s2mlp 0.2.0: 55.27 M</p><svg d='2'><text x='2'>5.3</text></svg>")
+    assert stable(path) != before
 
 
 def load_script():

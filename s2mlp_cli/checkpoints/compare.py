@@ -85,9 +85,14 @@ def check_fit(state: State, spec: ModelSpec) -> None:
     """
     comparison = compare(state, shapes_of(spec))
     if not comparison.fits:
+        classes = _other_classes(state, spec, comparison)
+        remedy = (
+            f"it is trained for {classes} classes, so add --set classes={classes}"
+            if classes
+            else f"nearest: {_names(nearest_models(state))}"
+        )
         raise CheckpointError(
-            f"the checkpoint does not fit {spec.name}: {comparison.describe()}; "
-            f"nearest: {_names(nearest_models(state))}"
+            f"the checkpoint does not fit {spec.name}: {comparison.describe()}; {remedy}"
         )
 
 
@@ -106,11 +111,29 @@ def fitting_model(state: State) -> ModelSpec:
             f"the checkpoint fits {' and '.join(fitting)} alike; say with --model which it is"
         )
     name, comparison = nearest[0]
+    classes = _other_classes(state, load_spec(name), comparison)
+    if classes:
+        raise CheckpointError(
+            f"the checkpoint fits {name} but for its classifier of {classes} classes; name it with "
+            f"--model {name} --set classes={classes}"
+        )
     raise CheckpointError(
         f"the checkpoint's {len(state)} tensors (first '{next(iter(state))}') are of no known "
         f"layout; against {name}: {comparison.describe()}; nearest: {_names(nearest)}; name its "
         "model with --model"
     )
+
+
+def _other_classes(state: State, spec: ModelSpec, comparison: Comparison) -> int | None:
+    """Return the number of classes with which the checkpoint would fit, where only that differs."""
+    heads = {
+        found[:1] for _, found, wanted in comparison.wrong_shape if wanted[:1] == (spec.classes,)
+    }
+    for classes in (first for head in heads for first in head):
+        other = spec.model_copy(update={"classes": classes})
+        if compare(state, shapes_of(other)).fits:
+            return classes
+    return None
 
 
 def _names(nearest: list[tuple[str, Comparison]]) -> str:

@@ -68,6 +68,9 @@ def command(
     number is checked three ways (fvcore, the closed form of the spec, torch's FlopCounterMode);
     the command fails if they differ. Nothing is allocated or computed: models are traced on the
     meta device.
+
+    A size that a model cannot take stands in the table with the reason. The exit code is 0 as long
+    as anything was counted, 1 if nothing was.
     """
     from s2mlp_cli.spec import load_spec, names
 

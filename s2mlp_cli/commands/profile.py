@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,14 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.lists import BatchSizes, Words
 from s2mlp_cli.commands.output import emit, save
 from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.errors import RecordError, UnavailableError
+from s2mlp_cli.commands.resuming import previous_record, stopped
+from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.spec import load_spec, with_input_size
 
 if TYPE_CHECKING:
-    from s2mlp_cli.measure.profiling.profile import Profiler
-    from s2mlp_cli.records.profile import ProfileRecord
+    from s2mlp_cli.measure.profiling.profiler import Profiler
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 LEVELS = ("op", "block", "model")
@@ -89,16 +88,17 @@ LEVELS = ("op", "block", "model")
 )
 @click.option(
     "--resume",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.OutputFile(),
     metavar="FILE",
-    help="Keep the rows of this record and measure only those that are missing.",
+    help="Go on with this record, or begin it: measure only the rows that are missing.",
 )
 @options.output
 def command(output_format: str, output: Path | None, trace: Path | None, **asked: Any) -> None:
     r"""Time every implementation of the shift against `slice`, and against no shift at all.
 
     Each implementation is held to the definition first, on this device, dtype and shape; a wrong
-    one is skipped. All are then measured in interleaved rounds, so that drift hits them alike.
+    one is skipped. All are then measured in interleaved rounds, so that drift hits them alike;
+    -o is written whenever a case is done, with the rows of all its implementations.
 
     \b
       s2mlp profile --shift conv
@@ -108,7 +108,7 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
     """
     output = output or asked["resume"]
     if output is not None and output.suffix != ".json":
-        raise click.UsageError("profile saves after every row, as JSON: let -o end with .json")
+        raise click.UsageError("profile saves each case as JSON: let the file end with .json")
     if asked["cuda_graph"] and asked["mode"] == "training":
         raise click.UsageError("--cuda-graph replays inference only; leave out --mode training")
     if trace is not None:
@@ -118,11 +118,11 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
     try:
         with progress_bar() as tell:
             record = profiler.run(
-                on_rows=lambda partial: save(partial, output) if output else None,
+                on_case=lambda partial: save(partial, output) if output else None,
                 on_progress=tell,
             )
     except KeyboardInterrupt:
-        _stopped(profiler.record, output_format, output)
+        stopped(profiler.record, profiler.measuring, output_format, output)
         raise
     emit(record, output_format, output)
     if trace is not None:
@@ -151,7 +151,7 @@ def _profiler(
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.profiling.cases import DEFAULT_BATCH, Request
     from s2mlp_cli.measure.profiling.device import open_device
-    from s2mlp_cli.measure.profiling.profile import Profiler
+    from s2mlp_cli.measure.profiling.profiler import Profiler
     from s2mlp_cli.records.profile import ProfileSettings
 
     names = _known(shifts)
@@ -172,7 +172,7 @@ def _profiler(
         seed=seed, min_time_s=min_time, max_time_s=max_time, host_time=host_time, hot=hot
     )
     command = ("s2mlp", *sys.argv[1:])
-    previous = _previous(resume) if resume else None
+    previous = previous_record(resume) if resume else None
     return Profiler(request, settings, place, here, command=command, previous=previous)
 
 
@@ -192,42 +192,6 @@ def _known(shifts: str) -> tuple[str, ...]:
         raise UnavailableError(f"{error}{unavailable}") from error
 
 
-def _previous(path: Path) -> ProfileRecord:
-    from s2mlp_cli.records.profile import ProfileRecord
-    from s2mlp_cli.records.reading import read_record
-
-    record = read_record(path)
-    if not isinstance(record, ProfileRecord):
-        raise RecordError(
-            f"{path} is a record of {record.kind}, which profile cannot resume; "
-            "give the file that an earlier `s2mlp profile -o` wrote"
-        )
-    return record
-
-
-def _stopped(record: ProfileRecord, output_format: str, output: Path | None) -> None:
-    """Keep what was measured before Ctrl-C, and say how to go on."""
-    rows = len(record.results)
-    if output is None:
-        emit(record, output_format, None)
-        remark = f"{rows} rows were measured; next time -o FILE.json keeps them for --resume"
-    else:
-        save(record, output)
-        words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
-        remark = f"{rows} rows are in {output}; go on with: s2mlp {shlex.join(words)}"
-    remarks_console().print(remark, style="warn", soft_wrap=True)
-
-
-def _without_resume(words: list[str]) -> Iterator[str]:
-    """Leave out ``--resume FILE`` and ``--resume=FILE``: the rows of that file were copied."""
-    left = iter(words)
-    for word in left:
-        if word == "--resume":
-            next(left, None)
-        elif not word.startswith("--resume="):
-            yield word
-
-
 def _require_writable(folder: Path) -> None:
     """Refuse a folder for traces that cannot be written, before minutes are spent."""
     try:
@@ -243,6 +207,9 @@ def _require_writable(folder: Path) -> None:
 def _trace(profiler: Profiler, folder: Path) -> None:
     """Write the traces of a further, separate run of each whole model."""
     console = remarks_console()
-    for path in profiler.trace(folder):
-        console.print(f"trace: {path}", style="quiet", soft_wrap=True)
+    for trace in profiler.trace(folder):
+        if trace.skipped:
+            console.print(f"no trace: {trace.run.name}: {trace.skipped}", style="warn")
+        else:
+            console.print(f"trace: {trace.run}", style="quiet", soft_wrap=True)
     console.print(f"read them with: s2mlp trace {shlex.quote(str(folder))}", style="quiet")

@@ -49,7 +49,7 @@ def command(
     if chosen == "terminal":
         _terminal(loaded, output)
         return
-    parts = sections(loaded)
+    parts = sections(loaded, [path.stem for path in records])
     heading = title or "S2-MLP measurements"
     if chosen == "html":
         from s2mlp_cli.render import html

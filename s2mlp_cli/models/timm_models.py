@@ -86,9 +86,13 @@ def _create(spec: TimmSpec, **size: Any) -> nn.Module:
             **size,
         )
     except AssertionError as error:  # timm's way to say that a size does not fit
-        height, width = spec.input_size
-        raise SpecError(f"{spec.name} cannot take {height}x{width}: {error}") from error
+        raise _size_error(spec, f"cannot take it: {error}") from error
     return model
+
+
+def _size_error(spec: TimmSpec, reason: str) -> SpecError:
+    height, width = spec.input_size
+    return SpecError(f"{spec.name} at {height}x{width}: {reason}", reason)
 
 
 def _check_sizes(spec: TimmSpec, model: nn.Module) -> None:
@@ -97,11 +101,7 @@ def _check_sizes(spec: TimmSpec, model: nn.Module) -> None:
     if isinstance(patch, tuple) and any(
         size % side for size, side in zip(spec.input_size, patch, strict=True)
     ):
-        height, width = spec.input_size
-        raise SpecError(
-            f"{spec.name} cannot take {height}x{width}: its patches are {patch[0]}x{patch[1]}; "
-            "choose multiples of that"
-        )
+        raise _size_error(spec, f"takes multiples of its patches, {patch[0]}x{patch[1]}")
 
 
 def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]) -> None:
@@ -115,9 +115,12 @@ def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]
             continue
         shape, was = tuple(layer.weight.shape), tuple(original[name].weight.shape)
         if shape != was:
-            height, width = spec.input_size
-            raise SpecError(
-                f"{spec.name} takes {native[0]}x{native[1]} only, and found {height}x{width}: "
-                f"its layer {name} joins the tokens by a weight of {was}, which would have to "
-                f"be {shape}"
+            raise _size_error(
+                spec,
+                f"takes {native[0]}x{native[1]} only, since its layer {name} joins the tokens by "
+                f"weights of {_shape(was)}, which would have to be {_shape(shape)}",
             )
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

@@ -15,9 +15,8 @@ Part = Literal["classifier", "norms", "embeddings", "downsampling"]
 """What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
 ``downsampling``: the patch layers after the first."""
 
-Addition = Literal["transforms", "single values"]
-"""What a paper may add to its multiply-adds, two operations to one: Fourier transforms alone, or
-all operations on single values (softmax, norms, activations, sums)."""
+Addition = Literal["transforms"]
+"""What a paper may add to its multiply-adds, two operations to one: Fourier transforms."""
 
 DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
@@ -107,7 +106,6 @@ _MACS: dict[Part, Callable[[CountResult], int]] = {
 }
 _OPERATIONS: dict[Addition, Callable[[CountResult], int]] = {
     "transforms": _transform_operations,
-    "single values": lambda result: result.elementwise,
 }
 
 

@@ -84,10 +84,20 @@ class CompareRecord(Record):
     results: tuple[ComparedRow, ...]
 
     @property
+    def gated(self) -> tuple[ComparedRow, ...]:
+        """The timed rows of the last source: those that a gate is about."""
+        return tuple(row for row in self.results if row.ratio and row.values[-1] is not None)
+
+    @property
+    def unjudged(self) -> tuple[ComparedRow, ...]:
+        """The rows that no gate can judge: without an interval, nothing is sure."""
+        return tuple(row for row in self.gated if row.ratio and row.ratio.ci95 is None)
+
+    @property
     def too_slow(self) -> tuple[ComparedRow, ...]:
         """The rows of the last source that are slower than allowed with their whole interval."""
         if self.fail_slower is None:
             return ()
         limit = 1 / (1 + self.fail_slower)
-        judged = ((row, row.ratio) for row in self.results if row.values[-1] is not None)
+        judged = ((row, row.ratio) for row in self.gated)
         return tuple(row for row, ratio in judged if ratio and ratio.ci95 and ratio.ci95[1] < limit)

@@ -132,7 +132,7 @@ class CountResult(Frozen):
 
 
 class Refusal(Frozen):
-    """An input size that an architecture cannot take, with its reason."""
+    """An input size that an architecture cannot take; ``reason`` says what it takes, and why."""
 
     model: str
     input_size: tuple[int, int]

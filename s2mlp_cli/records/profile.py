@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from s2mlp_cli.records.base import Frozen, Record
 
@@ -118,10 +121,14 @@ KEY = (
 
 
 class Limit(Frozen):
-    """What the device can do at most, measured in the same run; None where it could not be."""
+    """What the device can do at most, measured in the same run; None where it could not be.
+
+    ``threads`` are the CPU's, as in the rows that it goes with (None: an old record does not say).
+    """
 
     device: str
     dtype: str
+    threads: int | None = None
     copy_bytes_per_s: float | None = None
     matmul_flops_per_s: float | None = None
 
@@ -144,12 +151,40 @@ class ProfileSettings(Frozen):
     hot: bool = False
 
 
+class EarlierRun(Frozen):
+    """A run that measured the first of a record's rows, before another one resumed it.
+
+    ``rows`` is how many it measured; they follow those of the runs before it.
+    """
+
+    created: datetime
+    command: tuple[str, ...]
+    settings: ProfileSettings
+    rows: int
+
+
 class ProfileRecord(Record):
-    """The record that ``s2mlp profile`` writes."""
+    """The record that ``s2mlp profile`` writes.
+
+    Attributes:
+        settings: of the last run, as ``created`` and ``command`` are.
+        specs: the whole spec of every model, by its name.
+        earlier: the runs before the last one, oldest first.
+    """
 
     kind: ClassVar[str] = "profile"
 
     settings: ProfileSettings
+    specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     warnings: tuple[str, ...] = ()
+    earlier: tuple[EarlierRun, ...] = ()
     results: tuple[ProfileResult, ...]
+
+    def limit_of(self, row: ProfileResult) -> Limit | None:
+        """Return the limits that ``row`` is compared with, or None where none were measured."""
+        for limit in self.limits:
+            same = (limit.device, limit.dtype) == (row.device, row.dtype)
+            if same and limit.threads in (row.threads, None):
+                return limit
+        return None

@@ -37,7 +37,7 @@ def terminal(record: CompareRecord) -> RenderableType:
         parts.append(_environments(record))
     if record.results:
         parts.append(_rows(record))
-    parts += [Text(line, style="warn") for line in lone_lines(record)]
+    parts += [Text(line, style="warn") for line in (*gate_lines(record), *lone_lines(record))]
     parts += [Text(line, style="quiet") for line in notes(record)]
     return Group(*parts)
 
@@ -66,16 +66,34 @@ def answer(record: CompareRecord) -> str:
         tally[row.verdict] += 1
     said = ", ".join(f"{count} {verdict}" for verdict, count in tally.items() if count)
     last, first = source_names(record)[-1], source_names(record)[0]
-    gate = ""
-    if record.fail_slower is not None:
-        failed = len(record.too_slow)
-        limit = f"{100 * record.fail_slower:g} %"
-        gate = (
-            f"; FAILED: {failed} slower by more than {limit}"
-            if failed
-            else f"; passed: none is surely slower by more than {limit}"
-        )
-    return f"{last} against {first}: {said}{gate}"
+    return f"{last} against {first}: {said}{_gate(record)}"
+
+
+def _gate(record: CompareRecord) -> str:
+    """Return how a gate ended, and how many rows it could not judge or find everywhere."""
+    if record.fail_slower is None:
+        return ""
+    limit, failed = f"{100 * record.fail_slower:g} %", len(record.too_slow)
+    judged, unjudged = len(record.gated) - len(record.unjudged), len(record.unjudged)
+    ending = (
+        f"FAILED: {failed} slower by more than {limit}"
+        if failed
+        else f"passed: none of {judged} is surely slower by more than {limit}"
+    )
+    gaps = [f"{unjudged} could not be judged"] if unjudged else []
+    gaps += [f"{len(record.lone)} not in every record"] if record.lone else []
+    return "; ".join(["", ending, *gaps])
+
+
+def gate_lines(record: CompareRecord) -> list[str]:
+    """Return the rows by name that a gate failed on, and those that it could not judge."""
+    if record.fail_slower is None:
+        return []
+    found = {
+        "too slow": record.too_slow,
+        "not judged, for want of an interval": record.unjudged,
+    }
+    return [f"{what}: {row.row}: {row.quantity}" for what, rows in found.items() for row in rows]
 
 
 def source_names(record: CompareRecord) -> list[str]:
@@ -136,7 +154,9 @@ def change(row: ComparedRow) -> str:
         return f"{row.ratio.value:.3f}×{bounds}"
     known = [value for value in row.values if value is not None]
     first, last = known[0], known[-1]
-    if isinstance(first, str) or isinstance(last, str) or first == last:
+    if isinstance(first, str) or isinstance(last, str):
+        return ""
+    if first == last and row.p_value is None:  # a test says something of equal scores too
         return ""
     if row.unit == "share":
         test = "" if row.p_value is None else f" (p = {row.p_value:.2g})"

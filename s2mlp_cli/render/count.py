@@ -14,27 +14,32 @@ from s2mlp_cli.records.count import (
     ModuleCount,
     OperatorCount,
     PublishedFigure,
-    Refusal,
+)
+from s2mlp_cli.render.count_table import (
+    QUANTITIES,
+    comparison,
+    headline,
+    published,
+    refusals,
+    size_text,
 )
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import house_table
 from s2mlp_cli.units import count, size
-
-_QUANTITIES = {"params": "parameters", "flops": "MACs"}
 
 
 def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> RenderableType:
     """Return the answer in one line per model, then the side of the record that ``by`` names."""
     parts: list[RenderableType] = [answer(result) for result in record.results]
     if by == "operator":
-        parts += [_operators(result) for result in record.results]
+        parts += [*map(_operators, record.results), *refusals(record)]
     elif by == "module":
-        parts += [_modules(result, depth) for result in record.results]
+        parts += [*(_modules(result, depth) for result in record.results), *refusals(record)]
     elif len(record.results) == 1 and not record.refused:
         parts.append(_details(record.results[0]))
     else:
-        parts = [_headline(record.results), _comparison(record)]
-    return Group(*parts, *_notes(record.results), *_refusals(record.refused))
+        parts = [headline(record), comparison(record)]
+    return Group(*parts, *_notes(record.results))
 
 
 def answer(result: CountResult) -> Text:
@@ -46,24 +51,13 @@ def answer(result: CountResult) -> Text:
     text.append(f" at {height}x{width}{batch}: {count(result.params)} parameters, ")
     text.append(f"{count(result.macs_matmul)} MACs")
     printed = [
-        f"{figures[0].printed} {_QUANTITIES[quantity]}"
-        for quantity in _QUANTITIES
-        if (figures := _published(result, quantity))
+        f"{figures[0].printed} {QUANTITIES[quantity]}"
+        for quantity in QUANTITIES
+        if (figures := published(result, quantity))
     ]
     if printed:
         text.append(f" (published: {', '.join(printed)})")
     return text
-
-
-def _headline(results: tuple[CountResult, ...]) -> Text:
-    if not results:
-        return Text("No model was counted.", style="answer")
-    least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
-    return Text(
-        f"{len(results)} models, from {count(least.macs_matmul)} MACs ({least.model}) to "
-        f"{count(most.macs_matmul)} ({most.model})",
-        style="answer",
-    )
 
 
 def _details(result: CountResult) -> RenderableType:
@@ -78,35 +72,12 @@ def _details(result: CountResult) -> RenderableType:
         ("operations on single values", result.elementwise, None),
     ]
     for label, value, quantity in rows:
-        figures = _published(result, quantity) if quantity else []
+        figures = published(result, quantity) if quantity else []
         same = bool(figures) and count(figures[0].computed) == count(value)
         table.add_row(label, count(value), *_beside(figures if same else []))
         if figures and not same:
             table.add_row("  as the paper counts", count(figures[0].computed), *_beside(figures))
     return table
-
-
-def _comparison(record: CountRecord) -> RenderableType:
-    """Return one row per model and size; a refused one stands there too, its reason below."""
-    table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    counted = [result.model for result in record.results]
-    for model in dict.fromkeys([*counted, *(refusal.model for refusal in record.refused)]):
-        for result in [result for result in record.results if result.model == model]:
-            table.add_row(*_compared(result))
-        for refusal in [refusal for refusal in record.refused if refusal.model == model]:
-            size = "x".join(map(str, refusal.input_size))
-            table.add_row(Text(model, style="key"), size, *[""] * 3, Text("refused", style="warn"))
-    return table
-
-
-def _compared(result: CountResult) -> Iterable[RenderableType]:
-    figures = [_published(result, quantity) for quantity in _QUANTITIES]
-    yield Text(result.model, style="key")
-    yield "x".join(map(str, result.input_size))
-    yield count(result.params)
-    yield count(result.macs_matmul)
-    yield ", ".join(group[0].printed for group in figures if group)
-    yield ", ".join(dict.fromkeys(group[0].verdict for group in figures if group))
 
 
 def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
@@ -116,10 +87,6 @@ def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
     first = figures[0]
     style = "bad" if first.verdict == "differs" else "good"
     return first.printed, f"{first.difference:+.1%}", Text(first.verdict, style=style)
-
-
-def _published(result: CountResult, quantity: str) -> list[PublishedFigure]:
-    return [figure for figure in result.published if figure.quantity == quantity]
 
 
 def _operators(result: CountResult) -> RenderableType:
@@ -196,14 +163,6 @@ def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
             )
 
 
-def _refusals(refused: tuple[Refusal, ...]) -> Iterable[Text]:
-    for refusal in refused:
-        height, width = refusal.input_size
-        yield Text(
-            f"{refusal.model} at {height}x{width} is refused: {refusal.reason}", style="warn"
-        )
-
-
 def _place(figure: PublishedFigure) -> str:
     if figure.paper == figure.table:  # the systems that both papers' tables compare with
         return f"the papers' {figure.paper}"
@@ -255,7 +214,7 @@ def _crosschecks_note(results: tuple[CountResult, ...]) -> Text:
 _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
     "model": lambda result: result.model,
     "title": lambda result: result.title,
-    "input_size": lambda result: "x".join(map(str, result.input_size)),
+    "input_size": lambda result: size_text(result.input_size),
     "batch_size": lambda result: result.batch_size,
     "shift": lambda result: result.shift,
     "params": lambda result: result.params,
@@ -271,7 +230,7 @@ _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
 
 
 def _printed(result: CountResult, quantity: str) -> str | None:
-    figures = _published(result, quantity)
+    figures = published(result, quantity)
     return figures[0].printed if figures else None
 
 
@@ -293,5 +252,11 @@ def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
 
 
 def _models_sheet(record: CountRecord) -> Sheet:
-    rows = [[read(result) for read in _COLUMNS.values()] for result in record.results]
-    return Sheet(tuple(_COLUMNS), tuple(rows))
+    """Return a row per count; a last column says why others were not built, if there are any."""
+    rows = [{name: read(result) for name, read in _COLUMNS.items()} for result in record.results]
+    rows += [
+        {"model": each.model, "input_size": size_text(each.input_size), "not_built": each.reason}
+        for each in record.refused
+    ]
+    header = (*_COLUMNS, *(["not_built"] if record.refused else []))
+    return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))

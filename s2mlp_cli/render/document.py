@@ -8,7 +8,7 @@ and tables of raw values. The writers (:mod:`~s2mlp_cli.render.html`,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -159,6 +159,18 @@ class Section:
     tables: tuple[Table, ...] = ()
     remarks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+MOST_NAMES = 3
+"""Names that a title lists; of more it says how many."""
+
+
+def listed(names: Iterable[str], what: str) -> str:
+    """Return ``a, b``, each name once, or ``5 models`` where they are too many for a title."""
+    unique = list(dict.fromkeys(names))
+    if 0 < len(unique) <= MOST_NAMES:
+        return ", ".join(unique)
+    return f"{len(unique) or 'no'} {what}"
 
 
 def _decimals(largest: float, digits: int) -> int:

@@ -10,9 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.profile import Limit, Measured, ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, where
+from s2mlp_cli.records.profile import Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile_rows import (
+    implementation,
+    options,
+    peak_bytes,
+    rankings,
+    where,
+)
+from s2mlp_cli.render import ranking
+from s2mlp_cli.render.profile_remarks import doubts, earlier_runs, limits
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import dense_table
 
 _SHEET = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
@@ -29,24 +38,37 @@ _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 def terminal(record: ProfileRecord) -> RenderableType:
     """Return what a terminal shows."""
     parts: list[RenderableType] = [Text(line, style="answer") for line in answers(record)]
+    for ranked in rankings(record.results):
+        parts += [Text(), *ranking.terminal(ranked)]
     for rows in _cases(record.results):
         parts += [Text(), *_case(rows)]
-    parts += [Text(), *(_limit(limit) for limit in record.limits)]
-    parts += [Text(line, style="warn") for line in _warnings(record)]
+    parts.append(Text())
+    parts += [Text(line, style="quiet") for line in (*limits(record), *earlier_runs(record))]
+    parts += [Text(f"! {line}", style="warn") for line in doubts(record)]
     return Group(*parts)
 
 
 def answers(record: ProfileRecord) -> list[str]:
     """Return the sentences that answer: how fast is each implementation, and what do shifts cost?
 
-    They speak of the whole model where it was measured, else of the widest level that was.
+    They speak of the whole model where it was measured, else of the widest level that was. Where
+    several models ran, the last one ranks them; it is the only one where no implementation beside
+    the references was asked for.
     """
     timed = [row for row in record.results if row.median_s is not None]
     widest = next((level for level in ("model", "block", "op") if _has(timed, level)), None)
     rows = [row for row in timed if row.level == widest]
     if not rows:
         return ["Nothing was timed."]
-    return [sentence for case in _cases(rows) for sentence in _of_case(case)]
+    ranked = rankings(rows)
+    cases = [case for case in _cases(rows) if not ranked or _chooses(case)]
+    sentences = [sentence for case in cases for sentence in _of_case(case)]
+    return [*sentences, *map(ranking.sentence, ranked)]
+
+
+def _chooses(rows: list[ProfileResult]) -> bool:
+    """Whether implementations beside the references were timed."""
+    return any(row.shift not in (None, "slice", "none") for row in rows)
 
 
 FEW = 2
@@ -102,6 +124,7 @@ def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
     if timed:
         yield _speeds(timed)
         yield _costs(timed)
+        yield from _cuda_memory(timed)
     if any((row.copy_fraction or 0) > 1 for row in timed):
         yield Text(_CACHED, style="quiet")
     for row in rows:
@@ -115,7 +138,7 @@ def _speeds(rows: list[ProfileResult]) -> Table:
     """Median, rate and the ratio to ``slice``, each with its interval."""
     factor, unit = _scale(rows)
     rate = "GB/s" if rows[0].level == "op" else "images/s"
-    table = _table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
+    table = dense_table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
     for row in rows:
         speed = row.bytes_per_s and row.bytes_per_s / 1e9
         ratio = row.ratio_to_slice if row.shift != "slice" else None
@@ -131,12 +154,13 @@ def _speeds(rows: list[ProfileResult]) -> Table:
 
 
 def _costs(rows: list[ProfileResult]) -> Table:
-    """Percentiles, the part of the shifts, the distance to the limit, memory."""
+    """Percentiles, the part of the shifts, the distance to the limit, and a CPU's memory."""
     factor, unit = _scale(rows)
     operation = rows[0].level == "op"
-    table = _table(
+    on_cpu = rows[0].device == "cpu"
+    table = dense_table(
         "shift", f"p50 {unit}", "p90", "p99", "shifts %", "95 %",
-        "% of copy" if operation else "% of matmul", _memory_header(rows[0]),
+        "% of copy" if operation else "% of matmul", *(("peak RSS MiB",) if on_cpu else ()),
     )  # fmt: skip
     for row in rows:
         share = row.shift_share if row.shift != "none" else None
@@ -147,24 +171,27 @@ def _costs(rows: list[ProfileResult]) -> Table:
             _number(row.p99_s, factor),
             *_both(share, 100),
             _number(row.copy_fraction if operation else row.matmul_fraction, 100, 3),
-            _peak(row),
+            *((_number(peak_bytes(row), 2.0**-20),) if on_cpu else ()),
         )
     return table
 
 
-def _memory_header(row: ProfileResult) -> str:
-    return "peak RSS MiB" if row.device == "cpu" else "peak alloc. MiB"
-
-
-def _peak(row: ProfileResult) -> str:
-    return _number(peak_bytes(row), 2.0**-20)
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
-    return table
+def _cuda_memory(rows: list[ProfileResult]) -> Iterator[Table]:
+    """Yield what CUDA's allocator counted, if it did; the peaks hold the weights as well."""
+    known = [(row, row.memory) for row in rows if row.memory and row.device != "cpu"]
+    if known:
+        table = dense_table(
+            "shift", "weights MiB", "activations", "peak allocated", "peak reserved"
+        )
+        for row, memory in known:
+            parts = (
+                memory.weights_bytes,
+                memory.activations_bytes,
+                memory.peak_allocated_bytes,
+                memory.peak_reserved_bytes,
+            )
+            table.add_row(implementation(row), *(_number(part, 2.0**-20) for part in parts))
+        yield table
 
 
 def _scale(rows: list[ProfileResult]) -> tuple[float, str]:
@@ -194,30 +221,6 @@ def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:
 def _ranged(measured: Measured, factor: float = 1.0) -> str:
     value, ends = _both(measured, factor)
     return f"{value} ({ends})" if ends else value
-
-
-def _limit(limit: Limit) -> Text:
-    parts = []
-    if limit.copy_bytes_per_s:
-        parts.append(f"copy {units.significant(limit.copy_bytes_per_s / 1e9)} GB/s")
-    if limit.matmul_flops_per_s:
-        parts.append(f"matrix product {units.significant(limit.matmul_flops_per_s / 1e12)} TFLOP/s")
-    return Text(f"limits of {limit.device} in {limit.dtype}: {', '.join(parts)}", style="quiet")
-
-
-def _warnings(record: ProfileRecord) -> Iterator[str]:
-    """Yield each warning once, with the rows that it speaks of."""
-    yield from (f"! {warning}" for warning in record.warnings)
-    pairs = sorted((warning, _row_name(row)) for row in record.results for warning in row.warnings)
-    for warning, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
-        names = [name for _, name in group]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"! {warning} ({', '.join(names[:3])}{more})"
-
-
-def _row_name(row: ProfileResult) -> str:
-    stage = "" if row.stage is None else f"{row.stage}"
-    return f"{row.shift or row.model} {row.level}{stage}"
 
 
 def sheet(record: ProfileRecord) -> Sheet:

@@ -51,14 +51,16 @@ def get(name: str) -> Implementation:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Turn ``"conv"``, ``"slice,conv"`` or ``"all"`` into names; ``all`` is every safe one.
+    """Turn ``"conv"``, ``"slice,conv"`` or ``"all,inplace"`` into names; ``all``: every safe one.
 
     Raises:
         UnavailableError: one of the names is not known, or there is none.
     """
-    if text == "all":
-        return tuple(name for name in NAMES if name not in UNSAFE)
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    safe = [name for name in NAMES if name not in UNSAFE]
+    names = tuple(
+        dict.fromkeys(name for part in parts for name in (safe if part == "all" else [part]))
+    )
     if not names:
         raise UnavailableError(
             f"'{text}' names no shift implementation; known: all, {', '.join(NAMES)}"

@@ -77,7 +77,7 @@ def with_input_size(spec: BaseSpec, size: tuple[int, int]) -> BaseSpec:
     Raises:
         SpecError: the model cannot take that size.
     """
-    origin = Origin(f"--input-size {size[0]}x{size[1]}")
+    origin = Origin(f"{spec.name} at {size[0]}x{size[1]}")
     data = {**spec.model_dump(mode="json"), "input_size": list(size)}
     return validate(Document(data, {(): origin}))
 

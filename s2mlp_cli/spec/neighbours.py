@@ -124,6 +124,6 @@ def _check_segments(spec: VipSpec) -> None:
         raise misfit(
             ("input_size",),
             f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",
-            f"{size}x{size} only, since a fully connected layer of that stage joins "
+            f"{size}x{size} only, since a fully connected layer of stage {index} joins "
             f"{stage.segments} rows of {stage.dim // stage.segments} channels each by its weights",
         )

@@ -134,6 +134,36 @@ def test_pictures_are_drawn_with_their_text(page):
     assert all(width > 200 and height > 60 and texts > 3 for width, height, texts in sizes)
 
 
+SMALLEST = """
+const sizes = [];
+for (const svg of document.querySelectorAll("figure svg")) {
+  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  for (const text of svg.querySelectorAll("text"))
+    sizes.push(scale * parseFloat(getComputedStyle(text).fontSize));
+}
+return Math.min(...sizes);
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 700, 400])
+def test_the_smallest_text_of_a_picture_is_legible_at_every_width(page, width):
+    look(page, width, "light")
+    assert page.execute_script(SMALLEST) >= 10
+
+
+def test_a_picture_scrolls_by_itself_on_a_phone(page):
+    look(page, 400, "light")
+    frames = page.execute_script(
+        "return [...document.querySelectorAll('figure .scroll')].map(f => "
+        "[f.clientWidth, f.scrollWidth, f.tabIndex, f.getAttribute('aria-label')])"
+    )
+    assert len(frames) >= 8
+    for shown, whole, tab_index, label in frames:
+        assert shown < 400 < whole
+        assert tab_index == 0
+        assert label
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_width_and_no_scheme_breaks_the_page(page, scheme, width):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2mlp_cli.checkpoints.compare import fitting_model, shapes_of
+from s2mlp_cli.checkpoints.compare import check_fit, fitting_model, shapes_of
 from s2mlp_cli.checkpoints.layouts import recognise
 from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.errors import CheckpointError
@@ -45,3 +45,30 @@ def test_one_tensor_too_many_and_it_fits_none():
     state = {**state_of("ghostnet"), "extra": torch.zeros(1)}
     with pytest.raises(CheckpointError, match="against ghostnet: 1 unexpected .first extra"):
         fitting_model(state)
+
+
+def with_classes(state, head, classes):
+    return {
+        name: torch.zeros((classes, *tensor.shape[1:])) if name.startswith(head) else tensor
+        for name, tensor in state.items()
+    }
+
+
+def test_another_number_of_classes_says_what_to_set():
+    state = with_classes(state_of("mixer-b16"), "head.", 10)
+    with pytest.raises(CheckpointError) as caught:
+        check_fit(state, load_spec("mixer-b16"))
+    assert str(caught.value) == (
+        "the checkpoint does not fit mixer-b16: 2 of another shape (first head.weight: 10x768 "
+        "instead of 1000x768); it is trained for 10 classes, so add --set classes=10"
+    )
+    check_fit(state, load_spec("mixer-b16", ("classes=10",)))
+    with pytest.raises(CheckpointError, match="name it with --model mixer-b16 --set classes=10$"):
+        fitting_model(state)
+
+
+def test_a_classifier_that_is_not_all_that_differs_is_no_matter_of_classes():
+    state = with_classes(state_of("mixer-b16"), "head.", 10)
+    state["norm.weight"] = torch.zeros(3)
+    with pytest.raises(CheckpointError, match="nearest: mixer-b16"):
+        check_fit(state, load_spec("mixer-b16"))

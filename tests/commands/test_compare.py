@@ -31,8 +31,8 @@ def run(*arguments):
     ("after", "limit", "code", "said"),
     [
         ("mar", "5%", 1, "FAILED: 8 slower by more than 5 %"),
-        ("mar", "0.2", 0, "passed: none is surely slower by more than 20 %"),
-        ("feb", "5%", 0, "passed: none is surely slower by more than 5 %"),
+        ("mar", "0.2", 0, "passed: none of 8 is surely slower by more than 20 %"),
+        ("feb", "5%", 0, "passed: none of 8 is surely slower by more than 5 %"),
         ("feb", "1.5%", 1, "FAILED: 8 slower by more than 1.5 %"),
     ],
 )
@@ -40,6 +40,33 @@ def test_the_gate(files, after, limit, code, said):
     done = run("jan.json", f"{after}.json", "--fail-slower", limit)
     assert done.exit_code == code
     assert said in " ".join(done.output.split())
+
+
+def test_the_gate_names_what_it_could_not_judge(files):
+    """Ten times as slow, but from too few samples for an interval: no silent pass."""
+    record = samples.profile(1.02, (8,))
+    first, *rest = record.results
+    short = first.model_copy(update={"ci95_s": None, "median_s": 10 * first.median_s})
+    record = record.model_copy(update={"results": (short, *rest)})
+    (files / "short.json").write_text(record.to_json())
+    done = run("jan.json", "short.json", "--fail-slower", "5%")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0
+    assert "passed: none of 7 is surely slower by more than 5 %; 1 could not be judged " in said
+    assert (
+        "not judged, for want of an interval: v2-small, shift alone of stage 0, cpu, fp32, "
+        "batch 8, 224×224, 2 threads: slice time" in said
+    )
+
+
+def test_the_gate_names_what_failed_and_what_is_gone(files):
+    record = samples.profile(1.1, (8,))
+    gone = record.model_copy(update={"results": record.results[1:]})
+    (files / "gone.json").write_text(gone.to_json())
+    said = " ".join(run("jan.json", "gone.json", "--fail-slower", "5%").output.split())
+    assert "FAILED: 7 slower by more than 5 %; 2 not in every record " in said
+    assert said.count("too slow: v2-small, ") == 7
+    assert "only in jan: v2-small, shift alone of stage 0" in said
 
 
 def test_without_a_gate_slower_is_no_failure(files):
@@ -104,3 +131,21 @@ def test_mcnemar_of_two_files_of_predictions(files, ending):
         "  top-1            64.00 %  76.00 %  +12.00 points (p = 0.012)  better",
         "  right here only        4       16                        +12  better",
     ]
+
+
+def test_equal_scores_show_their_test_too(files):
+    """50 right each, 10 of them only here and 10 only there: p = 1, which is what was asked."""
+    save_predictions(files / "ours.csv", predictions(range(50)))
+    save_predictions(files / "theirs.csv", predictions(range(10, 60)))
+    lines = [" ".join(line.split()) for line in run("ours.csv", "theirs.csv").output.splitlines()]
+    assert "top-1 50.00 % 50.00 % +0.00 points (p = 1) undecided" in lines
+    assert "right here only 10 10 undecided" in lines
+
+
+def test_two_models_are_counted_against_each_other(files):
+    (files / "other.json").write_text(samples.count("v2-medium", 55_000_000).to_json())
+    done = run("count.json", "other.json")
+    lines = [" ".join(line.split()) for line in done.output.splitlines()]
+    assert lines[0] == "other against count: 2 more, 4 equal"
+    assert "v2-small 1×224×224 → v2-medium 1×224×224" in lines
+    assert "parameters 25,000,000 55,000,000 +30,000,000 more" in lines

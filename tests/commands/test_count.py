@@ -29,6 +29,26 @@ def test_a_refused_size_alone_is_an_error():
     assert "joins 14 rows of 24 channels" in str(done.exception)
 
 
+def test_a_refused_size_does_not_keep_the_others_from_being_counted():
+    sizes = [word for size in ("112", "224", "384") for word in ("--input-size", size)]
+    done = run("--model", "v2-small", *sizes)
+    assert done.exception is None
+    assert done.return_value is None  # exit code 0: what was asked is answered
+    text = " ".join(done.stdout.split())
+    assert text.startswith(
+        "1 model at 2 sizes, from 1.727 G MACs (112x112) to 6.902 G (224x224); 1 not built model"
+    )
+    assert "v2-small 384x384 not built: takes multiples of 14, such as 378x378" in text
+
+
+def test_nothing_counted_is_an_error_that_names_model_and_size():
+    done = run("--model", "v2-small", "--input-size", "384")
+    assert str(done.exception) == (
+        "v2-small at 384x384: input_size: found 384x384, which the patches of stage 0 do not "
+        "divide; allowed: multiples of 14, such as 378x378"
+    )
+
+
 def test_timm_by_name():
     done = run("--model", "timm:resnet10t", "--format", "json")
     (result,) = json.loads(done.stdout)["results"]

@@ -13,9 +13,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from s2mlp_cli.commands import resuming
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.records.reading import read_record
+from tests.processes import members, needs_proc, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ["--threads", "1", "--min-time", "0", "--max-time", "0.02"]
@@ -52,6 +55,7 @@ def start(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
@@ -73,6 +77,42 @@ def test_stdout_is_one_document_the_file_is_the_same_and_stderr_is_silent(tiny, 
     assert saved["results"] == record["results"]
 
 
+def test_a_record_to_resume_that_is_not_there_is_begun(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    done = invoke(
+        "--model", tiny, "--shift", "conv", *QUICK, "--level", "op", "--resume", str(output)
+    )
+    assert done.exit_code == 0
+    assert done.stderr == f"{output} is not there yet: it begins now\n"
+    assert [row.shift for row in read_record(output).results] == ["slice", "none", "conv"]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_is_timed_and_nothing_of_the_compiler_leaks(tiny, tmp_path):
+    """Where there is no C++ compiler, the rows say so."""
+    output = tmp_path / "record.json"
+    process = start(
+        "--shift", "gather", "--model", tiny, "--level", "model", "--compile", *QUICK,
+        "-o", str(output),
+    )  # fmt: skip
+    _, stderr = process.communicate(timeout=200)
+    assert (process.returncode, stderr) == (0, "")
+    rows = read_record(output).results
+    assert [row.shift for row in rows] == ["slice", "none", "gather"]
+    assert all(row.compiled for row in rows)
+    assert all(row.median_s or row.skipped.startswith("torch.compile: ") for row in rows)
+
+
+def test_a_model_is_trained_in_bf16_on_a_cpu(tiny):
+    done = invoke(
+        "--shift", "conv,fused", "--model", tiny, *QUICK, "--level", "block,model",
+        "--mode", "training", "--dtype", "bf16", "--format", "json",
+    )  # fmt: skip
+    rows = json.loads(done.stdout)["results"]
+    assert len(rows) == 8
+    assert all(row["median_s"] for row in rows)
+
+
 def test_resume_measures_only_what_is_missing(tiny, tmp_path):
     output = tmp_path / "record.json"
     common = ["--shift", "conv,inplace", "--model", tiny, *QUICK]
@@ -86,40 +126,78 @@ def test_resume_measures_only_what_is_missing(tiny, tmp_path):
     assert [row["level"] for row in both[4:]] == ["block"] * 4
 
 
-def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path):
+@needs_proc
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["Ctrl-C twice", "SIGTERM"]
+)
+def test_what_stops_it_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path, signals):
     output = tmp_path / "my record.json"
     process = start(
         "--shift", "conv", "--model", tiny, "--threads", "1", "-o", str(output),
         "--min-time", "0.1", "--max-time", "1", "--level", "op,block",
     )  # fmt: skip
-    until = time.monotonic() + 120
-    while not output.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    assert wait_until(output.exists)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.05)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     kept = json.loads(output.read_text())["results"]
     assert [row["level"] for row in kept] == ["op"] * 3
     assert "Traceback" not in stderr
     remark = next(line for line in stderr.splitlines() if "go on with" in line)
-    assert remark.startswith(f"3 rows are in {output}; go on with: s2mlp profile --shift conv")
+    assert remark.startswith(
+        f"3 rows are in {output}; tiny block stage 0, batch 1, fp32, was not finished and is lost; "
+        "go on with: s2mlp profile --shift conv"
+    )
     assert remark.endswith(f"--resume '{output}'")
+    assert list(tmp_path.glob(".*")) == []
+    assert wait_until(lambda: members(process.pid) == [], seconds=5)
+
+
+@needs_proc
+@pytest.mark.slow
+def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
+    """Killed before anything was saved, then after a save: no half file, nobody left over."""
+    output = tmp_path / "record.json"
+    arguments = [
+        "--shift", "conv", "--model", tiny, "--threads", "1", "--resume", str(output),
+        "--min-time", "0", "--max-time", "0.1", "--level", "op,block",
+    ]  # fmt: skip
+    kept = 0
+    for saved in (0, 3):
+        process = start(*arguments)
+        assert wait_until(lambda: rows_of(output) >= saved and members(process.pid))  # noqa: B023
+        process.kill()
+        process.communicate(timeout=60)
+        assert kept <= rows_of(output) <= 6
+        kept = rows_of(output)
+        assert list(tmp_path.glob(".*")) == []
+        assert wait_until(lambda: members(process.pid) == [], seconds=5)  # noqa: B023
+    process = start(*arguments)
+    assert process.communicate(timeout=120)[1] == ""
+    record = read_record(output)
+    assert process.returncode == 0
+    assert len({row.key for row in record.results}) == len(record.results) == 6
+    assert sum(run.rows for run in record.earlier) == kept
+
+
+def rows_of(path):
+    return len(read_record(path).results) if path.exists() else 0
 
 
 @pytest.mark.parametrize("given", [["--resume", "old.json"], ["--resume=old.json"], []])
 def test_the_command_to_go_on_with_resumes_exactly_one_file(given, monkeypatch, tmp_path, capsys):
-    from s2mlp_cli.commands import profile
-
     monkeypatch.setattr(sys, "argv", ["s2mlp", "profile", *given, "--shift", "conv"])
-    monkeypatch.setattr(profile, "save", lambda record, output: None)
-    profile._stopped(SimpleNamespace(results=()), "table", Path("old.json"))
+    monkeypatch.setattr(resuming, "save", lambda record, output: None)
+    resuming.stopped(SimpleNamespace(results=()), None, "table", Path("old.json"))
     command = capsys.readouterr().err.strip().rpartition("go on with: ")[2]
     assert command == "s2mlp profile --shift conv --resume old.json"
 
 
 def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
-    from s2mlp_cli.measure.profiling.profile import Profiler
+    from s2mlp_cli.measure.profiling.profiler import Profiler
 
     monkeypatch.setattr(Profiler, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     done = invoke("--shift", "conv", "--model", tiny)
@@ -138,8 +216,9 @@ def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
         (["--level", "op,layer"], "'layer' is none of op, block, model"),
         (["--max-time", "0"], "0.0 is not in the range x>0"),
         (["--threads", "0"], "0 is not in the range"),
-        (["-o", "rows.csv"], "let -o end with .json"),
-        (["--resume", "nowhere.json"], "'nowhere.json' does not exist"),
+        (["-o", "rows.csv"], "let the file end with .json"),
+        (["--resume", "nowhere/rows.json"], "there is no folder 'nowhere' to write to"),
+        (["--resume", "rows.csv"], "let the file end with .json"),
         (["--cuda-graph", "--mode", "training"], "--cuda-graph replays inference only"),
     ],
 )
@@ -155,6 +234,7 @@ def test_wrong_usage_is_said_with_what_is_allowed(arguments, words):
         (["--device", "cuda:7"], "there is no device 'cuda:7' here; use --device with cpu"),
         (["--dtype", "tf32", "--device", "cpu"], "cpu has no tf32"),
         (["--shift", "cnov"], "no shift implementation 'cnov'; did you mean 'conv'? known:"),
+        (["--shift", "all,cnv"], "no shift implementation 'cnv'; did you mean 'conv'? known:"),
         (["--model", "v2-smal"], "no model 'v2-smal'; did you mean 'v2-small'?"),
         (["--batch-size", "max", "--device", "cpu"], "--batch-size max needs a CUDA device"),
         (["--cuda-graph", "--device", "cpu"], "--cuda-graph needs a CUDA device"),

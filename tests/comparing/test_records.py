@@ -88,6 +88,31 @@ def test_a_gate_does_not_pass_for_want_of_intervals():
     assert compare_records(["a", "b"], [short, slow], None).results
 
 
+def test_a_gate_does_not_pass_because_the_last_record_lacks_its_rows():
+    series = [
+        samples.profile(batches=(1,)),
+        samples.profile(batches=(1,)),
+        samples.profile(2, (8,)),
+    ]
+    with pytest.raises(RecordError, match="a, b, c have no timed row in common"):
+        compare_records(["a", "b", "c"], series, 0.05)
+
+
+def test_records_of_one_model_each_are_about_these_models():
+    result = compare_records(["a", "b"], [samples.count(), samples.count("v1-wide", 71)], None)
+    assert {row.row for row in result.results} == {"v2-small 1×224×224 → v1-wide 1×224×224"}
+    assert result.results[0].values == (25_000_000, 71)
+    assert not result.lone
+
+
+def test_records_of_several_models_are_matched_by_name():
+    one, other = samples.count(), samples.count("v1-wide")
+    both = one.model_copy(update={"results": (*one.results, *other.results)})
+    result = compare_records(["a", "b"], [both, other], None)
+    assert {row.row for row in result.results} == {"v1-wide 1×224×224"}
+    assert [each.row for each in result.lone] == ["v2-small 1×224×224"]
+
+
 def without_intervals(profile):
     rows = tuple(row.model_copy(update={"ci95_s": None}) for row in profile.results)
     return profile.model_copy(update={"results": rows})

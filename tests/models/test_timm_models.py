@@ -67,19 +67,19 @@ def test_position_embeddings_are_made_for_the_size():
         (
             "mixer-b16",
             112,
-            "mixer-b16 takes 224x224 only, and found 112x112: its layer blocks.0.mlp_tokens.fc1 "
-            "joins the tokens by a weight of (384, 196), which would have to be (384, 49)",
+            "mixer-b16 at 112x112: takes 224x224 only, since its layer blocks.0.mlp_tokens.fc1 "
+            "joins the tokens by weights of 384x196, which would have to be 384x49",
         ),
         (
             "resmlp-s24",
             384,
-            "resmlp-s24 takes 224x224 only, and found 384x384: its layer blocks.0.linear_tokens "
-            "joins the tokens by a weight of (196, 196), which would have to be (576, 576)",
+            "resmlp-s24 at 384x384: takes 224x224 only, since its layer blocks.0.linear_tokens "
+            "joins the tokens by weights of 196x196, which would have to be 576x576",
         ),
         (
             "vit-b16",
             225,
-            "vit-b16 cannot take 225x225: its patches are 16x16; choose multiples of that",
+            "vit-b16 at 225x225: takes multiples of its patches, 16x16",
         ),
     ],
 )
@@ -90,7 +90,9 @@ def test_sizes_that_an_architecture_cannot_take(name, size, sentence):
 
 
 def test_timms_own_objection_becomes_a_sentence():
-    with pytest.raises(SpecError, match="nest-b cannot take 225x225: `patch_size` must divide"):
+    with pytest.raises(
+        SpecError, match="nest-b at 225x225: cannot take it: `patch_size` must divide"
+    ):
         build_model(with_input_size(load_spec("nest-b"), (225, 225)), device="meta")
 
 

@@ -135,25 +135,50 @@ For every model all counters agree to the last unit.
     )
 
 
-def test_a_refused_size_is_a_row_and_its_reason_a_line():
-    refusal = Refusal(model="tiny", input_size=(112, 112), reason="it takes 224x192 only")
+def test_what_could_not_be_built_is_a_row_with_its_reason():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
     shown = record(result(published=()), result(model="other", published=()))
     shown = shown.model_copy(update={"refused": (refusal,)})
     assert (
         to_text(render.terminal(shown), width=80)
         == """\
-2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny)
+2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny); 1 not built
 
  model   input      params      MACs   published   verdict
- ─────────────────────────────────────────────────────────
+ ──────────────────────────────────────────────────────────────────────────────
+ tiny    112x112                                   not built: takes 224x192
+                                                   only
  tiny    224x192   25.11 M   6.902 G
- tiny    112x112                                   refused
  other   224x192   25.11 M   6.902 G
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 For every model all counters agree to the last unit.
-tiny at 112x112 is refused: it takes 224x192 only
 """
+    )
+    table = to_csv(render.sheet(shown)).splitlines()
+    assert table[0].endswith(",crosscheck,not_built")
+    assert [line.rpartition(",")[2] for line in table[1:]] == ["", "", "takes 224x192 only"]
+    assert table[3].startswith("tiny,,112x112,,")
+
+
+def test_by_operator_too_says_what_could_not_be_built():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    shown = record(result(published=())).model_copy(update={"refused": (refusal,)})
+    for by in ("operator", "module"):
+        lines = to_text(render.terminal(shown, by=by), width=80).splitlines()
+        assert "tiny at 112x112 is not built: takes 224x192 only" in lines
+
+
+def test_one_model_at_several_sizes_is_told_by_its_size():
+    large = result(input_size=(448, 384), macs_matmul=27_600_000_000, published=())
+    refusal = Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14")
+    shown = record(result(published=()), large).model_copy(update={"refused": (refusal,)})
+    assert to_text(render.terminal(shown), width=100).splitlines()[0] == (
+        "1 model at 2 sizes, from 6.902 G MACs (224x192) to 27.60 G (448x384); 1 not built"
+    )
+    both = record(*shown.results, result(model="other", published=()))
+    assert to_text(render.terminal(both), width=100).splitlines()[0] == (
+        "2 models at 2 sizes, from 6.902 G MACs (tiny at 224x192) to 27.60 G (tiny at 448x384)"
     )
 
 

@@ -1,9 +1,17 @@
 import csv
 import io
+from datetime import datetime, timezone
 
 from s2mlp_cli.measure.profiling.rows import Timed, timed_row
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import Limit, Memory, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.profile import (
+    EarlierRun,
+    Limit,
+    Memory,
+    ProfileRecord,
+    ProfileResult,
+    ProfileSettings,
+)
 from s2mlp_cli.render.console import to_text
 from s2mlp_cli.render.profile import answers, sheet, terminal
 from s2mlp_cli.render.sheets import to_csv, to_markdown
@@ -123,6 +131,54 @@ def test_the_answer_speaks_of_the_widest_level_that_was_timed():
 def test_more_than_the_copy_bandwidth_is_explained_by_the_cache():
     fast = RECORD.results[0].model_copy(update={"copy_fraction": 1.6})
     assert "over 100 % of copy: this map stays in the cache" in to_text(terminal(record(fast)), 80)
+
+
+def test_a_gpu_has_a_table_of_its_memory():
+    memory = Memory(
+        weights_bytes=100 * 2**20,
+        activations_bytes=50 * 2**20,
+        peak_allocated_bytes=150 * 2**20,
+        peak_reserved_bytes=190 * 2**20,
+    )
+    rows = [
+        row.model_copy(update={"device": "cuda:0", "memory": memory})
+        for row in RECORD.results
+        if row.level == "model" and row.median_s
+    ]
+    text = to_text(terminal(record(*rows)), 80)
+    assert "RSS" not in text
+    assert (
+        """\
+shift  weights MiB  activations  peak allocated  peak reserved
+slice        100.0        50.00           150.0          190.0
+none         100.0        50.00           150.0          190.0
+conv         100.0        50.00           150.0          190.0
+"""
+        in text
+    )
+
+
+def test_limits_that_could_not_be_measured_are_unknown_and_those_of_a_cpu_name_its_threads():
+    unknown = Limit(device="cpu", dtype="bf16", threads=1)
+    known = LIMIT.model_copy(update={"threads": 2})
+    text = to_text(terminal(RECORD.model_copy(update={"limits": (unknown, known)})), 80)
+    assert "limits of cpu in bf16 on 1 thread: unknown\n" in text
+    assert "limits of cpu in fp32 on 2 threads: copy 20.00 GB/s, matrix" in text
+
+
+def test_a_record_of_several_runs_says_which_rows_are_older():
+    earlier = tuple(
+        EarlierRun(
+            created=datetime(2026, 3, day, 12, 5, tzinfo=timezone.utc),
+            command=("s2mlp", "profile"),
+            settings=ProfileSettings(seed=day, min_time_s=0.5, max_time_s=3),
+            rows=2,
+        )
+        for day in (1, 2)
+    )
+    text = to_text(terminal(RECORD.model_copy(update={"earlier": earlier})), 80)
+    assert "rows 1 to 2 of 7 are of 2026-03-01 12:05 UTC, seed 1\n" in text
+    assert "rows 3 to 4 of 7 are of 2026-03-02 12:05 UTC, seed 2\n" in text
 
 
 def test_a_model_without_shifts_is_timed_as_it_is():

@@ -41,6 +41,37 @@ def test_the_parts_of_a_model_add_up_to_it():
     assert sum(part[2] for part in found) == result.macs
 
 
+def test_titles_say_what_a_section_is_about():
+    kinds = ("audit", "count", "profile", "validate", "trace", "verify")
+    assert [section(samples.ALL[kind]()).title for kind in kinds] == [
+        "Published figures, recomputed: S2-MLP",
+        "Parameters and multiply-adds: S2-MLP v2-small",
+        "Speed and memory: v2-small",
+        "Accuracy: digits",
+        "Where the time of a traced run goes: v2-small",
+        "Implementations against the definition: cpu",
+    ]
+
+
+def test_many_models_are_counted_in_a_title():
+    four = [samples.count(name).results[0] for name in "abcd"]
+    record = samples.count().model_copy(update={"results": tuple(four)})
+    assert section(record).title == "Parameters and multiply-adds: 4 models"
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [(("before", "count", "after"), ("before", "after")), (("a", "c", "a"), ("#1", "#3"))],
+)
+def test_no_two_sections_have_one_title(sources, told):
+    records = [samples.profile(), samples.count(), samples.profile(1.1)]
+    assert [part.title for part in sections(records, sources)] == [
+        f"Speed and memory: v2-small ({told[0]})",
+        "Parameters and multiply-adds: S2-MLP v2-small",
+        f"Speed and memory: v2-small ({told[1]})",
+    ]
+
+
 def names(record):
     return [picture.name for picture in section(record).pictures]
 
@@ -96,7 +127,22 @@ def test_accuracy_over_cost_takes_what_was_counted_and_validated():
     together = sections([samples.count("v2-small"), imagenet("v2-small")])[-1]
     assert together.title == "Accuracy over cost"
     measured = [row for row in together.tables[0].rows if row[-1] == "measured"]
-    assert measured == [("S2-MLP v2-small", "S2-MLPv2", 90.0, 6.9e9, 25e6, "measured")]
+    assert measured == [("v2-small", "S2-MLPv2", 90.0, 6.9e9, 25e6, "measured")]
+
+
+def test_a_validated_model_stands_beside_the_published_ones_without_a_count_too():
+    together = sections([imagenet("mixer-b16")])[-1]
+    assert "1 of them measured here" in together.answer
+    rows = {row[0]: row for row in together.tables[0].rows}
+    assert rows["mixer-b16"] == ("mixer-b16", "other MLPs", 90.0, 11.6e9, 59e6, "measured")
+    assert rows["Mixer-B/16"] == ("Mixer-B/16", "other MLPs", 76.4, 11.6e9, 59e6, "published")
+    drawn = together.pictures[0].draw()
+    assert drawn.count(">mixer-b16</text>") == 2
+    assert ">measured here</text>" in drawn
+
+
+def test_a_model_of_no_known_cost_is_not_drawn():
+    assert len(sections([imagenet("mine")])) == 1
 
 
 def test_accuracy_over_cost_keeps_other_classes_out():

@@ -103,7 +103,7 @@ def test_another_input_size_is_checked_like_a_file():
     with pytest.raises(SpecError) as caught:
         with_input_size(load_spec("v2-small"), (225, 224))
     assert str(caught.value) == (
-        "--input-size 225x224: input_size: found 225x224, which the patches of stage 0 do not "
+        "v2-small at 225x224: input_size: found 225x224, which the patches of stage 0 do not "
         "divide; allowed: multiples of 14, such as 224x224"
     )
 

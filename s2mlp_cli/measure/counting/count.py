@@ -101,14 +101,16 @@ def count_sizes(
     """
     counted: list[CountResult] = []
     refused: list[Refusal] = []
+    errors: list[SpecError] = []
     for spec in specs:
         for size in sizes or (spec.input_size,):
             try:
                 counted.append(count(with_input_size(spec, size), shift, batch_size))
             except SpecError as error:
-                refused.append(Refusal(model=spec.name, input_size=size, reason=str(error)))
-    if refused and not counted:
-        raise SpecError(refused[0].reason)
+                refused.append(Refusal(model=spec.name, input_size=size, reason=error.reason))
+                errors.append(error)
+    if errors and not counted:
+        raise errors[0]
     return tuple(counted), tuple(refused)
 
 

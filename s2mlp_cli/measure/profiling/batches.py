@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.device import is_out_of_memory
+from s2mlp_cli.measure.faults import is_out_of_memory
 from s2mlp_cli.measure.profiling.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.shifts import registry

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+from s2mlp_cli.measure.faults import is_out_of_memory
 from s2mlp_cli.measure.profiling.cases import blank_row
+from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
-from s2mlp_cli.measure.profiling.device import Device, is_out_of_memory
+from s2mlp_cli.measure.profiling.device import Device
 from s2mlp_cli.measure.profiling.precision import precision
 from s2mlp_cli.measure.profiling.products import matmul_macs
+from s2mlp_cli.measure.profiling.remarks import telemetry_remarks
 from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds
 from s2mlp_cli.measure.profiling.rows import Timed, timed_row
+from s2mlp_cli.measure.profiling.skipping import out_of_memory
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.records.profile import Limit, Memory, ProfileResult, ProfileSettings
 
@@ -62,46 +66,80 @@ def measure_case(
     Returns:
         A row for each, timed or skipped.
     """
-    with precision(case.dtype):
-        preparation = Preparation(case, bench.device)
-        prepared = {shift: preparation.prepare(shift) for shift in shifts}
+    compiler = fresh_compiler() if case.compiled else nullcontext()
+    with precision(case.dtype), compiler:
+        prepared = _prepared(bench, case, shifts)
         ready = {shift: found for shift, found in prepared.items() if isinstance(found, Contender)}
-        samples = _rounds(bench, case, ready, on_round)
+        measured = _rounds(bench, case, ready, on_round)
     macs = matmul_macs(case)
     rows = {}
     for shift, found in prepared.items():
         row = blank_row(case, shift, bench.threads)
         if isinstance(found, Skipped):
             rows[shift] = row.model_copy(update={"skipped": found.reason, "error": found.error})
-            continue
-        timed = Timed(
-            samples=tuple(samples[shift]),
-            calls=found.calls,
-            error=found.error,
-            reference=found.reference,
-            memory=_memory(bench, case, shift, found.memory),
-        )
-        rows[shift] = timed_row(row, timed, samples, macs=macs, limit=limit)
+        elif not measured.samples[shift]:
+            rows[shift] = row.model_copy(update={"skipped": out_of_memory(case)})
+        else:
+            timed = Timed(
+                samples=tuple(measured.samples[shift]),
+                calls=found.calls,
+                error=found.error,
+                reference=found.reference,
+                memory=_memory(bench, case, shift, found.memory),
+                remarks=measured.remarks(shift),
+            )
+            rows[shift] = timed_row(row, timed, measured.samples, macs=macs, limit=limit)
     return rows
+
+
+def _prepared(
+    bench: Bench, case: Case, shifts: tuple[Shift, ...]
+) -> dict[Shift, Contender | Skipped]:
+    """Prepare all; the oracle's results are let go before anything is timed."""
+    preparation = Preparation(case, bench.device)
+    return {shift: preparation.prepare(shift) for shift in shifts}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rounds of a case gave.
+
+    Attributes:
+        samples: seconds, by implementation.
+        exhausted: those that ran out of memory on the way.
+        hardware: what moved in the hardware meanwhile.
+    """
+
+    samples: Samples
+    exhausted: frozenset[Shift]
+    hardware: tuple[str, ...]
+
+    def remarks(self, shift: Shift) -> tuple[str, ...]:
+        """Return what is doubtful about the samples of ``shift`` beside the samples themselves."""
+        ended = "ran out of memory in the rounds: use a smaller --batch-size"
+        return (*((ended,) if shift in self.exhausted else ()), *self.hardware)
 
 
 def _rounds(
     bench: Bench, case: Case, ready: Mapping[Shift, Contender], on_round: Callable[[float], None]
-) -> Samples:
+) -> Measured:
     cold = case.level == "op" and not bench.settings.hot
+    exhausted: set[Shift] = set()
 
     def sample(shift: Shift) -> float | None:
         contender = ready[shift]
         try:
             return bench.device.seconds(contender.run, contender.calls, cold=cold)
         except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                return None
-            raise
+            if not is_out_of_memory(error):
+                raise
+            exhausted.add(shift)
+            return None
 
     seconds = bench.settings
+    before = bench.device.telemetry()  # all are warm by now: an idle GPU's clock is another one
     with case.context(), _no_garbage_collection():
-        return measure_rounds(
+        samples = measure_rounds(
             tuple(ready),
             sample,
             reference="slice",
@@ -110,6 +148,8 @@ def _rounds(
             clock=bench.clock,
             on_round=on_round,
         )
+    hardware = telemetry_remarks(before, bench.device.telemetry())
+    return Measured(samples, frozenset(exhausted), hardware)
 
 
 def _memory(bench: Bench, case: Case, shift: Shift, known: Memory | None) -> Memory | None:

@@ -75,13 +75,16 @@ def cases(request: Request, device: str, largest_batch: Callable[[Case], int]) -
 
 
 def _levels(model: Case, levels: tuple[Level, ...]) -> Iterator[Case]:
-    """Yield the asked levels of one model: each stage's shift, each stage's block, the whole."""
+    """Yield the asked levels of one model: each stage's shift, each stage's block, the whole.
+
+    A stage's map is B,H,W,C already: only the images of the whole model can lie channels last.
+    """
     for level in levels:
         if level == "model":
             yield model
         elif isinstance(model.spec, S2MLPSpec):
             for stage in range(len(model.spec.stages)):
-                yield replace(model, level=level, stage=stage)
+                yield replace(model, level=level, stage=stage, channels_last=False)
 
 
 def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
-
 from s2mlp_cli.measure.profiling.checks import Checker
-from s2mlp_cli.measure.profiling.device import Device, Run, is_out_of_memory
+from s2mlp_cli.measure.profiling.device import Device, Run
+from s2mlp_cli.measure.profiling.skipping import FAULTS, not_applicable, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 from s2mlp_cli.records.profile import Memory
-from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.types import Implementation, MixerKernel
 
 WARM_UP_CALLS = 3
 """Calls before anything is timed: allocators, caches of kernels, autotuners."""
@@ -58,39 +55,38 @@ class Preparation:
     def prepare(self, shift: str | None) -> Contender | Skipped:
         """Build, check and warm up one implementation.
 
-        Running out of memory, a dtype or an operation that the device does not have, what cannot
-        be compiled and a result that is wrong are reasons to skip. Every other fault is a bug and
-        is raised.
+        What :func:`~s2mlp_cli.measure.profiling.skipping.reason_to_skip` knows and a result that is
+        wrong are reasons to skip. Every other fault is a bug and is raised.
         """
         reason = not_applicable(self._case, shift)
         if reason:
             return Skipped(reason)
         try:
             return self._ready(shift)
-        except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
-            if is_out_of_memory(error):
-                return Skipped(f"out of memory at batch {self._case.batch_size}")
-            if is_of_compiler(error):
-                return Skipped(f"torch.compile: {first_line(error)}")
-            if is_unsupported(error):
-                return Skipped(f"{self._case.dtype} on {self._case.device}: {first_line(error)}")
-            raise
+        except FAULTS as error:
+            reason = reason_to_skip(error, self._case)
+            if reason is None:
+                raise
+            return Skipped(reason)
 
     def _ready(self, shift: str | None) -> Contender | Skipped:
-        checked = shift not in (None, "none")
-        if checked and self._checker is None:
-            self._checker = Checker(self._case)
+        checker = None if shift in (None, "none") else self._oracle()
         held_before = self._device.held()
         with self._case.context():
             workload = build_workload(self._case, shift)
         error = None
-        if checked and self._checker is not None:
-            check = self._checker.check(workload)
+        if checker is not None:
+            check = checker.check(shift, workload)
             if check.fault:
                 return Skipped(check.fault, check.error)
             error = check.error
         contender = self._warm(workload, held_before)
         return replace(contender, error=error, reference=BARE if shift == "none" else None)
+
+    def _oracle(self) -> Checker:
+        if self._checker is None:
+            self._checker = Checker(self._case)
+        return self._checker
 
     def _warm(self, workload: Workload, held_before: int | None) -> Contender:
         with self._case.context():
@@ -118,45 +114,3 @@ class Preparation:
                 "activations_bytes": peak.allocated,
             }
         )
-
-
-def not_applicable(case: Case, shift: str | None) -> str | None:
-    """Return why ``shift`` has no place in ``case`` or cannot run on its device, or None."""
-    if shift is None:
-        return None
-    implementation = registry.get(shift)
-    if case.level == "op" and shift == "none":
-        return "nothing to time: it returns its input"
-    if case.level == "op" and not case.directions:
-        return "the spec shifts nothing"
-    return _kernel_not_applicable(case, implementation) or implementation.unavailable(
-        torch.device(case.device)
-    )
-
-
-def _kernel_not_applicable(case: Case, implementation: Implementation) -> str | None:
-    if not isinstance(implementation, MixerKernel):
-        return None
-    if case.level == "op":
-        return "replaces the whole mixer: see the levels block and model"
-    if case.mode == "training" and not implementation.trains:
-        return "has no gradient: inference only"
-    return None
-
-
-def is_unsupported(error: BaseException) -> bool:
-    """Tell whether torch says that it has no such operation for this dtype or device."""
-    text = str(error)
-    return isinstance(error, NotImplementedError) or any(
-        phrase in text for phrase in ("not implemented for", "not supported", "unsupported")
-    )
-
-
-def is_of_compiler(error: BaseException) -> bool:
-    """Tell whether torch.compile raised it, without importing the compiler (a second or two)."""
-    return any(base.__module__.startswith("torch._dynamo") for base in type(error).__mro__)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message: torch's go on for pages."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -38,7 +39,7 @@ class CudaDevice:
         self.torch_device = place
         self._host_time = host_time
         self._clock = clock
-        self._launch_s = 0.0
+        self._launch_s: WeakKeyDictionary[Run, float] = WeakKeyDictionary()
         self._flush: torch.Tensor | None = None
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
@@ -46,7 +47,7 @@ class CudaDevice:
         torch.cuda.synchronize(self.torch_device)
         if self._host_time:
             return self._host_seconds(run, calls)
-        self._hold_queue()
+        self._hold_queue(self._launch_s.get(run, 0.0) * calls)
         pairs = []
         launching = self._clock()
         for _ in range(calls):
@@ -57,7 +58,7 @@ class CudaDevice:
             run()
             end.record()
             pairs.append((start, end))
-        self._launch_s = self._clock() - launching
+        self._launch_s[run] = (self._clock() - launching) / calls
         torch.cuda.synchronize(self.torch_device)
         milliseconds: float = sum(start.elapsed_time(end) for start, end in pairs)
         return milliseconds / calls / 1e3
@@ -69,9 +70,12 @@ class CudaDevice:
         torch.cuda.synchronize(self.torch_device)
         return (self._clock() - start) / calls
 
-    def _hold_queue(self) -> None:
-        """Keep the device busy for as long as the host took to launch the last sample."""
-        hold = min(1.5 * self._launch_s, _LONGEST_HOLD_S)
+    def _hold_queue(self, launch_s: float) -> None:
+        """Keep the device busy while the host launches, as long as that took the last time.
+
+        Contenders take turns and launch between one kernel and hundreds: each has its own time.
+        """
+        hold = min(1.5 * launch_s, _LONGEST_HOLD_S)
         torch.cuda._sleep(int(hold * _CYCLES_PER_SECOND))  # type: ignore[no-untyped-call]
 
     def _flush_cache(self) -> None:

@@ -19,8 +19,6 @@ from s2mlp_cli.measure.target import target
 
 Run = Callable[[], object]
 
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
-
 
 @dataclass(frozen=True)
 class Peak:
@@ -115,12 +113,3 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     from s2mlp_cli.measure.profiling.cuda import CudaDevice
 
     return CudaDevice(place, host_time=host_time)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether ``error`` means that memory ran out; a CPU says so in a plain RuntimeError."""
-    text = str(error)
-    return isinstance(error, OUT_OF_MEMORY) or (
-        isinstance(error, RuntimeError)
-        and ("can't allocate memory" in text or "not enough memory" in text)
-    )

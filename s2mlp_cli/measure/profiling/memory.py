@@ -7,15 +7,17 @@ starts in milliseconds and carries none of the parent's tensors.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import signal
 import sys
+import threading
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
-from s2mlp_cli.measure.profiling.device import is_out_of_memory
+from s2mlp_cli.measure.faults import is_out_of_memory
 from s2mlp_cli.measure.profiling.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 
@@ -39,8 +41,9 @@ def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int]
         found: tuple[int, int] | None = receiver.recv()
     except EOFError:  # killed, as Linux does when memory runs out
         found = None
-    finally:
+    finally:  # Ctrl-C too: nobody wants the answer any more
         receiver.close()
+        child.kill()
         child.join()
     return found
 
@@ -50,7 +53,8 @@ def _server() -> ForkServerContext | SpawnContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    # The server keeps this mask: a Ctrl-C while it imports torch must not print its traceback.
+    # The server and its children keep this mask: a Ctrl-C goes to the whole group of processes,
+    # is the parent's to answer, and must not print a traceback of a server that imports torch.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
@@ -62,7 +66,7 @@ def _server() -> ForkServerContext | SpawnContext:
 def _measure(sender: Connection, case: Case, shift: str | None, threads: int) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         with precision(case.dtype):
@@ -77,6 +81,14 @@ def _measure(sender: Connection, case: Case, shift: str | None, threads: int) ->
         if not is_out_of_memory(error):
             raise
         sender.send(None)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that asked, even by kill -9, and leave no orphan at work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def resident_bytes() -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.faults import first_line
 
 DTYPES = {
     "fp32": torch.float32,
@@ -36,8 +37,11 @@ def require_dtype(device: torch.device, dtype: str) -> None:
     """Refuse a dtype that the device cannot compute with.
 
     Raises:
-        UnavailableError: tf32 off CUDA or before Ampere, or a product that torch does not have.
+        UnavailableError: no such name, tf32 off CUDA or before Ampere, or a product that torch
+            does not have.
     """
+    if dtype not in DTYPES:
+        raise UnavailableError(f"there is no dtype '{dtype}'; use one of {', '.join(DTYPES)}")
     if dtype == "tf32" and (
         device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)
     ):
@@ -50,6 +54,5 @@ def require_dtype(device: torch.device, dtype: str) -> None:
         torch.mm(probe, probe)
     except (RuntimeError, NotImplementedError) as error:
         raise UnavailableError(
-            f"{device} cannot multiply matrices in {dtype} ({str(error).splitlines()[0]}); "
-            "use --dtype fp32"
+            f"{device} cannot multiply matrices in {dtype} ({first_line(error)}); use --dtype fp32"
         ) from error

@@ -19,13 +19,17 @@ _BACKWARD = {"inference": 1, "training": 3}
 
 @dataclass(frozen=True)
 class Timed:
-    """One implementation that was timed: its samples in seconds, one per round."""
+    """One implementation that was timed: its samples in seconds, one per round, at least one.
+
+    ``remarks`` say what else is doubtful about them.
+    """
 
     samples: tuple[float, ...]
     calls: int
     error: float | None = None
     reference: str | None = None
     memory: Memory | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def timed_row(
@@ -45,8 +49,6 @@ def timed_row(
         macs: multiply-adds of the matrix products in one forward pass; 0 at ``op``.
         limit: the limits of the device in this dtype.
     """
-    if not timed.samples:
-        return base.model_copy(update={"skipped": "no round was finished: raise --max-time"})
     middle = stats.median(timed.samples)
     p50, p90, p99 = stats.percentiles(timed.samples, PERCENTILES)
     moved = _bytes_per_s(base, middle.value)
@@ -66,7 +68,7 @@ def timed_row(
         "copy_fraction": _part(moved, limit.copy_bytes_per_s if limit else None),
         "matmul_fraction": _part(rate, limit.matmul_flops_per_s if limit else None),
         "memory": timed.memory,
-        "warnings": sample_remarks(timed.samples),
+        "warnings": (*sample_remarks(timed.samples), *timed.remarks),
         **_relations(timed.samples, peers),
     }
     return base.model_copy(update=fields)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, tensorboa
 from torch.utils.hooks import RemovableHandle
 
 from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 
 STEPS = 3
@@ -27,6 +29,32 @@ ROOT_SCOPE = "model"
 
 _NAMED = re.compile(r"stages\.\d+(\.patch|\.blocks\.\d+(\.mixer(\.shift)?|\.mlp)?)?")
 """Modules that get a scope: stages, patch layers, blocks, mixers, shifts and channel MLPs."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run that was to be traced: its folder, and the reason if nothing was written there."""
+
+    run: Path
+    skipped: str | None = None
+
+
+def try_to_trace(case: Case, shift: str | None, folder: Path, unfit: str | None = None) -> Trace:
+    """Trace ``case`` into a folder below ``folder``, unless it is ``unfit`` or cannot run here.
+
+    What is traced needs more memory than what is timed, so that only the trace may run out of it.
+    """
+    run = folder / run_name(case, shift)
+    if unfit:
+        return Trace(run, unfit)
+    try:
+        trace_case(case, shift, run)
+    except FAULTS as error:
+        reason = reason_to_skip(error, case)
+        if reason is None:
+            raise
+        return Trace(run, reason)
+    return Trace(run)
 
 
 def trace_case(case: Case, shift: str | None, run: Path) -> None:
@@ -84,6 +112,19 @@ def scoped_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def run_name(case: Case, shift: str | None) -> str:
-    """Return the name of the folder of one run: model, implementation, dtype, batch, mode."""
-    parts = (case.spec.name, shift or "model", case.dtype, f"b{case.batch_size}", case.mode)
+    """Return the name of the folder of one run: all that tells it from another one."""
+    switches = {
+        "compiled": case.compiled,
+        "channels-last": case.channels_last,
+    }
+    parts = (
+        case.spec.name,
+        shift or "model",
+        case.device,
+        case.dtype,
+        f"b{case.batch_size}",
+        "x".join(map(str, case.spec.input_size)),
+        case.mode,
+        *(name for name, on in switches.items() if on),
+    )
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))

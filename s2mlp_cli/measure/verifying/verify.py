@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.faults import first_line, is_unsupported
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, Question, probe, questions
 from s2mlp_cli.measure.verifying.mixers import check_mixer
 from s2mlp_cli.measure.verifying.shifts import check_shift, wrong_by_direction
@@ -18,9 +18,6 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
 Check = Callable[[Question], VerifyCase]
-
-_UNSUPPORTED = ("not implemented", "not supported", "unsupported")
-"""What torch and its extensions say of a dtype that an operator lacks on a device."""
 
 
 def verify(
@@ -91,20 +88,9 @@ def _probe(check: Check, dtypes: Sequence[str]) -> dict[str, str]:
         try:
             check(probe(dtype))
         except (UnavailableError, RuntimeError) as error:
-            if isinstance(error, UnavailableError) or _is_unsupported(error):
-                reasons[dtype] = _sentence(error)
+            if isinstance(error, UnavailableError) or is_unsupported(error):
+                reasons[dtype] = first_line(error)
     return reasons
-
-
-def _sentence(error: Exception) -> str:
-    """Return what torch says of a missing dtype without the file and line of its source."""
-    line = str(error).splitlines()[0]
-    named = re.search(r"\S+ not implemented for \S+", line)
-    return named[0] if named else line
-
-
-def _is_unsupported(error: RuntimeError) -> bool:
-    return any(phrase in str(error).lower() for phrase in _UNSUPPORTED)
 
 
 def _answer(check: Check, question: Question) -> VerifyCase:
@@ -117,7 +103,7 @@ def _answer(check: Check, question: Question) -> VerifyCase:
             splits=question.splits,
             dtype=question.dtype,
             layout=question.layout,
-            fault=f"raised {type(error).__name__}: {str(error).splitlines()[0]}",
+            fault=f"raised {type(error).__name__}: {first_line(error)}",
         )
 
 

@@ -44,6 +44,6 @@ def svg(rates: Mapping[str, Mapping[str, float]], limit: float | None) -> str:
         axes.set_xlim(left=0)
         canvas.horizontal(axes)
         if len(maps) > 1:
-            figure.legend(loc="outside lower right", ncols=3)
+            figure.legend(loc="outside lower left", ncols=3)
 
     return canvas.draw(plot, canvas.bars_height(len(rates) * (1 + 0.35 * (len(maps) - 1))) + 0.25)

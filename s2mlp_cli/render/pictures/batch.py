@@ -44,7 +44,7 @@ def svg(lines: Mapping[str, Sequence[Point]]) -> str:
             )
         _dress(times, sizes, "ms per image")
         _dress(memory, sizes, "peak memory, MiB")
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower left", ncols=4)
 
     return canvas.draw(plot, 2.7 + 0.18 * ((len(lines) - 1) // 4))
 

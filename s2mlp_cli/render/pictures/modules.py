@@ -24,6 +24,6 @@ def svg(parts: Sequence[tuple[str, int, int]]) -> str:
         axes.set_yticks(range(len(parts)), [canvas.short(part[0]) for part in parts])
         axes.set_xlabel("part of the model (%)")
         canvas.horizontal(axes)
-        figure.legend(loc="outside upper right", ncols=2)
+        figure.legend(loc="outside upper left", ncols=2)
 
     return canvas.draw(plot, canvas.bars_height(len(parts)) + 0.25)

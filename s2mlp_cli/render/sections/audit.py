@@ -14,6 +14,7 @@ TONES: dict[str, Tone] = {
     "agrees after a correction": "warn",
     "differs": "bad",
 }
+_PAPERS = {"v1": "S2-MLP", "v2": "S2-MLPv2", "baselines": "the systems they are compared with"}
 _QUANTITIES = {"params": "parameters", "flops": "MACs"}
 
 
@@ -21,7 +22,7 @@ def section(record: AuditRecord) -> Section:
     """Return the section."""
     tally = record.tally
     return Section(
-        title="Published figures, recomputed",
+        title=f"Published figures, recomputed: {_papers(record)}",
         answer=answer(record),
         figures=tuple(
             Figure(verdict, str(tally[verdict]), f"of {len(record.results)} cells", TONES[verdict])
@@ -35,6 +36,11 @@ def section(record: AuditRecord) -> Section:
         ),
         facts=facts(record),
     )
+
+
+def _papers(record: AuditRecord) -> str:
+    names = dict.fromkeys(cell.paper for cell in record.results)
+    return " and ".join(_PAPERS.get(name, name) for name in names) or "none"
 
 
 def _cells(record: AuditRecord) -> Table:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from s2mlp_cli.records.compare import ComparedRow, CompareRecord
 from s2mlp_cli.render import compare
-from s2mlp_cli.render.document import Cell, Column, Picture, Section, Table
+from s2mlp_cli.render.document import Cell, Column, Picture, Section, Table, listed
 from s2mlp_cli.render.pictures import trend
 from s2mlp_cli.render.sections.environment import facts
 
@@ -19,11 +19,16 @@ MOST_LINES = 6
 def section(record: CompareRecord) -> Section:
     """Return the section: what differs in the surroundings stands before the rows."""
     return Section(
-        title=f"Comparison of {record.compared} records",
+        title=f"Comparison of {record.compared} records: "
+        + listed(compare.source_names(record), "records"),
         answer=compare.answer(record),
         pictures=_trend(record),
         tables=(*_environments(record), *_rows(record)),
-        remarks=(*compare.lone_lines(record), *compare.notes(record)),
+        remarks=(
+            *compare.gate_lines(record),
+            *compare.lone_lines(record),
+            *compare.notes(record),
+        ),
         facts=facts(record),
     )
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from s2mlp_cli import units
 from s2mlp_cli.records.count import CountRecord, CountResult, PublishedFigure
-from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table
+from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table, listed
 from s2mlp_cli.render.pictures import modules
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.audit import TONES as VERDICTS
@@ -24,7 +24,7 @@ LEAST = 0.005
 def section(record: CountRecord) -> Section:
     """Return the section."""
     return Section(
-        title="Parameters and multiply-adds",
+        title=_title(record),
         answer=answer(record),
         figures=_figures(record.results[0]) if len(record.results) == 1 else (),
         pictures=tuple(_picture(result) for result in record.results),
@@ -32,6 +32,11 @@ def section(record: CountRecord) -> Section:
         remarks=("One multiply-accumulate (MAC) is one multiply-add and counts as 1.",),
         facts=facts(record),
     )
+
+
+def _title(record: CountRecord) -> str:
+    names = listed((result.title or result.model for result in record.results), "models")
+    return f"Parameters and multiply-adds: {names}"
 
 
 def _figures(result: CountResult) -> tuple[Figure, ...]:
@@ -156,7 +161,7 @@ def _modules(result: CountResult) -> Table:
 
 def _refused(record: CountRecord) -> Table:
     return Table(
-        caption="Sizes that an architecture cannot take",
+        caption="Not built",
         columns=(Column("Model"), Column("Input"), Column("Why", prose=True)),
         rows=tuple(
             (each.model, "×".join(map(str, each.input_size)), each.reason)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from s2mlp_cli.papers import published_rows
+from s2mlp_cli.papers import published_for, published_rows
+from s2mlp_cli.papers.published import Row
 from s2mlp_cli.papers.verdicts import parse
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.records.base import Record
@@ -54,7 +55,10 @@ def section(records: Sequence[Record]) -> Section | None:
             ),
         ),
         tables=(_table(points),),
-        remarks=("Hollow marks are published figures, filled ones were measured here.",),
+        remarks=(
+            "Hollow marks are published figures, filled ones were measured here: at the cost that "
+            "a count among these records gives, else at the published one.",
+        ),
     )
 
 
@@ -64,11 +68,18 @@ def _published() -> Iterator[Point]:
     for paper, table, row in published_rows("v1", "v2", "baselines"):
         if table not in _IMAGENET_1K.get(paper.name, (table,)) or row.model in seen:
             continue
-        if row.params is None or row.flops is None or row.top1 is None:
-            continue
-        seen.add(row.model)
-        macs, params = _value(row.flops.printed), _value(row.params.printed)
-        yield Point(_family(row.model), row.row, macs, params, row.top1)
+        cost = _printed_cost(row)
+        if cost and row.top1 is not None:
+            seen.add(row.model)
+            macs, params = cost
+            yield Point(_family(row.model), row.row, macs, params, row.top1)
+
+
+def _printed_cost(row: Row) -> tuple[float, float] | None:
+    """Return (multiply-adds, parameters) as printed; None where one of them is not."""
+    if row.params is None or row.flops is None:
+        return None
+    return _value(row.flops.printed), _value(row.params.printed)
 
 
 def _value(printed: str) -> float:
@@ -83,24 +94,24 @@ def _family(model: str) -> str:
 
 
 def _measured(records: Sequence[Record]) -> Iterator[Point]:
-    """Yield the validated models whose cost was counted in one of the records too."""
+    """Yield the validated models at the cost that a record counted, else at the published one."""
     counted = {
-        result.model: result
+        result.model: (result.macs_matmul / result.batch_size, result.params)
         for record in records
         if isinstance(record, CountRecord)
         for result in record.results
     }
     for result in _validated(records):
-        cost = counted.get(result.model)
+        cost = counted.get(result.model) or _published_cost(result.model)
         if cost:
-            yield Point(
-                family=_family(result.model),
-                label=cost.title or result.model,
-                macs=cost.macs_matmul / cost.batch_size,
-                params=cost.params,
-                top1=100 * result.top1,
-                measured=True,
-            )
+            macs, params = cost
+            top1 = 100 * result.top1
+            yield Point(_family(result.model), result.model, macs, params, top1, measured=True)
+
+
+def _published_cost(model: str) -> tuple[float, float] | None:
+    costs = (_printed_cost(found.row) for found in published_for(model))
+    return next((cost for cost in costs if cost), None)
 
 
 def _validated(records: Sequence[Record]) -> Iterator[ValidateResult]:

@@ -7,9 +7,19 @@ from typing import Any
 
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
-from s2mlp_cli.render.document import Column, Number, Section, Table, Tone
+from s2mlp_cli.records.profile_rows import (
+    implementation,
+    options,
+    peak_bytes,
+    rankings,
+    rate_interval,
+    setting,
+    where,
+)
+from s2mlp_cli.render import ranking
+from s2mlp_cli.render.document import Column, Number, Section, Table, Tone, listed
 from s2mlp_cli.render.profile import answers
+from s2mlp_cli.render.profile_remarks import doubts, earlier_runs
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
 
@@ -24,14 +34,15 @@ _CAPTIONS: dict[Level, str] = {
 def section(record: ProfileRecord) -> Section:
     """Return the section."""
     return Section(
-        title="Speed and memory of each implementation of the shift",
+        title="Speed and memory: " + listed((row.model for row in record.results), "models"),
         answer=" ".join(answers(record)),
         pictures=pictures(record),
-        tables=(*_levels(record), *_limits(record), *_skipped(record)),
+        tables=(*_rankings(record), *_levels(record), *_limits(record), *_skipped(record)),
         remarks=(
             "Speeds are relative to slice, paired round by round; 'undecided' when the 95 % "
             "interval holds 1.",
-            *record.warnings,
+            *earlier_runs(record),
+            *doubts(record),
             *_references(record),
         ),
         facts=facts(record),
@@ -124,6 +135,38 @@ def _verdict(row: ProfileResult) -> str | None:
     if row.shift == "slice":
         return "reference"
     return row.ratio_to_slice.verdict if row.ratio_to_slice else None
+
+
+def _rankings(record: ProfileRecord) -> Iterator[Table]:
+    for ranked in rankings(record.results):
+        first = ranked[0].row
+        yield Table(
+            caption=f"Models, the fastest first: {ranking.conditions(first)}",
+            columns=(
+                Column("Model"),
+                Column("Rank", numeric=True),
+                Column("Shift"),
+                Number("Speed", unit="images/s", bar=True),
+                Column("95 %", unit="images/s"),
+                _percent("of the first"),
+                _percent("of matmul"),
+                Number("Peak", unit="MiB", scale=2**20),
+            ),
+            rows=tuple(
+                (
+                    row.model,
+                    rank,
+                    row.shift,
+                    row.images_per_s,
+                    _range(rate_interval(row)),
+                    (row.images_per_s or 0.0) / (first.images_per_s or 1.0),
+                    row.matmul_fraction,
+                    peak_bytes(row),
+                )
+                for rank, row in ranked
+            ),
+            note=ranking.NOTE,
+        )
 
 
 def _limits(record: ProfileRecord) -> Iterator[Table]:

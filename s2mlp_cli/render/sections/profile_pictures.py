@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from s2mlp_cli.records.profile import ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
+from s2mlp_cli.records.profile_rows import (
+    implementation,
+    peak_bytes,
+    rankings,
+    rate_interval,
+    setting,
+    where,
+)
+from s2mlp_cli.render import ranking
 from s2mlp_cli.render.document import Picture
 from s2mlp_cli.render.pictures import bandwidth, batch, throughput
 
@@ -17,6 +25,7 @@ def pictures(record: ProfileRecord) -> tuple[Picture, ...]:
     models = [row for row in timed if row.level == "model"]
     operations = [row for row in timed if row.level == "op"]
     return (
+        *_rankings(record),
         *_throughput(models),
         *_bandwidth(operations, record),
         *_batches(models),
@@ -36,7 +45,9 @@ def _groups(
 
 def _throughput(rows: Sequence[ProfileResult]) -> Iterator[Picture]:
     for number, title, group in _groups(rows, lambda row: f"{row.model}: {setting(row)}"):
-        bars = [_bar(row) for row in group]
+        bars = [_bar(row, implementation(row)) for row in group]
+        if len(bars) == 1:
+            continue
         fastest = max(bars, key=lambda bar: bar.value)
         known = " (95 % interval)" if any(bar.interval for bar in bars) else ""
         yield Picture(
@@ -48,25 +59,37 @@ def _throughput(rows: Sequence[ProfileResult]) -> Iterator[Picture]:
         )
 
 
-def _bar(row: ProfileResult) -> throughput.Bar:
-    ends = row.ci95_s
+def _rankings(record: ProfileRecord) -> Iterator[Picture]:
+    for number, ranked in enumerate(rankings(record.results), 1):
+        first = ranked[0].row
+        bars = [_bar(row, row.model) for _, row in ranked]
+        yield Picture(
+            name=f"models-{number}",
+            title=f"Images per second of each model, {ranking.conditions(first)}",
+            description=f"Bars of images per second for {len(bars)} models; {first.model} has the "
+            f"most, {bars[0].value:.4g}.",
+            draw=partial(throughput.svg, bars, "images/s"),
+        )
+
+
+def _bar(row: ProfileResult, label: str) -> throughput.Bar:
     return throughput.Bar(
-        label=implementation(row),
+        label=label,
         value=row.images_per_s or 0.0,
-        interval=(row.batch_size / ends[1], row.batch_size / ends[0]) if ends else None,
+        interval=rate_interval(row),
         reference=row.reference is not None,
     )
 
 
 def _bandwidth(rows: Sequence[ProfileResult], record: ProfileRecord) -> Iterator[Picture]:
-    limits = {(limit.device, limit.dtype): limit.copy_bytes_per_s for limit in record.limits}
     for number, title, group in _groups(rows, lambda row: f"{row.model}: {setting(row)}"):
         rates: dict[str, dict[str, float]] = {}
         for row in group:
             if row.bytes_per_s and not row.reference:
                 rates.setdefault(implementation(row), {})[_map(row)] = row.bytes_per_s
         if rates:
-            limit = limits.get((group[0].device, group[0].dtype))
+            found = record.limit_of(group[0])
+            limit = found.copy_bytes_per_s if found else None
             yield Picture(
                 name=f"bandwidth-{number}",
                 title=f"Bandwidth of the shift alone, {title}",

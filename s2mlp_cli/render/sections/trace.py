@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from s2mlp_cli.records.trace import TraceRecord, TraceResult
-from s2mlp_cli.render.document import Column, Number, Picture, Section, Table
+from s2mlp_cli.render.document import Column, Number, Picture, Section, Table, listed
 from s2mlp_cli.render.pictures import scopes
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
@@ -18,7 +18,8 @@ MOST_SCOPES = 16
 def section(record: TraceRecord) -> Section:
     """Return the section."""
     return Section(
-        title="Where the time of a traced run goes",
+        title="Where the time of a traced run goes: "
+        + listed((result.run for result in record.results), "runs"),
         answer=answer(record),
         pictures=tuple(_picture(result) for result in record.results if result.scopes),
         tables=tuple(table for result in record.results for table in _tables(result)),

@@ -7,7 +7,7 @@ from functools import partial
 
 from s2mlp_cli import units
 from s2mlp_cli.records.validate import Interval, ValidateRecord, ValidateResult
-from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table
+from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table, listed
 from s2mlp_cli.render.pictures import classes
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
@@ -17,7 +17,7 @@ def section(record: ValidateRecord) -> Section:
     """Return the section."""
     first = record.results[0]
     return Section(
-        title="Accuracy of " + ", ".join(dict.fromkeys(each.model for each in record.results)),
+        title="Accuracy: " + listed((each.model for each in record.results), "models"),
         answer=answer(record),
         figures=_figures(first) if len(record.results) == 1 else (),
         pictures=tuple(_picture(result) for result in record.results if result.per_class),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
-from s2mlp_cli.render.document import Column, Section, Table, Tone
+from s2mlp_cli.render.document import Column, Section, Table, Tone, listed
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
 
@@ -20,7 +20,8 @@ TONES: dict[str, Tone] = {
 def section(record: VerifyRecord) -> Section:
     """Return the section; the cases of what is wrong are listed one by one."""
     return Section(
-        title="Every implementation against the definition",
+        title="Implementations against the definition: "
+        + listed((result.device for result in record.results), "devices"),
         answer=answer(record),
         tables=(_implementations(record), *_wrong_cases(record), *_skipped(record)),
         facts=facts(record),

@@ -18,6 +18,11 @@ def test_a_model_has_its_stages_at_op_and_block_and_itself(tiny):
     assert found[0].directions == ("down", "up", "right", "left")
 
 
+def test_only_the_images_of_a_whole_model_can_lie_channels_last(tiny):
+    found = cases(Request((tiny,), (), channels_last=True), "cpu", no_search)
+    assert [case.channels_last for case in found] == [False] * 4 + [True]
+
+
 def test_every_combination_of_dtype_and_batch_is_a_case(tiny):
     request = Request(
         (tiny,), (), levels=("model",), dtypes=("fp32", "bf16"), batch_sizes=(2, None)

@@ -1,9 +1,12 @@
+import copy
 import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from s2mlp_cli.measure.profiling import contenders
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.profiling import checks, contenders
 from s2mlp_cli.measure.profiling.checks import relative_error
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
 from s2mlp_cli.measure.profiling.workloads import Case
@@ -56,7 +59,74 @@ def test_a_wrong_gradient_is_found_where_it_is_used(tiny, stand_in):
     stand_in(ShiftFunction("conv", "", one_way))
     assert isinstance(prepare(tiny, "conv"), Contender)
     wrong = prepare(tiny, "conv", mode="training")
-    assert wrong.reason.startswith("wrong gradient: off the definition by ")
+    assert wrong.reason.startswith("wrong gradient of the input: off the definition by ")
+
+
+def mix(x, mixer):
+    """The mixer as the definition has it, for kernels that go wrong in one place."""
+    maps = mixer.shift(mixer.activation(mixer.expand(x)))
+    return mixer.project(mixer._fuse(maps))
+
+
+@pytest.mark.parametrize("level", ["block", "model"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_a_kernel_that_loses_the_gradient_of_a_weight_is_never_timed(tiny, stand_in, level, dtype):
+    """Its values and the gradient of its input are right, but its weights learn nothing."""
+
+    def mix_without(x, mixer):
+        still = copy.deepcopy(mixer)
+        still.kernel = None
+        still.requires_grad_(False)
+        live = mix(x, mixer)
+        return still(x) + (live - live.detach()) * 0
+
+    stand_in(MixerKernel("conv", "", mix))
+    assert isinstance(prepare(tiny, "conv", level, mode="training", dtype=dtype), Contender)
+    stand_in(MixerKernel("conv", "", mix_without))
+    assert isinstance(prepare(tiny, "conv", level, dtype=dtype), Contender)
+    device = FakeDevice(Clock())
+    wrong = prepare(tiny, "conv", level, device, mode="training", dtype=dtype)
+    assert wrong.reason.startswith("wrong gradient of the weight ")
+    assert "mixer." in wrong.reason
+    assert wrong.error == pytest.approx(1)
+    assert device.cold == []
+
+
+def test_what_half_precision_rounds_away_in_a_deep_model_is_allowed_for(tiny):
+    """As much more as the definition itself is off float32, up to a bound; a part rounds little."""
+    whole = Case(tiny, "model", None, "cpu", "bf16", 2)
+    rounding = checks.own_rounding(whole)
+    assert 0 < rounding < 0.1
+    assert checks.own_rounding(dataclasses.replace(whole, level="block", stage=0)) == 0
+    assert checks.own_rounding(dataclasses.replace(whole, dtype="fp32")) == 0
+
+    checker = checks.Checker(whole)
+    allowed = []
+    for checker._rounding in (0.0, 0.2, 0.5):
+        allowed.append(checker._allowed(whole, "values"))
+    assert allowed == pytest.approx([0.1, 0.6, checks.MOST_ALLOWED])
+
+
+def test_the_gradients_of_a_model_in_half_are_those_of_its_blocks(tiny):
+    whole = Case(tiny, "model", None, "cpu", "bf16", 2, mode="training")
+    assert [(part.level, part.stage, part.mode) for part in checks.compared(whole)] == [
+        ("model", None, "inference"),
+        ("block", 0, "training"),
+        ("block", 1, "training"),
+    ]
+    exact = dataclasses.replace(whole, dtype="fp32")
+    assert checks.compared(exact) == (exact,)
+
+
+def test_a_weight_that_does_not_take_part_at_all_is_a_wrong_gradient_and_no_crash(tiny, stand_in):
+    def mix_detached(x, mixer):
+        project = mixer.project
+        maps = mixer.shift(mixer.activation(mixer.expand(x)))
+        return F.linear(mixer._fuse(maps), project.weight, project.bias.detach())
+
+    stand_in(MixerKernel("conv", "", mix_detached))
+    wrong = prepare(tiny, "conv", "block", mode="training")
+    assert wrong.reason.startswith("wrong gradient of the weight mixer.project.bias: off")
 
 
 def test_none_is_a_reference_that_is_not_checked(tiny):
@@ -67,11 +137,7 @@ def test_none_is_a_reference_that_is_not_checked(tiny):
 
 
 def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
-    def run(x, mixer):
-        maps = mixer.shift(mixer.activation(mixer.expand(x)))
-        return mixer.project(mixer._fuse(maps))
-
-    stand_in(MixerKernel("conv", "", run, trains=False))
+    stand_in(MixerKernel("conv", "", mix, trains=False))
     assert "see the levels block and model" in prepare(tiny, "conv", "op").reason
     assert isinstance(prepare(tiny, "conv", "block"), Contender)
     assert prepare(tiny, "conv", "block", mode="training").reason == (
@@ -85,6 +151,7 @@ def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
         (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "out of memory at batch 2"),
         (RuntimeError("\"im2col\" not implemented for 'Half'"), 'fp32 on cpu: "im2col" not imp'),
         (NotImplementedError("no such kernel"), "fp32 on cpu: no such kernel"),
+        (UnavailableError("it needs torch 2.15"), "it needs torch 2.15"),
     ],
 )
 def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error, reason):

@@ -67,13 +67,37 @@ def test_events_stand_around_each_call_and_leave_the_flush_out(gpu, monkeypatch)
     assert device.seconds(gpu.run, 3, cold=False) == pytest.approx(0.002)
 
 
+def held(gpu):
+    return [entry[1] for entry in gpu.log if isinstance(entry, tuple)]
+
+
 def test_the_queue_is_held_for_as_long_as_launching_took(gpu):
     ticks = iter([0.0, 0.01, 1.0, 3.0, 5.0, 5.0])
     device = CudaDevice(PLACE, host_time=False, clock=lambda: next(ticks))
+    run = gpu.run
     for _ in range(3):
-        device.seconds(gpu.run, 1, cold=False)
-    held = [entry[1] for entry in gpu.log if isinstance(entry, tuple)]
-    assert held == [0, int(1.5 * 0.01 * 2e9), int(0.1 * 2e9)]  # and never over 0.1 s
+        device.seconds(run, 1, cold=False)
+    assert held(gpu) == [0, int(1.5 * 0.01 * 2e9), int(0.1 * 2e9)]  # and never over 0.1 s
+
+
+def test_contenders_that_take_turns_are_each_held_for_their_own_launches(gpu):
+    """One launches in 1 ms, the other in 8: neither is held for what the other needs."""
+    clock = Clock()
+    device = CudaDevice(PLACE, host_time=False, clock=clock)
+
+    def launches(seconds):
+        def run():
+            clock.now += seconds
+            gpu.run()
+
+        return run
+
+    quick, slow = launches(0.001), launches(0.008)
+    for calls in (1, 4):
+        for run in (quick, slow):
+            device.seconds(run, calls, cold=False)
+    expected = [0, 0, 4 * 1.5 * 0.001 * 2e9, 4 * 1.5 * 0.008 * 2e9]
+    assert held(gpu) == pytest.approx(expected, abs=1)
 
 
 def test_host_time_counts_everything_between_two_synchronisations(gpu):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.device import CpuDevice, Telemetry, is_out_of_memory, open_device
+from s2mlp_cli.measure.profiling.device import CpuDevice, Telemetry, open_device
 
 
 def test_a_cpu_sample_is_the_mean_of_its_calls():
@@ -27,12 +27,3 @@ def test_devices_that_are_not_there_are_named_with_those_that_are():
     for name in ("cuda:99", "tpu", "CPU "):
         with pytest.raises(UnavailableError, match=f"no device '{name}' here; use --device with"):
             open_device(name)
-
-
-def test_running_out_of_memory_is_told_from_other_faults():
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(MemoryError())
-    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**50, dtype=torch.uint8)
-    assert is_out_of_memory(caught.value)

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from s2mlp_cli.measure.profiling.limits import copy_bandwidth, matmul_rate, measure_limits
 from tests.measure.fakes import Clock, FakeDevice
@@ -30,6 +31,7 @@ def test_limits_name_their_device_and_dtype(monkeypatch):
     assert limit.model_dump() == {
         "device": "cpu",
         "dtype": "fp32",
+        "threads": torch.get_num_threads(),
         "copy_bytes_per_s": 200.0,
         "matmul_flops_per_s": 2000.0,
     }

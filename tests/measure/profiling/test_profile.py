@@ -3,12 +3,13 @@ import dataclasses
 import pytest
 import torch
 
-from s2mlp_cli.errors import RecordError, UnavailableError
+from s2mlp_cli.errors import RecordError, SpecError, UnavailableError
 from s2mlp_cli.measure.profiling.cases import Request
 from s2mlp_cli.measure.profiling.device import Telemetry
-from s2mlp_cli.measure.profiling.profile import Profiler, describe, profile
+from s2mlp_cli.measure.profiling.profile import profile
+from s2mlp_cli.measure.profiling.profiler import Profiler, describe
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import ProfileRecord, ProfileSettings
+from s2mlp_cli.records.profile import Limit, ProfileRecord, ProfileSettings
 from tests.measure.fakes import Clock, FakeDevice
 
 ENVIRONMENT = Environment(
@@ -74,10 +75,10 @@ def test_the_operation_is_measured_cold_unless_hot_is_asked(tiny):
     assert not any(device.cold)
 
 
-def test_rows_are_handed_over_case_by_case_and_the_progress_never_exceeds_its_total(tiny):
+def test_the_record_is_handed_over_case_by_case_and_the_progress_never_exceeds_its_total(tiny):
     seen, told = [], []
     profiler(tiny).run(
-        on_rows=lambda record: seen.append(len(record.results)),
+        on_case=lambda record: seen.append(len(record.results)),
         on_progress=lambda what, done, total: told.append((what, done, total)),
     )
     assert seen == [3, 6, 9, 12, 15]
@@ -98,7 +99,7 @@ def test_what_was_interrupted_is_continued_with_the_missing_rows_only(tiny):
 
     stopped = profiler(tiny)
     with pytest.raises(KeyboardInterrupt):
-        stopped.run(on_rows=stop_after_two)
+        stopped.run(on_case=stop_after_two)
     assert len(stopped.record.results) == 6
 
     saved = ProfileRecord.model_validate_json(stopped.record.to_json())
@@ -128,6 +129,67 @@ def test_a_record_of_another_machine_is_not_continued(tiny):
         profiler(tiny, previous=first, environment=other)
 
 
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [("s2mlp", "1"), ("cpu", "another"), ("cpu_count", 64), ("gpus", ("one",)), ("driver", "5")],
+)
+def test_nor_one_of_other_hardware_or_another_version(tiny, what, value):
+    first = profiler(tiny, request={"levels": ("op",)}).run()
+    with pytest.raises(RecordError, match=f"measured with {what} .*; start a new one"):
+        profiler(tiny, previous=first, environment=ENVIRONMENT.model_copy(update={what: value}))
+
+
+def test_nor_one_of_another_model_of_the_same_name(tiny):
+    first = profiler(tiny, request={"levels": ("op",)}).run()
+    changed = tiny.model_copy(update={"classes": 7})
+    with pytest.raises(RecordError, match="'tiny' was another model .* give it another name"):
+        profiler(changed, previous=first)
+    renamed = changed.model_copy(update={"name": "other"})
+    both = profiler(renamed, previous=first, request={"levels": ("op",)}).run()
+    assert set(both.specs) == {"tiny", "other"}
+    assert both.specs["tiny"]["classes"] == 5
+
+
+def test_a_record_of_several_runs_says_what_each_measured_and_how(tiny):
+    first = profiler(tiny, request={"levels": ("op",)}, command=("one",)).run()
+    again = SETTINGS.model_copy(update={"seed": 6, "max_time_s": 0.1})
+    second = profiler(
+        tiny, previous=first, settings=again, request={"levels": ("op", "block")}, command=("two",)
+    ).run()
+    third = profiler(tiny, previous=second, command=("three",)).run()
+    assert [(run.command, run.settings.seed, run.rows) for run in third.earlier] == [
+        (("one",), 5, 6),
+        (("two",), 6, 6),
+    ]
+    assert third.command == ("three",)
+    assert len(third.results) == 15
+    assert ProfileRecord.model_validate_json(third.to_json()) == third
+
+
+def test_a_complete_record_is_left_as_it_is(tiny):
+    whole = profiler(tiny, command=("one",)).run()
+    assert profiler(tiny, previous=whole, command=("two",)).run() == whole
+
+
+def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny, monkeypatch):
+    asked = []
+
+    def measure(device, dtype):
+        asked.append((dtype, torch.get_num_threads()))
+        return Limit(device="cpu", dtype=dtype, threads=torch.get_num_threads())
+
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.measure_limits", measure)
+    request = {"levels": ("op",)}
+    first = profiler(tiny, request=request).run()
+    more = profiler(tiny, ("conv", "roll"), previous=first, request=request).run()
+    assert asked == [("fp32", 1)]
+    more = profiler(tiny, previous=more, request={**request, "threads": 2}).run()
+    more = profiler(tiny, previous=more, request={**request, "dtypes": ("bf16",)}).run()
+    assert asked == [("fp32", 1), ("fp32", 2), ("bf16", 1)]
+    assert [(limit.dtype, limit.threads) for limit in more.limits] == asked
+    assert {more.limit_of(row).threads for row in more.results if row.threads == 2} == {2}
+
+
 def test_cold_rows_are_not_continued_with_hot_ones(tiny):
     first = profiler(tiny).run()
     hot = SETTINGS.model_copy(update={"hot": True})
@@ -150,14 +212,56 @@ def test_one_that_runs_out_of_memory_within_the_rounds_keeps_what_it_has(tiny):
     lengths = [len(row.samples_s) for row in record.results]
     assert lengths.count(18) == 5
     assert 0 < min(lengths) < 18
+    ended = record.results[lengths.index(min(lengths))]
+    assert "ran out of memory in the rounds: use a smaller --batch-size" in ended.warnings
 
 
-def test_what_the_hardware_did_meanwhile_is_a_remark_of_the_record(tiny):
-    device = FakeDevice(
-        Clock(), telemetry=[Telemetry(2e9, 40.0), Telemetry(1e9, 70.0)], kind="counting"
+def test_one_that_runs_out_of_memory_before_any_sample_is_skipped_with_its_size(tiny):
+    """Its warm-up fits; in the rounds, beside what the others hold, it does not."""
+    conv = 4  # the fifth to run, after the copy and the product of the limits, slice and none
+    warm_up = 4
+    calls = {}
+
+    def seconds_of(run):
+        calls[run] = calls.get(run, 0) + 1
+        if list(calls).index(run) == conv and calls[run] > warm_up:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 0.01
+
+    device = FakeDevice(Clock(), seconds_of)
+    *others, last = profiler(tiny, device=device, request={"levels": ("model",)}).run().results
+    assert all(row.median_s for row in others)
+    assert (last.median_s, last.skipped) == (None, "out of memory at batch 1")
+
+
+def test_what_the_hardware_did_meanwhile_is_a_remark_of_the_rows(tiny):
+    device = FakeDevice(Clock(), telemetry=[Telemetry(2e9, 40.0), Telemetry(1e9, 70.0)])
+    record = profiler(tiny, device=device, request={"levels": ("op",)}).run()
+    expected = (
+        "the clock moved by -50% during the run: lock the clocks",
+        "the temperature moved by +30 °C during the run: warm up first",
     )
-    record = profiler(tiny, device=device, request={"levels": ("model",)}).run()
-    assert "the clock moved by -50% during the run: lock the clocks" in record.warnings
+    warned = [row.warnings[-2:] == expected for row in record.results]
+    assert warned == [True, False, True, False, False, False]  # `none` has no operation to time
+
+
+def test_a_gpu_that_was_idle_before_it_was_warmed_up_is_no_remark(tiny):
+    """Its clock rises with the first work: what counts is what it does while it is measured."""
+
+    class Idle(FakeDevice):
+        def telemetry(self):
+            return Telemetry(2e9 if self.cold else 3e8, 40.0)
+
+    record = profiler(tiny, device=Idle(Clock()), request={"levels": ("model",)}).run()
+    assert not any("clock" in warning for row in record.results for warning in row.warnings)
+
+
+def test_a_busy_machine_is_a_remark_of_the_record(tiny, monkeypatch):
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.remarks._load", lambda: 64.0)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.remarks._governor", lambda: "powersave")
+    busy, scaled = profiler(tiny, request={"levels": ("op",)}).run().warnings
+    assert busy.startswith("the machine is busy (load 64.0 on ")
+    assert "governor powersave" in scaled
 
 
 def test_bad_requests_are_sentences_before_anything_runs(tiny):
@@ -169,6 +273,15 @@ def test_bad_requests_are_sentences_before_anything_runs(tiny):
         profiler(tiny, request={"cuda_graph": True})
     with pytest.raises(UnavailableError, match="--batch-size max needs a CUDA device"):
         profiler(tiny, request={"batch_sizes": (None,)}).run()
+    with pytest.raises(UnavailableError, match="no dtype 'fp8'; use one of fp32, tf32, bf16"):
+        profiler(tiny, request={"dtypes": ("fp8",)})
+    for wrong in ({"batch_sizes": (4, 0)}, {"threads": 0}):
+        with pytest.raises(UnavailableError, match="is 0; give 1 or more"):
+            profiler(tiny, request=wrong)
+    with pytest.raises(SpecError, match="two of the models tiny, tiny have one name"):
+        profiler(tiny, request={"specs": (tiny, tiny)})
+    with pytest.raises(UnavailableError, match="is 0; give 1 or more"):
+        profile(tiny, device="cpu", batch_size=0)
 
 
 def test_the_largest_batch_is_searched_once_and_said(tiny, monkeypatch):
@@ -178,7 +291,7 @@ def test_the_largest_batch_is_searched_once_and_said(tiny, monkeypatch):
         tried.append(batch)
         return batch <= 3
 
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.profile.fits", fits)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.fits", fits)
     record = profiler(tiny, request={"levels": ("op",), "batch_sizes": (None,)}).run()
     assert {row.batch_size for row in record.results} == {3}
     assert tried == [1, 2, 4, 3]
@@ -209,15 +322,37 @@ def test_training_rows_say_so(tiny):
 def test_traces_are_made_of_what_is_neither_wrong_nor_unfit(tiny, tmp_path):
     made = profiler(tiny, ("conv", "inplace"), request={"levels": ("op",)})
     made.run()
-    names = [path.name for path in made.trace(tmp_path)]
-    assert names == [f"tiny-{shift}-fp32-b1-inference" for shift in ("slice", "none", "conv")]
-    assert all(list((tmp_path / name).glob("*.pt.trace.json")) for name in names)
+    traces = list(made.trace(tmp_path))
+    assert [trace.run.name for trace in traces] == [
+        f"tiny-{shift}-cpu-fp32-b1-24x24-inference"
+        for shift in ("slice", "none", "conv", "inplace")
+    ]
+    assert [bool(list(trace.run.glob("*.pt.trace.json"))) for trace in traces] == [1, 1, 1, 0]
+    assert [trace.skipped for trace in traces[:3]] == [None] * 3
+    assert traces[3].skipped.startswith("wrong values: off the definition")
 
 
 def test_what_cannot_run_here_is_not_traced_even_if_no_model_was_measured(tiny, tmp_path):
     operation = profiler(tiny, ("triton",), request={"levels": ("op",)})
     operation.run()
-    assert [path.name.split("-")[1] for path in operation.trace(tmp_path)] == ["slice", "none"]
+    *references, lacking = operation.trace(tmp_path)
+    assert [trace.skipped for trace in references] == [None, None]
+    assert "Triton" in lacking.skipped
+
+
+def test_a_batch_that_did_not_fit_is_not_traced_and_the_others_are(tiny, tmp_path, monkeypatch):
+    def case(case, shift, run):
+        if case.batch_size == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.trace_case", case)
+    made = profiler(tiny, (), request={"levels": ("model",), "batch_sizes": (1, 8)})
+    skipped = {trace.run.name: trace.skipped for trace in made.trace(tmp_path)}
+    assert skipped == {
+        f"tiny-{shift}-cpu-fp32-b{batch}-24x24-inference": reason
+        for shift in ("slice", "none")
+        for batch, reason in ((1, None), (8, "out of memory at batch 8"))
+    }
 
 
 def test_a_case_is_described_in_few_words(tiny):

@@ -84,5 +84,9 @@ def test_a_ratio_whose_interval_holds_one_is_undecided():
     assert row(samples=NONE).ratio_to_slice.verdict == "faster"
 
 
-def test_no_finished_round_is_a_reason_to_skip():
-    assert row(samples=()).skipped == "no round was finished: raise --max-time"
+def test_what_else_is_doubtful_stands_with_the_row():
+    timed = Timed(CONV[:3], calls=1, remarks=("the clock moved: lock it",))
+    found = timed_row(base(), timed, PEERS, macs=0, limit=None)
+    few, moved = found.warnings
+    assert few.startswith("under 6 samples")
+    assert moved == "the clock moved: lock it"

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 import shutil
@@ -9,7 +10,14 @@ import torch
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
-from s2mlp_cli.measure.tracing.writing import STEPS, scoped_modules, scopes, trace_case
+from s2mlp_cli.measure.tracing.writing import (
+    STEPS,
+    run_name,
+    scoped_modules,
+    scopes,
+    trace_case,
+    try_to_trace,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,53 @@ def test_training_is_traced_with_its_backward(traces):
     training = read_trace(find_traces(traces)[1], traces)
     assert training.run == "training"
     assert any("Backward" in operator.name for operator in training.operators)
+
+
+def test_whatever_differs_has_a_folder_of_its_own(tiny):
+    plain = Case(tiny, "model", None, "cpu", "fp32", 2)
+    others = [
+        dataclasses.replace(plain, **{name: value})
+        for name, value in {
+            "spec": tiny.model_copy(update={"input_size": (48, 24)}),
+            "device": "cuda:0",
+            "dtype": "bf16",
+            "batch_size": 3,
+            "mode": "training",
+            "compiled": True,
+            "channels_last": True,
+        }.items()
+    ]
+    names = {run_name(case, "slice") for case in (plain, *others)} | {run_name(plain, "conv")}
+    assert len(names) == 2 + len(others)
+    assert run_name(others[-1], "slice") == "tiny-slice-cpu-fp32-b2-24x24-inference-channels-last"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "out of memory at batch 2"),
+        (RuntimeError("\"im2col\" not implemented for 'Half'"), 'fp32 on cpu: "im2col" not'),
+    ],
+)
+def test_what_cannot_be_traced_here_is_left_out_with_its_reason(
+    tiny, tmp_path, monkeypatch, error, reason
+):
+    def build(case, shift):
+        raise error
+
+    monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.build_workload", build)
+    case = Case(tiny, "model", None, "cpu", "fp32", 2)
+    assert try_to_trace(case, "slice", tmp_path).skipped.startswith(reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_any_other_fault_of_a_traced_run_is_a_bug_and_raised(tiny, tmp_path, monkeypatch):
+    def build(case, shift):
+        raise RuntimeError("index out of bounds")
+
+    monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.build_workload", build)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
 
 
 def test_the_hooks_are_gone_after_the_run(tiny):

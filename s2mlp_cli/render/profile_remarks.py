@@ -1,0 +1,60 @@
+"""What a reader of a profile should know beside its rows: limits, earlier runs, what to doubt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from s2mlp_cli import units
+from s2mlp_cli.records.profile import Limit, ProfileRecord, ProfileResult
+
+_NAMED = 3
+"""Rows that a warning names; of more, only how many."""
+
+
+def limits(record: ProfileRecord) -> Iterator[str]:
+    """Yield what the device reached, for each type and number of threads."""
+    for limit in record.limits:
+        place = f"limits of {limit.device} in {limit.dtype}{_on_threads(limit)}"
+        yield f"{place}: {', '.join(_known(limit)) or 'unknown'}"
+
+
+def _known(limit: Limit) -> Iterator[str]:
+    if limit.copy_bytes_per_s:
+        yield f"copy {units.significant(limit.copy_bytes_per_s / 1e9)} GB/s"
+    if limit.matmul_flops_per_s:
+        yield f"matrix product {units.significant(limit.matmul_flops_per_s / 1e12)} TFLOP/s"
+
+
+def _on_threads(limit: Limit) -> str:
+    """Name the threads of a CPU; to a GPU they do not matter, and an old record has none."""
+    if limit.threads is None or limit.device != "cpu":
+        return ""
+    return f" on {limit.threads} thread{'s' if limit.threads > 1 else ''}"
+
+
+def earlier_runs(record: ProfileRecord) -> Iterator[str]:
+    """Say of a record that was resumed which of its rows are older."""
+    first = 0
+    for run in record.earlier:
+        last = first + run.rows
+        yield (
+            f"rows {first + 1} to {last} of {len(record.results)} are of "
+            f"{run.created:%Y-%m-%d %H:%M} UTC, seed {run.settings.seed}"
+        )
+        first = last
+
+
+def doubts(record: ProfileRecord) -> Iterator[str]:
+    """Yield each warning once, with the rows that it speaks of."""
+    yield from record.warnings
+    pairs = sorted((warning, _row_name(row)) for row in record.results for warning in row.warnings)
+    for warning, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
+        names = [name for _, name in group]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{warning} ({', '.join(names[:_NAMED])}{more})"
+
+
+def _row_name(row: ProfileResult) -> str:
+    stage = "" if row.stage is None else f"{row.stage}"
+    return f"{row.shift or row.model} {row.level}{stage}"

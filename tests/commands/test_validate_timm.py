@@ -1,0 +1,94 @@
+"""A checkpoint of a timm model, validated as timm evaluates it: its own mean, crop and filter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+from torch import nn
+
+from s2mlp_cli.cli import group
+from s2mlp_cli.records.predictions import load_predictions
+from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from tests.digits import save_zip
+
+MODEL, CLASSES = "test_vit", 6
+GIVEN = ("--model", f"timm:{MODEL}", "--set", f"classes={CLASSES}", "--device", "cpu",
+         "--workers", "0", "--transform", "timm")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    built: nn.Module = timm.create_model(MODEL, num_classes=CLASSES).eval()
+    nn.init.normal_(built.head.weight)  # timm starts with zeros: every image would look the same
+    return built
+
+
+@pytest.fixture(scope="module")
+def folder(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint and twelve pictures of coloured noise, two of each class."""
+    root = tmp_path_factory.mktemp("timm")
+    save_zip({"state_dict": model.state_dict()}, root / "weights.pth")
+    random = np.random.default_rng(3)
+    for number in range(2 * CLASSES):
+        (root / "val" / str(number // 2)).mkdir(parents=True, exist_ok=True)
+        coarse = random.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((240, 200), Image.Resampling.BICUBIC)
+        picture.save(root / "val" / str(number // 2) / f"{number}.png")
+    return root
+
+
+def validate(folder: Path, *arguments: object) -> ValidateResult:
+    given = ["validate", "--ckpt", folder / "weights.pth", "--data", folder / "val", *GIVEN]
+    done = CliRunner().invoke(
+        group, [*map(str, [*given, *arguments]), "--format", "json"], catch_exceptions=False,
+        standalone_mode=False,
+    )  # fmt: skip
+    return ValidateRecord.model_validate_json(done.stdout).results[0]
+
+
+def probabilities(model: nn.Module, folder: Path, **config: object) -> dict[str, float]:
+    """Return what timm's own evaluation gives: image -> the highest probability."""
+    transform = create_transform(**{**resolve_data_config(model.pretrained_cfg), **config})
+    found = {}
+    for path in sorted((folder / "val").rglob("*.png")):
+        with torch.no_grad():
+            logits = model(transform(Image.open(path).convert("RGB"))[None])
+        found[path.name] = float(logits.softmax(1).max())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "config"),
+    [((), {}), (("--crop-pct", "0.7"), {"crop_pct": 0.7}),
+     (("--interpolation", "bilinear"), {"interpolation": "bilinear"})],
+)  # fmt: skip
+def test_every_image_gets_what_timms_evaluation_gives(
+    model: nn.Module,
+    folder: Path,
+    tmp_path: Path,
+    given: tuple[str, ...],
+    config: dict[str, object],
+) -> None:
+    result = validate(folder, *given, "--predictions", tmp_path / "p.csv")
+    assert (result.preprocessing.mean, result.preprocessing.std) == ((0.5,) * 3, (0.5,) * 3)
+    assert result.preprocessing.crop_pct == config.get("crop_pct", 0.95)
+    assert result.preprocessing.input_size == (160, 160)
+    said = {Path(row.name).name: row.confidence for row in load_predictions(tmp_path / "p.csv")}
+    expected = probabilities(model, folder, **config)
+    assert said == pytest.approx(expected, rel=2e-4)
+    assert len({round(value, 4) for value in expected.values()}) > 6
+
+
+def test_another_normalisation_would_be_seen(model: nn.Module, folder: Path) -> None:
+    """The comparison above can fail: ImageNet's mean and deviation give other probabilities."""
+    own = probabilities(model, folder)
+    others = probabilities(model, folder, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert others != pytest.approx(own, rel=2e-4)

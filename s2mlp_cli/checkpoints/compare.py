@@ -111,7 +111,7 @@ def fitting_model(state: State) -> ModelSpec:
             f"the checkpoint fits {' and '.join(fitting)} alike; say with --model which it is"
         )
     name, comparison = nearest[0]
-    classes = _other_classes(state, load_spec(name), comparison)
+    classes = _other_classes(state, built_in(name), comparison)
     if classes:
         raise CheckpointError(
             f"the checkpoint fits {name} but for its classifier of {classes} classes; name it with "

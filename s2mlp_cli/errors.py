@@ -12,9 +12,26 @@ from collections.abc import Iterable
 
 
 class S2MLPError(Exception):
-    """A fault that the user can mend; the message is one sentence, ending with the remedy."""
+    """A fault that the user can mend; the message is one sentence, ending with the remedy.
+
+    What it quotes out of a file cannot break its line, paint the terminal or fill it: what does
+    not print is escaped, and the middle of an endless sentence is left out.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentence: str) -> None:
+        if len(sentence) > _LONGEST:
+            sentence = f"{sentence[: _LONGEST // 2]} […] {sentence[-_LONGEST // 3 :]}"
+        super().__init__("".join(map(_visible, sentence)))
+
+
+_LONGEST = 1200
+"""Characters that a person still reads; two paths of the greatest length that is usual fit."""
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 class SpecError(S2MLPError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from s2mlp_cli.checkpoints.wrappers import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
-from s2mlp_cli.spec import ModelSpec, load_spec, names
+from s2mlp_cli.spec import ModelSpec, built_in, names
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -73,7 +73,7 @@ def compare(state: State, expected: Shapes) -> Comparison:
 
 def nearest_models(state: State, count: int = 5) -> list[tuple[str, Comparison]]:
     """Return the built-in models that share most tensors with ``state``, the nearest first."""
-    compared = [(name, compare(state, shapes_of(load_spec(name)))) for name in names()]
+    compared = [(name, compare(state, shapes_of(built_in(name)))) for name in names()]
     return sorted(compared, key=lambda pair: _similarity(pair[1]), reverse=True)[:count]
 
 
@@ -105,13 +105,13 @@ def fitting_model(state: State) -> ModelSpec:
     nearest = nearest_models(state)
     fitting = [name for name, comparison in nearest if comparison.fits]
     if len(fitting) == 1:
-        return load_spec(fitting[0])
+        return built_in(fitting[0])
     if fitting:
         raise CheckpointError(
             f"the checkpoint fits {' and '.join(fitting)} alike; say with --model which it is"
         )
     name, comparison = nearest[0]
-    classes = _other_classes(state, load_spec(name), comparison)
+    classes = _other_classes(state, built_in(name), comparison)
     if classes:
         raise CheckpointError(
             f"the checkpoint fits {name} but for its classifier of {classes} classes; name it with "

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from s2mlp_cli.checkpoints.layouts import Layout
 from s2mlp_cli.checkpoints.wrappers import State
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.spec import Mixer, S2MLPSpec, Stage, load_spec, names
+from s2mlp_cli.spec import Mixer, S2MLPSpec, Stage, built_in, names
 from s2mlp_cli.spec.model import Norm
 
 
@@ -114,7 +114,7 @@ def _infer(told: Architecture, layout: Layout) -> Inferred:
     mixer, norm, stated = _untold(told, template, layout)
     fits = bool(same) and mixer == template.mixer and norm == template.norm
     spec = (
-        template.model_copy(update={"classes": told.classes})
+        S2MLPSpec.model_validate({**template.model_dump(), "classes": told.classes})
         if fits
         else _build(told, template, mixer, norm)
     )
@@ -172,7 +172,7 @@ def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) ->
 
 def _rank(told: Architecture) -> list[tuple[int, S2MLPSpec]]:
     """Return the built-in S2-MLPs with the number of facts shared, the most similar first."""
-    specs = [spec for spec in map(load_spec, names()) if isinstance(spec, S2MLPSpec)]
+    specs = [spec for spec in map(built_in, names()) if isinstance(spec, S2MLPSpec)]
     scored = [(_shared(told, Architecture.of_spec(spec)), spec) for spec in specs]
     return sorted(scored, key=lambda pair: -pair[0])
 

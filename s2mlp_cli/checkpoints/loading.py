@@ -13,7 +13,7 @@ from torch import nn
 from s2mlp_cli.checkpoints.compare import check_fit, compare, fitting_model, shapes_of
 from s2mlp_cli.checkpoints.inference import infer, nearest_built_in
 from s2mlp_cli.checkpoints.layouts import recognise
-from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
+from s2mlp_cli.checkpoints.reading import CheckpointFile, most_bytes, read_checkpoint
 from s2mlp_cli.checkpoints.wrappers import State, take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
@@ -76,10 +76,24 @@ def load_checkpoint(
         SpecError: the model cannot take this size.
     """
     file = read_checkpoint(path)
+    try:
+        return _understood(file, spec, averaged, name or str(path), input_size)
+    except CheckpointError as error:  # what looks at tensors does not know where they come from
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _understood(
+    file: CheckpointFile,
+    spec: ModelSpec | None,
+    averaged: bool,
+    name: str,
+    input_size: tuple[int, int] | None,
+) -> Checkpoint:
     taken = take_weights(file.content, averaged)
     layout = recognise(taken.state)
     state = layout.rename(taken.state) if layout else taken.state
     _check_plain(state)
+    _check_room(state, file.bytes)
     known = spec or spec_in_metadata(file)
     inferred = infer(state, layout) if known is None and layout else None
     chosen = known or (inferred.spec if inferred else fitting_model(state))
@@ -89,7 +103,7 @@ def load_checkpoint(
     if inferred and input_size is None:
         stated = (*stated, _assumed_size(chosen))
     facts = CheckpointFacts(
-        path=name or str(path),
+        path=name,
         sha256=file.sha256,
         bytes=file.bytes,
         form=file.form,
@@ -162,8 +176,8 @@ def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:
         return family.model_validate_json(text)
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"the spec in the metadata of {file.path} is not valid ({type(error).__name__}); name "
-            "the model with --model"
+            f"the spec in its metadata is not valid ({type(error).__name__}); name the model with "
+            "--model"
         ) from error
 
 
@@ -180,8 +194,7 @@ def preprocessing_in_metadata(file: CheckpointFile) -> Preprocessing | None:
         return Preprocessing.model_validate_json(text)
     except ValidationError as error:
         raise CheckpointError(
-            f"{PREPROCESSING_KEY} in the metadata of {file.path} is not valid; convert the "
-            "checkpoint again"
+            f"{PREPROCESSING_KEY} in its metadata is not valid; convert the checkpoint again"
         ) from error
 
 
@@ -198,6 +211,16 @@ def _check_plain(state: State) -> None:
                 f"{name} is {tensor.dtype} ({tensor.layout}) in the checkpoint, no plain "
                 "floating-point weights; save the model before it is quantised or made sparse"
             )
+
+
+def _check_room(state: State, file_bytes: int) -> None:
+    """Hold that the file has room for its tensors: a view may repeat one value a billion times."""
+    total = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if total > most_bytes(file_bytes):
+        raise CheckpointError(
+            f"its tensors have {total:,} bytes, and the file only {file_bytes:,}, so that they are "
+            "views of a few values; save the model with tensors of its own"
+        )
 
 
 def _check_finite(state: State) -> None:

@@ -112,8 +112,14 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
+            total = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise _damaged(path, error) from error
+    if total > most_bytes(path.stat().st_size):
+        raise CheckpointError(
+            f"the checkpoint {path} would swell to {total:,} bytes, as weights never do; give the "
+            "file as torch.save wrote it"
+        )
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
         raise CheckpointError(
             f"the checkpoint {path} is a TorchScript program, not weights, and no code of a "
@@ -124,6 +130,11 @@ def _check_zip(path: Path) -> None:
             f"{path} is a zip archive, but not one of PyTorch's; give the file that holds the "
             "weights"
         )
+
+
+def most_bytes(file_bytes: int) -> int:
+    """Return the bytes that a file of this size may turn into: torch compresses none."""
+    return 20 * file_bytes + 2**24
 
 
 def _load_pickle(path: Path) -> Any:

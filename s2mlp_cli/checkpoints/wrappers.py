@@ -44,7 +44,6 @@ def take_weights(content: Any, averaged: bool = False) -> Taken:
         raise CheckpointError(
             f"the checkpoint holds no averaged weights ({_keys(content)}); leave out --ema"
         )
-    state = {name: tensor for name, tensor in state.items() if name not in _COUNTERS}
     state, prefixes = _strip(state)
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
     cut = f", without the prefix '{''.join(prefixes)}'" if prefixes else ""
@@ -76,7 +75,11 @@ def _descend(content: Any, averaged: bool) -> tuple[tuple[str, ...], State]:
         path.append(key)
         content = content[key]
         entered.add(id(content))
-    state = {_name(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    state = {
+        _name(name): value
+        for name, value in content.items()
+        if isinstance(value, Tensor) and name not in _COUNTERS
+    }
     if not state:
         raise CheckpointError(
             f"the checkpoint holds no weights ({_keys(content)}); save model.state_dict()"
@@ -103,13 +106,17 @@ def _has_tensors(value: Mapping[Any, Any]) -> bool:
 
 def _name(name: Any) -> str:
     """Return the name of a tensor, which messages and files can carry."""
-    text = str(name)
-    if not text.isprintable() or len(text) > _LONGEST:
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST:
         raise CheckpointError(
-            f"the checkpoint has a tensor of the name {text[:40]!a}, which no model gives; "
+            f"the checkpoint has a tensor of the name {_key(name)!a}, which no model gives; "
             "save model.state_dict()"
         )
-    return text
+    return name
+
+
+def _key(key: Any) -> str:
+    """Return a key of any kind as a message can carry it: a number may have a million digits."""
+    return key[:40] if isinstance(key, str) else f"a key of type {type(key).__name__}"
 
 
 def _strip(state: State) -> tuple[State, list[str]]:
@@ -122,5 +129,5 @@ def _strip(state: State) -> tuple[State, list[str]]:
 
 
 def _keys(content: Mapping[Any, Any]) -> str:
-    shown = [ascii(str(key)[:40])[1:-1] for key in content][:6]
+    shown = [ascii(_key(key))[1:-1] for key in content][:6]
     return "its keys: " + ", ".join(shown) + (", …" if len(content) > len(shown) else "")

@@ -6,14 +6,24 @@ from pathlib import Path
 
 import click
 
-from s2mlp_cli.commands import options
+from s2mlp_cli.commands import completing, options
 
 
 @click.command("convert")
-@click.option("--ckpt", required=True, metavar="FILE", help="The weights: PyTorch or safetensors.")
+@click.option(
+    "--ckpt",
+    required=True,
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="The weights: PyTorch or safetensors.",
+)
 @click.option("--ema", is_flag=True, help="Take the averaged weights.")
 @click.option(
-    "--model", "-m", metavar="NAME|FILE", help="The model, where tensors do not tell enough."
+    "--model",
+    "-m",
+    metavar="NAME|FILE",
+    shell_complete=completing.models,
+    help="The model, where tensors do not tell enough.",
 )
 @options.overrides
 @options.input_size

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from s2mlp_cli.commands import completing
 from s2mlp_cli.commands.output import ENDINGS, TEXTS
 from s2mlp_cli.shifts import registry
 
@@ -56,6 +57,7 @@ def models(default: str | None = None) -> Callable[[Function], Function]:
         "models",
         multiple=True,
         metavar="NAME|FILE",
+        shell_complete=completing.models,
         default=(default,) if default else (),
         show_default=bool(default),
         help="A built-in spec (see `s2mlp models`) or your own YAML file. Repeatable.",
@@ -90,6 +92,7 @@ def shift(default: str | None = registry.DEFAULT) -> Callable[[Function], Functi
         default=default,
         show_default=default is not None,
         metavar="NAME",
+        shell_complete=completing.shift,
         help=f"Implementation of the spatial shift: {', '.join(registry.NAMES)}.",
     )
 
@@ -102,12 +105,16 @@ def shifts(default: str) -> Callable[[Function], Function]:
         default=default,
         show_default=True,
         metavar="NAME[,NAME…]|all",
+        shell_complete=completing.shifts,
         help=f"Implementations of the spatial shift: {', '.join(registry.NAMES)}.",
     )
 
 
 device = click.option(
-    "--device", metavar="DEVICE", help="cpu, cuda or cuda:1. Default: the GPU if there is one."
+    "--device",
+    metavar="DEVICE",
+    shell_complete=completing.devices,
+    help="cpu, cuda or cuda:1. Default: the GPU if there is one.",
 )
 
 

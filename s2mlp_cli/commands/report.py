@@ -79,7 +79,7 @@ def _terminal(records: list[Record], output: Path | None) -> None:
         *(part for record in records for part in (renderer(record).terminal(record), Text()))
     )
     if output is None:
-        results_console().print(shown)
+        results_console().print(shown, crop=False)
     else:
         from s2mlp_cli.render.console import to_text
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from s2mlp_cli.commands import options
+from s2mlp_cli.commands import completing, options
 
 
 @click.command()
-@click.argument("model", metavar="NAME|FILE")
+@click.argument("model", metavar="NAME|FILE", shell_complete=completing.models)
 @options.overrides
 def command(model: str, overrides: tuple[str, ...]) -> None:
     """Print one spec as YAML, resolved: bases merged, overrides applied, defaults filled in.

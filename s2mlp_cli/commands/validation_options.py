@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from s2mlp_cli.commands import options
+from s2mlp_cli.commands import completing, options
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -47,6 +47,7 @@ _CHECKPOINT = (
     click.option(
         "--ckpt",
         metavar="FILE|sample",
+        shell_complete=completing.files,
         help="The weights: PyTorch or safetensors; `sample` is a small one inside s2mlp.",
     ),
     click.option(
@@ -59,6 +60,7 @@ _CHECKPOINT = (
         "--model",
         "-m",
         metavar="NAME|FILE",
+        shell_complete=completing.models,
         help="The model, where the checkpoint's tensors do not tell enough.",
     ),
     options.overrides,
@@ -69,16 +71,19 @@ _DATA = (
         envvar="S2MLP_DATA",
         metavar="PATH",
         show_envvar=True,
+        shell_complete=completing.files,
         help="Images: class folders, flat folder, tar, WebDataset, Parquet or CSV.",
     ),
     click.option(
         "--labels",
         metavar="FILE",
+        shell_complete=completing.files,
         help="Labels: devkit archive, LOC_val_solution.csv or a CSV of file,label.",
     ),
     click.option(
         "--real-labels",
         metavar="FILE|timm",
+        shell_complete=completing.files,
         help="Score ImageNet-ReaL too: real.json, or the copy in timm.",
     ),
     click.option("--partial", is_flag=True, help="Accept fewer images than labels."),

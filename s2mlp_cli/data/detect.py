@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from s2mlp_cli.data.images import ImageSet, is_image
 from s2mlp_cli.data.label_files import KNOWN_NAMES, LabelFile, read_label_file, with_labels
 from s2mlp_cli.data.layout import SPLITS
 from s2mlp_cli.data.parquet import parquet_files
-from s2mlp_cli.data.tars import raw_tar, read_archive
+from s2mlp_cli.data.tars import is_archive, raw_tar, read_archive
 from s2mlp_cli.data.webdataset import is_webdataset, webdataset
 from s2mlp_cli.errors import DataError
 
@@ -86,7 +85,7 @@ def _file(path: Path) -> ImageSet:
         return parquet_files([path], path)
     if path.suffix == ".csv":
         return _listed(path)
-    if path.suffix == ".tar" or tarfile.is_tarfile(path):
+    if path.suffix == ".tar" or is_archive(path):
         return _several([path], path)
     raise DataError(f"{path} is not of a known form; give {_KNOWN_FORMS}")
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from s2mlp_cli.data.matfile import read_struct
+from s2mlp_cli.data.tars import BROKEN_TAR
 from s2mlp_cli.errors import DataError
 
 ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
@@ -14,6 +21,16 @@ ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
 
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _META = "meta.mat"
+
+_LARGEST = 64 * 2**20
+"""Bytes that the archive may unpack to: ten times what it does."""
+
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+"""How a compressed file begins -> what opens it."""
 
 
 def devkit_labels(path: Path) -> dict[str, str | int]:
@@ -27,15 +44,15 @@ def devkit_labels(path: Path) -> dict[str, str | int]:
     """
     files = _read(path, (_GROUND_TRUTH, _META))
     synsets = devkit_synsets(path, files[_META])
+    numbered = {str(number): synset for number, synset in synsets.items()}
     entries: dict[str, str | int] = {}
     for line, text in enumerate(files[_GROUND_TRUTH].decode("ascii", "replace").split(), 1):
-        number = int(text) if text.isdecimal() else 0
-        if number not in synsets:
+        if text not in numbered:
             raise DataError(
                 f"{path}, {_GROUND_TRUTH}, line {line}: '{text}' is no class of its {_META}; "
                 "download the devkit again"
             )
-        entries[f"ILSVRC2012_val_{line:08d}"] = synsets[number]
+        entries[f"ILSVRC2012_val_{line:08d}"] = numbered[text]
     return entries
 
 
@@ -67,13 +84,13 @@ def devkit_synsets(path: Path, meta: bytes) -> dict[int, str]:
 def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(fileobj=io.BytesIO(_unpacked(path)), mode="r:") as archive:
             for entry in archive:
                 name = entry.name.rpartition("/")[2]
                 stream = archive.extractfile(entry) if name in wanted else None
                 if stream is not None:
                     found[name] = stream.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (*BROKEN_TAR, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"the devkit {path} cannot be read ({error}); download it again") from error
     for name in wanted:
         if name not in found:
@@ -81,3 +98,22 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
                 f"{path} holds no {name}, so it is not the devkit of ILSVRC2012; give {ARCHIVE}"
             )
     return found
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the archive without its compression.
+
+    Raises:
+        DataError: it is far larger than the devkit, or swells to be.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(6)
+    opener = next((each for mark, each in _OPENERS.items() if head.startswith(mark)), open)
+    with opener(path, "rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise DataError(
+            f"{path} holds over {_LARGEST:,} bytes, so it is not the devkit of ILSVRC2012; give "
+            "ILSVRC2012_devkit_t12.tar.gz"
+        )
+    return content

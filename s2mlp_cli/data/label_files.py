@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from s2mlp_cli.data.devkit import ARCHIVE, devkit_labels
 from s2mlp_cli.data.images import ImageSet, base_name
-from s2mlp_cli.data.labels import Labels
+from s2mlp_cli.data.labels import Labels, class_number
+from s2mlp_cli.data.tars import is_archive
 from s2mlp_cli.errors import DataError
 
 KNOWN_NAMES = (ARCHIVE, "LOC_val_solution.csv", "labels.csv")
@@ -86,7 +86,7 @@ def read_label_file(path: Path) -> LabelFile:
     """
     if not path.is_file():
         raise DataError(f"there is no label file {path}; check the path given with --labels")
-    if tarfile.is_tarfile(path):
+    if is_archive(path):
         return LabelFile(path, _DEVKIT, devkit_labels(path))
     rows = list(_rows(path))
     if rows and [cell.strip() for cell in rows[0][1]] == ["ImageId", "PredictionString"]:
@@ -130,12 +130,12 @@ def _file_and_label(path: Path, rows: list[tuple[int, list[str]]]) -> dict[str, 
     entries: dict[str, str | int] = {}
     for line, cells in rows:
         name, label = _two_cells(path, line, cells)
-        if numbers and not label.isdecimal():
+        try:
+            _add(entries, path, line, name, class_number(label) if numbers else label)
+        except ValueError as error:
             raise DataError(
-                f"{path}, line {line}: the label '{label}' is not a whole number as the ones "
-                "before it are; correct the row"
-            )
-        _add(entries, path, line, name, int(label) if numbers else label)
+                f"{path}, line {line}: the label {error}, as those before it are; correct the row"
+            ) from error
     return entries
 
 

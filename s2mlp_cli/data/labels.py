@@ -14,6 +14,9 @@ from s2mlp_cli.errors import DataError
 
 IntArray = NDArray[np.int64]
 
+LARGEST_CLASS = 10**9
+"""No classifier has as many outputs; a larger number is no class."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -77,6 +80,21 @@ class Labels:
                 "checkpoint"
             )
         return self.values
+
+
+def class_number(written: object) -> int:
+    """Return the number of a class from what a file writes: ``7``, ``"7"``, ``b"7"`` or ``7.0``.
+
+    Raises:
+        ValueError: it is no whole number, or one that no classifier has.
+    """
+    text = (
+        written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
+    ).strip()
+    match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", text)
+    if match is None:
+        raise ValueError(f"'{text[:40]}' is not a whole number that a class can have")
+    return int(match[1])
 
 
 def order_classes(names: set[str]) -> tuple[str, ...]:

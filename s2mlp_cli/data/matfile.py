@@ -22,6 +22,9 @@ _NUMBERS = {
 }  # fmt: skip
 _STRUCT, _CHAR = 2, 4
 
+_LARGEST = 16 * 2**20
+"""Bytes that a compressed element may swell to: many times the devkit's."""
+
 Scalar = str | float
 
 
@@ -45,7 +48,7 @@ class _Reader:
             if len(content) < size:
                 raise ValueError("the file is cut short")
             if kind == _COMPRESSED:
-                yield from self.elements(zlib.decompress(content))
+                yield from self.elements(_decompressed(content))
             else:
                 yield kind, content
             at += step
@@ -87,6 +90,14 @@ class _Reader:
         raise KeyError(f"no struct {name}")
 
 
+def _decompressed(content: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    data = stream.decompress(content, _LARGEST)
+    if stream.unconsumed_tail:
+        raise ValueError(f"a compressed element of more than {_LARGEST:,} bytes")
+    return data
+
+
 def read_struct(data: bytes, name: str) -> dict[str, list[Scalar]]:
     """Return field -> values of the struct array called ``name`` in a MAT-file.
 
@@ -102,4 +113,7 @@ def read_struct(data: bytes, name: str) -> dict[str, list[Scalar]]:
     mark = data[126:_HEADER_BYTES]
     if mark not in (b"IM", b"MI"):
         raise ValueError("no MAT-file of level 5")
-    return _Reader("<" if mark == b"IM" else ">").find_struct(data[_HEADER_BYTES:], name)
+    try:
+        return _Reader("<" if mark == b"IM" else ">").find_struct(data[_HEADER_BYTES:], name)
+    except (IndexError, OverflowError, RecursionError) as error:
+        raise ValueError(f"its elements do not make a table: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import IntArray, Labels
+from s2mlp_cli.data.labels import LARGEST_CLASS, IntArray, Labels
 from s2mlp_cli.errors import DataError
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png")
@@ -77,19 +79,17 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     labels: list[Any] = []
     column = ""
     for number, file in enumerate(files):
-        with _open(file) as parquet:
+        with _opened(file) as parquet:
             column, label = _columns(parquet.schema_arrow, file)
             first = len(names)
             for group in range(parquet.num_row_groups):
-                rows = parquet.metadata.row_group(group).num_rows
                 groups.append((number, group, len(names)))
                 table = parquet.read_row_group(group, columns=_wanted(parquet, column, label))
                 labels += table[label].to_pylist()
-                names += _names(table, column, file, rows, len(names) - first)
+                names += _names(table, column, file, len(names) - first)
     if not names:
         raise DataError(f"{path} holds no rows; give the files of the validation split")
-    if None in labels:
-        raise DataError(f"{path}: row {labels.index(None)} has no label; give the validation split")
+    _check_labels(labels, path)
     table = np.asarray(groups, np.int64)
     source = ParquetSource(tuple(map(str, files)), column, *(c.copy() for c in table.T))
     return ImageSet(
@@ -101,10 +101,23 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     )
 
 
-def _open(file: Path) -> Any:
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Yield an open file; whatever is damaged in it is found here or while it is read.
+
+    Raises:
+        DataError: it is damaged, or holds more rows than bytes.
+    """
     try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(file) as parquet:
+            rows, size = parquet.metadata.num_rows, file.stat().st_size
+            if rows > size:  # repeated values need no room, images do
+                raise DataError(
+                    f"{file} has {rows:,} rows in {size:,} bytes, which cannot be images; copy or "
+                    "download it again"
+                )
+            yield parquet
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{file} is not a whole Parquet file ({error}); copy or download it again"
         ) from error
@@ -114,10 +127,13 @@ def _columns(schema: pa.Schema, file: Path) -> tuple[str, str]:
     """Return the dotted path of the bytes of the images and the name of the label column."""
     label = next((name for name in _LABEL_COLUMNS if name in schema.names), None)
     for name in (name for name in _IMAGE_COLUMNS if name in schema.names):
-        kind = schema.field(name).type
-        inner = [field.name for field in kind] if pa.types.is_struct(kind) else None
-        if label is not None and (inner is None or "bytes" in inner):
-            return (name if inner is None else f"{name}.bytes"), label
+        column, kind = name, schema.field(name).type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            column, kind = f"{name}.bytes", kind.field("bytes").type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        if label is not None and (is_binary or pa.types.is_null(kind)):
+            return column, label
     raise DataError(
         f"{file} has the columns {', '.join(schema.names)}, but a column 'image' with encoded "
         "images and a column 'label' are needed; give such a file"
@@ -131,10 +147,21 @@ def _wanted(parquet: Any, column: str, label: str) -> list[str]:
     return [label, path] if path in known else [label]
 
 
-def _names(table: Any, column: str, file: Path, rows: int, before: int) -> list[str]:
+def _names(table: Any, column: str, file: Path, before: int) -> list[str]:
     """Return the stored names of the images; where there are none, row numbers in the file."""
     field_name = column.removesuffix(".bytes")
-    stored = table[field_name].to_pylist() if field_name in table.column_names else [None] * rows
+    known = field_name in table.column_names
+    stored = table[field_name].to_pylist() if known else [None] * table.num_rows
     return [
-        (cell or {}).get("path") or f"{file.name}#{row}" for row, cell in enumerate(stored, before)
+        str((cell or {}).get("path") or f"{file.name}#{row}")
+        for row, cell in enumerate(stored, before)
     ]
+
+
+def _check_labels(labels: list[Any], path: Path) -> None:
+    """Hold that every row has a label, and that numbers can be those of classes."""
+    for row, label in enumerate(labels):
+        if label is None:
+            raise DataError(f"{path}: row {row} has no label; give the validation split")
+        if isinstance(label, int) and not -1 <= label <= LARGEST_CLASS:
+            raise DataError(f"{path}: row {row} has the label {label}; give the validation split")

@@ -17,6 +17,12 @@ from s2mlp_cli.data.labels import IntArray, Labels
 from s2mlp_cli.data.layout import layout_of
 from s2mlp_cli.errors import DataError
 
+BROKEN_TAR = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError)
+"""What a damaged archive raises: odd numbers, sizes beyond all memory, headers without end."""
+
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX")
+"""How compressed files begin."""
+
 
 class Member(NamedTuple):
     """One regular file of an archive: its name, and where its bytes lie."""
@@ -118,12 +124,21 @@ def _entries(path: str | Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
+                if entry.size < 0:  # the next header would stand before this one
+                    raise DataError(_unreadable(path))
                 if entry.isreg() and entry.offset_data + entry.size > length:
                     raise DataError(_cut_short(path, entry.name))
                 yield entry
             _check_end(path, archive.offset, length)
-    except tarfile.ReadError as error:
+    except BROKEN_TAR as error:
         raise DataError(_unreadable(path)) from error
+
+
+def is_archive(path: str | Path) -> bool:
+    """Tell by its first bytes whether a file is a tar or compressed; nothing of it is unpacked."""
+    with open(path, "rb") as stream:
+        head = stream.read(tarfile.BLOCKSIZE)
+    return head.startswith(_COMPRESSED) or head[257:262] == b"ustar"
 
 
 def _followed(
@@ -187,6 +202,6 @@ def _cut_short(path: str | Path, name: str | None) -> str:
 def _unreadable(path: str | Path) -> str:
     with open(path, "rb") as stream:
         head = stream.read(4)
-    if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or head == b"\xfd7zX":
+    if head.startswith(_COMPRESSED):
         return f"{path} is compressed, so its images cannot be read in place; decompress it first"
     return f"{path} is not a whole tar archive; copy or download it again"

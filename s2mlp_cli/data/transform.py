@@ -14,6 +14,7 @@ import io
 import math
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -40,6 +41,10 @@ _NEAR = 256
 _TALL = 1.9
 """Height over width from which Pillow 13 resizes columns first; it begins at 2."""
 
+_STRIP = 100
+"""Long side over short side of an image that is none: resized to 248 pixels across, a strip of
+1x10,000 pixels would become one of 600 million."""
+
 Transform = Callable[[Image.Image], Pixels]
 """An RGB image to (height, width, 3)."""
 
@@ -56,6 +61,7 @@ BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
 """What reading and decoding a damaged image raises."""
 
@@ -71,11 +77,16 @@ def decode(content: bytes, transform: Transform) -> Pixels:
     """Decode an encoded image and transform it to (height, width, 3).
 
     Raises:
-        One of :data:`BROKEN`: the image is damaged.
+        One of :data:`BROKEN`: the image is damaged, or swells to more than any photograph has.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        return transform(image if image.mode == "RGB" else image.convert("RGB"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd in a camera's remarks is not in the pixels
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(content)) as image:
+            if max(image.size) > _STRIP * min(image.size):
+                raise Image.DecompressionBombError("a strip of {}x{}".format(*image.size))
+            image.load()
+            return transform(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def why_broken(error: Exception) -> str:

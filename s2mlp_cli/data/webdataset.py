@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s2mlp_cli.data.images import SUFFIXES, ImageSet, base_name
-from s2mlp_cli.data.labels import Labels
+from s2mlp_cli.data.labels import Labels, class_number
 from s2mlp_cli.data.tars import Member, read_archive, tar_source
 from s2mlp_cli.errors import DataError
 
@@ -93,8 +93,8 @@ def _shard_labels(shard: Path, found: Sequence[Member]) -> dict[str, int]:
 def _parse(ending: str, content: bytes, where: str) -> int | None:
     try:
         if ending == "cls":
-            return int(content)
+            return class_number(content)
         label = json.loads(content).get("label")
-        return None if label is None else int(label)
-    except (ValueError, TypeError, AttributeError) as error:
+        return None if label is None else class_number(label)
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{where} does not hold a class number ({error}); correct it") from error

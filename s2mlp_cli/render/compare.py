@@ -15,6 +15,7 @@ from s2mlp_cli import units
 from s2mlp_cli.records.compare import ComparedRow, CompareRecord, LoneRow, Unit
 from s2mlp_cli.render.document import Tone
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import HouseTable
 
 STYLES: dict[str, Tone] = {
     "faster": "good",
@@ -181,7 +182,7 @@ def sparkline(values: Sequence[float | int | str | None]) -> str:
 
 
 def _environments(record: CompareRecord) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
+    table = HouseTable(box=None, padding=(0, 2, 0, 2), header_style="bold")
     table.add_column("", style="key")
     for name in source_names(record):
         table.add_column(name, overflow="fold")

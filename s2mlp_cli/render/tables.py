@@ -63,7 +63,7 @@ def house_table(*columns: str, title: str | None = None) -> Table:
 
 def dense_table(*headers: str) -> Table:
     """Return an empty table of names and many numbers: no rules; a long name folds, no number."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
+    table = HouseTable(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
     first, *numbers = headers
     table.add_column(first, overflow="fold")
     for header in numbers:

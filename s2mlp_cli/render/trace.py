@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli import units
 from s2mlp_cli.records.trace import TraceRecord, TraceResult
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import HouseTable
 
 ROWS = 10
 """Of each table; the record has them all."""
@@ -86,7 +86,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]
     if not rows:
         return None
     shown = f"{title} (first {ROWS} of {len(rows)})" if len(rows) > ROWS else title
-    table = Table(box=None, pad_edge=False, header_style="quiet")
+    table = HouseTable(box=None, pad_edge=False, header_style="quiet")
     for index, name in enumerate(header):
         first = index == 0
         table.add_column(

@@ -17,6 +17,7 @@ from s2mlp_cli.records.validate import (
     ValidateResult,
 )
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import HouseTable
 
 _SHOWN_FAILURES = 5
 
@@ -198,7 +199,7 @@ def _failures(result: ValidateResult) -> Iterator[RenderableType]:
 
 
 def _table(first: str, *columns: tuple[str, str]) -> Table:
-    table = Table(box=None, header_style="key", pad_edge=False)
+    table = HouseTable(box=None, header_style="key", pad_edge=False)
     table.add_column(first)
     for name, justify in columns:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]

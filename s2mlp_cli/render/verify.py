@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli.records.verify import VerifyRecord, VerifyResult
 from s2mlp_cli.render.sheets import Sheet
+from s2mlp_cli.render.tables import HouseTable
 
 _STYLES = {"right": "good", "wrong": "bad", "wrong as known": "warn", "cannot run": "quiet"}
 
 
 def terminal(record: VerifyRecord) -> RenderableType:
     """Return the answer, a row per implementation, and below them what the figures do not say."""
-    table = Table(box=None, pad_edge=False, header_style="quiet")
+    table = HouseTable(box=None, pad_edge=False, header_style="quiet")
     table.add_column("\nimplementation", no_wrap=True)
     table.add_column("\nverdict", no_wrap=True)
     for heading in ("\nchecks", "wrong\nforward", "wrong\ngradient", "largest\nerror"):

@@ -1,6 +1,6 @@
 """Model specs: YAML files in, frozen typed descriptions out. No torch here."""
 
-from s2mlp_cli.spec.catalogue import load_spec, names, with_input_size
+from s2mlp_cli.spec.catalogue import built_in, load_spec, names, with_input_size
 from s2mlp_cli.spec.model import BaseSpec, Mixer, ModelSpec, Norm, S2MLPSpec, Stage
 from s2mlp_cli.spec.neighbours import GFNetSpec, TimmSpec, VipSpec, VipStage
 
@@ -15,6 +15,7 @@ __all__ = [
     "TimmSpec",
     "VipSpec",
     "VipStage",
+    "built_in",
     "load_spec",
     "names",
     "with_input_size",

@@ -65,6 +65,12 @@ def load_spec(name_or_path: str, overrides: tuple[str, ...] = ()) -> BaseSpec:
     return validate(document)
 
 
+@functools.cache
+def built_in(name: str) -> BaseSpec:
+    """Return a built-in spec, read once: a checkpoint is compared with all of them."""
+    return load_spec(name)
+
+
 def with_input_size(spec: BaseSpec, size: tuple[int, int]) -> BaseSpec:
     """Return ``spec`` at another image size (height, width), checked as if a file had said so.
 

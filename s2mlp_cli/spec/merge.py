@@ -148,11 +148,11 @@ def _index(container: Any, part: str, key: Key, origin: Origin) -> str | int:
         return part
     if not isinstance(container, list):
         raise SpecError(f"{origin}: {dotted(key[:-1])} is a single value, it has no '{part}'")
-    if not part.isdecimal() or int(part) >= len(container):
-        raise SpecError(
-            f"{origin}: {dotted(key)}: found '{part}'; allowed: 0 to {len(container) - 1}"
-        )
-    return int(part)
+    index = {str(number): number for number in range(len(container))}.get(part)
+    if index is None:
+        allowed = f"0 to {len(container) - 1}" if container else "nothing, the list is empty"
+        raise SpecError(f"{origin}: {dotted(key)}: found '{part}'; allowed: {allowed}")
+    return index
 
 
 def _at(data: Any, key: Key) -> Any:

@@ -19,8 +19,6 @@ from s2mlp_cli.errors import SpecError
 MAX_BYTES = 65_536
 MAX_DEPTH = 10
 
-_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-
 Key = tuple[str | int, ...]
 
 
@@ -115,7 +113,7 @@ def parse_value(text: str, source: str) -> Any:
 def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key, Origin]]:
     origins: dict[Key, Origin] = {(): Origin(file, 1 if with_lines else None)}
     try:
-        _refuse_aliases_and_depth(text, file)
+        _refuse_what_no_spec_needs(text, file)
         loader = _Loader(text)
         node = loader.get_single_node()
         data = None if node is None else _Builder(loader, file, origins, with_lines).build(node, ())
@@ -125,14 +123,15 @@ def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key
         raise SpecError(
             f"{Origin(file, line)}: not valid YAML: {error.problem}; mend the syntax"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # Beside its own, PyYAML raises what int() and chr() make of "%YAML 99…" and "\\Uffffffff".
         problem = " ".join(str(error).split())
         raise SpecError(f"{file}: not valid YAML: {problem}; allowed: a text file") from error
     return data, origins
 
 
-def _refuse_aliases_and_depth(text: str, file: str) -> None:
-    """Look at the events before anything is built, so that nothing can blow up."""
+def _refuse_what_no_spec_needs(text: str, file: str) -> None:
+    """Look for aliases, tags and depth in the events, so that nothing built can blow up."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         line = cast(yaml.Mark, event.start_mark).line + 1
@@ -141,6 +140,9 @@ def _refuse_aliases_and_depth(text: str, file: str) -> None:
                 f"{Origin(file, line)}: found the alias '*{event.anchor}'; allowed: no aliases, "
                 "share by 'extends' instead"
             )
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise SpecError(f"{Origin(file, line)}: found the tag '{tag}'; allowed: no tags")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
@@ -161,8 +163,6 @@ class _Builder:
 
     def build(self, node: yaml.Node, key: Key) -> Any:
         self.origins[key] = self._origin(node)
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-            raise SpecError(f"{self._origin(node)}: found the tag '{node.tag}'; allowed: no tags")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):

@@ -84,7 +84,10 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
     )
     if images.labels is None:
         raise DataError(f"{images.path} has no labels; give a label file with --labels")
-    targets = images.labels.targets(checkpoint.spec.classes)
+    try:
+        targets = images.labels.targets(checkpoint.spec.classes)
+    except DataError as error:
+        raise DataError(f"{images.path}: {error}") from error
     positions = np.arange(len(images))
     if settings.limit is not None:
         positions = spread(targets, settings.limit, settings.seed)

@@ -1,0 +1,114 @@
+"""The law that every file is held to, and the watchdog that enforces it."""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+from unittest import mock
+
+from click.testing import CliRunner, Result
+
+from s2mlp_cli import cli
+from tests.fuzz import budget
+
+LONGEST = 12_000
+"""Characters of a sentence: ten times as many as stand in it before some are escaped."""
+
+PATIENCE = 6
+"""Seconds on the clock for one on the processor before the process is ended."""
+
+backstop: TextIO = sys.__stderr__  # type: ignore[assignment]
+"""Where the last watchdog dumps the stack: the conftest puts pytest's own stderr here."""
+
+
+class HangError(Exception):
+    """An example took too long."""
+
+
+class CommandLine:
+    """`s2mlp_cli.cli.main`, boundary and all, in the form in which CliRunner calls a command."""
+
+    name = "s2mlp"
+
+    def main(self, args: list[str], prog_name: str, **_: Any) -> None:
+        with mock.patch.object(sys, "argv", [prog_name, *args]):
+            cli.main()
+
+
+@contextmanager
+def watchdog(seconds: float) -> Iterator[None]:
+    """Raise HangError in the block after so many seconds of computing.
+
+    Time on the processor counts, so that a busy machine is no hang. What waits for ever, or is
+    stuck inside C code where no signal is looked at, ends the whole process, with its stack.
+    """
+
+    def bark(*_: object) -> None:
+        raise HangError(f"took longer than {seconds} s")
+
+    faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=backstop)
+    handler = signal.signal(signal.SIGPROF, bark)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def run(*arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(CommandLine(), [str(word) for word in arguments])  # type: ignore[arg-type]
+
+
+def hold(*arguments: object, names: tuple[object, ...], may_end_with_1: bool = False) -> Result:
+    """Run a command and hold it to the law.
+
+    Args:
+        arguments: of the command line.
+        names: of files, one of which a sentence has to mention.
+        may_end_with_1: that is a documented answer of the command, and no fault.
+    """
+    before = _reset_peak()
+    with watchdog(budget.SECONDS):
+        result = run(*arguments)
+    grown = _peak() - before
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise AssertionError("a traceback instead of a sentence") from result.exception
+    assert grown < budget.BYTES, f"took {grown / 2**20:.0f} MiB"
+    answered = result.exit_code == 0 or (may_end_with_1 and not result.stderr)
+    if not answered:
+        _hold_sentence(result, names)
+    return result
+
+
+def _hold_sentence(result: Result, names: tuple[object, ...]) -> None:
+    *_, last = result.stderr.splitlines() or [""]
+    assert result.exit_code == 1, result.stderr
+    assert result.stderr.count("error: ") == 1, result.stderr
+    assert last.startswith("error: "), result.stderr
+    assert last.isprintable(), last
+    assert len(last) < LONGEST, last
+    assert any(str(name) in last for name in names), f"names no file: {last}"
+
+
+def _reset_peak() -> int:
+    """Forget the highest resident set so far; return the present one, in bytes (Linux)."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+    return _peak()
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():  # no such bound on other systems
+        return 0
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,41 @@
+"""The watchdog really barks, and bites where barking is not heard."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.fuzz import law
+
+
+def _endless() -> None:
+    with law.watchdog(0.05):
+        while True:
+            pass
+
+
+def test_an_endless_loop_is_stopped() -> None:
+    with pytest.raises(law.HangError):
+        _endless()
+
+
+def test_a_block_that_ends_is_left_alone() -> None:
+    with law.watchdog(0.05):
+        pass
+    sum(range(10**6))
+
+
+def test_what_no_signal_reaches_ends_the_process() -> None:
+    """Python handles no signal while C code runs; the stack is shown all the same."""
+    code = (
+        "import hashlib; from tests.fuzz import law\n"
+        "with law.watchdog(0.05): hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr
+    assert 'File "<string>", line 2' in done.stderr

@@ -25,6 +25,12 @@ settings.register_profile(
 settings.load_profile("s2mlp")
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Start every test from the same seed, whatever ran before it in the same process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Iterator[Digits]:
     """Train a tiny S2-MLPv2 on scikit-learn's digits, once; 100 of the others are left for tests.

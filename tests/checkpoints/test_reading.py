@@ -161,7 +161,7 @@ def test_a_mapping_that_holds_itself_is_entered_once(tmp_path: Path) -> None:
 
 def test_mappings_may_be_nested_deeper_than_python_recurses() -> None:
     content: dict[str, Any] = {"w": torch.ones(1)}
-    for _ in range(5000):
+    for _ in range(2000):
         content = {"model": content}
     assert list(take_weights(content).state) == ["w"]
 

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
@@ -55,6 +55,8 @@ def _server() -> ForkServerContext | SpawnContext:
     context.set_forkserver_preload([__name__])
     # The server and its children keep this mask: a Ctrl-C goes to the whole group of processes,
     # is the parent's to answer, and must not print a traceback of a server that imports torch.
+    # Starting the tracker of resources unblocks the signal again: it is started before.
+    resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

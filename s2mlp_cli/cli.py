@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import gc
 import importlib
-import io
 import os
 import sys
 import warnings
@@ -14,6 +12,7 @@ import warnings
 import click
 
 from s2mlp_cli import __version__
+from s2mlp_cli.commands.stdout import print_in_any_encoding
 from s2mlp_cli.commands.stopping import stopped_once
 from s2mlp_cli.errors import S2MLPError, did_you_mean
 
@@ -73,31 +72,13 @@ def group() -> None:
     """
 
 
-_PLAIN = {"×": "x", "–": "-", "−": "-", "…": "...", "µ": "u", "•": "*", "→": "->", "·": "."}
-
-
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replace what a terminal's encoding lacks: the codecs module calls this."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    missing = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(character, "?") for character in missing), error.end
-
-
-def _print_in_any_encoding() -> None:
-    """Let stdout take every character: an ASCII terminal has no ×, and UTF-8 no undecoded name."""
-    codecs.register_error("s2mlp", _plainly)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="s2mlp")
-
-
 def main() -> None:
     """Run the command line and end the process: 0, 1 (a fault), 2 (usage) or 130 (Ctrl-C).
 
     SIGTERM and SIGHUP end it as Ctrl-C does, with 143 and 129: what was measured is kept, and no
     process is left behind.
     """
-    _print_in_any_encoding()
+    print_in_any_encoding()
     # Importing torch makes a million objects that stay: looking for garbage among them after every
     # 700 new ones takes a tenth of the time in which a command starts.
     gc.set_threshold(50_000)

@@ -31,7 +31,7 @@ unit: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -rs -n auto --dist loadfile
 
 coverage: $(VENV)/.installed-test
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -164,6 +164,16 @@ def test_a_picture_scrolls_by_itself_on_a_phone(page):
         assert label
 
 
+def test_sentences_are_in_sight_on_a_phone(page):
+    look(page, 400, "light")
+    ends = page.execute_script(
+        "return [...document.querySelectorAll('.prose')].filter(p => p.checkVisibility()).map("
+        "p => p.getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) <= 400
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_width_and_no_scheme_breaks_the_page(page, scheme, width):

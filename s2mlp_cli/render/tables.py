@@ -28,6 +28,16 @@ class HouseTable(Table):
         )
 
 
+class DenseTable(Table):
+    """A table that is laid out for 80 columns at least: on fewer, rich would cut its numbers."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render at the width of the console, or at 80 columns."""
+        yield from super().__rich_console__(
+            console, options.update(width=max(options.max_width, 80))
+        )
+
+
 def _least_width(column: Column) -> int:
     """Return the width below which a cell of the column would be cut."""
     texts = [_plain(cell) for cell in (column.header, *column.cells)]
@@ -63,7 +73,7 @@ def house_table(*columns: str, title: str | None = None) -> Table:
 
 def dense_table(*headers: str) -> Table:
     """Return an empty table of names and many numbers: no rules; a long name folds, no number."""
-    table = HouseTable(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
+    table = DenseTable(box=None, padding=(0, 1), pad_edge=False, header_style="quiet")
     first, *numbers = headers
     table.add_column(first, overflow="fold")
     for header in numbers:

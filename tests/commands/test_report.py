@@ -48,6 +48,11 @@ def test_markdown_has_its_pictures_beside_it(folder):
     assert all(f"]({name})" in text for name in pictures)
 
 
+def test_a_terminal_that_is_too_narrow_cuts_no_column_off(folder):
+    done = run("report", "count.json", cwd=folder, COLUMNS="30")
+    assert "verdict" in done.stdout
+
+
 def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
     record = samples.trace()
     odd = record.results[0].model_copy(update={"run": "runs/of today"})

@@ -156,9 +156,10 @@ def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
                 f"{operator.reason}",
                 style="warn",
             )
+        whose = f"{result.model}, " if len(results) > 1 else ""
         for figure in _explained(result):
             yield Text(
-                f"{figure.printed} in {_place(figure)}: {figure.verdict}; {figure.reason}",
+                f"{whose}{figure.printed} in {_place(figure)}: {figure.verdict}; {figure.reason}",
                 style="quiet",
             )
 

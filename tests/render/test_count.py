@@ -130,7 +130,7 @@ def test_several_models_at_80_columns():
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 For every model all counters agree to the last unit.
-5.7B in table 1 of a paper: differs; its settings do not give it
+tiny, 5.7B in table 1 of a paper: differs; its settings do not give it
 """
     )
 

@@ -70,7 +70,8 @@ class Number(Column):
     """A column of quantities in one unit, all with the same number of decimals.
 
     They are as many as the largest value needs for ``digits`` significant digits, or the smallest
-    for three, but no more than :data:`MOST_DECIMALS` for its sake.
+    for three, but no more than :data:`MOST_DECIMALS` for its sake. A column of plain integers has
+    none.
 
     Attributes:
         scale: what one ``unit`` is in raw units: 1e6 for values shown in millions.
@@ -87,10 +88,8 @@ class Number(Column):
         """Return the values with equal decimals, so that their points stand in one line."""
         sizes = [abs(value) for value in values if value]
         largest = max(sizes, default=0)
-        places = max(
-            _decimals(largest / self.scale, self.digits),
-            min(_decimals(min(sizes, default=0) / self.scale, 3), MOST_DECIMALS),
-        )
+        counts = self.scale == 1 and all(isinstance(size, int) for size in sizes)
+        places = 0 if counts else self._places(largest, min(sizes, default=0))
         whole = largest if self.bar else None
         return [
             EMPTY
@@ -100,6 +99,12 @@ class Number(Column):
             )
             for value in values
         ]
+
+    def _places(self, largest: float, smallest: float) -> int:
+        return max(
+            _decimals(largest / self.scale, self.digits),
+            min(_decimals(smallest / self.scale, 3), MOST_DECIMALS),
+        )
 
 
 @dataclass(frozen=True)

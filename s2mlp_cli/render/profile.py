@@ -19,7 +19,7 @@ from s2mlp_cli.records.profile_rows import (
     where,
 )
 from s2mlp_cli.render import ranking
-from s2mlp_cli.render.profile_remarks import doubts, earlier_runs, limits
+from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs, limits
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import dense_table
 
@@ -30,7 +30,6 @@ _SHEET = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
 )  # fmt: skip
-_CACHED = "over 100 % of copy: this map stays in the cache, the large tensor of the copy does not"
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 """Fields with an interval: each becomes a column of values and two of its ends."""
 
@@ -125,8 +124,7 @@ def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
         yield _speeds(timed)
         yield _costs(timed)
         yield from _cuda_memory(timed)
-    if any((row.copy_fraction or 0) > 1 for row in timed):
-        yield Text(_CACHED, style="quiet")
+    yield from (Text(remark, style="quiet") for remark in above_limits(timed))
     for row in rows:
         if row.skipped:
             yield Text(f"{row.shift} skipped: {row.skipped}", style="warn")

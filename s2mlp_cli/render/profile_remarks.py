@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import Limit, ProfileRecord, ProfileResult
 
+_CACHED = "over 100 % of copy: this map stays in the cache, the large tensor of the copy does not"
+_OUTRUN = (
+    "over 100 % of matmul: the limit is one large square product, which ran slower than the model, "
+    "most likely on a busy machine: measure again when it is idle"
+)
 _NAMED = 3
 """Rows that a warning names; of more, only how many."""
 
@@ -33,6 +38,14 @@ def _on_threads(limit: Limit) -> str:
     return f" on {limit.threads} thread{'s' if limit.threads > 1 else ''}"
 
 
+def above_limits(rows: Sequence[ProfileResult]) -> Iterator[str]:
+    """Yield why a part of a limit can be over 100 %, where one is."""
+    if any((row.copy_fraction or 0) > 1 for row in rows):
+        yield _CACHED
+    if any((row.matmul_fraction or 0) > 1 for row in rows):
+        yield _OUTRUN
+
+
 def earlier_runs(record: ProfileRecord) -> Iterator[str]:
     """Say of a record that was resumed which of its rows are older."""
     first = 0
@@ -48,13 +61,18 @@ def earlier_runs(record: ProfileRecord) -> Iterator[str]:
 def doubts(record: ProfileRecord) -> Iterator[str]:
     """Yield each warning once, with the rows that it speaks of."""
     yield from record.warnings
-    pairs = sorted((warning, _row_name(row)) for row in record.results for warning in row.warnings)
+    several = len({row.model for row in record.results}) > 1
+    pairs = sorted(
+        (warning, _row_name(row, several)) for row in record.results for warning in row.warnings
+    )
     for warning, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
         names = [name for _, name in group]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"{warning} ({', '.join(names[:_NAMED])}{more})"
 
 
-def _row_name(row: ProfileResult) -> str:
+def _row_name(row: ProfileResult, several: bool) -> str:
+    """Return which row it is, with its model where there are several."""
+    names = [row.model, row.shift] if several else [row.shift or row.model]
     stage = "" if row.stage is None else f"{row.stage}"
-    return f"{row.shift or row.model} {row.level}{stage}"
+    return f"{' '.join(filter(None, names))} {row.level}{stage}"

@@ -25,6 +25,11 @@ def test_large_numbers_have_no_decimals():
     assert texts(Number("images/s"), [123456.7, 4321.2]) == ["123457", "4321"]
 
 
+def test_integers_are_counts_and_have_none_either():
+    assert texts(Number("Images", bar=True), [12, 1, 0]) == ["12", "1", "0"]
+    assert texts(Number("MACs", unit="M", scale=1e6), [1_500_000]) == ["1.500"]
+
+
 def test_a_bar_is_as_long_as_the_part_of_the_largest():
     cells = Number("MACs", bar=True).cells([4.0, 1.0, -1.0, None])
     assert [cell.part for cell in cells] == [1.0, 0.25, 0.0, None]
@@ -45,7 +50,7 @@ def test_a_verdict_has_its_tone():
 
 
 def test_rows_of_a_table_keep_their_order():
-    table = Table("T", (Column("a"), Number("b")), (("x", 2), ("y", 1)))
+    table = Table("T", (Column("a"), Number("b")), (("x", 2.0), ("y", 1.0)))
     assert [[cell.text for cell in row] for row in table.cells()] == [
         ["x", "2.000"],
         ["y", "1.000"],

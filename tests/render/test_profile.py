@@ -14,6 +14,8 @@ from s2mlp_cli.records.profile import (
 )
 from s2mlp_cli.render.console import to_text
 from s2mlp_cli.render.profile import answers, sheet, terminal
+from s2mlp_cli.render.profile_remarks import doubts
+from s2mlp_cli.render.sections import section
 from s2mlp_cli.render.sheets import to_csv, to_markdown
 
 LIMIT = Limit(device="cpu", dtype="fp32", copy_bytes_per_s=2e10, matmul_flops_per_s=1.5e11)
@@ -181,6 +183,12 @@ def test_a_record_of_several_runs_says_which_rows_are_older():
     assert "rows 3 to 4 of 7 are of 2026-03-02 12:05 UTC, seed 2\n" in text
 
 
+def test_more_than_the_matrix_product_is_explained_too():
+    fast = RECORD.results[2].model_copy(update={"matmul_fraction": 1.4})
+    assert "over 100 % of matmul" in to_text(terminal(record(fast)), 80)
+    assert any("over 100 % of matmul" in remark for remark in section(record(fast)).remarks)
+
+
 def test_a_model_without_shifts_is_timed_as_it_is():
     row = timed_row(base(None), Timed(STEADY, 1), {None: STEADY}, macs=10**9, limit=LIMIT)
     text = to_text(terminal(record(row)), 80)
@@ -197,6 +205,27 @@ def test_a_warning_of_many_rows_stands_once():
         "! few samples: raise --max-time (a model, b model, c model and 2 more)"
         in text.splitlines()
     )
+
+
+def test_rows_of_several_models_are_told_apart_in_warnings():
+    few = {"warnings": ("few samples: raise --max-time",)}
+    rows = [
+        timed("a", 1.0).model_copy(update={**few, "model": model}) for model in ("tiny", "large")
+    ]
+    assert list(doubts(record(*rows)))[-1] == (
+        "few samples: raise --max-time (large a model, tiny a model)"
+    )
+
+
+def test_a_report_doubts_what_the_terminal_doubts():
+    row = timed("a", 1.0).model_copy(update={"warnings": ("few samples: raise --max-time",)})
+    assert "few samples: raise --max-time (a model)" in section(record(row)).remarks
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_number():
+    text = to_text(terminal(RECORD), 40)
+    assert "…" not in text
+    assert {"slice", "none", "conv"} <= {line.partition(" ")[0] for line in text.splitlines()}
 
 
 def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():

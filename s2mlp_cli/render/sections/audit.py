@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s2mlp_cli import units
 from s2mlp_cli.records.audit import VERDICTS, AuditCell, AuditRecord
+from s2mlp_cli.records.count import PublishedFigure
 from s2mlp_cli.render.document import Column, Figure, Section, Table, Tone
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
@@ -15,7 +16,7 @@ TONES: dict[str, Tone] = {
     "differs": "bad",
 }
 _PAPERS = {"v1": "S2-MLP", "v2": "S2-MLPv2", "baselines": "the systems they are compared with"}
-_QUANTITIES = {"params": "parameters", "flops": "MACs"}
+QUANTITIES = {"params": "parameters", "flops": "MACs"}
 
 
 def section(record: AuditRecord) -> Section:
@@ -59,9 +60,9 @@ def _cells(record: AuditRecord) -> Table:
         rows=tuple(
             (
                 cell.row,
-                _where(cell),
+                place(cell),
                 cell.model,
-                _QUANTITIES[cell.quantity],
+                QUANTITIES[cell.quantity],
                 cell.printed,
                 cell.computed,
                 cell.corrected,
@@ -83,12 +84,13 @@ def _reasons(record: AuditRecord) -> Table:
             Column("Reason", prose=True),
         ),
         rows=tuple(
-            (cell.row, _where(cell), _QUANTITIES[cell.quantity], cell.verdict, cell.reason)
+            (cell.row, place(cell), QUANTITIES[cell.quantity], cell.verdict, cell.reason)
             for cell in record.results
             if cell.reason
         ),
     )
 
 
-def _where(cell: AuditCell) -> str:
+def place(cell: AuditCell | PublishedFigure) -> str:
+    """Return the paper and its table; the systems compared with are one table of both papers."""
     return cell.paper if cell.paper == cell.table else f"{cell.paper} table {cell.table}"

@@ -11,6 +11,7 @@ from s2mlp_cli.records.count import CountRecord, CountResult, PublishedFigure
 from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, Table, listed
 from s2mlp_cli.render.pictures import modules
 from s2mlp_cli.render.sections.answer import answer
+from s2mlp_cli.render.sections.audit import QUANTITIES, place
 from s2mlp_cli.render.sections.audit import TONES as VERDICTS
 from s2mlp_cli.render.sections.environment import facts
 
@@ -112,8 +113,8 @@ def _published(rows: list[tuple[str, PublishedFigure]]) -> Table:
         rows=tuple(
             (
                 model,
-                f"{figure.paper} table {figure.table}, {figure.row}",
-                figure.quantity,
+                f"{place(figure)}, {figure.row}",
+                QUANTITIES[figure.quantity],
                 figure.printed,
                 figure.computed,
                 figure.verdict,

@@ -19,7 +19,7 @@ from s2mlp_cli.records.profile_rows import (
 from s2mlp_cli.render import ranking
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone, listed
 from s2mlp_cli.render.profile import answers
-from s2mlp_cli.render.profile_remarks import doubts, earlier_runs
+from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
 
@@ -42,6 +42,7 @@ def section(record: ProfileRecord) -> Section:
             "Speeds are relative to slice, paired round by round; 'undecided' when the 95 % "
             "interval holds 1.",
             *earlier_runs(record),
+            *above_limits(record.results),
             *doubts(record),
             *_references(record),
         ),
@@ -128,7 +129,7 @@ def _ratio_range(row: ProfileResult) -> str | None:
 
 
 def _range(ends: tuple[float, float] | None, factor: float = 1) -> str | None:
-    return f"{ends[0] * factor:.4g} to {ends[1] * factor:.4g}" if ends else None
+    return " to ".join(units.significant(end * factor) for end in ends) if ends else None
 
 
 def _verdict(row: ProfileResult) -> str | None:

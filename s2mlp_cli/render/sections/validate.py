@@ -151,7 +151,7 @@ def _classes(result: ValidateResult) -> Table:
 def _confusions(result: ValidateResult) -> Table:
     return Table(
         caption=f"{result.model}: most confused",
-        columns=(Column("Class"), Column("taken for"), Number("Images", digits=1, bar=True)),
+        columns=(Column("Class"), Column("taken for"), Number("Images", bar=True)),
         rows=tuple(
             (
                 each.label_name or str(each.label),

@@ -206,7 +206,11 @@ def _number(value: float | None, factor: float = 1.0, digits: int = 4) -> str:
 
 
 def _ends(ends: tuple[float, float] | None, factor: float = 1.0) -> str:
-    return "" if ends is None else "–".join(_number(end, factor, digits=3) for end in ends)
+    """Join the ends, in a fourth digit where three would make one of a ratio's ends just 1."""
+    if ends is None:
+        return ""
+    near = any(end != 1 and _number(end, factor, 3) == "1.00" for end in ends)
+    return "–".join(_number(end, factor, digits=4 if near else 3) for end in ends)
 
 
 def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:

@@ -109,10 +109,15 @@ def _measures(level: Level) -> list[tuple[Column, Reader]]:
         (Column("to slice", "{:.3f}".format, "×", numeric=True), _ratio),
         (Column("95 %", unit="×"), _ratio_range),
         (Column("Verdict", tones=TONES), _verdict),
-        (_percent("Shifts"), lambda row: row.shift_share and row.shift_share.value),
+        (_percent("Shifts"), _share),
         limit,
         (Number("Peak", unit="MiB", scale=2**20), peak_bytes),
     ]
+
+
+def _share(row: ProfileResult) -> float | None:
+    """Return what the shifts take; ``none`` has no shifts that could take anything."""
+    return row.shift_share.value if row.shift_share and row.shift != "none" else None
 
 
 def _percent(title: str) -> Column:

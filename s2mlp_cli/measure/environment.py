@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -30,7 +31,18 @@ def environment() -> Environment:
         packages={name: version for name in PACKAGES if (version := _version(name))},
         cuda=torch.version.cuda,
         gpus=tuple(gpus),
+        driver=_driver() if gpus else None,
     )
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's driver as its own tool tells it; None where it does not."""
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(told.stdout.split()), None)
 
 
 def _version(package: str) -> str | None:

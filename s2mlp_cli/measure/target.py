@@ -10,6 +10,9 @@ from s2mlp_cli.errors import UnavailableError
 def target(name: str | None = None) -> torch.device:
     """Return the device called ``name``; None means the GPU if there is one, else the CPU.
 
+    A GPU becomes the current one: events and the launches of Triton's kernels go to the current
+    device, wherever their tensors are.
+
     Raises:
         UnavailableError: there is no such device here; the sentence says which there are.
     """
@@ -20,4 +23,7 @@ def target(name: str | None = None) -> torch.device:
         raise UnavailableError(
             f"there is no device '{name}' here; use --device with {' or '.join(present)}"
         )
-    return torch.device(wanted)
+    place = torch.device(wanted)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    return place

@@ -10,7 +10,10 @@ def gpus(monkeypatch):
     def set_count(count):
         monkeypatch.setattr(module.torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(module.torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(module.torch.cuda, "set_device", current.append)
+        return current
 
+    current = []
     return set_count
 
 
@@ -26,8 +29,9 @@ def gpus(monkeypatch):
     ],
 )
 def test_target(gpus, count, name, found):
-    gpus(count)
+    current = gpus(count)
     assert str(target(name)) == found
+    assert [str(place) for place in current] == ([] if found == "cpu" else [found])
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,19 @@ import re
 import torch
 
 _OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
-_ALLOCATION_FAILED = ("can't allocate memory", "not enough memory")
+_ALLOCATION_FAILED = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",  # of the driver, where torch's allocator was not asked
+    "Triton Error [CUDA]: out of memory",
+    "STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN, whose workspaces did not fit
+)
 _UNSUPPORTED = ("not implemented", "not supported", "unsupported")
 _NO_KERNEL = re.compile(r"\S+ not implemented for \S+")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out; a CPU says so in a plain RuntimeError."""
+    """Tell whether memory ran out; all but torch's allocator say so in a RuntimeError."""
     return isinstance(error, _OUT_OF_MEMORY) or (
         isinstance(error, RuntimeError)
         and any(phrase in str(error) for phrase in _ALLOCATION_FAILED)

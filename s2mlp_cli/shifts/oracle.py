@@ -28,7 +28,7 @@ def shift_oracle(x: Tensor, directions: Directions) -> Tensor:
     for group, dh, dw in groups(channels, directions):
         source_rows = (rows - dh).clamp(0, height - 1)
         source_columns = (columns - dw).clamp(0, width - 1)
-        moved.append(x[:, source_rows][:, :, source_columns][..., group])
+        moved.append(x[..., group][:, source_rows][:, :, source_columns])
     return torch.cat(moved, dim=-1) if moved else x.clone()
 
 

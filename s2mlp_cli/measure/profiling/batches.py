@@ -10,7 +10,7 @@ import torch
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.faults import is_out_of_memory
 from s2mlp_cli.measure.profiling.precision import precision
-from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload, draw_example
 from s2mlp_cli.shifts import registry
 
 LARGEST_BATCH = 2**16
@@ -35,7 +35,10 @@ def find_largest_batch(fits: Callable[[int], bool]) -> int:
 
 
 def fits(case: Case, batch_size: int) -> bool:
-    """Try one run of the whole model with ``slice`` at this batch size."""
+    """Try one run of the whole model at this batch size, by the definition and with ``slice``.
+
+    What fits is checked before it is timed, so that the definition has to fit as well.
+    """
     case = replace(case, batch_size=batch_size)
     if case.device == "cpu":
         raise UnavailableError(
@@ -43,9 +46,7 @@ def fits(case: Case, batch_size: int) -> bool:
             "give a number"
         )
     try:
-        with precision(case.dtype), case.context():
-            build_workload(case, registry.DEFAULT).run()
-            torch.cuda.synchronize()
+        _run(case)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             return False
@@ -53,3 +54,11 @@ def fits(case: Case, batch_size: int) -> bool:
     finally:
         torch.cuda.empty_cache()
     return True
+
+
+def _run(case: Case) -> None:
+    with precision(case.dtype), case.context():
+        example = draw_example(case)
+        build_workload(replace(case, compiled=False), "oracle", example).run()
+        build_workload(case, registry.DEFAULT, example).run()
+        torch.cuda.synchronize()

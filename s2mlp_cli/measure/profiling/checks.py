@@ -157,5 +157,5 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
         return math.inf
     pieces = zip(found.chunk(_PIECES), expected.chunk(_PIECES), strict=True)
     difference = torch.stack([(a.double() - b.double()).abs().max() for a, b in pieces]).max()
-    error = float(difference / expected.double().abs().max().clamp_min(1e-30))
+    error = float(difference / expected.abs().max().double().clamp_min(1e-30))
     return math.inf if math.isnan(error) else error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from s2mlp_cli.measure.profiling.checks import Checker
 from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.measure.profiling.skipping import FAULTS, not_applicable, reason_to_skip
-from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
+from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload, draw_example
 from s2mlp_cli.records.profile import Memory
 
 WARM_UP_CALLS = 3
@@ -45,12 +47,13 @@ class Skipped:
 
 
 class Preparation:
-    """Prepares the contenders of one case; the oracle's results are computed once."""
+    """Prepares the contenders of one case; input and oracle's results are there once for all."""
 
     def __init__(self, case: Case, device: Device) -> None:
         self._case = case
         self._device = device
         self._checker: Checker | None = None
+        self._example: Tensor | None = None
 
     def prepare(self, shift: str | None) -> Contender | Skipped:
         """Build, check and warm up one implementation.
@@ -71,9 +74,10 @@ class Preparation:
 
     def _ready(self, shift: str | None) -> Contender | Skipped:
         checker = None if shift in (None, "none") else self._oracle()
+        example = self._input()
         held_before = self._device.held()
         with self._case.context():
-            workload = build_workload(self._case, shift)
+            workload = build_workload(self._case, shift, example)
         error = None
         if checker is not None:
             check = checker.check(shift, workload)
@@ -88,6 +92,12 @@ class Preparation:
             self._checker = Checker(self._case)
         return self._checker
 
+    def _input(self) -> Tensor:
+        if self._example is None:
+            with self._case.context():
+                self._example = draw_example(self._case)
+        return self._example
+
     def _warm(self, workload: Workload, held_before: int | None) -> Contender:
         with self._case.context():
             for _ in range(WARM_UP_CALLS):
@@ -100,13 +110,13 @@ class Preparation:
         return Contender(run, calls, memory=memory)
 
     def _memory(self, workload: Workload, held_before: int | None) -> Memory:
-        """Return what this workload holds and needs by itself, whatever else is in memory."""
+        """Return what this workload needs by itself, its input included, whatever else is held."""
         held_now = self._device.held()
         peak = self._device.peak(workload.run)
         memory = Memory(weights_bytes=workload.weights_bytes)
         if held_before is None or held_now is None or peak is None:
             return memory
-        held = held_now - held_before
+        held = held_now - held_before + workload.example.nbytes
         return memory.model_copy(
             update={
                 "peak_allocated_bytes": held + peak.allocated,

@@ -22,6 +22,10 @@ from s2mlp_cli.spec import BaseSpec, S2MLPSpec
 _SEED = 0
 """Of weights and inputs: every implementation of a case computes with the same numbers."""
 
+_DRAWN = 251
+"""Images that differ; a larger batch repeats them, since a CPU draws a thousand in seconds. A
+prime, so that no power of 2 by which an index might be off leads from an image to its like."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -86,16 +90,34 @@ class Workload:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def build_workload(case: Case, shift: str | None) -> Workload:
-    """Build ``case`` with the implementation ``shift`` (None: the model has none)."""
-    device, dtype = torch.device(case.device), DTYPES[case.dtype]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_SEED)
-        example = torch.randn(case.shape).to(device, dtype)
-        module = build_module(case, shift, device)
-        module = module.to(device, dtype) if isinstance(module, nn.Module) else module
+def draw_example(case: Case) -> Tensor:
+    """Return the input of ``case``, which all its implementations can share."""
+    device = torch.device(case.device)
+    drawn = (min(case.batch_size, _DRAWN), *case.shape[1:])
+    few = torch.randn(drawn, generator=torch.Generator().manual_seed(_SEED))
+    few = few.to(device, DTYPES[case.dtype])
+    times = -(-case.batch_size // len(few))
+    example = few.repeat(times, *[1] * (few.ndim - 1))[: case.batch_size]
     if case.channels_last and case.level == "model":
         example = example.to(memory_format=torch.channels_last)
+    return example
+
+
+def build_workload(case: Case, shift: str | None, example: Tensor | None = None) -> Workload:
+    """Build ``case`` with the implementation ``shift`` (None: the model has none).
+
+    Args:
+        case: what.
+        shift: the implementation.
+        example: what :func:`draw_example` returned; None draws it anew.
+    """
+    device = torch.device(case.device)
+    example = draw_example(case) if example is None else example
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_SEED)
+        module = build_module(case, shift, device)
+        module = module.to(device, DTYPES[case.dtype]) if isinstance(module, nn.Module) else module
+    if case.channels_last and case.level == "model":
         assert isinstance(module, nn.Module)
         module = module.to(memory_format=torch.channels_last)
     function = torch.compile(module) if case.compiled else module

@@ -25,14 +25,18 @@ def test_a_cpu_is_not_searched_because_it_would_be_killed(tiny):
 
 
 @pytest.mark.parametrize(("error", "answer"), [(None, True), (MemoryError("no"), False)])
-def test_one_run_decides(tiny, monkeypatch, error, answer):
-    def build(case, shift):
-        assert (case.batch_size, shift) == (8, "slice")
-        if error:
+def test_what_is_timed_and_what_it_is_checked_with_have_to_fit(tiny, monkeypatch, error, answer):
+    built = []
+
+    def build(case, shift, example):
+        built.append((case.batch_size, shift, case.compiled, example))
+        if error and shift == "slice":
             raise error
         return type("Workload", (), {"run": staticmethod(lambda: None)})
 
     monkeypatch.setattr("s2mlp_cli.measure.profiling.batches.build_workload", build)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.batches.draw_example", lambda case: "images")
     monkeypatch.setattr("torch.cuda.synchronize", lambda: None)
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
-    assert fits(Case(tiny, "model", None, "cuda:0", "fp32", 1), 8) == answer
+    assert fits(Case(tiny, "model", None, "cuda:0", "fp32", 1, compiled=True), 8) == answer
+    assert built == [(8, "oracle", False, "images"), (8, "slice", True, "images")]

@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 import torch
 
-from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.profiling.workloads import Case, build_workload, draw_example
 
 
 def case(spec, level="model", stage=None, **fields):
@@ -24,6 +26,22 @@ def test_all_implementations_have_the_same_weights_and_inputs(tiny, level, stage
             build_workload(case(tiny, level, stage), shift).run() for shift in ("slice", "gather")
         )
     assert torch.equal(one, other)
+
+
+def test_an_input_that_is_given_changes_nothing_but_what_it_costs(tiny):
+    shared = draw_example(case(tiny))
+    drawn, given = (build_workload(case(tiny), "slice", example) for example in (None, shared))
+    assert given.example is shared
+    with torch.inference_mode():
+        assert torch.equal(drawn.run(), given.run())
+
+
+def test_a_large_batch_repeats_its_images(tiny):
+    few, many = (draw_example(dataclasses.replace(case(tiny), batch_size=n)) for n in (251, 600))
+    assert many.shape == (600, 3, *tiny.input_size)
+    assert torch.equal(many[:251], few)
+    assert torch.equal(many[502:], few[:98])
+    assert few.unique(dim=0).shape == few.shape
 
 
 def test_building_leaves_the_random_state_alone(tiny):

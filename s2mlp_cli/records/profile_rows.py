@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -47,6 +48,27 @@ def peak_bytes(row: ProfileResult) -> int | None:
         return None
     known = (row.memory.peak_allocated_bytes, row.memory.peak_rss_bytes)
     return next((value for value in known if value is not None), None)
+
+
+def not_told_apart(fastest: ProfileResult, rows: Iterable[ProfileResult]) -> list[str]:
+    """Return the implementations that may be as fast: the intervals to ``slice`` touch.
+
+    Of many that are alike the smallest median is luck, so that a fastest one needs its company.
+    """
+    least, _ = _to_slice(fastest)
+    return [
+        implementation(row)
+        for row in rows
+        if row.shift != fastest.shift and _to_slice(row)[1] >= least
+    ]
+
+
+def _to_slice(row: ProfileResult) -> tuple[float, float]:
+    """Return the ends of the speed relative to ``slice``; of what is not known, all that can be."""
+    if row.shift == "slice":
+        return 1.0, 1.0
+    ratio = row.ratio_to_slice
+    return ratio.ci95 if ratio and ratio.ci95 else (0.0, math.inf)
 
 
 def rate_interval(row: ProfileResult) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from s2mlp_cli import units
 from s2mlp_cli.records.profile import Measured, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import (
     implementation,
+    not_told_apart,
     options,
     peak_bytes,
     rankings,
@@ -81,7 +82,9 @@ def _of_case(rows: list[ProfileResult]) -> list[str]:
     if len(asked) <= FEW:
         return [_answer(row) for row in asked]
     fastest = min(right, key=lambda row: row.median_s or 0)
-    return [f"Fastest of {len(right)}, {_answer(fastest)}"]
+    alike = not_told_apart(fastest, right)
+    company = [f"Not told apart from it: {', '.join(alike)}."] if alike else []
+    return [f"Fastest of {len(right)}, {_answer(fastest)}", *company]
 
 
 def _has(rows: Iterable[ProfileResult], level: str) -> bool:

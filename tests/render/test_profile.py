@@ -11,6 +11,7 @@ from s2mlp_cli.records.profile import (
     ProfileRecord,
     ProfileResult,
     ProfileSettings,
+    Ratio,
 )
 from s2mlp_cli.render.console import to_text
 from s2mlp_cli.render.profile import answers, sheet, terminal
@@ -128,6 +129,27 @@ def test_the_answer_speaks_of_the_widest_level_that_was_timed():
     )
     assert answers(record(RECORD.results[1])) == ["Nothing was timed."]
     assert answers(record(timed("slice", 1.0)))[0].startswith("slice: 200.0 ms")
+
+
+def against_slice(shift, ends, speed=1.0):
+    row = timed(shift, 1 / speed)
+    return row.model_copy(update={"ratio_to_slice": Ratio(value=speed, ci95=ends)})
+
+
+def test_the_fastest_of_many_is_named_with_those_that_may_be_as_fast():
+    rows = [
+        timed("slice", 1.0),
+        against_slice("fused", (1.1, 1.3), 1.2),
+        against_slice("roll", (1.0, 1.15), 1.05),
+        against_slice("conv", (0.8, 1.05), 0.9),
+        against_slice("gather", None, 0.9),
+    ]
+    best, company = answers(record(*rows))
+    assert best.startswith("Fastest of 5, fused: ")
+    assert company == "Not told apart from it: roll, gather."
+    rows[2:] = [against_slice("roll", (1.0, 1.05), 1.02)]
+    (alone,) = answers(record(*rows, timed("conv", 2.0)))
+    assert alone.startswith("Fastest of 4, fused: ")
 
 
 def test_more_than_the_copy_bandwidth_is_explained_by_the_cache():

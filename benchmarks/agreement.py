@@ -66,6 +66,7 @@ def compare(
     device: Device, run: Run, other: Callable[[Device, Run, int], float], max_time: float
 ) -> tuple[float, stats.Estimate, int]:
     """Return our median, the paired ratio of the other's time to ours, and the number of turns."""
+    ours(device, run, 1)  # the first call loads libraries and kernels
     calls = max(round(SAMPLE_SECONDS / ours(device, run, 3)), 1)
     theirs: list[float] = []
     own: list[float] = []

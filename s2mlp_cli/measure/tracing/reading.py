@@ -55,8 +55,7 @@ def read_trace(path: Path, root: Path) -> TraceResult:
         RecordError: the file is cut off or no trace of torch.profiler.
     """
     document = _load(path)
-    data, profile = _parse(path, document)
-    scopes = tuple(_scopes(document["traceEvents"]))
+    data, profile, scopes = _parse(path, document)
     steps = next((scope.calls for scope in scopes if scope.name == ROOT_SCOPE), 0)
     whole = next((scope.seconds for scope in scopes if scope.name == ROOT_SCOPE), None)
     return TraceResult(
@@ -80,7 +79,7 @@ def _load(path: Path) -> Any:
         raw = path.read_bytes()
         document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
         events = document.get("traceEvents") if isinstance(document, dict) else None
-        if events and isinstance(events, list):
+        if isinstance(events, list) and events and all(isinstance(e, dict) for e in events):
             for event in events:
                 event["cat"] = _RENAMED.get(event.get("cat"), event.get("cat"))
             return document
@@ -89,8 +88,8 @@ def _load(path: Path) -> Any:
     raise _not_whole(path, "it has no traceEvents")
 
 
-def _parse(path: Path, document: Any) -> tuple[Any, Any]:
-    """Return the parser's run data and the run profile that its generator makes of it."""
+def _parse(path: Path, document: Any) -> tuple[Any, Any, tuple[ScopeTime, ...]]:
+    """Return the parser's run data, what its generator makes of it, and our own scopes."""
     from torch_tb_profiler.profiler.data import RunProfileData
     from torch_tb_profiler.profiler.run_generator import RunGenerator
 
@@ -98,7 +97,8 @@ def _parse(path: Path, document: Any) -> tuple[Any, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it calls pandas in ways that pandas 3 deprecates
             data = RunProfileData.from_json("s2mlp", None, document)
-            return data, RunGenerator("s2mlp", None, data).generate_run_profile()
+            profile = RunGenerator("s2mlp", None, data).generate_run_profile()
+        return data, profile, tuple(_scopes(document["traceEvents"]))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise _not_whole(path, error) from error
 

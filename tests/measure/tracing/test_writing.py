@@ -203,6 +203,9 @@ GPU_TRACE = {
         (b"\x1f\x8b\x08cut", "codec can't decode"),
         (b'{"traceEvents": []}', "no whole trace"),
         (b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', "no whole trace"),
+        (b'{"traceEvents": [1, 2]}', "it has no traceEvents"),
+        (b'{"traceEvents": [{"cat": "user_annotation", "name": "model"}]}', "no whole trace"),
+        (b'{"traceEvents": [{"cat": "user_annotation", "name": 3}]}', "no whole trace"),
     ],
 )
 def test_what_is_no_trace_is_a_sentence(tmp_path, content, words):

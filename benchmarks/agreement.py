@@ -22,6 +22,9 @@ from s2mlp_cli.measure.profiling.device import Device, Run, open_device
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.spec import load_spec
 
+Sample = Callable[[Device, Run, int], float]
+"""Seconds of one call, as the mean of a number of calls."""
+
 ALLOWED = 0.03
 SAMPLE_SECONDS = 0.005
 """Of each turn: long enough for the clock, short enough for many turns."""
@@ -31,8 +34,13 @@ WIDTH = 0.02
 
 
 def ours(device: Device, run: Run, calls: int) -> float:
-    """Return a sample as `s2mlp profile` takes it."""
-    return device.seconds(run, calls, cold=device.torch_device.type == "cuda")
+    """Return a sample as `s2mlp profile --hot` takes it."""
+    return device.seconds(run, calls, cold=False)
+
+
+def ours_cold(device: Device, run: Run, calls: int) -> float:
+    """Return a sample as `s2mlp profile` takes it of a shift on a GPU: with the cache flushed."""
+    return device.seconds(run, calls, cold=True)
 
 
 def torch_benchmark(device: Device, run: Run, calls: int) -> float:
@@ -63,7 +71,7 @@ def workloads(device: Device) -> dict[str, Run]:
 
 
 def compare(
-    device: Device, run: Run, other: Callable[[Device, Run, int], float], max_time: float
+    device: Device, run: Run, ours: Sample, other: Sample, max_time: float
 ) -> tuple[float, stats.Estimate, int]:
     """Return our median, the paired ratio of the other's time to ours, and the number of turns."""
     ours(device, run, 1)  # the first call loads libraries and kernels
@@ -90,14 +98,14 @@ def main() -> int:
     options = parser.parse_args()
     device = open_device(options.device)
     torch.set_num_threads(options.threads)
-    others = [torch_benchmark]
+    pairs: list[tuple[Sample, Sample]] = [(ours, torch_benchmark)]
     if device.torch_device.type == "cuda":
-        others = [triton_do_bench]
+        pairs.append((ours_cold, triton_do_bench))
     worst = 0.0
     with torch.inference_mode():
         for name, run in workloads(device).items():
-            for other in others:
-                own, ratio, turns = compare(device, run, other, options.max_time)
+            for own_sample, other in pairs:
+                own, ratio, turns = compare(device, run, own_sample, other, options.max_time)
                 worst = max(worst, abs(ratio.value - 1))
                 print(
                     f"{name:15} {other.__name__:16} ours {units.seconds(own):>9}  theirs / ours "

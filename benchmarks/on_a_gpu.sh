@@ -15,10 +15,12 @@ cd "$(dirname "$0")/.."
 mkdir -p "$out"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 failed=()
+known=()
 
 step() {
   local name=$1
   shift
+  known+=("$name")
   [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
   echo "== $name"
   timeout "${LIMIT:-400}" "$python" "$@" 2>&1 | tee "$out/$name.log" || failed+=("$name")
@@ -26,9 +28,13 @@ step() {
 
 step tests -m pytest -q tests/shifts tests/measure/profiling tests/measure/verifying
 step verify -m s2mlp_cli verify --shift all --device cuda -o "$out/verify-cuda.json"
-step fused benchmarks/fused_mixers.py --device cuda --compile -o "$out/fused_mixers_cuda.json"
+step fused benchmarks/fused_mixers.py --device cuda -o "$out/fused_mixers_cuda.json"
+step compiled benchmarks/fused_mixers.py --device cuda --compile -o "$out/fused_mixers_compiled.json"
 step profile -m s2mlp_cli profile --shift all --model v2-medium --device cuda \
   --dtype bf16,fp32 --batch-size 1,64,256 --resume "$out/profile-cuda.json"
 step agreement benchmarks/agreement.py --device cuda
 
+for name in $wanted; do
+  [[ " ${known[*]} " == *" $name "* ]] || { echo "no step $name; known: ${known[*]}"; exit 2; }
+done
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

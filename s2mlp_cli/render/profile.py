@@ -20,7 +20,7 @@ from s2mlp_cli.records.profile_rows import (
     where,
 )
 from s2mlp_cli.render import ranking
-from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs, limits
+from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs, limits, means
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import dense_table
 
@@ -43,7 +43,8 @@ def terminal(record: ProfileRecord) -> RenderableType:
     for rows in _cases(record.results):
         parts += [Text(), *_case(rows)]
     parts.append(Text())
-    parts += [Text(line, style="quiet") for line in (*limits(record), *earlier_runs(record))]
+    quiet = (*limits(record), *means(record), *earlier_runs(record))
+    parts += [Text(line, style="quiet") for line in quiet]
     parts += [Text(f"! {line}", style="warn") for line in doubts(record)]
     return Group(*parts)
 

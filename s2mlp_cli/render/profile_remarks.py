@@ -58,6 +58,13 @@ def earlier_runs(record: ProfileRecord) -> Iterator[str]:
         first = last
 
 
+def means(record: ProfileRecord) -> Iterator[str]:
+    """Say that percentiles of quick rows are those of means: one call is too short for a clock."""
+    calls = max((row.calls_per_sample or 1 for row in record.results), default=1)
+    if calls > 1:
+        yield f"a sample of a quick row is the mean of up to {calls:,} calls; so are p50 to p99"
+
+
 def doubts(record: ProfileRecord) -> Iterator[str]:
     """Yield each warning once, with the rows that it speaks of."""
     yield from record.warnings

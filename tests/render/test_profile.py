@@ -250,6 +250,14 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number():
     assert {"slice", "none", "conv"} <= {line.partition(" ")[0] for line in text.splitlines()}
 
 
+def test_percentiles_of_means_are_called_that():
+    quick = base("slice", "op").model_copy(update={"calls_per_sample": 1200, "median_s": 1e-5})
+    said = "a sample of a quick row is the mean of up to 1,200 calls; so are p50 to p99"
+    assert said in section(record(quick)).remarks
+    assert said in to_text(terminal(record(quick)), 120)
+    assert not any("calls" in line for line in section(record(timed("slice", 1))).remarks)
+
+
 def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():
     rows = list(csv.DictReader(io.StringIO(to_csv(sheet(RECORD)))))
     assert len(rows) == len(RECORD.results)

@@ -19,7 +19,7 @@ from s2mlp_cli.records.profile_rows import (
 from s2mlp_cli.render import ranking
 from s2mlp_cli.render.document import Column, Number, Section, Table, Tone, listed
 from s2mlp_cli.render.profile import answers
-from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs
+from s2mlp_cli.render.profile_remarks import above_limits, doubts, earlier_runs, means
 from s2mlp_cli.render.sections.environment import facts
 from s2mlp_cli.render.sections.profile_pictures import pictures
 
@@ -41,6 +41,7 @@ def section(record: ProfileRecord) -> Section:
         remarks=(
             "Speeds are relative to slice, paired round by round; 'undecided' when the 95 % "
             "interval holds 1.",
+            *means(record),
             *earlier_runs(record),
             *above_limits(record.results),
             *doubts(record),

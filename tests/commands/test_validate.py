@@ -123,8 +123,9 @@ def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
 
 
 def test_a_broken_image_is_counted_and_named_but_strict_fails(
-    ckpt: Path, digits: Digits, tmp_path: Path
+    ckpt: Path, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where the progress of a run that fails is kept
     folder = flat(digits, tmp_path)
     write_csv(digits, tmp_path / "labels.csv")
     broken = folder / digits.names[3]

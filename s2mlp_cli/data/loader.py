@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -89,15 +90,19 @@ def batches(
     images: DecodedImages, chunks: Sequence[Sequence[int]], workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
     """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes."""
-    loader: DataLoader[Batch] = DataLoader(
-        images,
-        batch_sampler=chunks,  # type: ignore[arg-type]
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin_memory,
-        worker_init_fn=_leave_the_end_to_the_parent,
-    )
-    with _dead_workers_found_where_they_are_awaited():
+    with _dead_workers_found_where_they_are_awaited(), warnings.catch_warnings():
+        # torch's advice on more workers than cores; how many there are is in every report
+        warnings.filterwarnings(
+            "ignore", message="This DataLoader will create", category=UserWarning
+        )
+        loader: DataLoader[Batch] = DataLoader(
+            images,
+            batch_sampler=chunks,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            worker_init_fn=_leave_the_end_to_the_parent,
+        )
         iterator = iter(loader)
     yield from iterator
 

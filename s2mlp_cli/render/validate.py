@@ -142,6 +142,7 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
         (
             f"{units.seconds(timing.seconds)}: {result.images_per_s:.1f} images/s, data "
             f"{units.seconds(timing.data_s)}, model {units.seconds(timing.model_s)}"
+            f"{', compilation included' * result.compiled}"
         ),
     )
     if result.resumed_images:

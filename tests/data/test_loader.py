@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -85,3 +86,15 @@ def test_a_worker_that_dies_interrupts_nothing(
     assert next(loaded).rows.tolist() == [0]
     assert signal.getsignal(signal.SIGCHLD) is before
     assert [batch.rows.tolist() for batch in loaded] == [[1]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a set of cores")
+def test_more_workers_than_cores_are_the_users_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would warn of it, and warnings are errors in tests."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    loaded = batches(decoded, [[0], [1]], workers=2, pin_memory=False)
+    assert [batch.rows.tolist() for batch in loaded] == [[0], [1]]

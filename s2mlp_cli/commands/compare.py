@@ -50,7 +50,7 @@ def command(
     r"""Compare RECORDS of one kind: the last is judged against the first.
 
     With more than two, given from the oldest to the newest, every row shows its trend. Two files
-    of `s2mlp validate --predictions` get McNemar's test.
+    of `s2mlp validate --predictions` get McNemar's test, and so do two records that name theirs.
 
     \b
     Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.checkpoints.loading import Checkpoint
     from s2mlp_cli.data.images import ImageSet
     from s2mlp_cli.measure.validating.plan import Settings
+    from s2mlp_cli.measure.validating.processes import Processes
     from s2mlp_cli.measure.validating.validate import Validation
     from s2mlp_cli.records.validate import Preprocessing
     from s2mlp_cli.spec import ModelSpec
@@ -52,7 +52,7 @@ def command(**given: Any) -> None:
         check_target(given["predictions"])
     checkpoint, images = _checkpoint(given), _images(given)
     with processes() as group:
-        settings = _settings(given, checkpoint, images, group.local_rank)
+        settings = _settings(given, checkpoint, images, group)
         total = min(settings.limit or len(images), len(images))
         with ValidationProgress(total, group.count, group.is_first) as progress:
             validation = validate(
@@ -122,20 +122,21 @@ def _images(given: dict[str, Any]) -> ImageSet:
 
 
 def _settings(
-    given: dict[str, Any], checkpoint: Checkpoint, images: ImageSet, local_rank: int
+    given: dict[str, Any], checkpoint: Checkpoint, images: ImageSet, group: Processes
 ) -> Settings:
     from s2mlp_cli.data.real_labels import real_labels
+    from s2mlp_cli.measure.environment import usable_cores
     from s2mlp_cli.measure.validating.plan import Settings
-    from s2mlp_cli.measure.validating.processes import choose_device
+    from s2mlp_cli.measure.validating.processes import choose_device, choose_workers
 
     workers = given["workers"]
     return Settings(
         preprocessing=_preprocessing(given, checkpoint),
         shift=given["shift"],
-        device=choose_device(given["device"], local_rank),
+        device=choose_device(given["device"], group.local_rank),
         dtype=given["dtype"],
         batch_size=given["batch_size"],
-        workers=min(os.cpu_count() or 1, 16) if workers is None else workers,
+        workers=choose_workers(usable_cores(), group.local_count) if workers is None else workers,
         compiled=given["compiled"],
         channels_last=given["channels_last"],
         limit=given["limit"],

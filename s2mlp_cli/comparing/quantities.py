@@ -15,6 +15,9 @@ from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, 
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord
 
+TOP1 = "top-1"
+"""The name of the quantity that McNemar's test is about."""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -90,7 +93,7 @@ def _validate(record: ValidateRecord) -> Iterator[Quantity]:
     for result in record.results:
         row = f"{result.images} images of the set {result.data.fingerprint[:12]}"
         row += f", {result.model}" if len(record.results) > 1 else ""
-        yield Quantity(row, "top-1", "share", result.top1, result.top1_interval)
+        yield Quantity(row, TOP1, "share", result.top1, result.top1_interval)
         yield Quantity(row, "top-5", "share", result.top5, result.top5_interval)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s2mlp_cli.comparing.environments import environment_differences
 from s2mlp_cli.comparing.matching import compare
+from s2mlp_cli.comparing.predictions import judge_image_by_image
 from s2mlp_cli.comparing.quantities import Quantity, quantities
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.base import Record
@@ -29,6 +30,7 @@ def compare_records(
                 "compare records of one kind"
             )
     rows, lone = compare(_paired([quantities(record) for record in loaded], loaded[0].kind))
+    rows, remarks = judge_image_by_image(rows, paths, loaded)
     compared: CompareRecord = CompareRecord.new(
         command=("s2mlp", "compare", *map(str, paths)),
         environment=loaded[-1].environment,
@@ -40,6 +42,7 @@ def compare_records(
         environments=environment_differences([record.environment for record in loaded]),
         lone=lone,
         fail_slower=fail_slower,
+        remarks=remarks,
         results=rows,
     )
     if fail_slower is not None:

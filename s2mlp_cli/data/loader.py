@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -27,7 +28,7 @@ from s2mlp_cli.records.validate import Preprocessing
 _DEAD_WORKER = "DataLoader worker (pid"
 """How torch's own report begins; what a worker raised itself begins otherwise."""
 
-_BROKEN_OFF = (EOFError, ConnectionResetError, ConnectionRefusedError, FileNotFoundError)
+_BROKEN_OFF = (EOFError, ConnectionError, FileNotFoundError)
 """What taking over a batch raises where the worker that wrote it is dead already."""
 
 
@@ -89,20 +90,40 @@ def batches(
     images: DecodedImages, chunks: Sequence[Sequence[int]], workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
     """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes."""
-    loader: DataLoader[Batch] = DataLoader(
-        images,
-        batch_sampler=chunks,  # type: ignore[arg-type]
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin_memory,
-        worker_init_fn=_leave_the_end_to_the_parent,
-    )
-    yield from loader
+    with _dead_workers_found_where_they_are_awaited(), warnings.catch_warnings():
+        # torch's advice on more workers than cores; how many there are is in every report
+        warnings.filterwarnings(
+            "ignore", message="This DataLoader will create", category=UserWarning
+        )
+        loader: DataLoader[Batch] = DataLoader(
+            images,
+            batch_sampler=chunks,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            worker_init_fn=_leave_the_end_to_the_parent,
+        )
+        iterator = iter(loader)
+    yield from iterator
+
+
+@contextmanager
+def _dead_workers_found_where_they_are_awaited() -> Iterator[None]:
+    """Take back the handler of SIGCHLD that torch sets for its workers.
+
+    It raises in the midst of whatever the program does, such as saving what was measured after
+    the worker's end had been noticed already. A loader finds it by itself within five seconds.
+    """
+    child = getattr(signal, "SIGCHLD", None)  # Windows has none
+    before = child and signal.getsignal(child)
+    yield
+    if child and signal.getsignal(child) is not before:
+        signal.signal(child, before)
 
 
 @contextmanager
 def workers_watched() -> Iterator[None]:
-    """Say in a sentence that a worker died; torch reports it wherever the program happens to be.
+    """Say in a sentence that a worker died.
 
     Raises:
         DataError: a process that decodes images was killed.

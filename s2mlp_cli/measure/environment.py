@@ -25,9 +25,7 @@ def environment() -> Environment:
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=_cpu_name(),
-        cpu_count=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cpu_count=usable_cores(),
         packages={name: version for name in PACKAGES if (version := _version(name))},
         cuda=torch.version.cuda,
         gpus=tuple(gpus),
@@ -43,6 +41,13 @@ def _driver() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(told.stdout.split()), None)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: a container or a batch system may give a few."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -72,6 +72,7 @@ class CompareRecord(Record):
     Attributes:
         compared: the kind of all the sources.
         fail_slower: the part of the first time by which a row may be slower; None without a gate.
+        remarks: what could not be judged although it was asked for, in sentences.
     """
 
     kind: ClassVar[str] = "compare"
@@ -81,6 +82,7 @@ class CompareRecord(Record):
     environments: tuple[EnvironmentDifference, ...] = ()
     lone: tuple[LoneRow, ...] = ()
     fail_slower: float | None = None
+    remarks: tuple[str, ...] = ()
     results: tuple[ComparedRow, ...]
 
     @property

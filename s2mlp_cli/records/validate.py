@@ -175,6 +175,7 @@ class ValidateResult(Frozen):
 
     Attributes:
         model: the name of the spec; ``spec`` is all of it.
+        shift: the implementation, or None for a model that has no shift.
         images: that were decoded and scored; ``failures`` are not among them.
         correct1, correct5: how many of them were right; ``top1``, ``top5``: as shares.
         loss: mean cross-entropy in nats; None if a logit was not finite.
@@ -189,7 +190,7 @@ class ValidateResult(Frozen):
     ckpt: CheckpointFacts
     data: DataFacts
     preprocessing: Preprocessing
-    shift: str
+    shift: str | None
     device: str
     dtype: str
     batch_size: int

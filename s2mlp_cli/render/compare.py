@@ -37,7 +37,8 @@ def terminal(record: CompareRecord) -> RenderableType:
         parts.append(_environments(record))
     if record.results:
         parts.append(_rows(record))
-    parts += [Text(line, style="warn") for line in (*gate_lines(record), *lone_lines(record))]
+    warnings = (*gate_lines(record), *lone_lines(record), *record.remarks)
+    parts += [Text(line, style="warn") for line in warnings]
     parts += [Text(line, style="quiet") for line in notes(record)]
     return Group(*parts)
 
@@ -124,13 +125,22 @@ def notes(record: CompareRecord) -> list[str]:
             "noise inside each run, not what changed on the machine between them."
         )
     if record.compared == "validate":
-        said.append(
-            "The scores are judged as if each side had images of its own; McNemar's test, which "
-            "tells smaller differences apart, needs the files of `s2mlp validate --predictions`."
-        )
+        said.append(_scores_note(any(row.p_value is not None for row in record.results)))
     if any(row.ratio and row.ratio.ci95 is None for row in record.results):
         said.append("A time without an interval comes from fewer than six samples: measure longer.")
     return said
+
+
+def _scores_note(tested: bool) -> str:
+    if tested:
+        return (
+            "Top-1 is judged image by image, by McNemar's test; top-5 as if each side had images "
+            "of its own."
+        )
+    return (
+        "The scores are judged as if each side had images of its own; McNemar's test, which tells "
+        "smaller differences apart, needs the files of `s2mlp validate --predictions`."
+    )
 
 
 def shown(value: float | int | str | None, unit: Unit) -> str:

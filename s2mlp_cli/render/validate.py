@@ -63,7 +63,7 @@ def _result(result: ValidateResult) -> Iterator[RenderableType]:
         yield Text(f"• {remark}", style="warn")
 
 
-_MARKED = {
+_MARKED: dict[str | None, str] = {
     "inplace": " with the in-place shift, which is NOT a spatial shift",
     "none": " with its shifts taken out",
 }
@@ -136,25 +136,31 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
     )
     if (prep.mean, prep.std) != (IMAGENET_MEAN, IMAGENET_STD):
         yield "", f"mean {_triple(prep.mean)}, std {_triple(prep.std)}"
-    yield (
-        "run",
-        (
-            f"{result.device}, {result.dtype}, batches of {result.batch_size}, "
-            f"{result.workers} workers, {result.processes} process"
-            f"{'es' * (result.processes > 1)}, shift {result.shift}"
-        ),
-    )
+    yield "run", ", ".join(_run(result))
     yield (
         "time",
         (
             f"{units.seconds(timing.seconds)}: {result.images_per_s:.1f} images/s, data "
             f"{units.seconds(timing.data_s)}, model {units.seconds(timing.model_s)}"
+            f"{', compilation included' * result.compiled}"
         ),
     )
     if result.resumed_images:
         yield "", f"{result.resumed_images:,} images were there already and are not in this time"
     if result.predictions is not None:
         yield "kept", f"image by image in {result.predictions}"
+
+
+def _run(result: ValidateResult) -> Iterator[str]:
+    yield f"{result.device}, {result.dtype}, batches of {result.batch_size}"
+    yield f"{result.workers} workers"
+    yield f"{result.processes} process{'es' * (result.processes > 1)}"
+    if result.shift is not None:
+        yield f"shift {result.shift}"
+    if result.compiled:
+        yield "compiled"
+    if result.channels_last:
+        yield "channels-last"
 
 
 def _per_class(result: ValidateResult) -> Table:

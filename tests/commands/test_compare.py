@@ -133,6 +133,67 @@ def test_mcnemar_of_two_files_of_predictions(files, ending):
     ]
 
 
+def validations(files, *right, named=True):
+    """Save a record and its predictions for each set of the images that are right."""
+    for number, each in enumerate(right):
+        save_predictions(files / f"{number}.csv", predictions(each))
+        whole = samples.validate()
+        result = whole.results[0].model_copy(
+            update={
+                "images": 100, "correct1": len(each), "top1": len(each) / 100,
+                "predictions": f"elsewhere/{number}.csv" if named else None,
+            }
+        )  # fmt: skip
+        record = whole.model_copy(update={"results": (result,)})
+        (files / f"{number}.json").write_text(record.to_json())
+
+
+def test_two_validations_are_judged_by_the_predictions_that_they_name(files):
+    """The files were moved with their records: they are found beside them."""
+    validations(files, range(64), range(4, 80))
+    lines = [" ".join(line.split()) for line in run("0.json", "1.json").output.splitlines()]
+    assert lines[:5] == [
+        "1 against 0: 2 better, 1 equal",
+        "0 1 change verdict",
+        "100 images of the set cdcdcdcdcdcd",
+        "top-1 64.00 % 76.00 % +12.00 points (p = 0.012) better",
+        "right here only 4 16 +12 better",
+    ]
+    assert lines[6].startswith("Top-1 is judged image by image, by McNemar's test; top-5 as if")
+
+
+def test_without_predictions_two_validations_are_judged_by_their_intervals(files):
+    validations(files, range(64), range(4, 80), named=False)
+    said = " ".join(run("0.json", "1.json").output.split())
+    assert "p =" not in said
+    assert "needs the files of `s2mlp validate --predictions`." in said
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda file: file.unlink(),
+            "without McNemar's test: elsewhere/1.csv, the predictions of 1.json, is not there; put "
+            "it beside it",
+        ),
+        (
+            lambda file: save_predictions(file, predictions(range(5, 80))),
+            "without McNemar's test: 1.csv does not hold the predictions of 1.json, but of another "
+            "run; validate again with a --predictions of its own",
+        ),
+    ],
+)
+def test_predictions_that_are_gone_or_of_another_run_are_not_believed(files, change, sentence):
+    validations(files, range(64), range(4, 80))
+    change(files / "1.csv")
+    done = run("0.json", "1.json")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0
+    assert sentence in said
+    assert "p =" not in said
+
+
 def test_equal_scores_show_their_test_too(files):
     """50 right each, 10 of them only here and 10 only there: p = 1, which is what was asked."""
     save_predictions(files / "ours.csv", predictions(range(50)))

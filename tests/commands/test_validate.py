@@ -111,6 +111,10 @@ def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path:
     in_process(*arguments)
     with pytest.raises(RecordError, match="its batch size is 64, here it is 7; use the same"):
         in_process(*arguments, "--batch-size", "7")
+    with pytest.raises(RecordError, match="its preprocessing's crop_pct is 1.0, here it is 0.5; "):
+        in_process(*arguments, "--crop-pct", "0.5")
+    with pytest.raises(RecordError, match=r"its choice of images is \w{16}, here it is \w{16}; "):
+        in_process(*arguments, "--limit", "50")
 
 
 def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
@@ -119,8 +123,9 @@ def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
 
 
 def test_a_broken_image_is_counted_and_named_but_strict_fails(
-    ckpt: Path, digits: Digits, tmp_path: Path
+    ckpt: Path, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where the progress of a run that fails is kept
     folder = flat(digits, tmp_path)
     write_csv(digits, tmp_path / "labels.csv")
     broken = folder / digits.names[3]

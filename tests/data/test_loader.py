@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.loader import Batch, DecodedImages, workers_watched
+from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.records.validate import Preprocessing
 from tests.digits import png, tar_of
@@ -68,3 +71,30 @@ def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence() -> None:
         raise EOFError
     with pytest.raises(RuntimeError, match="mat1 and mat2"), workers_watched():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs the signal of a dead child")
+def test_a_worker_that_dies_interrupts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is being saved, perhaps: its death is found where a batch is awaited."""
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    before = signal.getsignal(signal.SIGCHLD)
+    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    loaded = batches(decoded, [[0], [1]], workers=1, pin_memory=False)
+    assert next(loaded).rows.tolist() == [0]
+    assert signal.getsignal(signal.SIGCHLD) is before
+    assert [batch.rows.tolist() for batch in loaded] == [[1]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a set of cores")
+def test_more_workers_than_cores_are_the_users_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would warn of it, and warnings are errors in tests."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    loaded = batches(decoded, [[0], [1]], workers=2, pin_memory=False)
+    assert [batch.rows.tolist() for batch in loaded] == [[0], [1]]

@@ -146,3 +146,13 @@ def test_whose_published_value_it_is_and_what_was_kept_is_shown() -> None:
     assert "95 % interval  published for v2-small\n" in text
     assert "\nkept     image by image in p.csv\n" in text
     assert "\n         mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.25\n" in text
+
+
+def test_how_the_network_ran_is_told_as_far_as_it_applies() -> None:
+    result = full().results[0]
+    changed = result.model_copy(
+        update={"shift": None, "compiled": True, "channels_last": True, "processes": 1}
+    )
+    text = to_text(terminal(full().model_copy(update={"results": (changed,)})), 80)
+    assert ", 0 workers, 1 process, compiled, channels-last\n" in text
+    assert "compilation included" in " ".join(text.split())

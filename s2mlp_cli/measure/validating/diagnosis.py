@@ -145,11 +145,15 @@ def _far_below(result: ValidateResult) -> str | None:
         return None
     return (
         f"top-1 is far under the published {published.top1} % of {_whose(result, published)}; "
-        "known causes: trained with the papers' "
-        "overlapping in-place shift (compare with --shift inplace --device cpu), another order of "
-        "directions or place of the norms (see --model), another mean and std or crop, raw instead "
-        "of averaged weights (--ema), classes in another order"
+        f"known causes: {_SHIFT_CAUSES if result.shift else ''}another mean and std or crop, raw "
+        "instead of averaged weights (--ema), classes in another order"
     )
+
+
+_SHIFT_CAUSES = (
+    "trained with the papers' overlapping in-place shift (compare with --shift inplace --device "
+    "cpu), another order of directions or place of the norms (see --model), "
+)
 
 
 def _whose(result: ValidateResult, published: Published) -> str:

@@ -116,7 +116,7 @@ def _key(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> dict[str, An
         "weights": checkpoint.facts.taken,
         "model": checkpoint.spec.model_dump(mode="json"),
         "preprocessing": plan.preprocessing.model_dump(mode="json"),
-        "images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest(),
+        "choice of images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:16],
         "shift": settings.shift,
         "device type": torch.device(settings.device).type,
         "dtype": settings.dtype,

@@ -16,11 +16,12 @@ from s2mlp_cli.errors import UnavailableError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: its rank, and how many there are."""
+    """This process among all: its rank, and how many there are; the same on this machine alone."""
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    local_count: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -54,9 +55,18 @@ def processes() -> Iterator[Processes]:
         return
     dist.init_process_group("gloo")
     try:
-        yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        local_rank, local_count = (
+            int(os.environ.get(name, default))
+            for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+        )
+        yield Processes(dist.get_rank(), count, local_rank, local_count)
     finally:
         dist.destroy_process_group()
+
+
+def choose_workers(cores: int, local_count: int) -> int:
+    """Return how many processes decode for each of those that share a machine's cores."""
+    return min(max(cores // local_count, 1), 16)
 
 
 def choose_device(name: str | None, local_rank: int) -> str:

@@ -16,6 +16,7 @@ from s2mlp_cli.measure.validating.plan import Plan, Settings
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
 from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.validate import DataFacts, Failure, RealScore, Timing, ValidateResult
+from s2mlp_cli.spec import S2MLPSpec
 
 MAX_BROKEN = 0.01
 """The share of broken images above which a result is no result."""
@@ -47,6 +48,7 @@ def make_result(
         data=_data_facts(plan, settings, table),
         preprocessing=plan.preprocessing,
         **_run_facts(settings),
+        shift=settings.shift if isinstance(checkpoint.spec, S2MLPSpec) else None,
         processes=processes,
         **_scores(scored),
         resumed_images=resumed,
@@ -74,7 +76,7 @@ def _scored(plan: Plan, table: ImageTable) -> Scored:
 
 def _run_facts(settings: Settings) -> dict[str, Any]:
     """Return the settings that a result carries under their own names."""
-    names = ("shift", "device", "dtype", "batch_size", "workers", "compiled", "channels_last")
+    names = ("device", "dtype", "batch_size", "workers", "compiled", "channels_last")
     return {name: getattr(settings, name) for name in names}
 
 

@@ -50,12 +50,13 @@ class Scored:
         return len(self.targets)
 
     def loss(self) -> tuple[float | None, Interval | None]:
-        """Return mean cross-entropy and its interval; None if one is not finite."""
+        """Return mean cross-entropy and its interval, cut off at 0; None if one is not finite."""
         if not len(self) or not np.isfinite(self.loss_each).all():
             return None, None
         mean = math.fsum(self.loss_each) / len(self)
         deviation = float(np.std(self.loss_each, ddof=1)) if len(self) > 1 else 0.0
-        return mean, mean_interval(mean, deviation, len(self))
+        low, high = mean_interval(mean, deviation, len(self))
+        return mean, (max(low, 0.0), high)
 
     def calibration(self) -> tuple[CalibrationBin, ...]:
         """Return the bins of equal width that hold images."""

@@ -109,6 +109,14 @@ def _check_key(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> Non
     for name, value in wanted.items():
         if saved.get(name) != value:
             raise RecordError(
-                f"{path} is the progress of another validation: its {name} is "
-                f"{saved.get(name)}, here it is {value}; use the same, or another --resume"
+                f"{path} is the progress of another validation: its "
+                f"{_difference(name, saved.get(name), value)}; use the same, or another --resume"
             )
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """Return what is not the same, of a whole mapping its first value that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next(key for key in {**new, **old} if old.get(key) != new.get(key))
+        return _difference(f"{name}'s {key}", old.get(key), new.get(key))
+    return f"{name} is {old}, here it is {new}"

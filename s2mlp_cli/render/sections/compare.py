@@ -27,6 +27,7 @@ def section(record: CompareRecord) -> Section:
         remarks=(
             *compare.gate_lines(record),
             *compare.lone_lines(record),
+            *record.remarks,
             *compare.notes(record),
         ),
         facts=facts(record),

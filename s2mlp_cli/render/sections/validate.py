@@ -52,8 +52,18 @@ def _data_facts(result: ValidateResult) -> dict[str, str]:
         "Transform": f"{result.preprocessing.transform}, {result.preprocessing.interpolation}, "
         f"crop {result.preprocessing.crop_pct:g} to "
         + "×".join(map(str, result.preprocessing.input_size)),
-        "Network": f"shift {result.shift}, {result.dtype}, batch {result.batch_size}",
+        "Network": ", ".join(_network(result)),
     }
+
+
+def _network(result: ValidateResult) -> Iterator[str]:
+    if result.shift is not None:
+        yield f"shift {result.shift}"
+    yield f"{result.dtype}, batch {result.batch_size}"
+    if result.compiled:
+        yield "compiled"
+    if result.channels_last:
+        yield "channels-last"
 
 
 def _picture(result: ValidateResult) -> Picture:

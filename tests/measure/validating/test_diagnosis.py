@@ -100,3 +100,13 @@ def test_far_below_names_whose_published_value_it_is(model: str, whose: str) -> 
     assert any(f"far under the published 80.7 % {whose}" in text for text in remarks(low))
     near = result(model=model, published=published, top1_interval=(0.77, 0.79))
     assert not any("far under" in text for text in remarks(near))
+
+
+def test_far_below_speaks_of_no_shift_where_the_model_has_none() -> None:
+    published = Published(model="mixer-b16", paper="a paper", row="a row", top1=76.4)
+    low = result(model="mixer-b16", shift=None, published=published, top1_interval=(0.45, 0.55))
+    (said,) = (text for text in remarks(low) if "far under" in text)
+    assert said == (
+        "top-1 is far under the published 76.4 % of mixer-b16; known causes: another mean and std "
+        "or crop, raw instead of averaged weights (--ema), classes in another order"
+    )

@@ -42,6 +42,14 @@ def test_loss_with_a_nan_is_no_number() -> None:
     assert Scored(table, np.array([0, 1])).loss() == (None, None)
 
 
+def test_the_interval_of_a_loss_stops_at_zero() -> None:
+    """Mean 1, deviation 2: a half-width of 1.96."""
+    table = table_of([0, 0, 0, 0])
+    table.loss[:] = [4, 0, 0, 0]
+    mean, interval = Scored(table, np.zeros(4, np.int64)).loss()
+    assert (mean, interval) == (1.0, (0.0, pytest.approx(2.96, rel=1e-3)))
+
+
 def test_calibration_error_by_hand() -> None:
     table = table_of([0, 0, 0, 0])
     table.confidence[:] = [0.95, 0.95, 0.6, 0.6]

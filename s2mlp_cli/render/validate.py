@@ -135,7 +135,7 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
         ),
     )
     if (prep.mean, prep.std) != (IMAGENET_MEAN, IMAGENET_STD):
-        yield "", f"mean {_triple(prep.mean)}, std {_triple(prep.std)}"
+        yield "", f"mean {triple(prep.mean)}, std {triple(prep.std)}"
     yield "run", ", ".join(_run(result))
     yield (
         "time",
@@ -220,7 +220,8 @@ def _percents(interval: Interval) -> str:
     return f"{interval[0]:.2%} … {interval[1]:.2%}"
 
 
-def _triple(values: tuple[float, float, float]) -> str:
+def triple(values: tuple[float, float, float]) -> str:
+    """Return one number for each of red, green and blue."""
     return ", ".join(f"{value:g}" for value in values)
 
 

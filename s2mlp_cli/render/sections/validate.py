@@ -11,6 +11,7 @@ from s2mlp_cli.render.document import Column, Figure, Number, Picture, Section, 
 from s2mlp_cli.render.pictures import classes
 from s2mlp_cli.render.sections.answer import answer
 from s2mlp_cli.render.sections.environment import facts
+from s2mlp_cli.render.validate import triple
 
 
 def section(record: ValidateRecord) -> Section:
@@ -52,6 +53,8 @@ def _data_facts(result: ValidateResult) -> dict[str, str]:
         "Transform": f"{result.preprocessing.transform}, {result.preprocessing.interpolation}, "
         f"crop {result.preprocessing.crop_pct:g} to "
         + "×".join(map(str, result.preprocessing.input_size)),
+        "Normalisation": f"mean {triple(result.preprocessing.mean)}, "
+        f"std {triple(result.preprocessing.std)}",
         "Network": ", ".join(_network(result)),
     }
 

@@ -127,6 +127,7 @@ def fusion_weights(
     mixer: MixerParameters,
     expanded: Tensor | None = None,
     sums_of: BorderSums = border_sums,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Return how much each split of each image counts per channel: B,K,C, or 1,K,1 for a mean.
 
@@ -134,8 +135,9 @@ def fusion_weights(
         x: the input of the mixer, B,H,W,C.
         mixer: its weights and settings.
         expanded: ``activation(expand(x))`` where there is an activation: the sums of a map that is
-            not linear in ``x`` must be taken from the map itself.
+            not linear in ``x`` must be taken from the map itself. Any map may be.
         sums_of: what takes the border sums.
+        bias: K*C numbers that every position of ``expanded`` lacks.
     """
     splits = mixer.splits
     kind = accumulator(x.dtype)
@@ -147,6 +149,8 @@ def fusion_weights(
             sums = shifted_linear_sums(x, mixer.expand, splits, sums_of)
         else:
             sums = shifted_sums(expanded, splits, sums_of)
+            if bias is not None:
+                sums = sums + x.shape[1] * x.shape[2] * bias.to(kind).reshape(len(splits), -1)
         return split_attention(sums.sum(1), mixer.attention, len(splits))
 
 

@@ -149,14 +149,26 @@ def expand_and_fuse(x: Tensor, mixer: MixerParameters, passes: Passes = PLAIN) -
         )
         return shifted
     if isinstance(mixer.activation, nn.Identity):
-        weights = fusion_weights(x, mixer, sums_of=passes.border_sums)
         y = F.linear(x, mixer.expand.weight)
+        from_map = y if passes is PLAIN and _map_is_small(x, mixer) else None
+        weights = fusion_weights(x, mixer, from_map, passes.border_sums, mixer.expand.bias)
         start = fused_bias(weights, mixer)
     else:
         y = mixer.activation(mixer.expand(x))
         weights = fusion_weights(x, mixer, expanded=y, sums_of=passes.border_sums)
         start = weights.new_zeros(1, 1)
     return weighted_shift_sum(y, weights, start, mixer.splits, passes)
+
+
+def _map_is_small(x: Tensor, mixer: MixerParameters) -> bool:
+    """Tell where the sums of the expanded map cost less than those of the input times W.
+
+    Those products are taken in float64, for which W is copied; a CPU reads a map of few positions
+    and wide channels again in less time. The batch does not enter: an image's result must not
+    depend on its neighbours.
+    """
+    positions, channels = x.shape[1] * x.shape[2], x.shape[3]
+    return x.device.type == "cpu" and positions * (len(mixer.splits) - 1) < 4 * channels
 
 
 def weighted_shift_sum(

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from s2mlp_cli.cli import group
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -55,6 +58,15 @@ def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
         timeout=280,
         check=False,
     )
+
+
+def check_options(line: str) -> None:
+    """Raise click's error at an option of a ``s2mlp`` line that does not exist; run nothing."""
+    program, name, *rest = shlex.split(re.sub(r"\s*(>|\||&&).*", "", line))
+    assert program == "s2mlp", line
+    command = group.get_command(group.make_context("s2mlp", [], resilient_parsing=True), name)
+    assert command is not None
+    command.make_parser(command.make_context(name, [], resilient_parsing=True)).parse_args(rest)
 
 
 def tidy(text: str) -> str:

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from s2mlp_cli.cli import COMMANDS, group
+from tests.readme import check_options
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +48,16 @@ def test_light_commands_do_not_import_torch(arguments: list[str]):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
+    shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output
+    examples = shown.partition("Examples:\n")[2].splitlines()
+    assert any(line.startswith(f"    s2mlp {name}") for line in examples)
+    for line in examples:
+        assert line.startswith("    s2mlp "), line
+        check_options(line)
 
 
 def test_the_users_own_line(tmp_path: Path):

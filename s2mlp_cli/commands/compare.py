@@ -31,7 +31,17 @@ class Part(click.ParamType[float]):
         return float(match[1]) / (100 if match[2] else 1)
 
 
-@click.command(no_args_is_help=True)
+@click.command(
+    no_args_is_help=True,
+    epilog="""
+    \b
+    Examples:
+      s2mlp compare before.json after.json
+      s2mlp compare before.json after.json --fail-slower 5%
+      s2mlp compare january.json february.json march.json
+      s2mlp compare ours.parquet theirs.parquet
+    """,
+)
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--fail-slower",
@@ -47,17 +57,10 @@ def command(
     output_format: str,
     output: Path | None,
 ) -> None:
-    r"""Compare RECORDS of one kind: the last is judged against the first.
+    """Compare RECORDS of one kind: the last is judged against the first.
 
     With more than two, given from the oldest to the newest, every row shows its trend. Two files
     of `s2mlp validate --predictions` get McNemar's test, and so do two records that name theirs.
-
-    \b
-    Examples:
-      s2mlp compare before.json after.json
-      s2mlp compare before.json after.json --fail-slower 5%
-      s2mlp compare january.json february.json march.json
-      s2mlp compare ours.parquet theirs.parquet
     """
     if len(records) < 2:
         raise click.UsageError("give two records or more: s2mlp compare A.json B.json")

@@ -9,7 +9,15 @@ import click
 from s2mlp_cli.commands import completing, options
 
 
-@click.command("convert")
+@click.command(
+    "convert",
+    epilog="""
+    \b
+    Examples:
+      s2mlp convert --ckpt third-party.pth -o ours.safetensors
+      s2mlp convert --ckpt third-party.pth --model v2-small -o ours.safetensors
+    """,
+)
 @click.option(
     "--ckpt",
     required=True,

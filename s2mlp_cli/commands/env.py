@@ -7,7 +7,13 @@ import click
 from s2mlp_cli.render.console import results_console
 
 
-@click.command()
+@click.command(
+    epilog="""
+    \b
+    Examples:
+      s2mlp env
+    """,
+)
 def command() -> None:
     """Show versions, devices, and which shift implementations can run here, or why not."""
     from s2mlp_cli.measure.environment import available_shifts, environment

@@ -7,7 +7,14 @@ import click
 from s2mlp_cli.render.console import results_console
 
 
-@click.command()
+@click.command(
+    epilog="""
+    \b
+    Examples:
+      s2mlp models
+      s2mlp models v2
+    """,
+)
 @click.argument("pattern", required=False)
 def command(pattern: str | None) -> None:
     """List the built-in specs; PATTERN keeps the names that contain it."""

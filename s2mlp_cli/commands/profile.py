@@ -27,7 +27,17 @@ DTYPES = ("fp32", "tf32", "bf16", "fp16")
 LEVELS = ("op", "block", "model")
 
 
-@click.command(short_help="Speed and memory of every implementation of the shift.")
+@click.command(
+    short_help="Speed and memory of every implementation of the shift.",
+    epilog="""
+    \b
+    Examples:
+      s2mlp profile --shift conv
+      s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
+      s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
+      s2mlp profile --shift conv --trace traces && s2mlp trace traces
+    """,
+)
 @options.shifts(default="all")
 @options.models(default="v2-small")
 @options.overrides
@@ -94,17 +104,11 @@ LEVELS = ("op", "block", "model")
 )
 @options.output
 def command(output_format: str, output: Path | None, trace: Path | None, **asked: Any) -> None:
-    r"""Time every implementation of the shift against `slice`, and against no shift at all.
+    """Time every implementation of the shift against `slice`, and against no shift at all.
 
     Each implementation is held to the definition first, on this device, dtype and shape; a wrong
     one is skipped. All are then measured in interleaved rounds, so that drift hits them alike;
     -o is written whenever a case is done, with the rows of all its implementations.
-
-    \b
-      s2mlp profile --shift conv
-      s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
-      s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
-      s2mlp profile --shift conv --trace traces && s2mlp trace traces
     """
     output = output or asked["resume"]
     if output is not None and output.suffix != ".json":

@@ -19,7 +19,16 @@ from s2mlp_cli.render.sections import sections
 FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
 
 
-@click.command(no_args_is_help=True)
+@click.command(
+    no_args_is_help=True,
+    epilog="""
+    \b
+    Examples:
+      s2mlp count --model v2-medium -o count.json
+      s2mlp report count.json
+      s2mlp report count.json profile.json -o report.html
+    """,
+)
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -34,15 +43,9 @@ FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
 def command(
     records: tuple[Path, ...], output_format: str | None, output: Path | None, title: str | None
 ) -> None:
-    r"""Show saved RECORDS (JSON files of any command, mixed) as one report.
+    """Show saved RECORDS (JSON files of any command, mixed) as one report.
 
     HTML is one file that loads nothing; Markdown has its pictures as SVG files beside it.
-
-    \b
-    Examples:
-      s2mlp count --model v2-medium -o count.json
-      s2mlp report count.json
-      s2mlp report count.json profile.json -o report.html
     """
     chosen = output_format or _by_ending(output)
     loaded = [read_record(path) for path in records]

@@ -7,7 +7,14 @@ import click
 from s2mlp_cli.commands import completing, options
 
 
-@click.command()
+@click.command(
+    epilog="""
+    \b
+    Examples:
+      s2mlp show v2-medium
+      s2mlp show v2-small --set stages.0.depth=2
+    """,
+)
 @click.argument("model", metavar="NAME|FILE", shell_complete=completing.models)
 @options.overrides
 def command(model: str, overrides: tuple[str, ...]) -> None:

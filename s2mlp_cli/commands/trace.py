@@ -18,7 +18,16 @@ NEEDS_NETWORK = (
 )
 
 
-@click.command(short_help="Read the traces of `profile --trace`.")
+@click.command(
+    short_help="Read the traces of `profile --trace`.",
+    epilog="""
+    \b
+    Examples:
+      s2mlp profile --shift conv --trace traces
+      s2mlp trace traces
+      s2mlp trace traces --open
+    """,
+)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--open", "open_page", is_flag=True, help="Start TensorBoard and say where it is.")
 @click.option(
@@ -28,15 +37,10 @@ NEEDS_NETWORK = (
 def command(
     folder: Path, open_page: bool, port: int, output_format: str, output: Path | None
 ) -> None:
-    r"""Show operators, kernels, modules, memory and the share of the shift of traced runs.
+    """Show operators, kernels, modules, memory and the share of the shift of traced runs.
 
     The traces are read by torch-tb-profiler's own parser. They open in Perfetto as well
     (https://ui.perfetto.dev), and in TensorBoard: `tensorboard --logdir FOLDER`.
-
-    \b
-      s2mlp profile --shift conv --trace traces
-      s2mlp trace traces
-      s2mlp trace traces --open
     """
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.tracing.reading import find_traces, read_trace

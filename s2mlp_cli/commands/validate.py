@@ -25,22 +25,25 @@ if TYPE_CHECKING:
 SAMPLE = "sample"
 
 
-@click.command("validate")
-@every_option
-def command(**given: Any) -> None:
-    r"""Measure top-1 and top-5 of a checkpoint on ImageNet val.
-
-    The model is read off the checkpoint. `s2mlp validate --ckpt sample` tries it offline.
-
-    Images are prepared as the options say; else as the checkpoint's metadata says; else by timm's
-    own data configuration for its models, and as the papers did for all others.
-
+@click.command(
+    "validate",
+    epilog="""
     \b
     Examples:
       s2mlp validate --ckpt sample
       s2mlp validate --ckpt best.pth --data ILSVRC2012_img_val.tar --resume progress
       s2mlp validate --model mixer-b16 --pretrained --data val.parquet --transform timm
       s2mlp validate --ckpt best.pth --data val --limit 5000 --predictions ours.csv
+    """,
+)
+@every_option
+def command(**given: Any) -> None:
+    """Measure top-1 and top-5 of a checkpoint on ImageNet val.
+
+    The model is read off the checkpoint. `s2mlp validate --ckpt sample` tries it offline.
+
+    Images are prepared as the options say; else as the checkpoint's metadata says; else by timm's
+    own data configuration for its models, and as the papers did for all others.
     """
     from s2mlp_cli.commands.validation_progress import ValidationProgress
     from s2mlp_cli.measure.validating.processes import processes

@@ -14,7 +14,16 @@ from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    epilog="""
+    \b
+    Examples:
+      s2mlp verify
+      s2mlp verify --shift conv,fused --dtype bf16
+      s2mlp verify --device cuda -o verify.json
+    """,
+)
 @options.shifts(default="all")
 @options.device
 @click.option(

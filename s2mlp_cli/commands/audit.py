@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.output import emit
+from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.render.console import remarks_console
 
@@ -40,7 +39,6 @@ def command(table: str, output_format: str, output: Path | None) -> int:
     that is stated; differs. Ends with 1 when a verdict is not the known one.
     """
     from s2mlp_cli.measure.counting.audit import audit
-    from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.papers import published_rows
 
     with remarks_console().status("counting") as status:
@@ -48,8 +46,6 @@ def command(table: str, output_format: str, output: Path | None) -> int:
             published_rows(*TABLES[table]),
             progress=lambda model: status.update(f"counting {model}"),
         )
-    record = AuditRecord.new(
-        command=("s2mlp", *sys.argv[1:]), environment=environment(), results=cells
-    )
+    record = made_here(AuditRecord, results=cells)
     emit(record, output_format, output)
     return 1 if record.changed else 0

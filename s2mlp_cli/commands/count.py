@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.output import emit
+from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
 
 
@@ -83,16 +82,14 @@ def command(
 
     from s2mlp_cli.measure.counting.audit import published_figures
     from s2mlp_cli.measure.counting.count import count_sizes
-    from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.records.count import CountRecord
 
     counted, refused = count_sizes(specs, input_sizes, shift, batch_size)
     results = [
         result.model_copy(update={"published": published_figures(result)}) for result in counted
     ]
-    record = CountRecord.new(
-        command=("s2mlp", *sys.argv[1:]),
-        environment=environment(),
+    record = made_here(
+        CountRecord,
         results=tuple(results),
         refused=refused,
     )

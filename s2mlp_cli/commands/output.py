@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -19,6 +20,21 @@ TEXTS: dict[str, Callable[..., str]] = {
     "markdown": lambda record, **view: to_markdown(renderer(record).sheet(record, **view)),
 }
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
+
+
+Kind = TypeVar("Kind", bound=Record)
+
+
+def made_here(kind: type[Kind], **fields: Any) -> Kind:
+    """Return a record with this process's command line and this machine filled in."""
+    from s2mlp_cli.measure.environment import environment
+
+    return kind.new(command=command_line(), environment=environment(), **fields)
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the words that this process was started with, as a user types them."""
+    return ("s2mlp", *sys.argv[1:])
 
 
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:

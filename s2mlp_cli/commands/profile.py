@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.lists import BatchSizes, Words
-from s2mlp_cli.commands.output import emit, save
+from s2mlp_cli.commands.output import command_line, emit, save
 from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.commands.resuming import previous_record, stopped
 from s2mlp_cli.errors import UnavailableError
@@ -175,9 +174,8 @@ def _profiler(
     settings = ProfileSettings(
         seed=seed, min_time_s=min_time, max_time_s=max_time, host_time=host_time, hot=hot
     )
-    command = ("s2mlp", *sys.argv[1:])
     previous = previous_record(resume) if resume else None
-    return Profiler(request, settings, place, here, command=command, previous=previous)
+    return Profiler(request, settings, place, here, command=command_line(), previous=previous)
 
 
 def _known(shifts: str) -> tuple[str, ...]:

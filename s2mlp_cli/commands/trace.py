@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.output import emit
+from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.render.console import remarks_console
 
 NEEDS_NETWORK = (
@@ -42,13 +42,11 @@ def command(
     The traces are read by torch-tb-profiler's own parser. They open in Perfetto as well
     (https://ui.perfetto.dev), and in TensorBoard: `tensorboard --logdir FOLDER`.
     """
-    from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
     from s2mlp_cli.records.trace import TraceRecord
 
-    record = TraceRecord.new(
-        command=("s2mlp", *sys.argv[1:]),
-        environment=environment(),
+    record = made_here(
+        TraceRecord,
         results=tuple(read_trace(path, folder) for path in find_traces(folder)),
     )
     emit(record, output_format, output)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from s2mlp_cli.commands.output import emit
+from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.commands.validation_options import every_option
 from s2mlp_cli.errors import DataError
 
@@ -69,7 +68,6 @@ def command(**given: Any) -> None:
 
 def _give_out(validation: Validation, given: dict[str, Any]) -> None:
     """Write and print; where a file cannot be written, the scores are printed all the same."""
-    from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.records.predictions import save_predictions
     from s2mlp_cli.records.validate import ValidateRecord
 
@@ -79,9 +77,7 @@ def _give_out(validation: Validation, given: dict[str, Any]) -> None:
             save_predictions(predictions, validation.predictions())
             result = result.model_copy(update={"predictions": str(predictions)})
     finally:
-        record = ValidateRecord.new(
-            command=("s2mlp", *sys.argv[1:]), environment=environment(), results=(result,)
-        )
+        record = made_here(ValidateRecord, results=(result,))
         emit(record, given["output_format"], given["output"])
 
 
@@ -129,14 +125,15 @@ def _settings(
 ) -> Settings:
     from s2mlp_cli.data.real_labels import real_labels
     from s2mlp_cli.measure.environment import usable_cores
+    from s2mlp_cli.measure.target import target
     from s2mlp_cli.measure.validating.plan import Settings
-    from s2mlp_cli.measure.validating.processes import choose_device, choose_workers
+    from s2mlp_cli.measure.validating.processes import choose_workers
 
     workers = given["workers"]
     return Settings(
         preprocessing=_preprocessing(given, checkpoint),
         shift=given["shift"],
-        device=choose_device(given["device"], group.local_rank),
+        device=str(target(given["device"], group.local_rank)),
         dtype=given["dtype"],
         batch_size=given["batch_size"],
         workers=choose_workers(usable_cores(), group.local_count) if workers is None else workers,

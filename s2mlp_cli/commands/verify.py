@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.output import emit
+from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
@@ -52,7 +51,6 @@ def command(
     """
     names = (*registry.parse("all"), "inplace") if shifts == "all" else registry.parse(shifts)
 
-    from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.target import target
     from s2mlp_cli.measure.verifying.verify import verify
 
@@ -64,8 +62,6 @@ def command(
             seed,
             progress=lambda name: status.update(f"checking {name}"),
         )
-    record = VerifyRecord.new(
-        command=("s2mlp", *sys.argv[1:]), environment=environment(), results=results
-    )
+    record = made_here(VerifyRecord, results=results)
     emit(record, output_format, output)
     return 0 if record.as_expected else 1

@@ -139,11 +139,12 @@ def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
 
 
 def _wrong_version(path: str | Path, kind: str, found: int, known: int) -> str:
-    age, remedy = ("newer", "upgrade s2mlp") if found > known else ("older", "measure it again")
+    newer = found > known
+    age, remedy = ("a newer", "upgrade s2mlp") if newer else ("an older", "measure it again")
     return (
-        f"{path} is a record of an {age} version, s2mlp.{kind}/{found}, where this s2mlp reads "
+        f"{path} is a record of {age} version, s2mlp.{kind}/{found}, where this s2mlp reads "
         f"s2mlp.{kind}/{known}; {remedy}"
-    ).replace("an newer", "a newer")
+    )
 
 
 def _explain(path: str | Path, error: ValidationError) -> str:

@@ -272,7 +272,7 @@ def test_what_was_left_out_of_the_data_is_remarked(
 
 
 def test_a_device_that_computes_nothing_is_refused(ckpt: Path, folders: Path) -> None:
-    with pytest.raises(UnavailableError, match="'meta' computes nothing; use --device cpu"):
+    with pytest.raises(UnavailableError, match="no device 'meta' here; use --device with cpu"):
         in_process("--ckpt", ckpt, "--data", folders, "--device", "meta")
 
 

@@ -20,10 +20,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from s2mlp_cli.models import build_model
-from s2mlp_cli.spec import S2MLPSpec
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
 from tests.fuzz.mutations import Draw, damaged_bytes, damaged_tree
+from tests.tiny import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
@@ -31,28 +31,7 @@ NAME = "mutant.ckpt"
 MARK = "it-ran"
 """The file that hostile pickles would make."""
 
-_SPEC = S2MLPSpec.model_validate_json(
-    json.dumps(
-        {
-            "name": "tiny",
-            "input_size": 28,
-            "classes": 10,
-            "stages": [
-                {"patch": 7, "dim": 8, "depth": 1, "expansion": 2},
-                {"patch": 2, "dim": 16, "depth": 1, "expansion": 2},
-            ],
-            "norm": {"kind": "layer", "place": "pre"},
-            "patch_norm": False,
-            "head_norm": True,
-            "mixer": {
-                "splits": [["down", "up"], ["right", "left"], []],
-                "activation": "none",
-                "fusion": "split-attention",
-            },
-        }
-    )
-)
-STATE: dict[str, Tensor] = build_model(_SPEC).state_dict()
+STATE: dict[str, Tensor] = build_model(TINY).state_dict()
 
 
 def _zip(content: Any) -> bytes:
@@ -68,8 +47,8 @@ def _legacy(content: Any) -> bytes:
 
 
 METADATA = {
-    "s2mlp.spec": _SPEC.model_dump_json(),
-    "s2mlp.preprocessing": json.dumps({"input_size": [28, 28], "crop_pct": 1.0}),
+    "s2mlp.spec": TINY.model_dump_json(),
+    "s2mlp.preprocessing": json.dumps({"input_size": [24, 24], "crop_pct": 1.0}),
 }
 WHOLE = {
     "zip": _zip(STATE),

@@ -1,34 +1,15 @@
-"""A model so small that whole profiles take a moment."""
+"""What every test of a measurement shares."""
 
 import pytest
 import torch
 
-from s2mlp_cli.spec import S2MLPSpec
+from tests.tiny import TINY
 
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Two stages with maps of 6x6 and 3x3: large enough for `inplace` to come out wrong."""
-    return S2MLPSpec.model_validate(
-        {
-            "name": "tiny",
-            "family": "s2mlp",
-            "input_size": (24, 24),
-            "classes": 5,
-            "stages": [
-                {"patch": 4, "dim": 8, "depth": 1, "expansion": 2},
-                {"patch": 2, "dim": 16, "depth": 2, "expansion": 2},
-            ],
-            "norm": {"kind": "layer", "place": "pre"},
-            "patch_norm": False,
-            "head_norm": True,
-            "mixer": {
-                "splits": [("down", "up", "right", "left"), ("right", "left", "down", "up"), ()],
-                "activation": "none",
-                "fusion": "split-attention",
-            },
-        }
-    )
+    """The smallest model, as a fixture."""
+    return TINY
 
 
 @pytest.fixture(autouse=True, scope="session")

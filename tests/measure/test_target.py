@@ -35,6 +35,22 @@ def test_target(gpus, count, name, found):
 
 
 @pytest.mark.parametrize(
+    ("count", "local_rank", "name", "found"),
+    [
+        (2, 1, None, "cuda:1"),
+        (2, 1, "cuda", "cuda:1"),
+        (2, 3, None, "cuda:1"),  # more processes than GPUs share them
+        (2, 1, "cuda:0", "cuda:0"),
+        (2, 1, "cpu", "cpu"),
+        (0, 1, None, "cpu"),
+    ],
+)
+def test_each_process_takes_a_gpu_of_its_own_unless_told(gpus, count, local_rank, name, found):
+    gpus(count)
+    assert str(target(name, local_rank)) == found
+
+
+@pytest.mark.parametrize(
     ("count", "name", "there"),
     [(0, "cuda", "cpu"), (0, "tpu", "cpu"), (2, "cuda:2", "cpu or cuda:0 or cuda:1")],
 )

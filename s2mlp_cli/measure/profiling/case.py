@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from s2mlp_cli.measure.faults import is_out_of_memory
+from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.cases import blank_row
 from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
 from s2mlp_cli.measure.profiling.device import Device
-from s2mlp_cli.measure.profiling.precision import precision
 from s2mlp_cli.measure.profiling.products import matmul_macs
 from s2mlp_cli.measure.profiling.remarks import telemetry_remarks
 from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds

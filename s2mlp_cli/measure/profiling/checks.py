@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 from s2mlp_cli.spec import S2MLPSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from s2mlp_cli.measure.faults import is_out_of_memory
+from s2mlp_cli.measure.precision import DTYPES, precision
 from s2mlp_cli.measure.profiling.device import Device, Run
-from s2mlp_cli.measure.profiling.precision import DTYPES, precision
 from s2mlp_cli.records.profile import Limit
 
 _COPY_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}

@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 from s2mlp_cli.measure.faults import is_out_of_memory
-from s2mlp_cli.measure.profiling.precision import precision
+from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 
 _RUNS = 2

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from s2mlp_cli.errors import SpecError, UnavailableError
+from s2mlp_cli.measure.precision import require_dtype
 from s2mlp_cli.measure.profiling.batches import find_largest_batch, fits
 from s2mlp_cli.measure.profiling.case import Bench, ChildMemory, Shift, measure_case
 from s2mlp_cli.measure.profiling.cases import REFERENCES, Request, blank_row, cases
 from s2mlp_cli.measure.profiling.device import Device
 from s2mlp_cli.measure.profiling.limits import measure_limits
 from s2mlp_cli.measure.profiling.memory import child_memory
-from s2mlp_cli.measure.profiling.precision import require_dtype
 from s2mlp_cli.measure.profiling.remarks import machine_remarks
 from s2mlp_cli.measure.profiling.resuming import require_same, runs_before
 from s2mlp_cli.measure.profiling.skipping import not_applicable

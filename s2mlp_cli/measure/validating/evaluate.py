@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.precision import precision, require_dtype
 from s2mlp_cli.measure.validating.table import TOP
 from s2mlp_cli.records.validate import Preprocessing
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-DTYPES = ("fp32", "tf32", *AUTOCAST)
+"""The 16-bit types: weights stay float32, products run in these."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Evaluator:
         dtype: ``"fp32"``, ``"tf32"`` (CUDA only), ``"bf16"`` or ``"fp16"`` (autocast).
 
     Raises:
-        UnavailableError: TF32 was asked for on a device without it.
+        UnavailableError: the device cannot compute in this dtype.
     """
 
     def __init__(
@@ -53,10 +52,7 @@ class Evaluator:
         dtype: str = "fp32",
         channels_last: bool = False,
     ) -> None:
-        if dtype == "tf32" and device.type != "cuda":
-            raise UnavailableError(
-                f"TF32 is a mode of CUDA GPUs, not of {device}; use --dtype fp32"
-            )
+        require_dtype(device, dtype)
         self.network, self.device, self.dtype = network, device, dtype
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._input: Tensor | None = None
@@ -77,7 +73,7 @@ class Evaluator:
         """
         images = self._normalise(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
         try:
-            with self._precision():
+            with precision(self.dtype), self._autocast():
                 logits = self.network(images).float()
         except torch.OutOfMemoryError as error:
             raise UnavailableError(
@@ -98,19 +94,9 @@ class Evaluator:
             )
         return self._input.copy_(pixels).sub_(self.mean).div_(self.std)
 
-    @contextlib.contextmanager
-    def _precision(self) -> Iterator[None]:
-        """Hold TF32 off unless it was asked for; run 16-bit types under autocast."""
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = matmul.allow_tf32, cudnn.allow_tf32
-        matmul.allow_tf32 = cudnn.allow_tf32 = self.dtype == "tf32"
-        try:
-            with torch.autocast(
-                self.device.type, AUTOCAST.get(self.dtype), enabled=self.dtype in AUTOCAST
-            ):
-                yield
-        finally:
-            matmul.allow_tf32, cudnn.allow_tf32 = before
+    def _autocast(self) -> torch.autocast:
+        kind = AUTOCAST.get(self.dtype)
+        return torch.autocast(self.device.type, kind, enabled=kind is not None)
 
 
 def score(logits: Tensor, targets: Tensor) -> Scores:

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.distributed as dist
-
-from s2mlp_cli.errors import UnavailableError
 
 
 @dataclass(frozen=True)
@@ -67,25 +64,3 @@ def processes() -> Iterator[Processes]:
 def choose_workers(cores: int, local_count: int) -> int:
     """Return how many processes decode for each of those that share a machine's cores."""
     return min(max(cores // local_count, 1), 16)
-
-
-def choose_device(name: str | None, local_rank: int) -> str:
-    """Return the device called ``name``; without a name this process's GPU, or the CPU.
-
-    Raises:
-        UnavailableError: there is no such device.
-    """
-    gpus = torch.cuda.device_count()
-    if name in (None, "cuda") and gpus:
-        return f"cuda:{local_rank % gpus}"
-    if name is None:
-        return "cpu"
-    if name.partition(":")[0] == "meta":
-        raise UnavailableError("the device 'meta' computes nothing; use --device cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UnavailableError(
-            f"there is no device '{name}' here ({str(error).splitlines()[0]}); use --device cpu"
-        ) from error
-    return name

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.precision import precision, require_dtype
+from s2mlp_cli.measure.precision import precision, require_dtype
 
 
 @pytest.mark.parametrize(("dtype", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])

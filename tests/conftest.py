@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 # Processes that test side by side share the cores: threads that outnumber them spin and wait. The
 # variable has to stand before torch is imported, and holds for the commands that tests start.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(workers), 1)))
+
+# A shell starts a job in the background (`make test &`, a CI's runner) with Ctrl-C ignored, and what
+# tests start would inherit that and never hear the signals that they are sent.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

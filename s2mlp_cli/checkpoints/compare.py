@@ -12,6 +12,9 @@ from s2mlp_cli.spec import ModelSpec, built_in, names
 
 Shapes = dict[str, tuple[int, ...]]
 
+INFERRED = "checkpoint"
+"""The name of a spec that was read off tensors and is none of the built-in ones."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -92,7 +95,7 @@ def check_fit(state: State, spec: ModelSpec) -> None:
             else f"nearest: {_names(nearest_models(state))}"
         )
         raise CheckpointError(
-            f"the checkpoint does not fit {spec.name}: {comparison.describe()}; {remedy}"
+            f"the checkpoint does not fit {_called(spec)}: {comparison.describe()}; {remedy}"
         )
 
 
@@ -134,6 +137,10 @@ def _other_classes(state: State, spec: ModelSpec, comparison: Comparison) -> int
         if compare(state, shapes_of(other)).fits:
             return classes
     return None
+
+
+def _called(spec: ModelSpec) -> str:
+    return "what its own tensors describe" if spec.name == INFERRED else spec.name
 
 
 def _names(nearest: list[tuple[str, Comparison]]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from s2mlp_cli.checkpoints.compare import INFERRED
 from s2mlp_cli.checkpoints.layouts import Layout
 from s2mlp_cli.checkpoints.wrappers import State
 from s2mlp_cli.errors import CheckpointError
@@ -158,7 +159,7 @@ def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) ->
         total *= stage.patch
     height, width = (max(side // total, 1) * total for side in template.input_size)
     return S2MLPSpec(
-        name="checkpoint",
+        name=INFERRED,
         input_size=(height, width),
         in_channels=told.in_channels,
         classes=told.classes,

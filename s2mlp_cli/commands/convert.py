@@ -58,7 +58,7 @@ def command(
     """
     from s2mlp_cli.checkpoints.convert import convert
     from s2mlp_cli.checkpoints.loading import load_checkpoint
-    from s2mlp_cli.render.console import remarks_console, results_console
+    from s2mlp_cli.render.console import remarks_console
     from s2mlp_cli.spec import load_spec
 
     if overrides and model is None:
@@ -69,9 +69,8 @@ def command(
     checkpoint = load_checkpoint(ckpt, spec, ema, input_size=input_size)
     difference = convert(checkpoint, output)
     for sentence in checkpoint.facts.stated:
-        remarks_console().print(f"• {sentence}", style="warn", markup=False)
-    results_console().print(
+        remarks_console().print(f"• {sentence}", style="warn", markup=False, soft_wrap=True)
+    click.echo(
         f"{output}: {checkpoint.spec.name}, {len(checkpoint.state)} tensors of the "
-        f"{checkpoint.facts.layout} layout; logits differ by at most {difference:.3g}",
-        markup=False,
+        f"{checkpoint.facts.layout} layout; logits differ by at most {difference:.3g}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from s2mlp_cli.render.console import results_console
+from s2mlp_cli.commands.output import show
 
 
 @click.command(
@@ -19,4 +19,4 @@ def command() -> None:
     from s2mlp_cli.measure.environment import available_shifts, environment
     from s2mlp_cli.render.environment import environment_table
 
-    results_console().print(environment_table(environment(), available_shifts()))
+    show(environment_table(environment(), available_shifts()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from s2mlp_cli.render.console import results_console
+from s2mlp_cli.commands.output import show
 
 
 @click.command(
@@ -22,4 +22,4 @@ def command(pattern: str | None) -> None:
     from s2mlp_cli.spec import load_spec, names
 
     chosen = [name for name in names() if pattern is None or pattern in name]
-    results_console().print(catalogue([load_spec(name) for name in chosen], pattern))
+    show(catalogue([load_spec(name) for name in chosen], pattern))

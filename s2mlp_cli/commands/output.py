@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import RenderableType
 
 from s2mlp_cli.records.base import Record, write_atomically
-from s2mlp_cli.render.console import results_console
+from s2mlp_cli.render.console import results_console, to_text
 from s2mlp_cli.render.kinds import renderer
 from s2mlp_cli.render.sheets import to_csv, to_markdown
 
@@ -37,6 +38,15 @@ def command_line() -> tuple[str, ...]:
     return ("s2mlp", *sys.argv[1:])
 
 
+def show(renderable: RenderableType) -> None:
+    """Print on stdout; a pipe gets no blanks up to the width that a terminal would have."""
+    console = results_console()
+    if console.is_terminal:
+        console.print(renderable, crop=False)
+    else:
+        click.echo(to_text(renderable, console.width), nl=False)
+
+
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
@@ -48,7 +58,7 @@ def emit(record: Record, output_format: str, output: Path | None, **view: Any) -
             save(record, output, **view)
     finally:
         if output_format == "table":
-            results_console().print(renderer(record).terminal(record, **view), crop=False)
+            show(renderer(record).terminal(record, **view))
         else:
             click.echo(TEXTS[output_format](record, **view), nl=False)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from s2mlp_cli.commands.output import show
 from s2mlp_cli.records.base import Record, write_atomically
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.render import markdown
-from s2mlp_cli.render.console import remarks_console, results_console
+from s2mlp_cli.render.console import remarks_console, to_text
 from s2mlp_cli.render.document import Picture, Section
 from s2mlp_cli.render.kinds import renderer
 from s2mlp_cli.render.pictures.canvas import standalone
@@ -82,10 +83,8 @@ def _terminal(records: list[Record], output: Path | None) -> None:
         *(part for record in records for part in (renderer(record).terminal(record), Text()))
     )
     if output is None:
-        results_console().print(shown, crop=False)
+        show(shown)
     else:
-        from s2mlp_cli.render.console import to_text
-
         write_atomically(output, to_text(shown))
 
 

@@ -132,8 +132,15 @@ _RUN = (
         type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
+        help="Precision; bf16 and fp16 by autocast.",
     ),
-    click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="Images at a time.",
+    ),
     click.option(
         "--workers",
         type=click.IntRange(min=0),

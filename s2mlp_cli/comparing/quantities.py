@@ -57,7 +57,7 @@ def _count(record: CountRecord) -> Iterator[Quantity]:
             "parameters": result.params,
             "without head": result.params_without_head,
             "MACs": result.macs_matmul,
-            f"executed ({result.shift})": result.macs,
+            **({f"executed ({result.shift})": result.macs} if result.shift else {}),
             "element-wise": result.elementwise,
             "activations": result.activations,
         }

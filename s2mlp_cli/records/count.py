@@ -97,6 +97,7 @@ class CountResult(Frozen):
     """One model at one input size; every figure is for the whole batch.
 
     Attributes:
+        shift: the implementation, or None for a model that has no shift.
         params_without_head: all parameters but the classifier's.
         params_norm: parameters of normalisations (v1's tables leave them out).
         macs: multiply-adds as executed with the chosen shift.
@@ -114,7 +115,7 @@ class CountResult(Frozen):
     spec: dict[str, Any]
     input_size: tuple[int, int]
     batch_size: int
-    shift: str
+    shift: str | None
     params: int
     params_without_head: int
     params_norm: int

@@ -15,17 +15,19 @@ from s2mlp_cli.records.count import (
     OperatorCount,
     PublishedFigure,
 )
+from s2mlp_cli.render.count_notes import notes
 from s2mlp_cli.render.count_table import (
     QUANTITIES,
     comparison,
     headline,
+    in_order,
     published,
     refusals,
     size_text,
 )
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import house_table
-from s2mlp_cli.units import count, size
+from s2mlp_cli.units import count
 
 
 def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> RenderableType:
@@ -39,7 +41,7 @@ def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> Renderab
         parts.append(_details(record.results[0]))
     else:
         parts = [headline(record), comparison(record)]
-    return Group(*parts, *_notes(record.results))
+    return Group(*parts, *notes(record.results))
 
 
 def answer(result: CountResult) -> Text:
@@ -63,11 +65,11 @@ def answer(result: CountResult) -> Text:
 def _details(result: CountResult) -> RenderableType:
     """Return one model, one figure to a row, with the published ones beside."""
     table = house_table("figure", ">value", ">published", ">difference", "verdict")
-    rows: list[tuple[str, float, str | None]] = [
+    rows: list[_Figure] = [
         ("parameters", result.params, "params"),
         ("  without the classifier", result.params_without_head, None),
         ("MACs, algorithmic", result.macs_matmul, "flops"),
-        (f"  as executed with '{result.shift}'", result.macs, None),
+        *_executed(result),
         ("activations of the products", result.activations, None),
         ("operations on single values", result.elementwise, None),
     ]
@@ -78,6 +80,15 @@ def _details(result: CountResult) -> RenderableType:
         if figures and not same:
             table.add_row("  as the paper counts", count(figures[0].computed), *_beside(figures))
     return table
+
+
+_Figure = tuple[str, float, str | None]
+"""(label, value, the quantity of which papers print figures)."""
+
+
+def _executed(result: CountResult) -> Iterable[_Figure]:
+    if result.shift is not None:
+        yield f"  as executed with '{result.shift}'", result.macs, None
 
 
 def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
@@ -141,77 +152,6 @@ def _counts(*values: int) -> Iterable[str]:
     return [count(value) if value else "" for value in values]
 
 
-def _notes(results: tuple[CountResult, ...]) -> Iterable[Text]:
-    """Return what a reader must know to trust the table: unit, shift, checks, what is left out."""
-    yield Text("1 MAC = one multiply-add: what the papers call a FLOP.", style="quiet")
-    for result in results if len(results) == 1 else ():
-        yield from _shift_notes(result)
-        yield _crosscheck_note(result)
-    if len(results) > 1:
-        yield _crosschecks_note(results)
-    for result in results:
-        for operator in result.uncounted:
-            yield Text(
-                f"{result.model}: {operator.operator} is not counted ({operator.calls} calls): "
-                f"{operator.reason}",
-                style="warn",
-            )
-        whose = f"{result.model}, " if len(results) > 1 else ""
-        for figure in _explained(result):
-            yield Text(
-                f"{whose}{figure.printed} in {_place(figure)}: {figure.verdict}; {figure.reason}",
-                style="quiet",
-            )
-
-
-def _place(figure: PublishedFigure) -> str:
-    if figure.paper == figure.table:  # the systems that both papers' tables compare with
-        return f"the papers' {figure.paper}"
-    return f"table {figure.table} of {figure.paper}"
-
-
-def _explained(result: CountResult) -> list[PublishedFigure]:
-    """Return the published figures that carry a reason, each printed value and reason once."""
-    unique = {(figure.printed, figure.reason): figure for figure in result.published}
-    return [figure for figure in unique.values() if figure.reason]
-
-
-def _shift_notes(result: CountResult) -> Iterable[Text]:
-    cost = result.shift_cost
-    if cost is None:
-        return
-    moved = "an amount not known here" if cost.bytes_moved is None else size(cost.bytes_moved)
-    multiplied = f"executes {count(cost.macs)} MACs" if cost.macs else "multiplies nothing"
-    yield Text(
-        f"The shift '{result.shift}' {multiplied} and moves {moved} at {cost.itemsize} bytes a "
-        f"value; one read and one write of each shifted map would be {size(cost.bytes_least)}.",
-        style="quiet",
-    )
-
-
-def _crosscheck_note(result: CountResult) -> Text:
-    check = result.crosscheck
-    if not check.agree:
-        return Text(
-            f"The counters DISAGREE: fvcore {check.fvcore:,}, closed form {check.closed_form}, "
-            f"FlopCounterMode {check.flop_counter:,}.",
-            style="bad",
-        )
-    roads = (
-        "fvcore"
-        + (", closed form" if check.closed_form is not None else "")
-        + " and FlopCounterMode"
-    )
-    return Text(f"{roads} agree: {check.fvcore:,} MACs.", style="quiet")
-
-
-def _crosschecks_note(results: tuple[CountResult, ...]) -> Text:
-    wrong = [result.model for result in results if not result.crosscheck.agree]
-    if wrong:
-        return Text(f"The counters DISAGREE on {', '.join(wrong)}.", style="bad")
-    return Text("For every model all counters agree to the last unit.", style="quiet")
-
-
 _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
     "model": lambda result: result.model,
     "title": lambda result: result.title,
@@ -254,10 +194,11 @@ def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
 
 def _models_sheet(record: CountRecord) -> Sheet:
     """Return a row per count; a last column says why others were not built, if there are any."""
-    rows = [{name: read(result) for name, read in _COLUMNS.items()} for result in record.results]
-    rows += [
-        {"model": each.model, "input_size": size_text(each.input_size), "not_built": each.reason}
-        for each in record.refused
+    rows = [
+        {name: read(row) for name, read in _COLUMNS.items()}
+        if isinstance(row, CountResult)
+        else {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
+        for row in in_order(record)
     ]
     header = (*_COLUMNS, *(["not_built"] if record.refused else []))
     return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))

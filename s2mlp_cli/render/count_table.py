@@ -41,12 +41,17 @@ def _called(result: CountResult, models: int, sizes: int) -> str:
 def comparison(record: CountRecord) -> RenderableType:
     """Return one row per model and size; what could not be built stands there with its reason."""
     table = house_table("=model", "=input", ">params", ">MACs", ">published", "verdict")
-    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
-    order = list(dict.fromkeys(row.model for row in asked))
-    for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size)):
+    for row in in_order(record):
         cells = _compared(row) if isinstance(row, CountResult) else _not_built(row)
         table.add_row(Text(row.model, style="key"), size_text(row.input_size), *cells)
     return table
+
+
+def in_order(record: CountRecord) -> list[CountResult | Refusal]:
+    """Return what was counted and what was refused: model by model, the smallest size first."""
+    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
+    order = list(dict.fromkeys(row.model for row in asked))
+    return sorted(asked, key=lambda row: (order.index(row.model), row.input_size))
 
 
 def _compared(result: CountResult) -> Iterable[RenderableType]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.trace import TraceRecord, TraceResult
+from s2mlp_cli.records.trace import (
+    ModuleTime,
+    OperatorMemory,
+    OperatorTime,
+    TraceRecord,
+    TraceResult,
+)
 from s2mlp_cli.render.sheets import Sheet
 from s2mlp_cli.render.tables import HouseTable
 
@@ -36,55 +44,81 @@ def answer(result: TraceResult) -> str:
     return f"{result.run}: {share}{step}."
 
 
-def _views(result: TraceResult) -> list[RenderableType]:
-    device = bool(result.kernels)
-    views = [
-        _table(
-            "scopes",
-            ("scope", "calls", "ms", "% of model"),
-            [(row.name, row.calls, _ms(row.seconds), _percent(row.share)) for row in result.scopes],
-        ),
-        _table(
-            "operators, by own time",
-            ("operator", "calls", "own ms", "total ms", *(("GPU ms",) if device else ())),
-            [
-                (row.name, row.calls, _ms(row.host_self_s), _ms(row.host_s))
-                + ((_ms(row.device_self_s),) if device else ())
-                for row in result.operators
-            ],
-        ),
-        _table(
-            "kernels",
-            ("kernel", "calls", "ms", "mean ms"),
-            [(row.name, row.calls, _ms(row.total_s), _ms(row.mean_s)) for row in result.kernels],
-        ),
-        _table(
-            "modules",
-            ("module", "calls", "own ms", "total ms"),
-            [
-                ("  " * row.depth + row.name, row.calls, _ms(row.host_self_s), _ms(row.host_s))
-                for row in result.modules
-            ],
-        ),
-        _table(
-            "memory, by allocated bytes",
-            ("operator", "device", "calls", "own MiB"),
-            [
-                (row.name, row.device, row.calls, _mib(row.self_allocated_bytes))
-                for row in sorted(result.memory, key=lambda row: -row.self_allocated_bytes)
-            ],
-        ),
-    ]
-    advice: list[RenderableType] = [
-        Text(f"! {text}", style="warn") for text in result.recommendations
-    ]
-    return [*(view for view in views if view is not None), *advice]
+Cells = tuple[str, ...]
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Group | None:
-    """Return the first rows under a title that says how many there are; None without rows."""
-    if not rows:
-        return None
+@dataclass(frozen=True)
+class _View:
+    """A table of a traced run: its title, its columns, the rows it takes and what it shows."""
+
+    title: str
+    header: Cells
+    rows: Callable[[TraceResult], Sequence[Any]]
+    cells: Callable[[Any], Cells]
+
+
+def _by_own_memory(result: TraceResult) -> Sequence[OperatorMemory]:
+    return sorted(result.memory, key=lambda row: -row.self_allocated_bytes)
+
+
+_OPERATORS = "operators, by own time"
+
+_VIEWS = (
+    _View(
+        "scopes",
+        ("scope", "calls", "ms", "% of model"),
+        lambda result: result.scopes,
+        lambda row: (row.name, str(row.calls), _ms(row.seconds), _percent(row.share)),
+    ),
+    _View(
+        _OPERATORS,
+        ("operator", "calls", "own ms", "total ms"),
+        lambda result: () if result.kernels else result.operators,
+        lambda row: (row.name, str(row.calls), _ms(row.host_self_s), _ms(row.host_s)),
+    ),
+    _View(
+        _OPERATORS,
+        ("operator", "calls", "own ms", "total ms", "GPU ms"),
+        lambda result: result.operators if result.kernels else (),
+        lambda row: (
+            row.name, str(row.calls), _ms(row.host_self_s), _ms(row.host_s), _ms(row.device_self_s)
+        ),
+    ),
+    _View(
+        "kernels",
+        ("kernel", "calls", "ms", "mean ms"),
+        lambda result: result.kernels,
+        lambda row: (row.name, str(row.calls), _ms(row.total_s), _ms(row.mean_s)),
+    ),
+    _View(
+        "modules",
+        ("module", "calls", "own ms", "total ms"),
+        lambda result: result.modules,
+        lambda row: (
+            "  " * row.depth + row.name, str(row.calls), _ms(row.host_self_s), _ms(row.host_s)
+        ),
+    ),
+    _View(
+        "memory, by allocated bytes",
+        ("operator", "device", "calls", "own MiB"),
+        _by_own_memory,
+        lambda row: (row.name, row.device, str(row.calls), _mib(row.self_allocated_bytes)),
+    ),
+)  # fmt: skip
+"""What is shown of a run, in this order; a view without rows is left out."""
+
+
+def _views(result: TraceResult) -> Iterator[RenderableType]:
+    for view in _VIEWS:
+        rows = view.rows(result)
+        if rows:
+            yield _table(view.title, view.header, [view.cells(row) for row in rows])
+    for text in result.recommendations:
+        yield Text(f"! {text}", style="warn")
+
+
+def _table(title: str, header: Cells, rows: Sequence[Cells]) -> Group:
+    """Return the first rows under a title that says how many there are."""
     shown = f"{title} (first {ROWS} of {len(rows)})" if len(rows) > ROWS else title
     table = HouseTable(box=None, pad_edge=False, header_style="quiet")
     for index, name in enumerate(header):
@@ -97,7 +131,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[tuple[object, ...]]
             max_width=48 if first else None,
         )
     for row in rows[:ROWS]:
-        table.add_row(*map(str, row))
+        table.add_row(*row)
     return Group(Text(shown, style="key"), table)
 
 
@@ -116,23 +150,18 @@ def _percent(share: float | None) -> str:
 def sheet(record: TraceRecord) -> Sheet:
     """Return the scopes and the operators of all runs as rows."""
     header = ("run", "view", "name", "calls", "host_s", "host_self_s", "device_s", "share")
-    rows: list[tuple[object, ...]] = []
-    for result in record.results:
-        run = result.run
-        rows += [
-            (run, "scope", row.name, row.calls, row.seconds, None, None, row.share)
-            for row in result.scopes
-        ]
-        rows += [
-            (run, "operator", row.name, row.calls, row.host_s, row.host_self_s, row.device_s, None)
-            for row in result.operators
-        ]
-        rows += [
-            (run, "kernel", row.name, row.calls, None, None, row.total_s, None)
-            for row in result.kernels
-        ]
-        rows += [
-            (run, "module", row.name, row.calls, row.host_s, row.host_self_s, row.device_s, None)
-            for row in result.modules
-        ]
+    rows = [
+        (result.run, *line)
+        for result in record.results
+        for line in (
+            *(("scope", s.name, s.calls, s.seconds, None, None, s.share) for s in result.scopes),
+            *(("operator", *_times(operator)) for operator in result.operators),
+            *(("kernel", k.name, k.calls, None, None, k.total_s, None) for k in result.kernels),
+            *(("module", *_times(module)) for module in result.modules),
+        )
+    ]
     return Sheet(header, tuple(rows))
+
+
+def _times(row: OperatorTime | ModuleTime) -> tuple[object, ...]:
+    return row.name, row.calls, row.host_s, row.host_self_s, row.device_s, None

@@ -124,7 +124,8 @@ def _fact_rows(result: ValidateResult) -> Iterator[tuple[str, str]]:
     if ckpt.nearest is not None:
         yield "", f"nearest built-in: {ckpt.nearest}"
     used = f"{data.images:,} of {data.available:,}" if data.limit else f"{data.available:,}"
-    yield "data", f"{data.path}: {data.form}, {used} images, {data.classes} classes"
+    seed = f" (seed {data.seed})" if data.limit else ""
+    yield "data", f"{data.path}: {data.form}, {used} images{seed}, {data.classes} classes"
     yield "", f"labels from {data.labels}; fingerprint {data.fingerprint[:16]}…"
     height, width = prep.input_size
     yield (

@@ -43,7 +43,7 @@ def load_document(name_or_path: str, overrides: tuple[str, ...] = ()) -> Documen
         document = timm_document(name_or_path)
     else:
         document = resolve(_find(name_or_path, Path.cwd(), None), _find)
-    apply_overrides(document, overrides)
+    apply_overrides(document, overrides, name_or_path)
     return document
 
 

@@ -45,15 +45,17 @@ def resolve(path: Path, find: Finder) -> Document:
     return merged
 
 
-def apply_overrides(document: Document, overrides: tuple[str, ...]) -> None:
+def apply_overrides(document: Document, overrides: tuple[str, ...], model: str) -> None:
     """Apply ``--set key=value`` options to ``document``, in order.
+
+    They go to every model of a command: a fault is told with the ``model`` that it is a fault of.
 
     Raises:
         SpecError: one has no ``=``, or its key leads nowhere.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
-        origin = Origin(f"--set {override}", layer=_COMMAND_LINE)
+        origin = Origin(f"--set {override} for {model}", layer=_COMMAND_LINE)
         if not equals or not key:
             raise SpecError(f"{origin}: found no '='; allowed: KEY=VALUE, stages.0.depth=2")
         _apply(document, key, parse_value(text, str(origin)), origin)

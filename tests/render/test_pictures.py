@@ -50,7 +50,7 @@ WORDS = {
     "classes (many)": ["top-1 (%)"],
     "modules": ["stages.0.mixer", "head", "parameters", "MACs"],
     "scopes": ["stage", "shift"],
-    "throughput": ["slice", "none", "images/s", "40", "56"],
+    "throughput": ["slice", "none", "images/s", "40.00", "56.00"],
     "trend": ["change (%)", "a", "b", "c", "slice"],
 }
 

@@ -28,7 +28,8 @@ calibration error        0.0210
 weights  digits.safetensors (safetensors, 1000 B): all
          s2mlp layout, sha256 abababababababab…
          nearest built-in: v2-small
-data     digits.tar: a tar of class folders, 300 of 5,000 images, 10 classes
+data     digits.tar: a tar of class folders, 300 of 5,000 images (seed 0), 10
+         classes
          labels from the folders; fingerprint cdcdcdcdcdcdcdcd…
 inputs   224x224, crop 0.9, bicubic, transform box
 run      cpu, fp32, batches of 32, 0 workers, 3 processes, shift slice

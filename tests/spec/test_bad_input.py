@@ -289,16 +289,19 @@ def test_a_fault_in_a_base_names_the_base(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("depth", "--set depth: found no '='; allowed: KEY=VALUE, stages.0.depth=2"),
+        ("depth", "--set depth for v2-small: found no '='; allowed: KEY=VALUE, stages.0.depth=2"),
         (
             "stages.0.depth=x",
-            "--set stages.0.depth=x: stages.0.depth: found 'x'; allowed: a whole number",
+            "--set stages.0.depth=x for v2-small: stages.0.depth: found 'x'; allowed: a whole number",
         ),
         (
             "norm.kind=afine",
-            "--set norm.kind=afine: norm.kind: found 'afine'; allowed: 'layer' or 'affine'; did you mean 'affine'?",
+            "--set norm.kind=afine for v2-small: norm.kind: found 'afine'; allowed: 'layer' or 'affine'; did you mean 'affine'?",
         ),
-        ("stages.x.dim=1", "--set stages.x.dim=1: stages.x: found 'x'; allowed: 0 to 1"),
+        (
+            "stages.x.dim=1",
+            "--set stages.x.dim=1 for v2-small: stages.x: found 'x'; allowed: 0 to 1",
+        ),
     ],
 )
 def test_wrong_overrides(override: str, sentence: str):

@@ -46,33 +46,32 @@ def test_a_hierarchical_gfnet():
         (
             "vip-small",
             ("input_size=112",),
-            "--set input_size=112: input_size: found 112x112, 16x16 tokens in stage 0; allowed: "
+            "input_size: found 112x112, 16x16 tokens in stage 0; allowed: "
             "224x224 only, since a fully connected layer of stage 0 joins 32 rows of 6 "
             "channels each by its weights",
         ),
         (
             "vip-small",
             ("input_size=[224, 238]",),
-            "--set input_size=[224, 238]: input_size: found 224x238, 32x34 tokens in stage 0; "
+            "input_size: found 224x238, 32x34 tokens in stage 0; "
             "allowed: 224x224 only, since a fully connected layer of stage 0 joins 32 rows of "
             "6 channels each by its weights",
         ),
         (
             "vip-small",
             ("input_size=225",),
-            "--set input_size=225: input_size: found 225x225, which the patches of stage 0 do not "
+            "input_size: found 225x225, which the patches of stage 0 do not "
             "divide; allowed: multiples of 14, such as 224x224",
         ),
         (
             "vip-small",
             ("stages.0.dim=200",),
-            "--set stages.0.dim=200: stages.0.dim: found 200 channels for segments = 32; allowed: "
-            "a multiple of 32",
+            "stages.0.dim: found 200 channels for segments = 32; allowed: a multiple of 32",
         ),
         (
             "gfnet-s",
             ("native_size=100",),
-            "--set native_size=100: native_size: found 100x100, which the patches of stage 0 do "
+            "native_size: found 100x100, which the patches of stage 0 do "
             "not divide; allowed: multiples of 16, such as 96x96",
         ),
     ],
@@ -80,7 +79,7 @@ def test_a_hierarchical_gfnet():
 def test_what_does_not_fit(name, overrides, sentence):
     with pytest.raises(SpecError) as caught:
         load_spec(name, overrides)
-    assert str(caught.value) == sentence
+    assert str(caught.value) == f"--set {overrides[0]} for {name}: {sentence}"
 
 
 def test_timm_without_a_file():

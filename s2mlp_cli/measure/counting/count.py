@@ -61,7 +61,7 @@ def count(spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1) ->
         spec=spec.model_dump(mode="json"),
         input_size=spec.input_size,
         batch_size=batch_size,
-        shift=shift,
+        shift=shift if cost else None,
         params=params,
         params_without_head=params - sum(_parameters(model.get_submodule(name)) for name in heads),
         params_norm=sum(_parameters(part) for part in model.modules() if _is_norm(part)),

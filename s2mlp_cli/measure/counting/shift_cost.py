@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.counting.counters import traced_figures
 from s2mlp_cli.measure.counting.traffic import bytes_moved
 from s2mlp_cli.models.mixer import Shift
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.types import ShiftFunction
+from s2mlp_cli.shifts.types import Implementation, ShiftFunction, ShiftWork
 from s2mlp_cli.spec import BaseSpec, S2MLPSpec
 
 ITEMSIZE = 4
@@ -32,25 +33,37 @@ def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | N
         return None
     implementation = registry.get(shift)
     splits = spec.mixer.splits
-    maps = [
+    maps: Maps = [
         (stage.depth, (batch_size, *size, stage.dim))
         for stage, size in zip(spec.stages, spec.maps(), strict=True)
     ]
     shifted = sum(1 for directions in splits if directions)
     least = sum(depth * 2 * shifted * torch.Size(size).numel() * ITEMSIZE for depth, size in maps)
     if implementation.work is not None:
-        work = implementation.work(splits, spec.mixer.fusion)
-        return ShiftCost(
-            macs=sum(depth * work.products * batch_size * size[-1] ** 2 for depth, size in maps),
-            bytes_moved=sum(
-                depth * work.maps * torch.Size(size).numel() * ITEMSIZE for depth, size in maps
-            ),
-            bytes_least=least,
-            itemsize=ITEMSIZE,
-        )
+        macs, moved = _stated(implementation.work(splits, spec.mixer.fusion), maps)
+    else:
+        macs, moved = _traced(implementation, splits, maps)
+    return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
+
+
+Maps = list[tuple[int, tuple[int, int, int, int]]]
+"""(blocks, B,H,W,C of the map that each of them shifts), by stage."""
+
+
+def _stated(work: ShiftWork, maps: Maps) -> tuple[int, int]:
+    """Return (multiply-adds, bytes) of an implementation that states its work for one mixer."""
+    macs = sum(depth * work.products * size[0] * size[-1] ** 2 for depth, size in maps)
+    moved = sum(depth * work.maps * torch.Size(size).numel() * ITEMSIZE for depth, size in maps)
+    return macs, moved
+
+
+def _traced(
+    implementation: Implementation, splits: tuple[Directions, ...], maps: Maps
+) -> tuple[int, int]:
+    """Return (multiply-adds, bytes) of what the operators of an implementation do."""
     reason = implementation.unavailable(torch.device("meta"))
     if reason is not None:
-        raise UnavailableError(f"the shift '{shift}' cannot be counted: {reason}")
+        raise UnavailableError(f"the shift '{implementation.name}' cannot be counted: {reason}")
     assert isinstance(implementation, ShiftFunction)  # every mixer kernel states its work
     module = Shift(splits, implementation)
     macs = moved = 0
@@ -58,4 +71,4 @@ def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | N
         x = torch.empty(batch, height, width, channels * len(splits), device="meta")
         macs += depth * traced_figures(module, x).total("macs")
         moved += depth * bytes_moved(module, x)
-    return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
+    return macs, moved

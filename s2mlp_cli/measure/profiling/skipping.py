@@ -41,8 +41,8 @@ def _kernel_not_applicable(case: Case, implementation: Implementation) -> str | 
 def reason_to_skip(error: BaseException, case: Case) -> str | None:
     """Return what ``error`` says against running ``case``, or None: then it is a bug, to be raised.
 
-    Running out of memory, what cannot be compiled, and a dtype or an operation that the device
-    lacks are reasons; nothing else is.
+    Running out of memory, what cannot be compiled or captured, and a dtype or an operation that
+    the device lacks are reasons; nothing else is.
     """
     if is_out_of_memory(error):
         return out_of_memory(case)
@@ -50,6 +50,8 @@ def reason_to_skip(error: BaseException, case: Case) -> str | None:
         return f"torch.compile: {first_line(error)}"
     if isinstance(error, UnavailableError):
         return str(error)
+    if case.cuda_graph and "captur" in str(error):
+        return f"cannot be captured as a CUDA graph: {first_line(error)}"
     if is_unsupported(error):
         return f"{case.dtype} on {case.device}: {first_line(error)}"
     return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s2mlp_cli import units
 from s2mlp_cli.render.pictures import canvas
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def svg(bars: Sequence[Bar], unit: str) -> str:
             low, high = bar.interval or (bar.value, bar.value)
             axes.plot([low, high], [place, place], color=canvas.INK, linewidth=1.6)
             axes.annotate(
-                f"{bar.value:.4g}",
+                units.significant(bar.value),
                 (high, place),
                 xytext=(5, 0),
                 textcoords="offset points",

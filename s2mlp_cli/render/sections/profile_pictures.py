@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from s2mlp_cli import units
 from s2mlp_cli.records.profile import ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import (
     implementation,
@@ -54,7 +55,7 @@ def _throughput(rows: Sequence[ProfileResult]) -> Iterator[Picture]:
             name=f"speed-{number}",
             title=f"Images per second, {title}",
             description=f"Bars of images per second{known} for {len(bars)} "
-            f"implementations; {fastest.label} has the most, {fastest.value:.4g}.",
+            f"implementations; {fastest.label} has the most, {units.significant(fastest.value)}.",
             draw=partial(throughput.svg, bars, f"images/s{known}; hollow: no true shift"),
         )
 
@@ -67,7 +68,7 @@ def _rankings(record: ProfileRecord) -> Iterator[Picture]:
             name=f"models-{number}",
             title=f"Images per second of each model, {ranking.conditions(first)}",
             description=f"Bars of images per second for {len(bars)} models; {first.model} has the "
-            f"most, {bars[0].value:.4g}.",
+            f"most, {units.significant(bars[0].value)}.",
             draw=partial(throughput.svg, bars, "images/s"),
         )
 

@@ -162,6 +162,18 @@ def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error
     assert prepare(tiny, "conv").reason.startswith(reason)
 
 
+def test_what_cannot_be_captured_says_why(tiny, stand_in):
+    def run(x, directions):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    stand_in(ShiftFunction("conv", "", run))
+    assert prepare(tiny, "conv", cuda_graph=True).reason == (
+        "cannot be captured as a CUDA graph: operation not permitted when stream is capturing"
+    )
+    with pytest.raises(RuntimeError, match="capturing"):
+        prepare(tiny, "conv")
+
+
 def test_what_cannot_be_compiled_says_why(tiny, stand_in):
     class UnsupportedError(RuntimeError):
         __module__ = "torch._dynamo.exc"

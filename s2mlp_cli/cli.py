@@ -19,16 +19,16 @@ from s2mlp_cli.errors import S2MLPError, did_you_mean
 COMMANDS = {
     "count": "s2mlp_cli.commands.count",
     "audit": "s2mlp_cli.commands.audit",
+    "verify": "s2mlp_cli.commands.verify",
     "profile": "s2mlp_cli.commands.profile",
     "trace": "s2mlp_cli.commands.trace",
-    "verify": "s2mlp_cli.commands.verify",
+    "validate": "s2mlp_cli.commands.validate",
+    "convert": "s2mlp_cli.commands.convert",
     "report": "s2mlp_cli.commands.report",
     "compare": "s2mlp_cli.commands.compare",
     "models": "s2mlp_cli.commands.models",
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",
-    "validate": "s2mlp_cli.commands.validate",
-    "convert": "s2mlp_cli.commands.convert",
 }
 """name -> the module whose ``command`` it is, in the order of ``s2mlp --help``."""
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from s2mlp_cli.cli import COMMANDS, group
+from s2mlp_cli.commands.sections import SectionedCommand
 from tests.readme import check_options
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +50,26 @@ def test_light_commands_do_not_import_torch(arguments: list[str]):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_listed_with_a_whole_sentence():
+    shown = CliRunner().invoke(group, ["--help"], terminal_width=80).output
+    listed = shown.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
+
+
+@pytest.mark.parametrize("name", ["profile", "validate"])
+def test_many_options_stand_under_headings_each_once(name: str):
+    command = group.get_command(click.Context(group), name)
+    assert isinstance(command, SectionedCommand)
+    shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output
+    places = [shown.index(f"\n{heading}:\n") for heading in (*command.sections, "Help")]
+    assert places == sorted(places)
+    for parameter in command.params:
+        assert shown.count(f"{max(parameter.opts, key=len)} ") >= 1, parameter.name
+    listed = [each.name for part in command.sections.values() for each in part]
+    assert listed == [each.name for each in command.params]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

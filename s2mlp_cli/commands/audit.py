@@ -16,13 +16,14 @@ TABLES = {"v1": ("v1",), "v2": ("v2",), "all": ("v1", "v2"), "baselines": ("base
 
 
 @click.command(
+    short_help="Every published figure of the papers, recomputed.",
     epilog="""
     \b
     Examples:
       s2mlp audit
       s2mlp audit --table v2 --format markdown
       s2mlp audit -o audit.json
-    """
+    """,
 )
 @click.option(
     "--table",

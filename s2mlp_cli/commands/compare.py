@@ -32,6 +32,7 @@ class Part(click.ParamType[float]):
 
 
 @click.command(
+    short_help="Saved records against each other; a gate for CI.",
     no_args_is_help=True,
     epilog="""
     \b

@@ -10,7 +10,7 @@ from s2mlp_cli.commands import completing, options
 
 
 @click.command(
-    "convert",
+    short_help="A checkpoint as safetensors with its spec inside.",
     epilog="""
     \b
     Examples:

@@ -12,6 +12,7 @@ from s2mlp_cli.errors import S2MLPError
 
 
 @click.command(
+    short_help="Parameters and FLOPs beside the published figures.",
     epilog="""
     \b
     Examples:
@@ -20,7 +21,7 @@ from s2mlp_cli.errors import S2MLPError
       s2mlp count --model v2-small --input-size 256 --shift conv --by operator
       s2mlp count --model v2-small --model mixer-b16 --input-size 224 --input-size 384
       s2mlp count --model v2-small --set stages.0.depth=2 --by module --depth 2
-    """
+    """,
 )
 @options.models()
 @click.option("--all", "every", is_flag=True, help="Count every built-in spec.")

@@ -8,6 +8,7 @@ from s2mlp_cli.commands.output import show
 
 
 @click.command(
+    short_help="Versions, devices, and which shifts run here.",
     epilog="""
     \b
     Examples:

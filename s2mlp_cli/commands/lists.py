@@ -34,7 +34,7 @@ class Words(click.ParamType[tuple[str, ...]]):
 class BatchSizes(click.ParamType[tuple[int | None, ...]]):
     """Images at a time: ``1,8,64``; ``max`` becomes None."""
 
-    name = "N[,N…]|max"
+    name = "batch sizes"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -8,6 +8,7 @@ from s2mlp_cli.commands.output import show
 
 
 @click.command(
+    short_help="The built-in specs.",
     epilog="""
     \b
     Examples:

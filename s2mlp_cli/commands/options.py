@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class InputSize(click.ParamType[tuple[int, int]]):
     """An image size in pixels: ``224``, or ``HxW`` such as ``288x224``."""
 
-    name = "H[xW]"
+    name = "size"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -73,13 +73,17 @@ overrides = click.option(
 )
 
 input_size = click.option(
-    "--input-size", type=InputSize(), help="Image size instead of the spec's: 288, or 288x224."
+    "--input-size",
+    type=InputSize(),
+    metavar="H[xW]",
+    help="Image size instead of the spec's: 288, or 288x224.",
 )
 
 input_sizes = click.option(
     "--input-size",
     "input_sizes",
     type=InputSize(),
+    metavar="H[xW]",
     multiple=True,
     help="Image size instead of the spec's: 288, or 288x224. Repeatable.",
 )

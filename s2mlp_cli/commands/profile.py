@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from s2mlp_cli.commands import options
-from s2mlp_cli.commands.lists import BatchSizes, Words
 from s2mlp_cli.commands.output import command_line, emit, save
+from s2mlp_cli.commands.profile_options import SECTIONS
 from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.commands.resuming import previous_record, stopped
+from s2mlp_cli.commands.sections import SectionedCommand, sectioned
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
@@ -22,11 +22,10 @@ from s2mlp_cli.spec import load_spec, with_input_size
 if TYPE_CHECKING:
     from s2mlp_cli.measure.profiling.profiler import Profiler
 
-DTYPES = ("fp32", "tf32", "bf16", "fp16")
-LEVELS = ("op", "block", "model")
 
-
+@sectioned(SECTIONS)
 @click.command(
+    cls=SectionedCommand,
     short_help="Speed and memory of every implementation of the shift.",
     epilog="""
     \b
@@ -37,71 +36,6 @@ LEVELS = ("op", "block", "model")
       s2mlp profile --shift conv --trace traces && s2mlp trace traces
     """,
 )
-@options.shifts(default="all")
-@options.models(default="v2-small")
-@options.overrides
-@click.option(
-    "--level",
-    "levels",
-    type=Words(LEVELS),
-    default=",".join(LEVELS),
-    show_default=True,
-    help="The shift alone on each stage's map, one block of each stage, the whole model.",
-)
-@options.device
-@click.option(
-    "--dtype", "dtypes", type=Words(DTYPES), default="fp32", show_default=True, help="Precisions."
-)
-@click.option(
-    "--batch-size",
-    "batch_sizes",
-    type=BatchSizes(),
-    help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
-)
-@options.input_size
-@click.option(
-    "--mode",
-    type=click.Choice(["inference", "training"]),
-    default="inference",
-    show_default=True,
-    help="training: forward, backward and, for a model, a step of AdamW.",
-)
-@click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
-@click.option("--cuda-graph", is_flag=True, help="Replayed as one CUDA graph (inference).")
-@click.option("--channels-last", is_flag=True, help="Images in NHWC memory (whole model).")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Of the CPU. Default: all cores.")
-@click.option("--host-time", is_flag=True, help="Count the launches of a GPU's kernels as well.")
-@click.option("--hot", is_flag=True, help="Leave the GPU's cache as the last call left it.")
-@click.option(
-    "--min-time",
-    type=click.FloatRange(0),
-    default=0.5,
-    show_default=True,
-    metavar="SECONDS",
-    help="Per row: measured for so long even if all ratios are known to 1 %.",
-)
-@click.option(
-    "--max-time",
-    type=click.FloatRange(0, min_open=True),
-    default=3.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Per row: measuring ends after so long even if they are not.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the order.")
-@click.option(
-    "--trace",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Afterwards, trace one run of each whole model under torch.profiler.",
-)
-@click.option(
-    "--resume",
-    type=options.OutputFile(),
-    metavar="FILE",
-    help="Go on with this record, or begin it: measure only the rows that are missing.",
-)
-@options.output
 def command(output_format: str, output: Path | None, trace: Path | None, **asked: Any) -> None:
     """Time every implementation of the shift against `slice`, and against no shift at all.
 

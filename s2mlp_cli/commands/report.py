@@ -21,6 +21,7 @@ FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
 
 
 @click.command(
+    short_help="Saved records as HTML, Markdown or terminal text.",
     no_args_is_help=True,
     epilog="""
     \b

@@ -8,6 +8,7 @@ from s2mlp_cli.commands import completing, options
 
 
 @click.command(
+    short_help="One spec with all that it inherits, as YAML.",
     epilog="""
     \b
     Examples:

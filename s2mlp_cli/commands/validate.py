@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from s2mlp_cli.commands.output import emit, made_here
-from s2mlp_cli.commands.validation_options import every_option
+from s2mlp_cli.commands.sections import SectionedCommand, sectioned
+from s2mlp_cli.commands.validation_options import SECTIONS
 from s2mlp_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 SAMPLE = "sample"
 
 
+@sectioned(SECTIONS)
 @click.command(
-    "validate",
+    cls=SectionedCommand,
+    short_help="Top-1 and top-5 of a checkpoint on ImageNet val.",
     epilog="""
     \b
     Examples:
@@ -35,7 +38,6 @@ SAMPLE = "sample"
       s2mlp validate --ckpt best.pth --data val --limit 5000 --predictions ours.csv
     """,
 )
-@every_option
 def command(**given: Any) -> None:
     """Measure top-1 and top-5 of a checkpoint on ImageNet val.
 

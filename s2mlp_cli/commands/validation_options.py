@@ -1,4 +1,4 @@
-"""The options of ``s2mlp validate``, in the groups in which --help lists them."""
+"""The options of ``s2mlp validate``, in the sections in which --help lists them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from s2mlp_cli.commands import completing, options
+from s2mlp_cli.commands.sections import Sections
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -169,9 +170,11 @@ _REPORT = (
 )
 
 
-def every_option(function: options.Function) -> options.Function:
-    """Add all of them, in the order in which --help lists them."""
-    groups = (_CHECKPOINT, _DATA, _INPUT, _RUN, _REPORT)
-    for option in reversed([option for group in groups for option in group]):
-        function = option(function)
-    return function
+SECTIONS: Sections = {
+    "Checkpoint": _CHECKPOINT,
+    "Data": _DATA,
+    "Input": _INPUT,
+    "Run": _RUN,
+    "Report": _REPORT,
+}
+"""heading -> its options, in the order in which --help lists them."""

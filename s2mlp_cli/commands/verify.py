@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands import options
+from s2mlp_cli.commands.lists import Words
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.render.console import remarks_console
@@ -14,12 +15,12 @@ from s2mlp_cli.shifts import registry
 
 
 @click.command(
-    "verify",
+    short_help="Every shift held to its definition, values and gradients.",
     epilog="""
     \b
     Examples:
       s2mlp verify
-      s2mlp verify --shift conv,fused --dtype bf16
+      s2mlp verify --shift conv,fused --dtype fp32,bf16
       s2mlp verify --device cuda -o verify.json
     """,
 )
@@ -28,10 +29,9 @@ from s2mlp_cli.shifts import registry
 @click.option(
     "--dtype",
     "dtypes",
-    multiple=True,
-    type=click.Choice(DTYPE_NAMES),
-    default=DTYPE_NAMES,
-    help="Dtype to check. Repeatable. Default: every one that runs on the device.",
+    type=Words(DTYPE_NAMES),
+    default=",".join(DTYPE_NAMES),
+    help="Precisions, with commas between. Default: every one that runs on the device.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the random maps.")
 @options.output

@@ -40,7 +40,7 @@ def test_the_seed_changes_the_numbers_and_not_the_verdict():
 def test_a_wrong_implementation_ends_with_1(monkeypatch):
     broken = ShiftFunction("slice", "", lambda x, directions: x.flip(1))
     monkeypatch.setattr(registry, "get", lambda name: broken)
-    done = run("--shift", "slice", "--dtype", "fp32", "--device", "cpu")
+    done = run("--shift", "slice", "--dtype", "fp32,fp64", "--device", "cpu")
     assert done.return_value == 1
     assert "ALARM: slice" in done.stdout
 

@@ -7,7 +7,19 @@ first used, so that ``import s2mlp_cli`` costs nothing.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what a type checker should know of the names below
+    from s2mlp_cli.checkpoints.loading import load_checkpoint as load_checkpoint
+    from s2mlp_cli.data.detect import open_images as open_images
+    from s2mlp_cli.measure.counting.count import count as count
+    from s2mlp_cli.measure.profiling.profile import profile as profile
+    from s2mlp_cli.measure.validating.validate import validate as validate
+    from s2mlp_cli.measure.verifying.verify import verify as verify
+    from s2mlp_cli.models import build_model as build_model
+    from s2mlp_cli.models import set_shift as set_shift
+    from s2mlp_cli.shifts.apply import shift as shift
+    from s2mlp_cli.spec import load_spec as load_spec
 
 __version__ = "0.1.0"
 

@@ -24,6 +24,12 @@ def test_every_public_name_is_there_and_documented(name: str):
     assert function.__doc__
 
 
+def test_a_type_checker_is_told_of_every_public_name():
+    source = (ROOT / "s2mlp_cli" / "__init__.py").read_text("utf-8")
+    told = re.findall(r"^    from ([\w.]+) import (\w+) as \2$", source, re.M)
+    assert {name: home for home, name in told} == s2mlp_cli._HOMES
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'cuont'"):
         _ = s2mlp_cli.cuont  # type: ignore[attr-defined]

@@ -30,6 +30,7 @@ def test_the_wheel_carries_the_specs_and_nothing_of_the_tests(wheel: Path):
     assert "s2mlp_cli/model_specs/v2-medium.yaml" in names
     assert "s2mlp_cli/model_specs/spec.schema.json" in names
     assert "s2mlp_cli/papers/published.yaml" in names
+    assert "s2mlp_cli/py.typed" in names
     roots = {name.split("/")[0] for name in names}
     assert roots == {"s2mlp_cli", next(root for root in roots if root.endswith(".dist-info"))}
 

@@ -73,7 +73,7 @@ _DATA = (
         metavar="PATH",
         show_envvar=True,
         shell_complete=completing.files,
-        help="Images: class folders, flat folder, tar, WebDataset, Parquet or CSV.",
+        help="Images: class folders, flat folder, tar, zip, WebDataset, Parquet or CSV.",
     ),
     click.option(
         "--labels",

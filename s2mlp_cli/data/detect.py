@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from s2mlp_cli.data.devkit import ARCHIVE
 from s2mlp_cli.data.files import FileSource, image_folder
 from s2mlp_cli.data.images import ImageSet, is_image
-from s2mlp_cli.data.label_files import KNOWN_NAMES, LabelFile, read_label_file, with_labels
+from s2mlp_cli.data.label_files import (
+    KNOWN_NAMES,
+    LabelFile,
+    read_label_file,
+    read_table,
+    with_labels,
+)
 from s2mlp_cli.data.layout import SPLITS
 from s2mlp_cli.data.parquet import parquet_files
 from s2mlp_cli.data.tars import is_archive, raw_tar, read_archive
 from s2mlp_cli.data.webdataset import is_webdataset, webdataset
+from s2mlp_cli.data.zips import is_zip, zip_of_images
 from s2mlp_cli.errors import DataError
 
 _KNOWN_FORMS = (
-    "class folders, a folder of images with labels, a tar, WebDataset tars, Parquet or a CSV of "
-    "file,label"
+    "class folders, a folder of images with labels, a tar, a zip, WebDataset tars, Parquet or a "
+    "CSV of file,label"
 )
 
 
@@ -30,7 +38,8 @@ def open_images(
 
     Args:
         path: a folder, a file, or a pattern such as ``shards/val-*.tar``.
-        labels: a label file; without it one of the known names beside the images is taken.
+        labels: a label file; without it one of the known names in the archive of the images is
+            taken, or beside them.
         partial: accept fewer images than the label file has labels.
 
     Raises:
@@ -45,7 +54,7 @@ def open_images(
         return with_labels(images, read_label_file(Path(labels)), partial)
     if images.labels is not None:
         return images
-    return with_labels(images, _labels_beside(Path(images.path)), partial)
+    return with_labels(images, _labels_found(images), partial)
 
 
 def _recognise(path: Path) -> ImageSet:
@@ -77,31 +86,60 @@ def _folder(path: Path) -> ImageSet:
         return _folder(folders[0])
     if folders:
         return image_folder(path)
+    zips = [file for file in files if file.suffix == ".zip"]
+    if zips:  # beside folders they are those that were unpacked, or hold something else
+        return _several(_validation_split(zips), path)
     raise DataError(f"the folder {path} holds no images; give {_KNOWN_FORMS}")
 
 
 def _file(path: Path) -> ImageSet:
-    if path.suffix == ".parquet":
-        return parquet_files([path], path)
-    if path.suffix == ".csv":
-        return _listed(path)
-    if path.suffix == ".tar" or is_archive(path):
-        return _several([path], path)
-    raise DataError(f"{path} is not of a known form; give {_KNOWN_FORMS}")
+    return _listed(path) if path.suffix == ".csv" else _several([path], path)
 
 
 def _several(files: list[Path], path: Path) -> ImageSet:
     """Read files of one kind together."""
-    if all(file.suffix == ".parquet" for file in files):
-        return parquet_files(files, path)
-    if is_webdataset(read_archive(files[0]).members):
+    kind = _kind(files[0])
+    if kind is None:
+        raise DataError(f"{files[0]} is not of a known form; give {_KNOWN_FORMS}")
+    return _READERS[kind](files, path)
+
+
+def _kind(file: Path) -> str | None:
+    """Return the suffix that a file has, or should have by its first bytes; None for others."""
+    if file.suffix in _READERS:
+        return file.suffix
+    return next((kind for kind, begins_so in _BEGINNINGS.items() if begins_so(file)), None)
+
+
+def _tars(files: list[Path], path: Path) -> ImageSet:
+    if is_webdataset(read_archive(files[0]).members.values()):
         return webdataset(files, path)
+    return raw_tar(_only(files, path))
+
+
+def _zips(files: list[Path], path: Path) -> ImageSet:
+    return zip_of_images(_only(files, path))
+
+
+def _only(files: list[Path], path: Path) -> Path:
+    """Return the one archive, the images of which are labelled by it or by a file beside it."""
     if len(files) == 1:
-        return raw_tar(files[0])
+        return files[0]
     raise DataError(
         f"{path} holds {len(files)} archives without labels in them (the first is "
         f"{files[0].name}); give the one archive of the validation images"
     )
+
+
+_READERS: dict[str, Callable[[list[Path], Path], ImageSet]] = {
+    ".parquet": parquet_files,
+    ".tar": _tars,
+    ".zip": _zips,
+}
+"""suffix -> reads files of that kind; they lie at the path that is given too."""
+
+_BEGINNINGS: dict[str, Callable[[Path], bool]] = {".tar": is_archive, ".zip": is_zip}
+"""suffix -> tells by its first bytes whether a file under another name is of that kind."""
 
 
 def _validation_split(files: list[Path]) -> list[Path]:
@@ -127,8 +165,12 @@ def _listed(path: Path) -> ImageSet:
     return ImageSet("a CSV of file,label", str(path), source, names, listing.match(names))
 
 
-def _labels_beside(path: Path) -> LabelFile:
-    """Read a label file of a known name in the folder of the images, or in the one above."""
+def _labels_found(images: ImageSet) -> LabelFile:
+    """Read a label file of a known name: in the archive of the images, or beside them."""
+    path = Path(images.path)
+    if images.table is not None:
+        name, content = images.table
+        return read_table(path / name, io.BytesIO(content))
     for file in _beside(path, KNOWN_NAMES):
         return read_label_file(file)
     raise DataError(

@@ -46,6 +46,7 @@ class ImageSet:
         labels: what the set itself says about classes, or None if a label file has to say it.
         stated: what was left out or decided while recognising it, in sentences.
         devkit: the devkit archive that gave the labels or lies beside the images, if any.
+        table: name and content of the table of labels inside the archive of the images, if any.
     """
 
     form: str
@@ -55,6 +56,7 @@ class ImageSet:
     labels: Labels | None
     stated: tuple[str, ...] = ()
     devkit: Path | None = None
+    table: tuple[str, bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

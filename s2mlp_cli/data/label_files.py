@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from s2mlp_cli.data.devkit import ARCHIVE, devkit_labels
 from s2mlp_cli.data.images import ImageSet, base_name
-from s2mlp_cli.data.labels import Labels, class_number
+from s2mlp_cli.data.labels import TABLES, Labels, class_number
 from s2mlp_cli.data.tars import is_archive
 from s2mlp_cli.errors import DataError
 
-KNOWN_NAMES = (ARCHIVE, "LOC_val_solution.csv", "labels.csv")
+KNOWN_NAMES = (ARCHIVE, *TABLES)
 """The label files that are found by themselves beside the images, in this order."""
 
 _DEVKIT = "the devkit"
@@ -88,7 +90,17 @@ def read_label_file(path: Path) -> LabelFile:
         raise DataError(f"there is no label file {path}; check the path given with --labels")
     if is_archive(path):
         return LabelFile(path, _DEVKIT, devkit_labels(path))
-    rows = list(_rows(path))
+    with open(path, "rb") as stream:
+        return read_table(path, stream)
+
+
+def read_table(path: Path, stream: BinaryIO) -> LabelFile:
+    """Read a table of labels that lies at ``path``, or would if its archive were a folder.
+
+    Raises:
+        DataError: it is of no known form, or one of its rows is wrong.
+    """
+    rows = list(_rows(path, stream))
     if rows and [cell.strip() for cell in rows[0][1]] == ["ImageId", "PredictionString"]:
         return LabelFile(path, "Kaggle's solution file", _kaggle(path, rows[1:]))
     if rows and rows[0][1][0].strip().lower() in _HEADER:
@@ -109,14 +121,13 @@ def with_labels(images: ImageSet, label_file: LabelFile, partial: bool = False) 
     return replace(images, labels=labels, devkit=devkit)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of the lines that are not empty."""
+    reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} is neither the devkit archive nor a CSV of 'file,label' ({error}); give one "

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from s2mlp_cli.data.archives import Archive, images_of, read_at, unpacked_name
 from s2mlp_cli.data.images import ImageSet, is_image
-from s2mlp_cli.data.labels import IntArray, Labels
-from s2mlp_cli.data.layout import layout_of
+from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.errors import DataError
 
 BROKEN_TAR = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError)
@@ -36,9 +36,6 @@ class Member(NamedTuple):
 class TarSource:
     """Reads members of one or more archives by archive, offset and size.
 
-    The archive is opened for each image: that is nothing beside decoding one, and no file
-    position is shared between the processes that read.
-
     Attributes:
         archives: the paths of the archives.
         archive: (images,) which archive holds the image.
@@ -57,40 +54,11 @@ class TarSource:
 
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index``."""
-        size = int(self.size[index])
-        with open(self.archives[int(self.archive[index])], "rb") as stream:
-            stream.seek(int(self.offset[index]))
-            content = stream.read(size)
-        if len(content) < size:
-            raise OSError(f"the archive ends {size - len(content)} bytes before the image does")
-        return content
+        archive = self.archives[int(self.archive[index])]
+        return read_at(archive, int(self.offset[index]), int(self.size[index]))
 
 
-@dataclass(frozen=True)
-class Archive:
-    """The content of an archive as unpacking it would leave it.
-
-    Attributes:
-        members: its regular files, and its links as the files that they name.
-        repeated: the names that stood in it more than once: the last one counts.
-    """
-
-    members: tuple[Member, ...]
-    repeated: tuple[str, ...]
-
-    @property
-    def stated(self) -> tuple[str, ...]:
-        """What was decided about it, in sentences."""
-        if not self.repeated:
-            return ()
-        more = f" and {len(self.repeated) - 1} more" if len(self.repeated) > 1 else ""
-        return (
-            f"more than once in the archive: {self.repeated[0]}{more}; the last of each counts, as "
-            "when it is unpacked",
-        )
-
-
-def read_archive(path: str | Path) -> Archive:
+def read_archive(path: str | Path) -> Archive[Member]:
     """Return what an uncompressed archive holds, reading headers only.
 
     Raises:
@@ -100,7 +68,7 @@ def read_archive(path: str | Path) -> Archive:
     links: dict[str, str] = {}
     repeated: dict[str, None] = {}
     for entry in _entries(path):
-        name = posixpath.normpath(entry.name).lstrip("/")
+        name = unpacked_name(entry.name)
         if not (entry.isreg() or entry.islnk() or entry.issym()):
             continue
         if name in files or name in links:
@@ -112,10 +80,8 @@ def read_archive(path: str | Path) -> Archive:
         else:
             folder = posixpath.dirname(name) if entry.issym() else ""
             links[name] = posixpath.normpath(posixpath.join(folder, entry.linkname))
-    return Archive(
-        (*files.values(), *_followed(path, links, files)),
-        tuple(name for name in repeated if is_image(name)),
-    )
+    files |= {member.name: member for member in _followed(path, links, files)}
+    return Archive(files, tuple(repeated))
 
 
 def _entries(path: str | Path) -> Iterator[tarfile.TarInfo]:
@@ -171,18 +137,11 @@ def raw_tar(path: Path) -> ImageSet:
     Raises:
         DataError: it cannot be read or holds no image.
     """
-    archive = read_archive(path)
-    found = {member.name: member for member in archive.members if is_image(member.name)}
-    if not found:
-        raise DataError(f"{path} holds no images; give the archive of the validation images")
-    layout = layout_of(sorted(found))
-    names = layout.names
-    labels = None
-    if layout.classes is not None:
-        labels = Labels.from_names(layout.classes, "the class folders in the archive")
-    source = tar_source((str(path),), [(0, found[name]) for name in names])
-    stated = (*archive.stated, *layout.stated)
-    return ImageSet("a tar of images", str(path), source, names, labels, stated)
+
+    def source(members: list[Member]) -> TarSource:
+        return tar_source((str(path),), [(0, member) for member in members])
+
+    return images_of(read_archive(path), path, "a tar of images", source)
 
 
 def _check_end(path: str | Path, offset: int, length: int) -> None:

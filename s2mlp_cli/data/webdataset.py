@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from s2mlp_cli.data.images import SUFFIXES, ImageSet, base_name
@@ -14,7 +14,7 @@ from s2mlp_cli.errors import DataError
 _LABEL_ENDINGS = ("cls", "json")
 
 
-def is_webdataset(found: Sequence[Member]) -> bool:
+def is_webdataset(found: Collection[Member]) -> bool:
     """Tell whether an archive's members hold labels beside images of the same key."""
     labels = {_split(m.name)[0] for m in found if _split(m.name)[1] in _LABEL_ENDINGS}
     return any(_is_image(m) and _split(m.name)[0] in labels for m in found)
@@ -32,8 +32,9 @@ def webdataset(shards: list[Path], path: Path) -> ImageSet:
     for number, shard in enumerate(shards):
         archive = read_archive(shard)
         stated += (f"{shard.name}: {sentence}" for sentence in archive.stated)
-        labels = _shard_labels(shard, archive.members)
-        for key, member in _shard_images(shard, archive.members).items():
+        found = archive.members.values()
+        labels = _shard_labels(shard, found)
+        for key, member in _shard_images(shard, found).items():
             if key not in labels:
                 raise DataError(
                     f"the sample {key} in {shard} has an image but no .cls and no .json with a "
@@ -61,7 +62,7 @@ def _is_image(member: Member) -> bool:
     return f".{ending}" in SUFFIXES and bool(base_name(key))
 
 
-def _shard_images(shard: Path, found: Sequence[Member]) -> dict[str, Member]:
+def _shard_images(shard: Path, found: Collection[Member]) -> dict[str, Member]:
     """Return key -> its image."""
     images: dict[str, Member] = {}
     for member in filter(_is_image, found):
@@ -74,7 +75,7 @@ def _shard_images(shard: Path, found: Sequence[Member]) -> dict[str, Member]:
     return images
 
 
-def _shard_labels(shard: Path, found: Sequence[Member]) -> dict[str, int]:
+def _shard_labels(shard: Path, found: Collection[Member]) -> dict[str, int]:
     """Return key -> class number; a .cls goes before a .json."""
     labels: dict[str, int] = {}
     with open(shard, "rb") as stream:

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,13 @@ def tar_of(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def zip_of(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return path
 
 
@@ -153,12 +161,26 @@ def raw_tar(digits: Digits, root: Path) -> tuple[Path, Path]:
     return tar, write_devkit(digits, root / "devkit.tgz")
 
 
+def in_folders(digits: Digits) -> dict[str, bytes]:
+    rows = zip(digits.names, digits.synsets, digits.files, strict=True)
+    return {f"./val/{synset}/{name}": content for name, synset, content in rows}
+
+
 def tar_of_folders(digits: Digits, root: Path) -> tuple[Path, None]:
-    members = {
-        f"./val/{synset}/{name}": content
-        for name, synset, content in zip(digits.names, digits.synsets, digits.files, strict=True)
-    }
-    return tar_of(root / "val.tar", members), None
+    return tar_of(root / "val.tar", in_folders(digits)), None
+
+
+def zip_of_folders(digits: Digits, root: Path) -> tuple[Path, None]:
+    return zip_of(root / "val.zip", in_folders(digits), zipfile.ZIP_STORED), None
+
+
+def zip_of_kaggle(digits: Digits, root: Path) -> tuple[Path, None]:
+    folder = "ILSVRC/Data/CLS-LOC"
+    members = {f"{folder}/train/{SYNSETS[0]}/{SYNSETS[0]}_1.JPEG": b"not read"}
+    members |= {f"{folder}/val/{n}": c for n, c in zip(digits.names, digits.files, strict=True)}
+    members[f"{folder}/test/ILSVRC2012_test_00000001.JPEG"] = b"not read"
+    write_kaggle(digits, root / "LOC_val_solution.csv")  # found beside the archive
+    return zip_of(root / "imagenet-object-localization-challenge.zip", members), None
 
 
 def webdataset(digits: Digits, root: Path) -> tuple[str, None]:
@@ -191,7 +213,7 @@ DATA_FORMS: dict[str, Callable[[Digits, Path], tuple[Path | str, Path | None]]] 
     form.__name__: form
     for form in (
         class_folders, numeric_folders, flat_with_devkit, flat_with_kaggle, flat_with_csv, listed,
-        raw_tar, tar_of_folders, webdataset, parquet,
+        raw_tar, tar_of_folders, zip_of_folders, zip_of_kaggle, webdataset, parquet,
     )
 }  # fmt: skip
 

@@ -111,7 +111,7 @@ def _entries(path: Path) -> list[zipfile.ZipInfo]:
     length = os.path.getsize(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
         for entry in entries:
             if not 0 <= entry.header_offset <= length - entry.compress_size:
                 raise zipfile.BadZipFile(f"{entry.filename} does not lie within it")

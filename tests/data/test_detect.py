@@ -17,7 +17,7 @@ from s2mlp_cli.data.fingerprint import fingerprint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import imagenet_synsets, order_classes
 from s2mlp_cli.errors import DataError
-from tests.digits import png, tar_of
+from tests.digits import png, tar_of, zip_of
 
 IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
 
@@ -56,7 +56,7 @@ def test_a_part_of_imagenet_keeps_the_places_of_its_synsets(tmp_path: Path) -> N
     assert images.labels.targets(2).tolist() == [0, 1]
 
 
-def test_the_same_images_have_the_same_fingerprint_in_a_folder_and_in_a_tar(tmp_path: Path) -> None:
+def test_the_same_images_have_the_same_fingerprint_in_every_form(tmp_path: Path) -> None:
     def mark(images: ImageSet) -> str:
         assert images.labels is not None
         sizes = [len(images.source.read(i)) for i in range(len(images))]
@@ -64,8 +64,10 @@ def test_the_same_images_have_the_same_fingerprint_in_a_folder_and_in_a_tar(tmp_
 
     folder = fill(tmp_path / "set", "b/2.png", "a/1.png")
     tar = tar_of(tmp_path / "x.tar", {"val/b/2.png": IMAGE, "val/a/1.png": IMAGE})
+    zipped = zip_of(tmp_path / "x.zip", {"b/2.png": IMAGE, "a/1.png": IMAGE})
     other = tar_of(tmp_path / "y.tar", {"val/b/1.png": IMAGE, "val/a/2.png": IMAGE})
     assert mark(open_images(folder)) == mark(open_images(tar)) != mark(open_images(other))
+    assert mark(open_images(folder)) == mark(open_images(zipped))
 
 
 def test_nothing_there(tmp_path: Path) -> None:

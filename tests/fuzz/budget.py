@@ -25,9 +25,11 @@ EXAMPLES = {
     "images": 40,
     "tar headers": 40,
     "tar bytes": 20,
+    "zip fields": 40,
+    "zip bytes": 20,
     "tables": 40,
 }
-"""name -> files of that kind: 500 specs, 300 checkpoints, 200 records, 140 sets of images."""
+"""name -> files of that kind: 500 specs, 300 checkpoints, 200 records, 200 sets of images."""
 
 TIMES = int(os.environ.get("S2MLP_FUZZ", "1"))
 

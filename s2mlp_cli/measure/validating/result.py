@@ -68,8 +68,8 @@ def _scored(plan: Plan, table: ImageTable) -> Scored:
     scored = Scored(table, plan.targets)
     if not len(scored):
         raise DataError(
-            f"none of the {len(table)} images could be decoded (the first: {table.reasons[0]}); "
-            "check the data"
+            f"none of the {len(table)} images in {plan.images.path} could be decoded (the first: "
+            f"{table.reasons[0]}); check the data"
         )
     return scored
 

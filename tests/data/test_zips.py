@@ -1,0 +1,211 @@
+"""Zips are read in place by any process; a broken member is named, a broken archive refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.data.loader import Batch, DecodedImages
+from s2mlp_cli.errors import DataError
+from s2mlp_cli.records.validate import Preprocessing
+from tests.digits import Digits, png, tar_of, write_kaggle, zip_of
+
+ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))
+FLAG, METHOD, CRC, PACKED, SIZE, PLACE = (
+    ("<H", 8), ("<H", 10), ("<I", 16), ("<I", 20), ("<I", 24), ("<I", 42),
+)  # fmt: skip
+"""Fields of an entry of the central directory: how they are written, and where they stand."""
+
+
+def contents(images: ImageSet) -> dict[str, bytes]:
+    return {name: images.source.read(i) for i, name in enumerate(images.names)}
+
+
+def decoded(images: ImageSet) -> Batch:
+    config = Preprocessing(input_size=(8, 8))
+    rows = range(len(images))
+    return DecodedImages(images.source, np.array(rows), config).__getitems__(rows)
+
+
+def rewritten(path: Path, field: tuple[str, int], change: Callable[[int], int]) -> Path:
+    """Change one field of the directory's last entry."""
+    content = bytearray(path.read_bytes())
+    form, offset = field
+    at = content.rindex(b"PK\x01\x02") + offset
+    struct.pack_into(form, content, at, change(*struct.unpack_from(form, content, at)))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return zip_of(tmp_path / "x.zip", {"a/1.png": ONE, "b/2.png": TWO})
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_members_are_read_as_they_were_written(method: int, tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"b/2.png": TWO, "readme": b"", "a/1.png": ONE}, method)
+    images = open_images(path)
+    assert (images.form, images.names) == ("a zip of images", ("a/1.png", "b/2.png"))
+    assert contents(images) == {"a/1.png": ONE, "b/2.png": TWO}
+    assert images.stated == ()
+
+
+def test_it_is_known_by_its_first_bytes_too(archive: Path) -> None:
+    assert len(open_images(archive.rename(archive.with_suffix(".download")))) == 2
+
+
+def test_of_a_folder_the_validation_zip_is_read_unless_folders_stand_beside(tmp_path: Path) -> None:
+    zip_of(tmp_path / "val.zip", {"a/1.png": ONE})
+    zip_of(tmp_path / "train.zip", {"a/9.png": ONE})
+    assert open_images(tmp_path, _labels(tmp_path, "1.png,0\n")).names == ("a/1.png",)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "3.png").write_bytes(ONE)
+    assert open_images(tmp_path).form == "class folders"
+
+
+def _labels(folder: Path, text: str) -> Path:
+    (folder / "given.csv").write_text(text)
+    return folder / "given.csv"
+
+
+def test_several_zips_are_not_told_apart(tmp_path: Path) -> None:
+    for name in ("1.zip", "2.zip"):
+        zip_of(tmp_path / name, {"a/1.png": ONE})
+    with pytest.raises(DataError, match=r"holds 2 archives without labels .* 1\.zip\); give the"):
+        open_images(tmp_path / "*.zip")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes_open_it_again(method: str, archive: Path) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system has no fork")
+    source = open_images(archive).source
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(source.read, [0, 1, 1, 0]) == [ONE, TWO, TWO, ONE]
+
+
+def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's own on repeated names
+        for name, content in (("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO)):
+            archive.writestr(name, content)
+    images = open_images(tmp_path / "x.zip")
+    assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
+    assert images.stated == (
+        "more than once in the archive: a/1.png; the last of each counts, as when it is unpacked",
+    )
+
+
+def test_the_zip64_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("ZIP64_LIMIT", "ZIP_FILECOUNT_LIMIT"):
+        monkeypatch.setattr(zipfile, limit, 1)
+    path = zip_of(tmp_path / "x.zip", {"a/1.png": ONE, "b/2.png": TWO})
+    assert b"PK\x06\x06" in path.read_bytes()
+    assert contents(open_images(path)) == {"a/1.png": ONE, "b/2.png": TWO}
+
+
+def test_kaggles_own_table_in_the_archive_labels_its_validation_images(
+    digits: Digits, tmp_path: Path
+) -> None:
+    table = write_kaggle(digits, tmp_path / "elsewhere.csv").read_bytes()
+    members = {f"ILSVRC/Data/CLS-LOC/val/{name}": ONE for name in digits.names}
+    others = {f"ILSVRC/Data/CLS-LOC/{split}/x.JPEG": ONE for split in ("train", "test")}
+    path = zip_of(tmp_path / "x.zip", {**others, "LOC_val_solution.csv": table, **members})
+    images = open_images(path)
+    assert images.names == tuple(members)
+    assert images.labels is not None
+    assert images.labels.origin == f"Kaggle's solution file {path}/LOC_val_solution.csv"
+    assert images.labels.targets(10).tolist() == list(digits.classes)
+    assert images.stated == (
+        "2 images outside the folder 'val' left out, the first is ILSVRC/Data/CLS-LOC/test/x.JPEG",
+    )
+
+
+def test_a_table_beside_other_images_of_the_archive_labels_nothing(tmp_path: Path) -> None:
+    members = {"val/1.png": ONE, "train/2.png": TWO, "train/labels.csv": b"2.png,1\n"}
+    for path in (zip_of(tmp_path / "x.zip", members), tar_of(tmp_path / "x.tar", members)):
+        with pytest.raises(DataError, match="images without their classes"):
+            open_images(path)
+
+
+def test_a_table_in_a_tar_is_found_too(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"val/1.png": ONE, "val/labels.csv": b"1.png,7\n"})
+    labels = open_images(tar).labels
+    assert labels is not None
+    assert labels.values.tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "reason"),
+    [
+        (CRC, lambda crc: crc ^ 1, r"do not have the checksum of the archive's directory"),
+        (SIZE, lambda size: size - 1, r"do not have the checksum"),
+        (SIZE, lambda size: size + 1, r"do not have the checksum"),
+        (SIZE, lambda _: 2**32 - 2, r"it unpacks to more than 268,435,456 bytes"),
+        (PACKED, lambda packed: packed - 8, r"do not have the checksum"),
+        (FLAG, lambda flags: flags | 1, r"it is encrypted"),
+        (METHOD, lambda _: zipfile.ZIP_LZMA, r"it is compressed by method 14, neither stored nor"),
+        (PLACE, lambda place: place + 1, r"names a place where no member begins"),
+    ],
+)  # fmt: skip
+def test_a_broken_member_is_a_broken_image(
+    field: tuple[str, int], change: Callable[[int], int], reason: str, archive: Path
+) -> None:
+    batch = decoded(open_images(rewritten(archive, field, change)))
+    assert batch.broken[0] == ""
+    assert re.search(reason, batch.broken[1])
+    assert batch.lost == ""
+
+
+def test_damaged_bytes_are_a_broken_image(archive: Path) -> None:
+    images = open_images(archive)
+    content = bytearray(archive.read_bytes())
+    second = content.index(b"b/2.png") + len("b/2.png")
+    content[second : second + 4] = b"\xff" * 4
+    archive.write_bytes(content)
+    assert decoded(images).broken[0] == ""
+    assert decoded(images).broken[1].startswith("OSError: its compressed bytes are damaged: Error")
+
+
+def test_an_archive_cut_off_during_the_run_has_broken_images(archive: Path) -> None:
+    images = open_images(archive)
+    archive.write_bytes(archive.read_bytes()[:60])
+    assert all(
+        re.search(r"the archive ends \d+ bytes before", why) for why in decoded(images).broken
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 3, 40, 200, -1, -22])
+def test_an_archive_cut_short_is_found_before_the_run(kept: int, archive: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"x\.zip is not a whole zip archive \(.*\); copy or down"):
+        open_images(archive)
+
+
+def test_a_member_outside_the_archive_is_found_before_the_run(archive: Path) -> None:
+    rewritten(archive, PACKED, lambda _: 10**6)
+    with pytest.raises(DataError, match=r"x\.zip is not .* \(b/2\.png does not lie within it\); "):
+        open_images(archive)
+
+
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.zip holds no images; give the archive of"):
+        open_images(zip_of(tmp_path / "x.zip", {"readme.txt": b"hello"}))
+
+
+def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"1.png": ONE, "labels.csv": b"1.png,0\n"})
+    rewritten(path, CRC, lambda crc: crc ^ 1)
+    with pytest.raises(DataError, match=r"x\.zip: the labels in labels\.csv cannot be read .*; "):
+        open_images(path)

@@ -123,11 +123,12 @@ def with_labels(images: ImageSet, label_file: LabelFile, partial: bool = False) 
 
 def _rows(path: Path, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of the lines that are not empty."""
-    reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} is neither the devkit archive nor a CSV of 'file,label' ({error}); give one "

@@ -18,7 +18,7 @@ from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.loader import Batch, DecodedImages
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.records.validate import Preprocessing
-from tests.digits import Digits, png, tar_of, write_kaggle, zip_of
+from tests.digits import png, tar_of, zip_of
 
 ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))
 FLAG, METHOD, CRC, PACKED, SIZE, PLACE = (
@@ -115,20 +115,20 @@ def test_the_zip64_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert contents(open_images(path)) == {"a/1.png": ONE, "b/2.png": TWO}
 
 
-def test_kaggles_own_table_in_the_archive_labels_its_validation_images(
-    digits: Digits, tmp_path: Path
-) -> None:
-    table = write_kaggle(digits, tmp_path / "elsewhere.csv").read_bytes()
-    members = {f"ILSVRC/Data/CLS-LOC/val/{name}": ONE for name in digits.names}
-    others = {f"ILSVRC/Data/CLS-LOC/{split}/x.JPEG": ONE for split in ("train", "test")}
-    path = zip_of(tmp_path / "x.zip", {**others, "LOC_val_solution.csv": table, **members})
+def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path: Path) -> None:
+    table = b"ImageId,PredictionString\nval_2,n2 1 2 3 4 n2 5 6 7 8 \nval_1,n1 1 2 3 4 \n"
+    folder = "ILSVRC/Data/CLS-LOC"
+    names = [f"{folder}/{name}.JPEG" for name in ("test/1", "train/n1/1", "val/val_1", "val/val_2")]
+    members = dict.fromkeys(names, ONE)
+    path = zip_of(tmp_path / "x.zip", {"LOC_val_solution.csv": table, **members})
     images = open_images(path)
-    assert images.names == tuple(members)
+    assert images.names == tuple(names[2:])
     assert images.labels is not None
     assert images.labels.origin == f"Kaggle's solution file {path}/LOC_val_solution.csv"
-    assert images.labels.targets(10).tolist() == list(digits.classes)
+    assert images.labels.classes == ("n1", "n2")
+    assert images.labels.values.tolist() == [0, 1]
     assert images.stated == (
-        "2 images outside the folder 'val' left out, the first is ILSVRC/Data/CLS-LOC/test/x.JPEG",
+        f"2 images outside the folder 'val' left out, the first is {names[0]}",
     )
 
 

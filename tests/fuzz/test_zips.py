@@ -54,14 +54,17 @@ _NAMES = st.sampled_from(
 
 
 def _packed(members: Iterable[tuple[str, bytes]], method: int, zip64: bool) -> bytes:
-    stream = io.BytesIO()
+    whole = io.BytesIO()
     limit = 1 if zip64 else zipfile.ZIP64_LIMIT
     with warnings.catch_warnings(), mock.patch.object(zipfile, "ZIP64_LIMIT", limit):
         warnings.simplefilter("ignore")  # zipfile's own on repeated names
-        with zipfile.ZipFile(stream, "w", method) as archive:
+        with zipfile.ZipFile(whole, "w", method) as archive:
             for name, content in members:
-                archive.writestr(zipfile.ZipInfo(name), content, method)
-    return stream.getvalue()
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type = method
+                with archive.open(entry, "w", force_zip64=zip64) as stream:
+                    stream.write(content)
+    return whole.getvalue()
 
 
 @st.composite

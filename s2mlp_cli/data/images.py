@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from s2mlp_cli.data.labels import Labels
@@ -64,8 +64,8 @@ class ImageSet:
 
 def is_image(name: str) -> bool:
     """Tell whether a file name looks like an image; hidden files never do."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    last = base_name(name)
+    return last.lower().endswith(SUFFIXES) and not last.startswith(".")
 
 
 def left_out(names: Sequence[str], why: str) -> tuple[str, ...]:

@@ -36,27 +36,30 @@ def layout_of(names: Sequence[str]) -> Layout:
 
     The folders that all of them share are passed over; the next one is the class.
     """
-    shared = posixpath.commonpath([posixpath.dirname(name) for name in names])
-    depth = len(shared.split("/")) if shared else 0
-    beside = tuple(name for name in names if len(_folders(name)) == depth)
-    inside = tuple(name for name in names if len(_folders(name)) > depth)
-    classes = tuple(_folders(name)[depth] for name in inside)
-    split = next((name for name in SPLITS if name in classes), None)
+    folders = {posixpath.dirname(name) for name in names}
+    shared = posixpath.commonpath(folders)
+    inner = {folder: _first_below(shared, folder) for folder in folders}
+    classes = [inner[posixpath.dirname(name)] for name in names]
+    split = next((name for name in SPLITS if name in inner.values()), None)
     if split is not None:
-        return _of_split(names, depth, split)
-    if len(set(classes)) > 1:
-        return Layout(inside, classes, left_out(beside, "beside the class folders"))
+        return _of_split(names, classes, split)
+    beside = tuple(name for name, own in zip(names, classes, strict=True) if not own)
+    inside = tuple(name for name, own in zip(names, classes, strict=True) if own)
+    if len(set(inner.values()) - {""}) > 1:
+        named = tuple(filter(None, classes))
+        return Layout(inside, named, left_out(beside, "beside the class folders"))
     return Layout(beside, None, left_out(inside, "in a folder of the flat set"))
 
 
-def _of_split(names: Sequence[str], depth: int, split: str) -> Layout:
+def _of_split(names: Sequence[str], classes: Sequence[str], split: str) -> Layout:
     """Take the images of one split alone."""
-    kept = [name for name in names if _folders(name)[depth : depth + 1] == [split]]
-    others = [name for name in names if _folders(name)[depth : depth + 1] != [split]]
+    kept = [name for name, own in zip(names, classes, strict=True) if own == split]
+    others = [name for name, own in zip(names, classes, strict=True) if own != split]
     found = layout_of(kept)
     stated = (*left_out(others, f"outside the folder '{split}'"), *found.stated)
     return Layout(found.names, found.classes, stated)
 
 
-def _folders(name: str) -> list[str]:
-    return name.split("/")[:-1]
+def _first_below(shared: str, folder: str) -> str:
+    """Return the name of the first folder on the way from ``shared`` to ``folder``, if any."""
+    return folder[len(shared) :].lstrip("/").partition("/")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
@@ -77,37 +77,23 @@ def images_of(
         source: makes what reads the members at these places.
 
     Raises:
-        DataError: it holds no image, or its own table of labels cannot be read.
+        DataError: it holds no image.
     """
     found = {name: place for name, place in archive.members.items() if is_image(name)}
     if not found:
         raise DataError(f"{path} holds no images; give the archive of the validation images")
     layout = layout_of(sorted(found))
-    labels, table = None, None
-    if layout.classes is None:
-        table = _table_above(layout.names[0], archive, path, source)
-    else:
+    labels = table = None
+    if layout.classes is not None:
         labels = Labels.from_names(layout.classes, "the class folders in the archive")
+    elif (name := _table_above(layout.names[0], archive.members)) is not None:
+        table = name, source([archive.members[name]])
     images = source([found[name] for name in layout.names])
     stated = (*archive.stated, *layout.stated)
     return ImageSet(form, str(path), images, layout.names, labels, stated, table=table)
 
 
-def _table_above(
-    image: str,
-    archive: Archive[Place],
-    path: Path,
-    source: Callable[[list[Place]], ImageSource],
-) -> tuple[str, bytes] | None:
-    """Return name and content of the table of labels in the image's folder or one above, if any."""
-    folders = PurePosixPath(image).parents
-    tables = (str(folder / table) for folder in folders for table in TABLES)
-    name = next((table for table in tables if table in archive.members), None)
-    if name is None:
-        return None
-    try:
-        return name, source([archive.members[name]]).read(0)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the labels in {name} cannot be read ({error}); give others with --labels"
-        ) from error
+def _table_above(image: str, members: Collection[str]) -> str | None:
+    """Return the name of the table of labels in the image's folder or the nearest one above."""
+    tables = (str(folder / table) for folder in PurePosixPath(image).parents for table in TABLES)
+    return next((table for table in tables if table in members), None)

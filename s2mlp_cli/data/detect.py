@@ -10,7 +10,7 @@ from pathlib import Path
 
 from s2mlp_cli.data.devkit import ARCHIVE
 from s2mlp_cli.data.files import FileSource, image_folder
-from s2mlp_cli.data.images import ImageSet, is_image
+from s2mlp_cli.data.images import ImageSet, ImageSource, is_image
 from s2mlp_cli.data.label_files import (
     KNOWN_NAMES,
     LabelFile,
@@ -169,14 +169,24 @@ def _labels_found(images: ImageSet) -> LabelFile:
     """Read a label file of a known name: in the archive of the images, or beside them."""
     path = Path(images.path)
     if images.table is not None:
-        name, content = images.table
-        return read_table(path / name, io.BytesIO(content))
+        return _labels_inside(path, *images.table)
     for file in _beside(path, KNOWN_NAMES):
         return read_label_file(file)
     raise DataError(
         f"{path} holds images without their classes, and no {', '.join(KNOWN_NAMES)} lies beside "
         "them; give a label file with --labels"
     )
+
+
+def _labels_inside(path: Path, name: str, source: ImageSource) -> LabelFile:
+    """Read the table of labels of this name in the archive at ``path``."""
+    try:
+        content = source.read(0)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the labels in {name} cannot be read ({error}); give others with --labels"
+        ) from error
+    return read_table(path / name, io.BytesIO(content))
 
 
 def _beside(path: Path, names: Sequence[str]) -> Iterator[Path]:

@@ -46,7 +46,8 @@ class ImageSet:
         labels: what the set itself says about classes, or None if a label file has to say it.
         stated: what was left out or decided while recognising it, in sentences.
         devkit: the devkit archive that gave the labels or lies beside the images, if any.
-        table: name and content of the table of labels inside the archive of the images, if any.
+        table: the table of labels inside the archive of the images, if any: its name, and a source
+            that reads it at position 0.
     """
 
     form: str
@@ -56,7 +57,7 @@ class ImageSet:
     labels: Labels | None
     stated: tuple[str, ...] = ()
     devkit: Path | None = None
-    table: tuple[str, bytes] | None = None
+    table: tuple[str, ImageSource] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

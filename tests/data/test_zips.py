@@ -209,3 +209,4 @@ def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path: Path) -> 
     rewritten(path, CRC, lambda crc: crc ^ 1)
     with pytest.raises(DataError, match=r"x\.zip: the labels in labels\.csv cannot be read .*; "):
         open_images(path)
+    assert len(open_images(path, _labels(tmp_path, "1.png,0\n"))) == 1

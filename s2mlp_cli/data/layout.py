@@ -34,30 +34,36 @@ class Layout:
 def layout_of(names: Sequence[str]) -> Layout:
     """Return the layout of images with these slashed paths, at least one, in their order.
 
-    The folders that all of them share are passed over; the next one is the class.
+    The folders that all of them share are passed over; the next one is the class. Of several
+    splits one is taken, and what is in it looked at likewise.
     """
+    stated: tuple[str, ...] = ()
+    classes = _first_folders(names)
+    while split := next((name for name in SPLITS if name in classes), None):
+        stated += left_out(_of(names, classes, split, others=True), f"outside the folder '{split}'")
+        names = _of(names, classes, split)
+        classes = _first_folders(names)
+    beside, inside = _of(names, classes, ""), _of(names, classes, "", others=True)
+    if len(set(classes) - {""}) > 1:
+        stated += left_out(beside, "beside the class folders")
+        return Layout(inside, tuple(filter(None, classes)), stated)
+    return Layout(beside, None, stated + left_out(inside, "in a folder of the flat set"))
+
+
+def _of(
+    names: Sequence[str], classes: Sequence[str], wanted: str, others: bool = False
+) -> tuple[str, ...]:
+    """Return the images of one class, or all others."""
+    pairs = zip(names, classes, strict=True)
+    return tuple(name for name, own in pairs if (own == wanted) != others)
+
+
+def _first_folders(names: Sequence[str]) -> list[str]:
+    """Return for each path its first folder below those that all share; "" where there is none."""
     folders = {posixpath.dirname(name) for name in names}
     shared = posixpath.commonpath(folders)
-    inner = {folder: _first_below(shared, folder) for folder in folders}
-    classes = [inner[posixpath.dirname(name)] for name in names]
-    split = next((name for name in SPLITS if name in inner.values()), None)
-    if split is not None:
-        return _of_split(names, classes, split)
-    beside = tuple(name for name, own in zip(names, classes, strict=True) if not own)
-    inside = tuple(name for name, own in zip(names, classes, strict=True) if own)
-    if len(set(inner.values()) - {""}) > 1:
-        named = tuple(filter(None, classes))
-        return Layout(inside, named, left_out(beside, "beside the class folders"))
-    return Layout(beside, None, left_out(inside, "in a folder of the flat set"))
-
-
-def _of_split(names: Sequence[str], classes: Sequence[str], split: str) -> Layout:
-    """Take the images of one split alone."""
-    kept = [name for name, own in zip(names, classes, strict=True) if own == split]
-    others = [name for name, own in zip(names, classes, strict=True) if own != split]
-    found = layout_of(kept)
-    stated = (*left_out(others, f"outside the folder '{split}'"), *found.stated)
-    return Layout(found.names, found.classes, stated)
+    below = {folder: _first_below(shared, folder) for folder in folders}
+    return [below[posixpath.dirname(name)] for name in names]
 
 
 def _first_below(shared: str, folder: str) -> str:

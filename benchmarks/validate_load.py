@@ -32,8 +32,8 @@ from s2mlp_cli.measure.validating.loop import Progress
 from s2mlp_cli.measure.validating.plan import Settings
 from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.models import build_model
-from s2mlp_cli.records.base import write_atomically
 from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.records.writing import write_atomically
 from s2mlp_cli.spec import load_spec
 
 SPEC = """\

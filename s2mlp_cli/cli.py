@@ -33,6 +33,10 @@ COMMANDS = {
 """name -> the module whose ``command`` it is, in the order of ``s2mlp --help``."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a quota that is used up, a file over the limit of the shell."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is asked for."""
 
@@ -91,7 +95,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of an answer
+            raise
         click.secho("stopped", err=True, fg="red")
         sys.exit(130)
     except S2MLPError as error:
@@ -100,11 +106,12 @@ def main() -> None:
         click.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC) or error.filename is not None:
+        if error.errno not in (errno.EPIPE, *_NO_ROOM) or error.filename is not None:
             raise
         # The reader of a pipe left (`s2mlp models | head`), or the disk behind stdout is full.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.ENOSPC:
-            click.secho("error: the disk that stdout goes to is full; free some space", err=True)
+        if error.errno in _NO_ROOM:
+            sentence = f"error: cannot write to stdout: {error.strerror}; free some space"
+            click.secho(sentence, err=True, fg="red")
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

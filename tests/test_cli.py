@@ -72,6 +72,20 @@ def test_many_options_stand_under_headings_each_once(name: str):
     assert listed == [each.name for each in command.params]
 
 
+def test_a_pipe_that_ends_early_is_no_ctrl_c():
+    """click takes every EOFError for an answer that nobody gave."""
+    code = (
+        "import sys; from s2mlp_cli.cli import main; from s2mlp_cli.commands import models\n"
+        "def broken(**_): raise EOFError('a pipe ended')\n"
+        "models.command.callback = broken; sys.argv = ['s2mlp', 'models']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 1
+    assert "EOFError: a pipe ended" in done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
     shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output

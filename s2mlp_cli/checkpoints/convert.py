@@ -16,8 +16,8 @@ from s2mlp_cli.checkpoints.loading import (
     load_checkpoint,
 )
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.records.base import replacing
 from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.records.writing import replacing
 from s2mlp_cli.shifts import registry
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import RenderableType
 
-from s2mlp_cli.records.base import Record, write_atomically
+from s2mlp_cli.records.base import Record
+from s2mlp_cli.records.writing import write_atomically
 from s2mlp_cli.render.console import results_console, to_text
 from s2mlp_cli.render.kinds import renderer
 from s2mlp_cli.render.sheets import to_csv, to_markdown

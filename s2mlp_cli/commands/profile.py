@@ -14,7 +14,7 @@ from s2mlp_cli.commands.profile_options import SECTIONS
 from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.commands.resuming import previous_record, stopped
 from s2mlp_cli.commands.sections import SectionedCommand, sectioned
-from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.errors import RecordError, UnavailableError
 from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.spec import load_spec, with_input_size
@@ -60,6 +60,9 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
             )
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see commands/stopping.py
         stopped(profiler.record, profiler.measuring, output_format, output)
+        raise
+    except RecordError:  # -o cannot be written any more, such as on a full disk
+        emit(profiler.record, output_format, None)
         raise
     emit(record, output_format, output)
     if trace is not None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands.output import show
-from s2mlp_cli.records.base import Record, write_atomically
+from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.reading import read_record
+from s2mlp_cli.records.writing import write_atomically
 from s2mlp_cli.render import markdown
 from s2mlp_cli.render.console import remarks_console, to_text
 from s2mlp_cli.render.document import Picture, Section

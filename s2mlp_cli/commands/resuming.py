@@ -57,10 +57,18 @@ def stopped(
         emit(record, output_format, None)
         remark = f"{kept} were measured{lost}; next time -o FILE.json keeps them for --resume"
     else:
-        save(record, output)
+        _save_or_show(record, output_format, output)
         words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
         remark = f"{kept} are in {output}{lost}; go on with: s2mlp {shlex.join(words)}"
     remarks_console().print(remark, style="warn", soft_wrap=True)
+
+
+def _save_or_show(record: ProfileRecord, output_format: str, output: Path) -> None:
+    try:
+        save(record, output)
+    except RecordError:
+        emit(record, output_format, None)
+        raise
 
 
 def _without_resume(words: list[str]) -> Iterator[str]:

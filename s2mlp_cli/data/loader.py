@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from s2mlp_cli.data.images import ImageSource
 from s2mlp_cli.data.labels import IntArray
@@ -27,6 +26,9 @@ from s2mlp_cli.records.validate import Preprocessing
 
 _DEAD_WORKER = "DataLoader worker (pid"
 """How torch's own report begins; what a worker raised itself begins otherwise."""
+
+_NO_SHARED_MEMORY = "unable to allocate shared memory"
+"""What torch says in a worker that has no room for a batch, after the worker's traceback."""
 
 _BROKEN_OFF = (EOFError, ConnectionError, FileNotFoundError)
 """What taking over a batch raises where the worker that wrote it is dead already."""
@@ -67,23 +69,32 @@ class DecodedImages(Dataset[Batch]):
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """Return the batch of the images of ``rows``: a loader's worker calls this."""
-        images = np.zeros((len(rows), *self.config.input_size, 3), np.uint8)
-        sizes = np.zeros(len(rows), np.int64)
+        images = torch.zeros((len(rows), *self.config.input_size, 3), dtype=torch.uint8)
+        sizes = torch.zeros(len(rows), dtype=torch.int64)
         broken = [""] * len(rows)
+        numbers = torch.as_tensor(rows, dtype=torch.int64)
+        _share(images, sizes, numbers)
+        pixels = images.numpy()
         for place, row in enumerate(rows):
             try:
                 content = self.source.read(int(self.positions[row]))
                 sizes[place] = len(content)
-                images[place] = decode(content, self._transform)
+                pixels[place] = decode(content, self._transform)
             except BROKEN as error:
                 broken[place] = why_broken(error)
-        return Batch(
-            torch.as_tensor(rows, dtype=torch.int64),
-            torch.from_numpy(images),
-            torch.from_numpy(sizes),
-            broken,
-            _gone(self.source) if any(broken) else "",
-        )
+        lost = _gone(self.source) if any(broken) else ""
+        return Batch(numbers, images, sizes, broken, lost)
+
+
+def _share(*tensors: Tensor) -> None:
+    """Move what a worker sends into shared memory, in place.
+
+    Torch would do it as well, but in a thread that can only print that the memory is full (a
+    container has 64 MB of it, if nobody asks for more): the parent would wait for ever.
+    """
+    if get_worker_info() is not None:
+        for tensor in tensors:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
 
 
 def batches(
@@ -123,14 +134,20 @@ def _dead_workers_found_where_they_are_awaited() -> Iterator[None]:
 
 @contextmanager
 def workers_watched() -> Iterator[None]:
-    """Say in a sentence that a worker died.
+    """Say in a sentence that a worker died, or has no room for what it decodes.
 
     Raises:
-        DataError: a process that decodes images was killed.
+        DataError: a process that decodes images was killed, or shared memory is full.
     """
     try:
         yield
     except RuntimeError as error:
+        if _NO_SHARED_MEMORY in str(error):
+            raise DataError(
+                "shared memory (/dev/shm) is too small for the batches that are being decoded; "
+                "choose fewer --workers or a smaller --batch-size, or start a container with more "
+                "--shm-size"
+            ) from error
         if not str(error).startswith(_DEAD_WORKER):
             raise
         raise _died(str(error).partition(". ")[0].rstrip(". ")) from error

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 from s2mlp_cli.accuracy import mcnemar
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.records.base import Frozen, write_atomically
+from s2mlp_cli.records.base import Frozen
+from s2mlp_cli.records.writing import write_atomically
 
 ENDINGS = (".csv", ".parquet")
 

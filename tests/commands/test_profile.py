@@ -16,7 +16,7 @@ from rich.console import Console
 from s2mlp_cli.commands import resuming
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.errors import RecordError, S2MLPError
 from s2mlp_cli.records.reading import read_record
 from tests.processes import members, needs_proc, wait_until
 
@@ -156,6 +156,27 @@ def test_what_stops_it_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_p
     assert wait_until(lambda: members(process.pid) == [], seconds=5)
 
 
+def test_a_disk_that_fills_in_the_midst_keeps_the_file_and_shows_the_rest(
+    tiny, tmp_path, monkeypatch
+):
+    output = tmp_path / "record.json"
+
+    def full(descriptor):
+        if output.exists():
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = invoke(
+        "--shift", "conv", "--model", tiny, *QUICK, "--level", "op,block",
+        "--format", "json", "-o", str(output),
+    )  # fmt: skip
+    assert str(done.exception).startswith(f"cannot write {output}: No space left on device;")
+    shown = json.loads(done.stdout)["results"]
+    assert [row["level"] for row in shown] == ["op"] * 3 + ["block"] * 3
+    assert json.loads(output.read_text())["results"] == shown[:3]
+    assert list(tmp_path.glob(".*")) == []
+
+
 @needs_proc
 @pytest.mark.slow
 def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
@@ -194,6 +215,19 @@ def test_the_command_to_go_on_with_resumes_exactly_one_file(given, monkeypatch, 
     resuming.stopped(SimpleNamespace(results=()), None, "table", Path("old.json"))
     command = capsys.readouterr().err.strip().rpartition("go on with: ")[2]
     assert command == "s2mlp profile --shift conv --resume old.json"
+
+
+def test_what_cannot_be_saved_when_it_stops_is_shown(monkeypatch):
+    def full(record, output):
+        raise RecordError("cannot write old.json: No space left on device")
+
+    shown = []
+    monkeypatch.setattr(resuming, "save", full)
+    monkeypatch.setattr(resuming, "emit", lambda *given: shown.append(given))
+    record = SimpleNamespace(results=())
+    with pytest.raises(RecordError, match="No space left"):
+        resuming.stopped(record, None, "csv", Path("old.json"))
+    assert shown == [(record, "csv", None)]
 
 
 def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):

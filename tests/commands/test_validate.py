@@ -244,6 +244,21 @@ def test_what_cannot_be_saved_is_printed_all_the_same(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_after_the_last_image_keeps_them_all(
+    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    given = ("--ckpt", ckpt, "--data", folders, *SIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr("s2mlp_cli.measure.validating.validate.make_result", interrupted)
+        with pytest.raises(click.Abort):
+            in_process(*given)
+    assert in_process(*given, "--resume", "s2mlp-validate.partial").resumed_images == 100
+
+
 def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
     ckpt: Path, digits: Digits, tmp_path: Path
 ) -> None:

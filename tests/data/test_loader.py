@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
@@ -86,6 +87,24 @@ def test_a_worker_that_dies_interrupts_nothing(
     assert next(loaded).rows.tolist() == [0]
     assert signal.getsignal(signal.SIGCHLD) is before
     assert [batch.rows.tolist() for batch in loaded] == [[1]]
+
+
+def test_a_worker_without_room_for_a_batch_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not be found by torch's own thread in the worker, which prints it and waits."""
+
+    def full(tensor: torch.Tensor) -> None:
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_7>: No space left on device (28)"
+        )
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
+    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
+    with pytest.raises(DataError, match="too small for the batches.*fewer"), workers_watched():
+        next(batches(decoded, [[0], [1]], workers=1, pin_memory=False))
+    assert len(list(batches(decoded, [[0, 1]], workers=0, pin_memory=False))) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a set of cores")

@@ -35,16 +35,17 @@ def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int]
     context = _server()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(sender, case, shift, threads), daemon=True)
-    child.start()
-    sender.close()
     try:
+        with sender:
+            child.start()
         found: tuple[int, int] | None = receiver.recv()
-    except EOFError:  # killed, as Linux does when memory runs out
+    except (EOFError, ConnectionError):  # it or the server was killed: memory ran out, perhaps
         found = None
     finally:  # Ctrl-C too: nobody wants the answer any more
         receiver.close()
-        child.kill()
-        child.join()
+        if child.pid is not None:
+            child.kill()
+            child.join()
     return found
 
 

@@ -7,19 +7,23 @@ that the models stay clean.
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile, record_function, tensorboard_trace_handler
+from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.hooks import RemovableHandle
 
+from s2mlp_cli.errors import RecordError
 from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
+from s2mlp_cli.records.writing import replacing
 
 STEPS = 3
 """Traced runs of each model, after one that is not."""
@@ -72,13 +76,39 @@ def trace_case(case: Case, shift: str | None, run: Path) -> None:
                 record_shapes=True,
                 profile_memory=True,
                 with_stack=True,  # the plugin's view of modules is made from it
-                on_trace_ready=tensorboard_trace_handler(str(run), worker_name="s2mlp"),
+                on_trace_ready=lambda ready: _write(ready, run),
             ) as profiler,
         ):
             for _ in range(STEPS):
                 with record_function(ROOT_SCOPE):
                     workload.run()
                 profiler.step()
+
+
+def _write(profiler: profile, run: Path) -> None:
+    """Write a trace into the folder ``run``, as ``tensorboard_trace_handler`` does, but whole.
+
+    The profiler keeps quiet about a disk that is full; only the document itself tells.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    path = run / f"s2mlp.{time.time_ns()}.pt.trace.json"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with replacing(path, "choose another --trace") as file:
+            _export(profiler, file)
+            json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "only a part of the trace arrived on the disk"
+        raise RecordError(f"cannot write {path}: {why}; choose another --trace") from error
+
+
+def _export(profiler: profile, file: Path) -> None:
+    try:
+        profiler.export_chrome_trace(str(file))
+    finally:  # the profiler's own half-written file, where it could not finish it
+        file.with_name(f"{file.name}.tmp").unlink(missing_ok=True)
 
 
 @contextmanager

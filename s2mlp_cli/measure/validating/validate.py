@@ -25,7 +25,7 @@ from s2mlp_cli.measure.validating.resuming import (
     progress_file,
     resumed_table,
 )
-from s2mlp_cli.measure.validating.table import BROKEN, PENDING, ImageTable
+from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
 from s2mlp_cli.records.predictions import Prediction
 from s2mlp_cli.records.validate import ValidateResult
 
@@ -97,17 +97,18 @@ def validate(
     group.wait()  # nobody may write progress before all have read it
     watch = _watch(plan, table, settings, group, on_batch, on_broken)
     loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
-    with _keeping(table, plan, settings, group, on_kept), workers_watched():
-        loop.run(_batches(plan, table, settings, group))
-    parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
-    if not group.is_first:
-        return None
-    for part, *_ in parts:
-        table.merge(part)
-    if settings.resume is not None:
-        finish(table, plan, settings.resume)
-    timing = timing_of([part[1:] for part in parts])
-    result = make_result(checkpoint, plan, settings, table, timing, resumed, group.count)
+    with _keeping(table, plan, settings, group, on_kept):
+        with workers_watched():
+            loop.run(_batches(plan, table, settings, group))
+        parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
+        if not group.is_first:
+            return None
+        for part, *_ in parts:
+            table.merge(part)
+        if settings.resume is not None:
+            finish(table, plan, settings.resume)
+        timing = timing_of([part[1:] for part in parts])
+        result = make_result(checkpoint, plan, settings, table, timing, resumed, group.count)
     return Validation(result, table, plan.names, plan.targets)
 
 
@@ -123,7 +124,7 @@ def _keeping(
     try:
         yield
     except BaseException:
-        if (table.state != PENDING).any():
+        if (table.state == SCORED).any():
             path = settings.resume or INTERRUPTED
             table.save(progress_file(path, group), plan.key)
             on_kept(path)

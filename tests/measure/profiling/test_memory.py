@@ -1,5 +1,7 @@
 import dataclasses
 
+import pytest
+
 from s2mlp_cli.measure.profiling.memory import child_memory, peak_resident_bytes, resident_bytes
 from s2mlp_cli.measure.profiling.workloads import Case
 
@@ -19,6 +21,15 @@ def test_a_child_tells_what_its_own_workload_needs(tiny):
 
 def test_a_child_that_runs_out_of_memory_is_no_number(tiny):
     assert child_memory(Case(tiny, "op", 0, "cpu", "fp32", 2**36), "slice", 1) is None
+
+
+@pytest.mark.parametrize("fault", [EOFError, ConnectionRefusedError])
+def test_a_server_that_was_killed_is_no_number(tiny, monkeypatch, fault):
+    def dead(descriptors):
+        raise fault
+
+    monkeypatch.setattr("multiprocessing.forkserver.connect_to_new_process", dead)
+    assert child_memory(Case(tiny, "op", 0, "cpu", "fp32", 1), "slice", 1) is None
 
 
 def test_this_process_has_memory():

@@ -125,6 +125,18 @@ def test_any_other_fault_of_a_traced_run_is_a_bug_and_raised(tiny, tmp_path, mon
         try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
 
 
+def test_a_trace_of_which_a_part_is_missing_is_a_fault_and_goes(tiny, tmp_path, monkeypatch):
+    """As on a full disk, about which the profiler says nothing."""
+
+    def cut_off(profiler, path):
+        Path(f"{path}.tmp").write_text('{"traceEvents": [')
+
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", cut_off)
+    with pytest.raises(RecordError, match="only a part of the trace arrived on the disk; choose"):
+        try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_the_hooks_are_gone_after_the_run(tiny):
     workload = build_workload(Case(tiny, "model", None, "cpu", "fp32", 1), "slice")
     with scopes(workload), torch.inference_mode():

@@ -1,0 +1,109 @@
+"""Writing files so that each is the old one or the new one, and never a part of either."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from s2mlp_cli.errors import RecordError
+
+TEMPORARY = ".tmp"
+"""The ending of files that are being written; their names begin with a dot."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk or a quota that is used up."""
+
+_RANDOM = "?" * 8
+"""What mkstemp puts between the name of the file and the ending."""
+
+
+@contextmanager
+def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[Path]:
+    """Yield a file beside ``path`` that takes its place once all is written, and never before.
+
+    Readers see the old file or the new one. Whatever ends the writing leaves the old file
+    untouched and nothing beside it; what kill -9 leaves is removed by the next that writes.
+
+    Args:
+        path: the file to write; a symbolic link is followed, so that what it names is replaced.
+        remedy: what to do where it cannot be written, in words.
+
+    Raises:
+        RecordError: the folder is missing, read-only or full.
+    """
+    target = Path(path)
+    target = target.resolve() if target.is_symlink() else target
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a pipe: nothing to keep whole
+            yield target
+            return
+        _remove_remains(target)
+        with _temporary(target) as temporary:
+            yield temporary
+            _put(temporary, target)
+    except OSError as error:
+        space = "free some space, or " if error.errno in _FULL else ""
+        raise RecordError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
+
+
+def write_atomically(
+    path: str | Path, content: str | bytes, remedy: str = "choose another -o"
+) -> None:
+    """Write ``content`` beside ``path``, then rename: see :func:`replacing`.
+
+    Raises:
+        RecordError: the folder is missing, read-only or full; the old file is untouched.
+    """
+    with replacing(path, remedy) as file:
+        file.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """Yield an empty file beside ``target``, locked as long as this process lives and needs it."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY)
+    try:
+        _lock(handle)
+        yield Path(name)
+    finally:
+        os.close(handle)
+        Path(name).unlink(missing_ok=True)
+
+
+def _remove_remains(target: Path) -> None:
+    """Remove what writers of ``target`` left that were killed: nobody holds its lock any more."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{_RANDOM}{TEMPORARY}"):
+        with suppress(OSError), open(left, "rb+") as stream:
+            if _lock(stream.fileno()):
+                left.unlink()
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False where another has it, or nothing has locks."""
+    try:
+        import fcntl  # Windows has none
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Rename, once the content is on the disk, under the rights that a new file would have."""
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    os.chmod(temporary, mode)
+    os.replace(temporary, target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

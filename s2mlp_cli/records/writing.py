@@ -67,11 +67,14 @@ def write_atomically(
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield an empty file beside ``target``, locked as long as this process lives and needs it."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY)
+    locked = _lock(handle)
+    if not locked:  # Windows has no such lock, and replaces no file that is open
+        os.close(handle)
     try:
-        _lock(handle)
         yield Path(name)
     finally:
-        os.close(handle)
+        if locked:
+            os.close(handle)
         Path(name).unlink(missing_ok=True)
 
 

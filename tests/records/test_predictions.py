@@ -48,6 +48,28 @@ def test_other_images_or_labels_are_refused(tmp_path: Path) -> None:
             compare_predictions(tmp_path / "a.csv", tmp_path / other)
 
 
+def test_images_that_one_could_not_decode_are_left_out(tmp_path: Path) -> None:
+    paths = tmp_path / "a.csv", tmp_path / "b.csv"
+    wrong, right = row("0", False), row("0", True)
+    for path, broken in zip(paths, "12", strict=True):
+        rows = [right._replace(name=name, broken=name in (broken, "3")) for name in "123"]
+        save_predictions(path, [wrong, *rows])
+    found = compare_predictions(*paths)
+    assert (found.images, found.both, found.neither) == (1, 0, 1)
+    for path in paths:
+        save_predictions(path, [right._replace(broken=True)])
+    with pytest.raises(RecordError, match="share no decoded image; validate both again"):
+        compare_predictions(*paths)
+
+
+@pytest.mark.parametrize("ours", [["a"], ["a", "b", "c"]], ids=["fewer", "more"])
+def test_a_file_of_only_some_of_the_images_is_refused(ours: list[str], tmp_path: Path) -> None:
+    save_predictions(tmp_path / "a.csv", [row(name, True) for name in ours])
+    save_predictions(tmp_path / "b.csv", [row(name, True) for name in "ab"])
+    with pytest.raises(RecordError, match="not about the same images and labels"):
+        compare_predictions(tmp_path / "a.csv", tmp_path / "b.csv")
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("hello\nyou\n")
     with pytest.raises(RecordError, match="x.csv does not hold predictions"):

@@ -132,6 +132,14 @@ CASES = {
         "extends: v2-small\nset: {extends: v1-wide}\n",
         "{file}:2: extends cannot be set; write it at the top of a file",
     ),
+    "a family inside set": (
+        "extends: v2-small\nset: {family: vip}\n",
+        "{file}:2: family cannot be set; write it at the top of a file",
+    ),
+    "set into an empty list": (
+        "extends: v1-wide\nmixer: {splits: []}\nset: {mixer.splits.0: [up]}\n",
+        "{file}:3: mixer.splits.0: found '0'; allowed: nothing, the list is empty",
+    ),
     "a new key inside set": (
         "extends: v2-small\nset: {foo.bar: 1}\n",
         "{file}:2: foo: found an unknown key; allowed: {known}",
@@ -290,6 +298,7 @@ def test_a_fault_in_a_base_names_the_base(tmp_path: Path):
     ("override", "sentence"),
     [
         ("depth", "--set depth for v2-small: found no '='; allowed: KEY=VALUE, stages.0.depth=2"),
+        ("=2", "--set =2 for v2-small: found no key; allowed: KEY=VALUE, stages.0.depth=2"),
         (
             "stages.0.depth=x",
             "--set stages.0.depth=x for v2-small: stages.0.depth: found 'x'; allowed: a whole number",

@@ -15,7 +15,7 @@ from PIL import Image
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.fingerprint import fingerprint
 from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import imagenet_synsets, order_classes
+from s2mlp_cli.data.labels import imagenet_synsets
 from s2mlp_cli.errors import DataError
 from tests.digits import png, tar_of, zip_of
 
@@ -198,7 +198,3 @@ def test_jpeg_files_in_a_folder_without_extension_case(tmp_path: Path) -> None:
     images = open_images(tmp_path)
     assert images.names == ("a/1.JPEG",)
     assert images.source.read(0) == stream.getvalue()
-
-
-def test_numbers_written_as_decimals_are_sorted_as_numbers() -> None:
-    assert order_classes({"10.0", "2.0", "0.0"}) == ("0.0", "2.0", "10.0")

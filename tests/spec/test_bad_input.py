@@ -64,6 +64,11 @@ CASES = {
         "{file}:2: input_size: found 224x200, which the patches of stage 0 do not divide; allowed: "
         "multiples of 14, such as 224x196",
     ),
+    "an image that is smaller than a patch": (
+        "extends: v2-small\ninput_size: 5\n",
+        "{file}:2: input_size: found 5x5, which the patches of stage 0 do not divide; allowed: "
+        "multiples of 14, such as 14x14",
+    ),
     "zero": (
         "extends: v2-small\nset: {stages.0.depth: 0}\n",
         "{file}:2: stages.0.depth: found 0; allowed: at least 1",
@@ -98,6 +103,11 @@ CASES = {
         "extends: v1-wide\nmixer: {fusion: mean}\n",
         "{file}:2: mixer.fusion: found 'mean' for 1 split; allowed: none for that many splits",
     ),
+    "no fusion of several splits": (
+        "extends: v2-small\nmixer: {fusion: none}\n",
+        "{file}:2: mixer.fusion: found 'none' for 3 splits; allowed: mean or split-attention for "
+        "that many splits",
+    ),
     "unknown family": (
         "title: x\nfamily: s2mpl\n",
         "{file}:2: family: found 's2mpl'; allowed: {families}; did you mean 's2mlp'?",
@@ -119,6 +129,10 @@ CASES = {
     "an image size that is no number": (
         "extends: v2-small\ninput_size: 224x224\n",
         "{file}:2: input_size: found '224x224'; allowed: a number of pixels, or [height, width]",
+    ),
+    "a boolean for an image size": (
+        "extends: v2-small\ninput_size: true\n",
+        "{file}:2: input_size: found True; allowed: a number of pixels, or [height, width]",
     ),
     "an octal number of YAML 1.1": (
         "extends: v2-small\nclasses: 0100\n",

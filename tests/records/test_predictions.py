@@ -9,6 +9,7 @@ import pytest
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.predictions import (
     Prediction,
+    check_target,
     compare_predictions,
     load_predictions,
     save_predictions,
@@ -76,6 +77,14 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         load_predictions(tmp_path / "x.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
         load_predictions(tmp_path / "x.txt")
+
+
+def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path) -> None:
+    check_target(tmp_path / "new.csv")
+    with pytest.raises(RecordError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
+        check_target(tmp_path / "no" / "new.csv")
+    with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'new.txt'"):
+        check_target(tmp_path / "new.txt")
 
 
 def test_images_of_one_name_are_each_compared(tmp_path: Path) -> None:

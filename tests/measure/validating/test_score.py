@@ -111,5 +111,6 @@ def test_which_images_and_which_classes_a_limit_takes_is_drawn() -> None:
     targets = np.repeat(np.arange(20), 30)
     drawn = [spread(targets, 5, seed) for seed in range(40)]
     assert len({tuple(rows) for rows in drawn}) == 40
+    assert all(len(set(targets[rows])) == 5 for rows in drawn)
     assert {int(image) for rows in drawn for image in targets[rows]} == set(range(20))
     assert 10 < np.mean([rows % 30 for rows in drawn]) < 19

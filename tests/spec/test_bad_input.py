@@ -36,6 +36,11 @@ CASES = {
         "{file}:3: stages.0.expansion: found nothing; allowed: hidden channels of the channel MLP, "
         "over C",
     ),
+    "a misspelt key that is then missing": (
+        "extends: v2-small\nstages:\n  - {patch: 7, dim: 192, depth: 4, expansoin: 3}\n",
+        "{file}:3: stages.0.expansoin: found an unknown key; did you mean 'expansion'? allowed: "
+        "patch, dim, depth, expansion",
+    ),
     "syntax error": (
         "extends: v2-small\nnorm: {kind: layer\n",
         "{file}:3: not valid YAML: expected ',' or '}}', but got '<stream end>'; mend the syntax",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,6 +24,7 @@ def test_nothing_counted_says_nothing() -> None:
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000))
+@example(1, 5)  # few terms, of which each counts
 def test_mcnemar_is_the_exact_binomial_test(one: int, other: int) -> None:
     expected = stats.binomtest(one, one + other).pvalue if one + other else 1.0
     assert mcnemar(one, other) == pytest.approx(expected, rel=1e-8, abs=1e-290)

@@ -137,6 +137,12 @@ def test_few_samples_have_a_median_but_no_interval():
         stats.median([])
 
 
+@pytest.mark.parametrize("value", [2.0, -2.0])
+def test_a_width_is_a_part_of_the_value(value):
+    assert stats.Estimate(value, value - 0.2, value + 0.3).relative_width == pytest.approx(0.25)
+    assert stats.Estimate(0.0, -0.2, 0.3).relative_width == math.inf
+
+
 def test_a_difference_is_taken_round_by_round():
     drift = np.linspace(1, 100, 30)
     estimate = stats.paired_difference(drift + 2, drift)
@@ -157,4 +163,14 @@ def test_outliers_drift_and_a_slow_first_round_are_found():
     assert not stats.slow_first([1.5, *calm, 1.6])
     assert stats.drift(calm) == pytest.approx(0, abs=0.02)
     assert stats.drift([1.0] * 10 + [1.2] * 10) == pytest.approx(0.2)
-    assert stats.drift([1.0, 2.0]) == 0
+    assert stats.drift([1.0] * 3 + [9.0] + [0.5] * 3) == pytest.approx(-0.5)
+    assert stats.drift([1.0, 1.0, 2.0, 2.0, 2.0]) == 0
+
+
+def test_what_is_just_not_doubtful():
+    even = [0.0, 1.0, 2.0, 3.0, 4.0] * 20  # quartiles 1 and 3: the fence stands at 3 + 3 * 2
+    assert (stats.outliers([*even, 8.9]), stats.outliers([*even, 9.1])) == (0, 1)
+    assert not stats.slow_first([1.19, *[1.0] * 9])
+    assert stats.slow_first([1.21, *[1.0] * 9])
+    assert stats.slow_first([9.0, *[1.0] * 5])
+    assert not stats.slow_first([9.0, *[1.0] * 4])  # under six nothing is said

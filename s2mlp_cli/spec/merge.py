@@ -57,7 +57,8 @@ def apply_overrides(document: Document, overrides: tuple[str, ...], model: str) 
         key, equals, text = override.partition("=")
         origin = Origin(f"--set {override} for {model}", layer=_COMMAND_LINE)
         if not equals or not key:
-            raise SpecError(f"{origin}: found no '='; allowed: KEY=VALUE, stages.0.depth=2")
+            lacking = "key" if equals else "'='"
+            raise SpecError(f"{origin}: found no {lacking}; allowed: KEY=VALUE, stages.0.depth=2")
         _apply(document, key, parse_value(text, str(origin)), origin)
 
 

@@ -111,7 +111,7 @@ def parse_value(text: str, source: str) -> Any:
 
 
 def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key, Origin]]:
-    origins: dict[Key, Origin] = {(): Origin(file, 1 if with_lines else None)}
+    origins: dict[Key, Origin] = {}
     try:
         _refuse_what_no_spec_needs(text, file)
         loader = _Loader(text)

@@ -59,6 +59,20 @@ def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name:
     assert f"taken from {name}" in inferred.stated[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "prefixes"), [("v1-wide", ("v1-directions-", "v1-input-")), ("v2-small", ())]
+)
+def test_other_built_ins_of_the_same_tensors_are_named(
+    name: str, prefixes: tuple[str, ...]
+) -> None:
+    told = infer(build_model(load_spec(name, ("classes=7",)), device="meta").state_dict(), OURS)
+    assert (told.spec.name, told.spec.classes) == (name, 7)
+    others = [other for other in names() if other.startswith(prefixes)] if prefixes else []
+    assert list(told.stated[1:]) == [
+        f"the same tensors would also fit {', '.join(others)}: choose one with --model"
+    ] * bool(others)
+
+
 def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_path: Path) -> None:
     save_zip(third_party(V2).state_dict(), tmp_path / "x.pth")
     assumed = load_checkpoint(tmp_path / "x.pth")

@@ -133,10 +133,19 @@ def test_averaged_weights_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_what_was_taken_is_said() -> None:
-    content = {"ema": {"module": {"_orig_mod.module.a": torch.ones(1), "n_averaged": 3}}}
+    counters = dict.fromkeys(("n_averaged", "num_updates", "decay"), torch.tensor(3))
+    content = {"ema": {"module": {"_orig_mod.module.a": torch.ones(1), **counters}}}
     taken = take_weights(content, averaged=True)
     assert list(taken.state) == ["a"]
     assert taken.description == "'ema.module', without the prefix '_orig_mod.module.'"
+    assert take_weights({"a": torch.ones(1)}).description == "the state dict itself"
+    assert take_weights({"net": {"a": torch.ones(1)}, "ema": None}).description == "'net'"
+
+
+def test_a_prefix_is_cut_off_only_where_all_bear_it() -> None:
+    state = {"model.a": torch.ones(1), "module.b": torch.ones(1)}
+    taken = take_weights({"model": state})
+    assert (taken.state, taken.description) == (state, "'model'")
 
 
 def test_averaged_weights_that_were_not_taken_are_named() -> None:

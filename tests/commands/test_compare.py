@@ -133,7 +133,7 @@ def test_mcnemar_of_two_files_of_predictions(files, ending):
     ]
 
 
-def validations(files, *right, named=True):
+def validations(files, *right, named=(0, 1)):
     """Save a record and its predictions for each set of the images that are right."""
     for number, each in enumerate(right):
         save_predictions(files / f"{number}.csv", predictions(each))
@@ -141,7 +141,7 @@ def validations(files, *right, named=True):
         result = whole.results[0].model_copy(
             update={
                 "images": 100, "correct1": len(each), "top1": len(each) / 100,
-                "predictions": f"elsewhere/{number}.csv" if named else None,
+                "predictions": f"elsewhere/{number}.csv" if number in named else None,
             }
         )  # fmt: skip
         record = whole.model_copy(update={"results": (result,)})
@@ -162,8 +162,9 @@ def test_two_validations_are_judged_by_the_predictions_that_they_name(files):
     assert lines[6].startswith("Top-1 is judged image by image, by McNemar's test; top-5 as if")
 
 
-def test_without_predictions_two_validations_are_judged_by_their_intervals(files):
-    validations(files, range(64), range(4, 80), named=False)
+@pytest.mark.parametrize("named", [(), (0,), (1,)])
+def test_without_predictions_two_validations_are_judged_by_their_intervals(files, named):
+    validations(files, range(64), range(4, 80), named=named)
     said = " ".join(run("0.json", "1.json").output.split())
     assert "p =" not in said
     assert "needs the files of `s2mlp validate --predictions`." in said

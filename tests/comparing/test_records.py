@@ -60,6 +60,31 @@ def test_results_on_other_images_are_not_compared():
     assert len(result.lone) == 2
 
 
+def test_models_that_were_validated_together_are_told_apart():
+    alone = samples.validate()
+    (result,) = alone.results
+    other = result.model_copy(update={"model": "another"})
+    both = alone.model_copy(update={"results": (result, other)})
+    images = f"{result.images} images of the set cdcdcdcdcdcd"
+    for record, rows in (
+        (alone, {images}),
+        (both, {f"{images}, {result.model}", f"{images}, another"}),
+    ):
+        assert {row.row for row in compare_records(["a", "b"], [record] * 2, None).results} == rows
+
+
+def test_a_comparison_says_of_what_it_is_and_stands_where_the_last_was_measured():
+    first, last = samples.count(), samples.count()
+    there = last.environment.model_copy(update={"cpu": "another"})
+    last = last.model_copy(update={"environment": there})
+    result = compare_records(["a", "b"], [first, last], None)
+    assert result.command == ("s2mlp", "compare", "a", "b")
+    assert [(source.path, source.schema_name) for source in result.sources] == [
+        ("a", "s2mlp.count/1"), ("b", "s2mlp.count/1"),
+    ]  # fmt: skip
+    assert result.environment == there
+
+
 @pytest.mark.parametrize(
     ("slower", "limit", "failed"),
     [(1.1, 0.05, 8), (1.0501, 0.05, 0), (1.02, 0.05, 0), (0.9, 0.0, 0)],

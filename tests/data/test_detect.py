@@ -15,7 +15,7 @@ from PIL import Image
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.fingerprint import fingerprint
 from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import imagenet_synsets, order_classes
+from s2mlp_cli.data.labels import imagenet_synsets
 from s2mlp_cli.errors import DataError
 from tests.digits import png, tar_of, zip_of
 
@@ -105,6 +105,27 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 
 def test_images_without_any_labels(tmp_path: Path) -> None:
     refused(fill(tmp_path, "1.png"), r"without their classes, and no .* give a label file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.png,1\n2.png,0\n",
+        "\ufeff Image ,label\n\n2.png , 0\n1.png , 1\n",
+        "val/1.png,1\nval/2.png,0\n",
+        "1,1\n2,0\n",
+        "1.png,1.0\n2.png,0.0\n",  # as pandas writes numbers where a row had none
+        "1.png,cat\n2.png,ant\n",
+        "ImageId,PredictionString\n1,n02 1 2 3 4 n02 5 6 7 8\n2,n01 1 2 3 4\n",
+    ],
+)
+def test_the_ways_to_write_names_and_classes(text: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8")
+    images = open_images(fill(tmp_path / "i", "1.png", "2.png"), tmp_path / "l.csv")
+    assert images.labels is not None
+    assert images.labels.values.tolist() == [1, 0]
+    form = "Kaggle's solution file" if "ImageId" in text else "the CSV"
+    assert images.labels.origin == f"{form} {tmp_path}/l.csv"
 
 
 def test_labels_of_other_files(tmp_path: Path) -> None:
@@ -198,7 +219,3 @@ def test_jpeg_files_in_a_folder_without_extension_case(tmp_path: Path) -> None:
     images = open_images(tmp_path)
     assert images.names == ("a/1.JPEG",)
     assert images.source.read(0) == stream.getvalue()
-
-
-def test_numbers_written_as_decimals_are_sorted_as_numbers() -> None:
-    assert order_classes({"10.0", "2.0", "0.0"}) == ("0.0", "2.0", "10.0")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mlp_cli.papers.verdicts import Correction, difference, figure, judge, parse, prints_as
-from s2mlp_cli.records.count import CountResult, CrossCheck
+from s2mlp_cli.records.count import CountResult, CrossCheck, ModuleCount, OperatorCount
 
 
 def counted(**fields):
@@ -63,6 +63,9 @@ def test_parse_refuses_what_is_no_figure(printed):
         (4_587_456, "4.3M", {"binary": True}, False),
         (4_587_456, "4.3M", {"binary": True, "truncated": True}, True),
         (3_583_770_624, "3.5B", {"truncated": True}, True),
+        (4_500_000_000, "4.5G", {}, True),
+        (4_831_838_208, "4.5G", {"binary": True}, True),
+        (4_831_838_208, "4.5B", {"binary": True}, True),
     ],
 )
 def test_prints_as(value, printed, flags, same):
@@ -91,6 +94,41 @@ def test_a_figure_prints_as_itself_and_not_as_its_neighbour(value, decimals, uni
 )
 def test_figure_follows_the_convention(quantity, leaves_out, expected):
     assert figure(counted(), quantity, leaves_out) == expected
+
+
+def counts(record, **fields):
+    return record(**{"macs": 0, "elementwise": 0, "activations": 0, **fields})
+
+
+MODULES = (
+    ("", 1000, 5000), ("stages", 700, 3000), ("stages.0.patch", 50, 400), ("stages.1.patch", 60, 300),
+    ("stages.1.patch.proj", 60, 300), ("stages.12.patch", 7, 8), ("head", 100, 100),
+)  # fmt: skip
+OPERATORS = (("fft_rfft2", 500), ("layer_norm", 9000), ("fft_irfft2", 301))
+PARTS = counted(
+    by_module=[
+        counts(ModuleCount, module=module, kind="", params=params, macs=macs)
+        for module, params, macs in MODULES
+    ],
+    by_operator=[
+        counts(OperatorCount, operator=operator, calls=1, elementwise=operations)
+        for operator, operations in OPERATORS
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "leaves_out", "adds", "expected"),
+    [
+        ("params", ("embeddings",), (), 700 + 100),  # what no module below the model holds
+        ("params", ("downsampling",), (), 1000 - 60 - 7),
+        ("flops", ("downsampling",), (), 5000 - 300 - 8),
+        ("flops", (), ("transforms",), 5000 + (500 + 301) // 2),
+        ("params", (), ("transforms",), 1000),
+    ],
+)
+def test_figure_without_parts_and_with_transforms(quantity, leaves_out, adds, expected):
+    assert figure(PARTS, quantity, leaves_out, adds) == expected
 
 
 def test_flops_are_those_of_one_image():

@@ -9,6 +9,7 @@ import pytest
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.predictions import (
     Prediction,
+    check_target,
     compare_predictions,
     load_predictions,
     save_predictions,
@@ -48,12 +49,42 @@ def test_other_images_or_labels_are_refused(tmp_path: Path) -> None:
             compare_predictions(tmp_path / "a.csv", tmp_path / other)
 
 
+def test_images_that_one_could_not_decode_are_left_out(tmp_path: Path) -> None:
+    paths = tmp_path / "a.csv", tmp_path / "b.csv"
+    wrong, right = row("0", False), row("0", True)
+    for path, broken in zip(paths, "12", strict=True):
+        rows = [right._replace(name=name, broken=name in (broken, "3")) for name in "123"]
+        save_predictions(path, [wrong, *rows])
+    found = compare_predictions(*paths)
+    assert (found.images, found.both, found.neither) == (1, 0, 1)
+    for path in paths:
+        save_predictions(path, [right._replace(broken=True)])
+    with pytest.raises(RecordError, match="share no decoded image; validate both again"):
+        compare_predictions(*paths)
+
+
+@pytest.mark.parametrize("ours", [["a"], ["a", "b", "c"]], ids=["fewer", "more"])
+def test_a_file_of_only_some_of_the_images_is_refused(ours: list[str], tmp_path: Path) -> None:
+    save_predictions(tmp_path / "a.csv", [row(name, True) for name in ours])
+    save_predictions(tmp_path / "b.csv", [row(name, True) for name in "ab"])
+    with pytest.raises(RecordError, match="not about the same images and labels"):
+        compare_predictions(tmp_path / "a.csv", tmp_path / "b.csv")
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("hello\nyou\n")
     with pytest.raises(RecordError, match="x.csv does not hold predictions"):
         load_predictions(tmp_path / "x.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
         load_predictions(tmp_path / "x.txt")
+
+
+def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path) -> None:
+    check_target(tmp_path / "new.csv")
+    with pytest.raises(RecordError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
+        check_target(tmp_path / "no" / "new.csv")
+    with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'new.txt'"):
+        check_target(tmp_path / "new.txt")
 
 
 def test_images_of_one_name_are_each_compared(tmp_path: Path) -> None:

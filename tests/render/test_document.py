@@ -1,6 +1,8 @@
 """Cells of a report: units in the heading, decimals in one line, nothing for what is unknown."""
 
-from s2mlp_cli.render.document import Column, Number, Table
+import pytest
+
+from s2mlp_cli.render.document import Column, Number, Table, listed
 
 
 def texts(column, values):
@@ -55,3 +57,11 @@ def test_rows_of_a_table_keep_their_order():
         ["x", "2.000"],
         ["y", "1.000"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [("", "no models"), ("aba", "a, b"), ("abc", "a, b, c"), ("abcda", "4 models")],
+)
+def test_a_title_lists_each_name_once_and_no_more_than_three(names, title):
+    assert listed(names, "models") == title

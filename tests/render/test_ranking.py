@@ -50,8 +50,14 @@ def test_without_an_interval_nothing_is_surely_faster():
     assert [rank for rank, _ in ranked] == [1, 1]
 
 
-@pytest.mark.parametrize("other", [{"batch_size": 1}, {"dtype": "bf16"}, {"compiled": True}])
-def test_only_models_that_ran_alike_are_ranked(other):
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"batch_size": 1}, {"dtype": "bf16"}, {"compiled": True}, {"channels_last": True},
+        {"mode": "training"}, {"threads": 4}, {"device": "cuda:0"}, {"level": "block"},
+    ],
+)  # fmt: skip
+def test_only_whole_models_that_ran_alike_are_ranked(other):
     assert rankings([row("a", None, 9.0), row("b", None, 1.0, **other)]) == []
 
 

@@ -36,6 +36,11 @@ CASES = {
         "{file}:3: stages.0.expansion: found nothing; allowed: hidden channels of the channel MLP, "
         "over C",
     ),
+    "a misspelt key that is then missing": (
+        "extends: v2-small\nstages:\n  - {patch: 7, dim: 192, depth: 4, expansoin: 3}\n",
+        "{file}:3: stages.0.expansoin: found an unknown key; did you mean 'expansion'? allowed: "
+        "patch, dim, depth, expansion",
+    ),
     "syntax error": (
         "extends: v2-small\nnorm: {kind: layer\n",
         "{file}:3: not valid YAML: expected ',' or '}}', but got '<stream end>'; mend the syntax",
@@ -63,6 +68,11 @@ CASES = {
         "extends: v2-small\ninput_size: [224, 200]\n",
         "{file}:2: input_size: found 224x200, which the patches of stage 0 do not divide; allowed: "
         "multiples of 14, such as 224x196",
+    ),
+    "an image that is smaller than a patch": (
+        "extends: v2-small\ninput_size: 5\n",
+        "{file}:2: input_size: found 5x5, which the patches of stage 0 do not divide; allowed: "
+        "multiples of 14, such as 14x14",
     ),
     "zero": (
         "extends: v2-small\nset: {stages.0.depth: 0}\n",
@@ -98,6 +108,11 @@ CASES = {
         "extends: v1-wide\nmixer: {fusion: mean}\n",
         "{file}:2: mixer.fusion: found 'mean' for 1 split; allowed: none for that many splits",
     ),
+    "no fusion of several splits": (
+        "extends: v2-small\nmixer: {fusion: none}\n",
+        "{file}:2: mixer.fusion: found 'none' for 3 splits; allowed: mean or split-attention for "
+        "that many splits",
+    ),
     "unknown family": (
         "title: x\nfamily: s2mpl\n",
         "{file}:2: family: found 's2mpl'; allowed: {families}; did you mean 's2mlp'?",
@@ -120,6 +135,10 @@ CASES = {
         "extends: v2-small\ninput_size: 224x224\n",
         "{file}:2: input_size: found '224x224'; allowed: a number of pixels, or [height, width]",
     ),
+    "a boolean for an image size": (
+        "extends: v2-small\ninput_size: true\n",
+        "{file}:2: input_size: found True; allowed: a number of pixels, or [height, width]",
+    ),
     "an octal number of YAML 1.1": (
         "extends: v2-small\nclasses: 0100\n",
         "{file}:2: classes: found '0100'; allowed: a whole number",
@@ -131,6 +150,14 @@ CASES = {
     "a base inside set": (
         "extends: v2-small\nset: {extends: v1-wide}\n",
         "{file}:2: extends cannot be set; write it at the top of a file",
+    ),
+    "a family inside set": (
+        "extends: v2-small\nset: {family: vip}\n",
+        "{file}:2: family cannot be set; write it at the top of a file",
+    ),
+    "set into an empty list": (
+        "extends: v1-wide\nmixer: {splits: []}\nset: {mixer.splits.0: [up]}\n",
+        "{file}:3: mixer.splits.0: found '0'; allowed: nothing, the list is empty",
     ),
     "a new key inside set": (
         "extends: v2-small\nset: {foo.bar: 1}\n",
@@ -290,6 +317,7 @@ def test_a_fault_in_a_base_names_the_base(tmp_path: Path):
     ("override", "sentence"),
     [
         ("depth", "--set depth for v2-small: found no '='; allowed: KEY=VALUE, stages.0.depth=2"),
+        ("=2", "--set =2 for v2-small: found no key; allowed: KEY=VALUE, stages.0.depth=2"),
         (
             "stages.0.depth=x",
             "--set stages.0.depth=x for v2-small: stages.0.depth: found 'x'; allowed: a whole number",

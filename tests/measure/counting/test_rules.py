@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 from s2mlp_cli.measure.counting.counters import flop_counter_macs, traced_figures
 from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
@@ -60,6 +61,7 @@ EINSUM = {
     "ellipsis": ("...ij,jk->...ik", ((6, 2, 3, 4), (4, 5)), 6 * 2 * 3 * 4 * 5),
     "two ellipses": ("...i,...i->...", ((6, 2, 3), (2, 3)), 6 * 2 * 3),
     "no arrow": ("ij,jk", ((3, 4), (4, 5)), 3 * 4 * 5),
+    "axes of one": ("bij,bjk->bik", ((1, 3, 1), (1, 1, 5)), 3 * 5),
     "broadcast": ("bi,bi->b", ((1, 4), (3, 4)), 12),
 }
 
@@ -95,6 +97,12 @@ def test_a_real_transform_is_half_of_five_n_log_n_both_ways(size):
 def test_a_complex_product_is_six_operations():
     found = figures(lambda x: torch.view_as_complex(x) * torch.view_as_complex(x), (5, 2))
     assert found.total("elementwise") == 5 * 6
+
+
+def test_a_deformed_convolution_multiplies_its_kernel_and_four_neighbours_of_each_sample():
+    found = figures(deform_conv2d, (2, 6, 5, 5), (2, 2 * 9, 3, 3), (4, 3, 3, 3))
+    samples = 2 * 6 * 9 * (3 * 3)
+    assert found.total("macs") == (2 * 4 * 3 * 3) * (3 * 9) + 4 * samples
 
 
 POOLING = {

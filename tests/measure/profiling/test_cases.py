@@ -1,3 +1,5 @@
+import pytest
+
 from s2mlp_cli.measure.profiling.cases import Request, cases
 from s2mlp_cli.spec import BaseSpec
 
@@ -16,6 +18,15 @@ def test_a_model_has_its_stages_at_op_and_block_and_itself(tiny):
         ("model", None, (1, 3, 24, 24)),
     ]
     assert found[0].directions == ("down", "up", "right", "left")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_every_case_runs_as_it_was_asked(tiny, asked):
+    switches = {"mode": "training", "compiled": True, "cuda_graph": True} if asked else {}
+    found = list(cases(Request((tiny,), (), **switches), "cuda:0", no_search))
+    expected = ("training", True, True) if asked else ("inference", False, False)
+    assert {(case.mode, case.compiled, case.cuda_graph) for case in found} == {expected}
+    assert {case.device for case in found} == {"cuda:0"}
 
 
 def test_only_the_images_of_a_whole_model_can_lie_channels_last(tiny):

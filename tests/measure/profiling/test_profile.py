@@ -190,11 +190,15 @@ def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny,
     assert {more.limit_of(row).threads for row in more.results if row.threads == 2} == {2}
 
 
-def test_cold_rows_are_not_continued_with_hot_ones(tiny):
-    first = profiler(tiny).run()
-    hot = SETTINGS.model_copy(update={"hot": True})
-    with pytest.raises(RecordError, match="was measured without --hot; do the same"):
-        profiler(tiny, previous=first, settings=hot)
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [({}, {"hot": True}, "without --hot"), ({"host_time": True}, {}, "with --host-time")],
+)
+def test_rows_are_not_continued_with_others_that_are_timed_in_another_way(tiny, before, now, words):
+    first, later = (SETTINGS.model_copy(update=update) for update in (before, now))
+    record = profiler(tiny, settings=first, request={"levels": ("op",)}).run()
+    with pytest.raises(RecordError, match=f"was measured {words}; do the same"):
+        profiler(tiny, previous=record, settings=later)
 
 
 def test_one_that_runs_out_of_memory_within_the_rounds_keeps_what_it_has(tiny):

@@ -104,3 +104,13 @@ def test_a_limit_is_spread_evenly_and_repeatable(classes: list[int], limit: int,
     for one, count in taken.items():
         if count < classes.count(one):  # it had more to give
             assert count >= max(taken.values()) - 1
+
+
+def test_which_images_and_which_classes_a_limit_takes_is_drawn() -> None:
+    """Not the first of each class, nor the first classes: sets are often sorted by something."""
+    targets = np.repeat(np.arange(20), 30)
+    drawn = [spread(targets, 5, seed) for seed in range(40)]
+    assert len({tuple(rows) for rows in drawn}) == 40
+    assert all(len(set(targets[rows])) == 5 for rows in drawn)
+    assert {int(image) for rows in drawn for image in targets[rows]} == set(range(20))
+    assert 10 < np.mean([rows % 30 for rows in drawn]) < 19

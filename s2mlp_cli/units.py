@@ -17,23 +17,24 @@ def significant(value: float, digits: int = 4) -> str:
 
 def count(value: float, digits: int = 4) -> str:
     """Return a count in decimal units: ``55.32 M``, ``16.34 G``, ``960``."""
-    for factor, suffix in _DECIMAL:
-        if abs(value) >= factor:
-            return f"{significant(value / factor, digits)} {suffix}"
-    return f"{value:.0f}" if float(value).is_integer() else significant(value, digits)
+    scaled = _scaled(value, _DECIMAL, digits)
+    return scaled or (f"{value:.0f}" if float(value).is_integer() else significant(value, digits))
 
 
 def size(value: float, digits: int = 4) -> str:
     """Return a number of bytes in binary units: ``1.500 MiB``, ``312 B``."""
-    for factor, suffix in _BINARY:
-        if abs(value) >= factor:
-            return f"{significant(value / factor, digits)} {suffix}"
-    return f"{value:.0f} B"
+    return _scaled(value, _BINARY, digits) or f"{value:.0f} B"
 
 
 def seconds(value: float, digits: int = 4) -> str:
     """Return a duration in the unit that suits it: ``12.34 ms``."""
-    for factor, suffix in _TIME:
-        if abs(value) >= factor:
+    return _scaled(value, _TIME, digits) or f"{significant(value / 1e-9, digits)} ns"
+
+
+def _scaled(value: float, units: tuple[tuple[float, str], ...], digits: int) -> str | None:
+    """Return ``value`` in the largest unit of which it is one or more, once rounded."""
+    least = 1 - 0.5 * 10.0**-digits  # 999,960 is 1.000 M, not 1000 k
+    for factor, suffix in units:
+        if abs(value) >= factor * least:
             return f"{significant(value / factor, digits)} {suffix}"
-    return f"{significant(value / 1e-9, digits)} ns"
+    return None

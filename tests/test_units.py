@@ -30,6 +30,9 @@ def test_what_is_written_is_the_value(write, value):
         (units.count, 55_322_432, "55.32 M"),
         (units.count, -16_340_000_000, "-16.34 G"),
         (units.count, 10**12, "1.000 T"),
+        (units.count, 999_949, "999.9 k"),
+        (units.count, 999_960, "1.000 M"),  # once rounded
+        (units.seconds, 0.99996, "1.000 s"),
         (units.size, 1023, "1023 B"),
         (units.size, 2**10, "1.000 KiB"),
         (units.size, 3 * 2**19, "1.500 MiB"),

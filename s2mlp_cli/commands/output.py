@@ -45,7 +45,7 @@ def show(renderable: RenderableType) -> None:
     if console.is_terminal:
         console.print(renderable, crop=False)
     else:
-        click.echo(to_text(renderable, console.width), nl=False)
+        sys.stdout.write(to_text(renderable, console.width))
 
 
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:

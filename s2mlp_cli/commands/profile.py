@@ -148,7 +148,9 @@ def _trace(profiler: Profiler, folder: Path) -> None:
     console = remarks_console()
     for trace in profiler.trace(folder):
         if trace.skipped:
-            console.print(f"no trace: {trace.run.name}: {trace.skipped}", style="warn")
+            said = f"no trace: {trace.run.name}: {trace.skipped}"
+            console.print(said, style="warn", soft_wrap=True)
         else:
             console.print(f"trace: {trace.run}", style="quiet", soft_wrap=True)
-    console.print(f"read them with: s2mlp trace {shlex.quote(str(folder))}", style="quiet")
+    said = f"read them with: s2mlp trace {shlex.quote(str(folder))}"
+    console.print(said, style="quiet", soft_wrap=True)

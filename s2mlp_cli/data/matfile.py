@@ -57,7 +57,8 @@ class _Reader:
         """Return the numbers of an element."""
         if kind not in _NUMBERS:
             raise ValueError(f"an element of type {kind} where numbers were expected")
-        return np.frombuffer(content, np.dtype(self.order + _NUMBERS[kind])).tolist()  # type: ignore[no-any-return]
+        values: list[float] = np.frombuffer(content, self.order + _NUMBERS[kind]).tolist()
+        return values
 
     def scalar(self, content: bytes) -> Scalar:
         """Return a text, or the first number of a numeric matrix (0.0 if it is empty)."""

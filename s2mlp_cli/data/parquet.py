@@ -90,8 +90,8 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     if not names:
         raise DataError(f"{path} holds no rows; give the files of the validation split")
     _check_labels(labels, path)
-    table = np.asarray(groups, np.int64)
-    source = ParquetSource(tuple(map(str, files)), column, *(c.copy() for c in table.T))
+    places = np.asarray(groups, np.int64).T.copy()
+    source = ParquetSource(tuple(map(str, files)), column, places[0], places[1], places[2])
     return ImageSet(
         f"{len(files)} Parquet file{'s' * (len(files) != 1)}",
         str(path),

@@ -23,6 +23,8 @@ def environment_table(
     for package, version in environment.packages.items():
         versions.add_row(package, version)
     versions.add_row("CUDA of torch", environment.cuda or "none")
+    if environment.driver is not None:
+        versions.add_row("NVIDIA driver", environment.driver)
     table = house_table("shift", "device", "runs here")
     for name, devices_of in shifts.items():
         for device, reason in devices_of.items():

@@ -182,7 +182,8 @@ def test_convert_keeps_the_logits_and_writes_the_spec(
         group, ["convert", "--ckpt", str(tmp_path / "x.pth"), "-o", str(output)],
         catch_exceptions=False, standalone_mode=False,
     )  # fmt: skip
-    assert "logits differ by at most 0" in " ".join(done.stdout.split())  # however it is wrapped
+    assert done.stdout.startswith(f"{output}: ")
+    assert "logits differ by at most 0" in done.stdout
     before, after = load_checkpoint(tmp_path / "x.pth"), load_checkpoint(output)
     assert after.spec == before.spec
     assert after.facts.layout == "s2mlp"
@@ -192,6 +193,21 @@ def test_convert_keeps_the_logits_and_writes_the_spec(
         torch.testing.assert_close(
             after.build("slice", "cpu")(images), model(images), rtol=1e-5, atol=1e-5
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-o", "x.pth"), "'x.pth' should end with .safetensors"),
+        (("-o", "x.safetensors", "--set", "classes=2"), "--set changes a spec"),
+    ],
+)
+def test_convert_refuses_what_it_cannot_write_or_would_ignore(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = CliRunner().invoke(group, ["convert", "--ckpt", "x.pth", *arguments])
+    assert done.exit_code == 2
+    assert sentence in done.stderr
 
 
 def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from s2mlp_cli.cli import group
 from s2mlp_cli.commands import resuming
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.commands.progress import progress_bar
@@ -46,7 +47,7 @@ def small_limits(monkeypatch):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(command, list(arguments))
+    return CliRunner().invoke(command, list(map(str, arguments)))
 
 
 def start(*arguments):
@@ -280,6 +281,20 @@ def test_what_cannot_be_measured_here_is_one_sentence(arguments, words):
     done = invoke(*arguments)
     assert isinstance(done.exception, S2MLPError)
     assert words in str(done.exception)
+
+
+def test_traces_are_written_after_the_measuring_and_trace_reads_them(tiny, tmp_path):
+    folder = tmp_path / "my traces"
+    done = invoke(
+        "--shift", "conv,inplace", "--model", tiny, *QUICK, "--level", "model", "--trace", folder
+    )
+    assert done.exit_code == 0
+    written = [path.parent.name for path in folder.rglob("*.pt.trace.json")]
+    assert sorted(name.split("-")[1] for name in written) == ["conv", "none", "slice"]
+    assert "no trace: tiny-inplace-cpu-fp32-b1-28x28-inference: wrong values" in done.stderr
+    assert done.stderr.endswith(f"read them with: s2mlp trace '{folder}'\n")
+    read = CliRunner().invoke(group, ["trace", str(folder), "--format", "json"])
+    assert len(json.loads(read.stdout)["results"]) == 3
 
 
 def test_only_a_profile_is_resumed(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -284,6 +285,46 @@ def test_what_was_left_out_of_the_data_is_remarked(
     result = in_process("--ckpt", ckpt, "--data", root, *SIZE)
     assert result.images == 100
     assert "1 image beside the class folders left out, the first is logo.png" in result.remarks
+
+
+def test_real_labels_are_scored_in_the_same_pass(
+    ckpt: Path, digits: Digits, folders: Path, tmp_path: Path
+) -> None:
+    """Every third image has none; of the others every second has what the model says."""
+    said = digits.logits.argmax(1).tolist()
+    rows = [[] if i % 3 == 0 else [(top + i % 2) % 10] for i, top in enumerate(said)]
+    (tmp_path / "real.json").write_text(json.dumps(rows))
+    result = in_process(
+        "--ckpt", ckpt, "--data", folders, "--real-labels", tmp_path / "real.json", *SIZE
+    )
+    assert result.correct1 == digits.correct1
+    assert result.real is not None
+    assert (result.real.images, result.real.skipped) == (66, 34)
+    assert result.real.correct1 == sum(i % 2 == 0 for i in range(100) if i % 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "name a checkpoint: --ckpt FILE, or --ckpt sample to try it"),
+        (("--ckpt", "x", "--set", "classes=2"), "--set changes a spec; name it with --model"),
+        (("--pretrained",), "--pretrained takes the place of --ckpt, and needs --model"),
+        (
+            ("--pretrained", "--model", "mixer-b16", "--ckpt", "x"),
+            "--pretrained takes the place of --ckpt, and needs --model",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        in_process(*arguments)
+    assert caught.value.message == sentence
+
+
+def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeypatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(UnavailableError, match="the shift triton cannot run on cpu: Triton"):
+        in_process("--ckpt", "sample", "--shift", "triton", "--device", "cpu")
 
 
 def test_a_device_that_computes_nothing_is_refused(ckpt: Path, folders: Path) -> None:

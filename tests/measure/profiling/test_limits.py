@@ -27,6 +27,7 @@ def test_the_best_of_the_samples_counts_and_the_first_call_does_not():
 
 def test_what_does_not_fit_is_unknown():
     assert copy_bandwidth(FakeDevice(Clock()), 2**50) is None
+    assert matmul_rate(FakeDevice(Clock()), "fp32", 2**25) is None
 
 
 def test_limits_name_their_device_and_dtype(monkeypatch):

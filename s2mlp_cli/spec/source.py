@@ -181,13 +181,14 @@ class _Builder:
             name = name_node.value
             if not isinstance(name_node, yaml.ScalarNode) or not isinstance(name, str):
                 raise SpecError(f"{self._origin(name_node)}: found a key that is not a word")
+            inner: Key = (*key, name)
             if name in mapping:
                 raise SpecError(
-                    f"{self._origin(name_node)}: {dotted((*key, name))}: found twice; "
+                    f"{self._origin(name_node)}: {dotted(inner)}: found twice; "
                     "allowed: each key once"
                 )
-            mapping[name] = self.build(value_node, (*key, name))
-            self.origins[(*key, name)] = self._origin(name_node)
+            mapping[name] = self.build(value_node, inner)
+            self.origins[inner] = self._origin(name_node)
         return mapping
 
     def _origin(self, node: yaml.Node) -> Origin:

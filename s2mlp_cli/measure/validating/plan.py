@@ -88,7 +88,7 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
         targets = images.labels.targets(checkpoint.spec.classes)
     except DataError as error:
         raise DataError(f"{images.path}: {error}") from error
-    positions = np.arange(len(images))
+    positions: IntArray = np.arange(len(images))
     if settings.limit is not None:
         positions = spread(targets, settings.limit, settings.seed)
     plan = Plan(images, positions, targets[positions], preprocessing)

@@ -45,7 +45,7 @@ def show(renderable: RenderableType) -> None:
     if console.is_terminal:
         console.print(renderable, crop=False)
     else:
-        sys.stdout.write(to_text(renderable, console.width))
+        print(to_text(renderable, console.width), end="")  # not click.echo: it encodes as it likes
 
 
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:

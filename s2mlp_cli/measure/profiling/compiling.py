@@ -16,6 +16,9 @@ _MOST_VERSIONS = 64
 _CACHED_INDICES = r"Dynamo detected a call to a `functools.lru_cache`"
 """It traces through the cache of `gather`'s indices: they become a part of the graph, and right."""
 
+_OLD_PYTHON = "Guards may run slower on Python"
+"""Of Python 3.13.0 alone; the environment stands in the record."""
+
 _CUDA_HOME = "torch.utils.cpp_extension"
 """Logs where it would look for CUDA if there were one; a CPU's compiler does not care."""
 
@@ -52,6 +55,7 @@ def _without_remarks() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _CACHED_INDICES, UserWarning)
+            warnings.filterwarnings("ignore", _OLD_PYTHON, RuntimeWarning)
             yield
     finally:
         logger.setLevel(level)

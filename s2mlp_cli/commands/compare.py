@@ -26,7 +26,7 @@ class Part(click.ParamType[float]):
     ) -> float:
         """Return it as a number, 0.05."""
         match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", str(value).strip())
-        if match is None:
+        if match is None or (not match[2] and float(match[1]) >= 1):  # a gate of 5 means 5 %
             self.fail(f"'{value}' is no part; write 5% or 0.05", param, ctx)
         return float(match[1]) / (100 if match[2] else 1)
 

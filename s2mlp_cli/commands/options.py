@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,19 @@ class InputSize(click.ParamType[tuple[int, int]]):
         if match is None:
             self.fail(f"'{value}' is not a size in pixels; write 224 or 288x224", param, ctx)
         return int(match[1]), int(match[2] or match[1])
+
+
+class Finite(click.FloatRange):
+    """A number within a range; click's own range lets ``nan`` pass, which ends no measurement."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number", param, ctx)
+        return number
 
 
 class OutputFile(click.Path):
@@ -111,6 +125,13 @@ def shifts(default: str) -> Callable[[Function], Function]:
         metavar="NAME[,NAME…]|all",
         shell_complete=completing.shifts,
         help=f"Implementations of the spatial shift: {', '.join(registry.NAMES)}.",
+    )
+
+
+def seed(of: str) -> Callable[[Function], Function]:
+    """``--seed``: a number that numpy's and torch's generators both take."""
+    return click.option(
+        "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help=of
     )
 
 

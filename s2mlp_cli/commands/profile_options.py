@@ -61,7 +61,7 @@ _WHERE = (
 _MEASURING = (
     click.option(
         "--min-time",
-        type=click.FloatRange(0),
+        type=options.Finite(0),
         default=0.5,
         show_default=True,
         metavar="SECONDS",
@@ -69,7 +69,7 @@ _MEASURING = (
     ),
     click.option(
         "--max-time",
-        type=click.FloatRange(0, min_open=True),
+        type=options.Finite(0, min_open=True),
         default=3.0,
         show_default=True,
         metavar="SECONDS",
@@ -79,13 +79,7 @@ _MEASURING = (
         "--host-time", is_flag=True, help="Count the launches of a GPU's kernels as well."
     ),
     click.option("--hot", is_flag=True, help="Leave the GPU's cache as the last call left it."),
-    click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Seed of the order in the rounds.",
-    ),
+    options.seed("Seed of the order in the rounds."),
 )
 _REPORT = (
     click.option(

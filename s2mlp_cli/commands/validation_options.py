@@ -94,14 +94,14 @@ _DATA = (
         metavar="N",
         help="Only N images, evenly over the classes.",
     ),
-    click.option("--seed", default=0, show_default=True, help="Which images --limit draws."),
+    options.seed("Which images --limit draws."),
     click.option("--strict", is_flag=True, help="Fail at the first broken image."),
 )
 _INPUT = (
     options.input_size,
     click.option(
         "--crop-pct",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=options.Finite(0, 1, min_open=True),
         metavar="SHARE",
         help="The crop's share of the resized short side.  [default: timm's or 0.9]",
     ),

@@ -33,7 +33,7 @@ from s2mlp_cli.shifts import registry
     default=",".join(DTYPE_NAMES),
     help="Precisions, with commas between. Default: every one that runs on the device.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the random maps.")
+@options.seed("Seed of the random maps.")
 @options.output
 def command(
     *,

@@ -212,9 +212,11 @@ def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders:
         ("--mean", "123.7,116.3,103.5", "is not within 0 to 1; divide pixel values by 255"),
         ("--mean", "nan,0,0", "is not within 0 to 1"),
         ("--std", "0.2,0,0.2", "'0.2,0,0.2' has a 0, and is divided by"),
+        ("--crop-pct", "nan", "'nan' is not a finite number"),
+        ("--seed", "-1", "-1 is not in the range 0<=x<=4294967295"),
     ],
 )
-def test_a_mean_that_is_none_is_a_usage_error(option: str, value: str, message: str) -> None:
+def test_a_number_that_is_none_is_a_usage_error(option: str, value: str, message: str) -> None:
     with pytest.raises(click.BadParameter, match=re.escape(message)):
         in_process("--ckpt", "sample", option, value)
 

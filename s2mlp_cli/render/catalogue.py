@@ -15,8 +15,9 @@ from s2mlp_cli.spec import BaseSpec
 
 def catalogue(specs: Sequence[BaseSpec], pattern: str | None) -> RenderableType:
     """Return the table of ``specs``, one line each, under a line that counts them."""
-    matching = f" with '{pattern}' in their names" if pattern else ""
-    answer = Text(f"{len(specs)} built-in specs{matching}", style="answer")
+    noun, names = ("spec", "its name") if len(specs) == 1 else ("specs", "their names")
+    matching = f" with '{pattern}' in {names}" if pattern else ""
+    answer = Text(f"{len(specs)} built-in {noun}{matching}", style="answer")
     table: Table = house_table("name", "title", "family", "source")
     for spec in specs:
         table.add_row(Text(spec.name, style="key"), spec.title, spec.family, spec.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from s2mlp_cli.render.document import Cell, Column, Picture, Section, Table
 
@@ -27,7 +28,7 @@ def _section(section: Section, link: Callable[[Picture], str] | None) -> list[st
     if section.figures:
         parts.append("\n".join(_figure(*each) for each in _figures(section)))
     if link:
-        parts += [f"![{_text(each.description)}]({link(each)})" for each in section.pictures]
+        parts += [f"![{_text(each.description)}]({quote(link(each))})" for each in section.pictures]
     for table in section.tables:
         parts += _table(table)
     parts += [_text(remark) for remark in section.remarks]

@@ -88,3 +88,8 @@ def test_every_kind_has_its_tables():
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")
+
+
+def test_a_link_holds_what_a_name_of_a_file_may_hold():
+    text = markdown.document([SECTION], "A report", link=lambda each: "my report (ü).svg")
+    assert "![Bars of \\[speed\\]](my%20report%20%28%C3%BC%29.svg)" in text

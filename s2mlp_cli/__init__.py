@@ -45,3 +45,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 's2mlp_cli' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public functions before their first use too: interactive shells complete them."""
+    return sorted({*globals(), *__all__})

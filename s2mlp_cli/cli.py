@@ -56,11 +56,16 @@ class LazyGroup(click.Group):
 
 
 def _name_variables(command: click.Command, name: str) -> None:
-    """Let every option come from S2MLP_<COMMAND>_<OPTION>, named after the flag that users see."""
+    """Let every option come from S2MLP_<COMMAND>_<OPTION>, named after the flag that users see.
+
+    It goes before a variable that the option has of its own, which other programs may set.
+    """
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.envvar is None:
+        if isinstance(parameter, click.Option):
             flag = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
-            parameter.envvar = f"S2MLP_{name}_{flag}".upper()
+            own = parameter.envvar or ()
+            own = (own,) if isinstance(own, str) else own
+            parameter.envvar = tuple(dict.fromkeys((f"S2MLP_{name}_{flag}".upper(), *own)))
 
 
 @click.group(

@@ -30,6 +30,11 @@ def test_a_type_checker_is_told_of_every_public_name():
     assert {name: home for home, name in told} == s2mlp_cli._HOMES
 
 
+def test_interactive_shells_find_the_public_names():
+    code = "import s2mlp_cli; assert set(s2mlp_cli.__all__) <= set(dir(s2mlp_cli))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'cuont'"):
         _ = s2mlp_cli.cuont  # type: ignore[attr-defined]

@@ -147,6 +147,13 @@ def test_options_come_from_variables_too():
     assert done.stdout.splitlines()[1].startswith("v2-small,")
 
 
+def test_the_variable_of_a_command_goes_before_the_shared_one():
+    given = {"S2MLP_DATA": "/no/shared", "S2MLP_VALIDATE_DATA": "/no/own"}
+    assert "nothing at /no/own;" in run("validate", "--ckpt", "sample", **given).stderr
+    del given["S2MLP_VALIDATE_DATA"]
+    assert "nothing at /no/shared;" in run("validate", "--ckpt", "sample", **given).stderr
+
+
 def test_a_closed_pipe_is_no_traceback():
     command = f"{sys.executable} -m s2mlp_cli models | head -1"
     done = subprocess.run(

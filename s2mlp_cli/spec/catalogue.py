@@ -47,7 +47,7 @@ def load_document(name_or_path: str, overrides: tuple[str, ...] = ()) -> Documen
     return document
 
 
-def load_spec(name_or_path: str, overrides: tuple[str, ...] = ()) -> BaseSpec:
+def load_spec(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> BaseSpec:
     """Load a built-in spec by name, or a user's own by path.
 
     Args:
@@ -57,6 +57,7 @@ def load_spec(name_or_path: str, overrides: tuple[str, ...] = ()) -> BaseSpec:
     Raises:
         SpecError: with one sentence that names file, line, key, found, allowed, nearest name.
     """
+    name_or_path = str(name_or_path)
     document = load_document(name_or_path, overrides)
     stem = Path(name_or_path).stem if _is_path(name_or_path) else name_or_path
     name = document.data.setdefault("name", stem)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -183,12 +184,16 @@ def test_a_path_with_spaces_and_other_alphabets(
         "validate", "--ckpt", "мой чекпойнт.safetensors", "--data", "val été.tar", "--workers", "0",
         "--device", "cpu", "-o", "résultat à moi.json", names=(),
     )  # fmt: skip
-    hold("report", "résultat à moi.json", "-o", "bericht ß.md", names=())
+    Path("la mesure.json").write_text(samples.profile().to_json())  # has pictures
+    hold("report", "résultat à moi.json", "la mesure.json", "-o", "bericht ß.md", names=())
     hold("compare", "résultat à moi.json", "résultat à moi.json", names=())
     text = Path("bericht ß.md").read_text(encoding="utf-8")
     assert "val été.tar" in text
-    for link in re.findall(r"\]\(<?([^)>]+\.svg)>?\)", text):
-        assert Path(link.replace("%20", " ")).is_file()
+    links = re.findall(r"\]\((.*)\)$", text, re.MULTILINE)
+    assert links
+    for link in links:
+        assert re.fullmatch(r"[!-~]+", link)  # Markdown ends a link at a blank
+        assert Path(unquote(link)).is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

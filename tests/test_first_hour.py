@@ -133,6 +133,18 @@ def test_a_narrow_terminal_loses_no_number(
     assert len(numbers(shown["300"])) > 5
 
 
+def test_a_terminal_of_unknown_width_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(RECORDS["count"].to_json())
+    shown = {}
+    for columns in ("0", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown[columns] = hold("report", path, names=()).stdout
+    assert shown["0"] == shown["80"]
+
+
 @pytest.mark.parametrize("line", ["s2mlp models", "s2mlp show v2-medium", "s2mlp --help"])
 @pytest.mark.parametrize("reader", ["| head -1", "| true", "> /dev/full", ">&-"])
 def test_a_stdout_that_takes_nothing_is_no_traceback(

@@ -5,6 +5,7 @@ What a worker sends is small: uint8 pixels. Normalisation is left to the device.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -100,7 +101,11 @@ def _share(*tensors: Tensor) -> None:
 def batches(
     images: DecodedImages, chunks: Sequence[Sequence[int]], workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
-    """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes."""
+    """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes.
+
+    Raises:
+        DataError: the processes cannot be started.
+    """
     with _dead_workers_found_where_they_are_awaited(), warnings.catch_warnings():
         # torch's advice on more workers than cores; how many there are is in every report
         warnings.filterwarnings(
@@ -114,8 +119,23 @@ def batches(
             pin_memory=pin_memory,
             worker_init_fn=_leave_the_end_to_the_parent,
         )
-        iterator = iter(loader)
+        with _start_told(workers):
+            iterator = iter(loader)
     yield from iterator
+
+
+@contextmanager
+def _start_told(workers: int) -> Iterator[None]:
+    """Say in a sentence why worker processes cannot be started: no semaphores, memory or files."""
+    try:
+        if workers:
+            multiprocessing.Lock()  # torch's loader, without one, leaves a half that complains
+        yield
+    except OSError as error:
+        raise DataError(
+            f"the {workers} processes that decode images cannot be started ({error.strerror}): "
+            "see to /dev/shm and the limits of processes and files, or choose --workers 0"
+        ) from error
 
 
 @contextmanager

@@ -23,12 +23,19 @@ THEME = Theme(
 
 def results_console() -> Console:
     """Return the console for results: stdout."""
-    return Console(theme=THEME, highlight=False)
+    return _console(stderr=False)
 
 
 def remarks_console() -> Console:
     """Return the console for progress bars and remarks: stderr."""
-    return Console(theme=THEME, highlight=False, stderr=True)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(theme=THEME, highlight=False, stderr=stderr)
+    if not console.width:  # COLUMNS=0, as programs set it that do not know: rich prints nothing
+        console.width = 80
+    return console
 
 
 def to_text(renderable: object, width: int = 100) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import re
 import signal
@@ -117,3 +119,21 @@ def test_more_workers_than_cores_are_the_users_choice(
     decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
     loaded = batches(decoded, [[0], [1]], workers=2, pin_memory=False)
     assert [batch.rows.tolist() for batch in loaded] == [[0], [1]]
+
+
+def test_processes_that_cannot_start_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a /dev/shm that can be written to there are no semaphores, and no workers."""
+
+    def read_only() -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing, "Lock", read_only)
+    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
+    decoded = DecodedImages(images.source, np.arange(1), Preprocessing(input_size=(8, 8)))
+    with pytest.raises(
+        DataError, match=r"the 2 processes .*\(Read-only file system\).*--workers 0"
+    ):
+        next(batches(decoded, [[0]], workers=2, pin_memory=False))
+    assert len(list(batches(decoded, [[0]], workers=0, pin_memory=False))) == 1

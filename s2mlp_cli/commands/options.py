@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,8 @@ class OutputFile(click.Path):
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
         if not path.parent.is_dir():
             self.fail(f"there is no folder '{path.parent}' to write to", param, ctx)
+        if not os.access(path.parent, os.W_OK):  # better now than after an hour of measuring
+            self.fail(f"the folder '{path.parent}' is read-only", param, ctx)
         if path.suffix not in ENDINGS:
             self.fail(f"'{path}' should end with {', '.join(ENDINGS)}", param, ctx)
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -134,11 +135,13 @@ def check_target(path: Path) -> None:
     """Hold, before a long run, that its predictions can be saved to ``path`` after it.
 
     Raises:
-        RecordError: its ending is not known, or its folder is not there.
+        RecordError: its ending is not known, or its folder is not there or read-only.
     """
     check_ending(path)
     if not path.parent.is_dir():
         raise RecordError(f"there is no folder '{path.parent}'; choose another --predictions")
+    if not os.access(path.parent, os.W_OK):
+        raise RecordError(f"the folder '{path.parent}' is read-only; choose another --predictions")
 
 
 def check_ending(path: Path) -> None:

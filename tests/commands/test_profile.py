@@ -266,6 +266,13 @@ def test_wrong_usage_is_said_with_what_is_allowed(arguments, words):
     assert words in done.stderr
 
 
+def test_a_read_only_folder_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    done = invoke("-o", str(tmp_path / "rows.json"))
+    assert done.exit_code == 2
+    assert f"the folder '{tmp_path}' is read-only" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

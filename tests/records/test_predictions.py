@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path
         check_target(tmp_path / "no" / "new.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'new.txt'"):
         check_target(tmp_path / "new.txt")
+
+
+def test_a_read_only_folder_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
+    with pytest.raises(RecordError, match=r"is read-only; choose another --predictions"):
+        check_target(tmp_path / "new.csv")
 
 
 def test_images_of_one_name_are_each_compared(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ Check = Callable[[Question], VerifyCase]
 
 def verify(
     names: Sequence[str],
-    device: torch.device,
+    device: torch.device | str = "cpu",
     dtypes: Sequence[str] = tuple(DTYPES),
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
@@ -40,11 +40,11 @@ def verify(
     Raises:
         UnavailableError: a name that the registry does not know.
     """
-    results = []
+    results, place = [], torch.device(device)
     with _one_thread():
         for name in names:
             progress(name)
-            results.append(verify_one(registry.get(name), device, dtypes, seed))
+            results.append(verify_one(registry.get(name), place, dtypes, seed))
     return tuple(results)
 
 

@@ -24,6 +24,10 @@ def test_a_right_implementation():
     assert result.wrong_by_direction == {}
 
 
+def test_a_device_may_be_a_name():
+    assert verify(["roll"], "cpu", ["fp32"]) == verify(["roll"], CPU, ["fp32"])
+
+
 def test_inplace_is_wrong_as_known_with_its_fraction():
     (result,) = verify(["inplace"], CPU, ["fp32"])
     assert result.verdict == "wrong as known"

@@ -171,10 +171,11 @@ def test_a_terminal_without_unicode_shows_everything(
         assert "224x224" in done.stdout
 
 
-def test_light_commands_raise_no_warning(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("home", [os.environ.get("HOME", "/"), "/proc/no/home"])
+def test_light_commands_raise_no_warning(installed: Path, tmp_path: Path, home: str) -> None:
     (tmp_path / "count.json").write_text(samples.count().to_json())
     line = "s2mlp models && s2mlp show v2-medium && s2mlp report count.json -o page.html"
-    done = shell(installed, line, cwd=tmp_path, PYTHONWARNINGS="error")
+    done = shell(installed, line, cwd=tmp_path, PYTHONWARNINGS="error", HOME=home)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -8,6 +8,7 @@ an HTML page and in a file of its own alike (a viewer without CSS shows the ligh
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -71,6 +72,8 @@ _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 def draw(plot: Callable[[Figure], None], height: float) -> str:
     """Return what ``plot`` draws on an empty figure ``height`` inches high as an SVG document."""
+    # It says where its fonts are cached, and when that cannot be at home: no reader's concern.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

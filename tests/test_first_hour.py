@@ -145,7 +145,9 @@ def test_a_terminal_of_unknown_width_loses_nothing(
     assert shown["0"] == shown["80"]
 
 
-@pytest.mark.parametrize("line", ["s2mlp models", "s2mlp show v2-medium", "s2mlp --help"])
+@pytest.mark.parametrize(
+    "line", ["s2mlp models", "s2mlp models v1-w", "s2mlp show v2-medium", "s2mlp --help"]
+)
 @pytest.mark.parametrize("reader", ["| head -1", "| true", "> /dev/full", ">&-"])
 def test_a_stdout_that_takes_nothing_is_no_traceback(
     installed: Path, line: str, reader: str

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.data.detect import open_images as open_images
     from s2mlp_cli.measure.counting.count import count as count
     from s2mlp_cli.measure.profiling.profile import profile as profile
+    from s2mlp_cli.measure.validating.plan import Settings as Settings
     from s2mlp_cli.measure.validating.validate import validate as validate
     from s2mlp_cli.measure.verifying.verify import verify as verify
     from s2mlp_cli.models import build_model as build_model
@@ -34,6 +35,7 @@ _HOMES = {
     "load_checkpoint": "s2mlp_cli.checkpoints.loading",
     "open_images": "s2mlp_cli.data.detect",
     "validate": "s2mlp_cli.measure.validating.validate",
+    "Settings": "s2mlp_cli.measure.validating.plan",
 }
 """public name -> the module that it comes from."""
 

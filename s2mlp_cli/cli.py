@@ -76,7 +76,8 @@ def _name_variables(command: click.Command, name: str) -> None:
 def group() -> None:
     """Count, time and validate spatial-shift MLPs (S2-MLP v1 and v2).
 
-    Every option can also be given as a variable: S2MLP_COUNT_MODEL for `s2mlp count --model`.
+    Every option can also be given as a variable: S2MLP_COUNT_MODEL for `s2mlp count --model`
+    (of a repeatable one, several values with blanks between).
     S2MLP_DEBUG=1 shows the traceback behind an error.
     """
 

@@ -66,7 +66,8 @@ def _answer(record: VerifyRecord) -> Text:
     idle = [r.implementation for r in record.results if not r.checks]
     alarms = [r.implementation for r in record.results if not r.as_expected]
     checks = sum(r.checks for r in record.results)
-    parts = [f"{right} of {len(safe)} safe implementations agree with the definition on {devices}"]
+    agree = f"{right} of {len(safe)} safe implementations agree with the definition on {devices}"
+    parts = [agree] if safe else []
     parts += [f"{', '.join(known)} wrong, as known"] if known else []
     parts += [f"{', '.join(idle)} cannot run here"] if idle else []
     parts += [f"ALARM: {', '.join(alarms)}"] if alarms else []

@@ -24,6 +24,16 @@ def shift_inplace(x: Tensor, directions: Directions) -> Tensor:
     return out
 
 
+def _unavailable(device: torch.device) -> str | None:
+    if device.type == "cuda":
+        return "overlapping slices have no defined result on a GPU; use --device cpu"
+    return None
+
+
 IMPLEMENTATION = ShiftFunction(
-    "inplace", "the papers' overlapping slices: WRONG on purpose", shift_inplace, safe=False
+    "inplace",
+    "the papers' overlapping slices: WRONG on purpose",
+    shift_inplace,
+    safe=False,
+    unavailable=_unavailable,
 )

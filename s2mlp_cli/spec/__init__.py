@@ -1,7 +1,7 @@
 """Model specs: YAML files in, frozen typed descriptions out. No torch here."""
 
 from s2mlp_cli.spec.catalogue import built_in, load_spec, names, with_input_size
-from s2mlp_cli.spec.model import BaseSpec, Mixer, ModelSpec, Norm, S2MLPSpec, Stage
+from s2mlp_cli.spec.model import BaseSpec, Mixer, ModelSpec, Norm, PyramidSpec, S2MLPSpec, Stage
 from s2mlp_cli.spec.neighbours import GFNetSpec, TimmSpec, VipSpec, VipStage
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Mixer",
     "ModelSpec",
     "Norm",
+    "PyramidSpec",
     "S2MLPSpec",
     "Stage",
     "TimmSpec",

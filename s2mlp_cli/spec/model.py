@@ -124,23 +124,27 @@ class BaseSpec(Part):
     classes: int = Field(default=1000, ge=1, le=1_000_000, description="Outputs of the head.")
 
 
-class S2MLPSpec(BaseSpec):
-    """S2-MLP v1 (arXiv 2106.07477), v2 (arXiv 2108.01072) and everything between."""
+STAGES = Field(min_length=1, max_length=16, description="The pyramid, from image to head.")
 
-    family: Literal["s2mlp"] = "s2mlp"
-    stages: Annotated[
-        tuple[Stage, ...],
-        BeforeValidator(as_tuples),
-        Field(min_length=1, max_length=16, description="The pyramid, from image to head."),
-    ]
-    norm: Norm
-    patch_norm: bool = Field(description="A norm after each patch layer (v1).")
-    head_norm: bool = Field(description="A norm after the last block, before the pooling.")
-    mixer: Mixer
+
+class PyramidSpec(BaseSpec):
+    """Stages of a patch layer and blocks, one after the other: all families but timm's."""
+
+    stages: Annotated[tuple[Stage, ...], BeforeValidator(as_tuples), STAGES]
 
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Return the (height, width) of each stage's map, in tokens."""
         return map_sizes(self.input_size, self.stages)
+
+
+class S2MLPSpec(PyramidSpec):
+    """S2-MLP v1 (arXiv 2106.07477), v2 (arXiv 2108.01072) and everything between."""
+
+    family: Literal["s2mlp"] = "s2mlp"
+    norm: Norm
+    patch_norm: bool = Field(description="A norm after each patch layer (v1).")
+    head_norm: bool = Field(description="A norm after the last block, before the pooling.")
+    mixer: Mixer
 
     @model_validator(mode="after")
     def _fits(self) -> S2MLPSpec:

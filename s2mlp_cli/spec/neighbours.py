@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from s2mlp_cli.spec.model import (
     BaseSpec,
+    STAGES,
     ImageSize,
+    PyramidSpec,
     Stage,
     as_tuples,
     check_sizes,
@@ -29,7 +31,7 @@ class VipStage(Stage):
     )
 
 
-class VipSpec(BaseSpec):
+class VipSpec(PyramidSpec):
     """Vision Permutator (arXiv 2106.12368).
 
     Its height and width branches join the rows, or the columns, of one map size by their weights:
@@ -37,19 +39,11 @@ class VipSpec(BaseSpec):
     """
 
     family: Literal["vip"] = "vip"
-    stages: Annotated[
-        tuple[VipStage, ...],
-        BeforeValidator(as_tuples),
-        Field(min_length=1, max_length=16, description="The pyramid, from image to head."),
-    ]
+    stages: Annotated[tuple[VipStage, ...], BeforeValidator(as_tuples), STAGES]
     reduction: int = Field(
         default=4, ge=1, le=1024, description="Split attention's hidden channels are C / reduction."
     )
     eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
-
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Return the (height, width) of each stage's map, in tokens."""
-        return map_sizes(self.input_size, self.stages)
 
     @model_validator(mode="after")
     def _fits(self) -> VipSpec:
@@ -61,7 +55,7 @@ class VipSpec(BaseSpec):
         return self
 
 
-class GFNetSpec(BaseSpec):
+class GFNetSpec(PyramidSpec):
     """Global Filter Network (arXiv 2107.00645), isotropic (one stage) or hierarchical.
 
     The filters and the position embedding have the size of the maps of ``native_size``; at any
@@ -69,20 +63,11 @@ class GFNetSpec(BaseSpec):
     """
 
     family: Literal["gfnet"] = "gfnet"
-    stages: Annotated[
-        tuple[Stage, ...],
-        BeforeValidator(as_tuples),
-        Field(min_length=1, max_length=16, description="The pyramid, from image to head."),
-    ]
     native_size: ImageSize = (224, 224)
     layer_scale: bool = Field(
         description="A learned factor per channel on each block's branch (the hierarchical ones)."
     )
     eps: float = Field(default=1e-6, gt=0, le=1e-2, description="LayerNorm's epsilon.")
-
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Return the (height, width) of each stage's map, in tokens."""
-        return map_sizes(self.input_size, self.stages)
 
     def filters(self) -> tuple[tuple[int, int], ...]:
         """Return the (height, width) of the maps that each stage's filters were made for."""

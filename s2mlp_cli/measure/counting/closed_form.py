@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from s2mlp_cli.spec import BaseSpec, GFNetSpec, S2MLPSpec, Stage, VipSpec
+from s2mlp_cli.spec import BaseSpec, GFNetSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _s2mlp(spec: S2MLPSpec) -> ClosedForm:
             macs += weights
         return _Block(params, macs)
 
-    return _pyramid(spec, spec.maps(), block, spec.patch_norm, spec.head_norm)
+    return _pyramid(spec, block, spec.patch_norm, spec.head_norm)
 
 
 def _vip(spec: VipSpec) -> ClosedForm:
@@ -64,7 +64,7 @@ def _vip(spec: VipSpec) -> ClosedForm:
         macs = tokens * (_mixer_weights(stage.dim, 3) + _mlp_weights(stage)) + weights
         return _Block(params, macs)
 
-    return _pyramid(spec, spec.maps(), block)
+    return _pyramid(spec, block)
 
 
 def _gfnet(spec: GFNetSpec) -> ClosedForm:
@@ -74,7 +74,7 @@ def _gfnet(spec: GFNetSpec) -> ClosedForm:
         params = _mlp_params(stage) + spec.layer_scale * stage.dim
         return _Block(params, tokens * _mlp_weights(stage))
 
-    form = _pyramid(spec, spec.maps(), block)
+    form = _pyramid(spec, block)
     sizes = spec.filters()
     filters = sum(
         stage.depth * stage.dim * 2 * height * (width // 2 + 1)
@@ -85,8 +85,7 @@ def _gfnet(spec: GFNetSpec) -> ClosedForm:
 
 
 def _pyramid(
-    spec: S2MLPSpec | VipSpec | GFNetSpec,
-    maps: tuple[tuple[int, int], ...],
+    spec: PyramidSpec,
     block: Callable[[Stage, int], _Block],
     patch_norm: bool = False,
     head_norm: bool = True,
@@ -94,7 +93,7 @@ def _pyramid(
     """Add up patch layers, blocks, norms and the classifier; ``block`` is of (stage, tokens)."""
     params = norms = macs = 0
     in_channels = spec.in_channels
-    for stage, (height, width) in zip(spec.stages, maps, strict=True):
+    for stage, (height, width) in zip(spec.stages, spec.maps(), strict=True):
         tokens = height * width
         one = block(stage, tokens)
         weights = stage.patch**2 * in_channels * stage.dim

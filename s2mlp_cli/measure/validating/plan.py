@@ -97,10 +97,6 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
 
 def _check_shift(settings: Settings) -> None:
     device = torch.device(settings.device)
-    if settings.shift == "inplace" and device.type != "cpu":
-        raise UnavailableError(
-            "the overlapping in-place shift has no defined result on a GPU; use --device cpu"
-        )
     reason = registry.get(settings.shift).unavailable(device)
     if reason is not None:
         raise UnavailableError(f"the shift {settings.shift} cannot run on {device}: {reason}")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from s2mlp_cli.spec.model import (
-    BaseSpec,
     STAGES,
+    BaseSpec,
     ImageSize,
     PyramidSpec,
     Stage,

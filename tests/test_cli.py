@@ -86,6 +86,18 @@ def test_a_pipe_that_ends_early_is_no_ctrl_c():
     assert "EOFError: a pipe ended" in done.stderr
 
 
+def test_the_program_ends_at_once_but_not_without_what_was_registered_for_the_end():
+    code = (
+        "import atexit, sys; atexit.register(print, 'the end'); sys.argv = ['s2mlp', '--version']\n"
+        "from s2mlp_cli.__main__ import program; program()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == ["the end"]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
     shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output

@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.write_text(
         f"#!{sys.executable}\n"
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from s2mlp_cli.cli import main; main()\n"
+        "from s2mlp_cli.__main__ import program; program()\n"
     )
     script.chmod(0o755)
     return folder

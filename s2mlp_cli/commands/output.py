@@ -45,7 +45,8 @@ def show(renderable: RenderableType) -> None:
     if console.is_terminal:
         console.print(renderable, crop=False)
     else:
-        print(to_text(renderable, console.width), end="")  # not click.echo: it encodes as it likes
+        # Not click.echo, which encodes as it likes.
+        print(to_text(renderable, console.width), end="", flush=True)
 
 
 def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:

@@ -72,7 +72,8 @@ def _answer(record: VerifyRecord) -> Text:
     parts += [f"{', '.join(idle)} cannot run here"] if idle else []
     parts += [f"ALARM: {', '.join(alarms)}"] if alarms else []
     style = "answer" if record.as_expected else "bad"
-    return Text(f"{'; '.join(parts)} ({checks:,} checks)", style=style)
+    said = "; ".join(parts) or "nothing was checked"
+    return Text(f"{said} ({checks:,} checks)", style=style)
 
 
 def _alarming(result: VerifyResult) -> str:

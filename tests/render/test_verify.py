@@ -97,6 +97,11 @@ inplace: wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %
 """
 
 
+def test_nothing_is_said_of_safe_ones_where_none_was_asked_for():
+    shown = record(result("inplace", "wrong as known", safe=False))
+    assert to_text(terminal(shown)).splitlines()[0] == "inplace wrong, as known (672 checks)"
+
+
 def test_an_alarm_is_in_the_first_line():
     wrong = result("mine", "wrong", wrong_forward=0.5)
     lines = to_text(terminal(record(result("slice"), wrong))).splitlines()

@@ -51,8 +51,11 @@ def convert(
 
 
 def _save(checkpoint: Checkpoint, output: Path, metadata: dict[str, str]) -> None:
-    # clone: tied or sliced tensors would share storage, which safetensors refuses
-    tensors = {name: tensor.detach().clone() for name, tensor in checkpoint.state.items()}
+    # Tied, sliced or channels-last tensors share storage or have gaps, which safetensors refuses.
+    tensors = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in checkpoint.state.items()
+    }
     with replacing(output) as file:
         try:
             save_file(tensors, file, metadata)

@@ -175,7 +175,7 @@ def test_a_third_party_checkpoint_loads_as_it_is(
 def test_convert_keeps_the_logits_and_writes_the_spec(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
-    model = third_party(settings)
+    model = third_party(settings).to(memory_format=torch.channels_last)
     save_zip({"state_dict": model.state_dict()}, tmp_path / "x.pth")
     output = tmp_path / "ours.safetensors"
     done = CliRunner().invoke(

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 from torch.utils import benchmark
 
-from s2mlp_cli import stats, units
+from s2mlp_cli import statistics, units
 from s2mlp_cli.measure.profiling.device import Device, Run, open_device
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 Sample = Callable[[Device, Run, int], float]
 """Seconds of one call, as the mean of a number of calls."""
@@ -73,7 +73,7 @@ def workloads(device: Device) -> dict[str, Run]:
 
 def compare(
     device: Device, run: Run, ours: Sample, other: Sample, max_time: float
-) -> tuple[float, stats.Estimate, int]:
+) -> tuple[float, statistics.Estimate, int]:
     """Return our median, the paired ratio of the other's time to ours, and the number of turns."""
     ours(device, run, 1)  # the first call loads libraries and kernels
     calls = max(round(SAMPLE_SECONDS / ours(device, run, 3)), 1)
@@ -85,9 +85,9 @@ def compare(
         sample = {measure: measure(device, run, calls) for measure in order}
         theirs.append(sample[other])
         own.append(sample[ours])
-        if len(own) % 50 == 0 and stats.paired_ratio(theirs, own).relative_width < WIDTH:
+        if len(own) % 50 == 0 and statistics.paired_ratio(theirs, own).relative_width < WIDTH:
             break
-    return stats.median(own).value, stats.paired_ratio(theirs, own), len(own)
+    return statistics.median(own).value, statistics.paired_ratio(theirs, own), len(own)
 
 
 def main() -> int:

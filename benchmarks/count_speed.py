@@ -29,7 +29,7 @@ def seconds(command: list[str]) -> float:
 
 def many(count: int) -> list[str]:
     """Return the command that counts ``count`` different built-in specs of S2-MLP."""
-    from s2mlp_cli.spec import load_spec, names
+    from s2mlp_cli.specs import load_spec, names
 
     chosen = [name for name in names() if load_spec(name).family == "s2mlp"][:count]
     return [*ONE[:4], *(part for name in chosen for part in ("--model", name))]

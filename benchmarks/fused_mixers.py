@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2mlp_cli import stats
+from s2mlp_cli import statistics
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.profiling.device import Device, open_device
@@ -38,7 +38,7 @@ from s2mlp_cli.measure.profiling.limits import measure_limits
 from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CPU_TIME = "--cpu-time"
@@ -89,13 +89,13 @@ def rounds_of(device: Device, runs: dict[str, Run], rounds: int) -> dict[str, li
 def summary(samples: dict[str, list[float]]) -> dict[str, Any]:
     """Return raw samples, medians, and every contender's time over that of every kernel."""
     ratios = {
-        f"{other}/{name}": vars(stats.paired_ratio(samples[other], samples[name]))
+        f"{other}/{name}": vars(statistics.paired_ratio(samples[other], samples[name]))
         for name in samples
         if name.split("+")[0] in KERNELS
         for other in samples
         if other != name
     }
-    medians = {name: vars(stats.median(own)) for name, own in samples.items()}
+    medians = {name: vars(statistics.median(own)) for name, own in samples.items()}
     return {"median_s": medians, "ratios": ratios, "samples_s": samples}
 
 
@@ -187,10 +187,10 @@ def stand_alone(device: Device, settings: Any, rounds: int) -> list[dict[str, An
                         "map": list(x.shape),
                         "dtype": dtype,
                         "bytes_per_s": {
-                            n: moved / stats.median(s).value for n, s in samples.items()
+                            n: moved / statistics.median(s).value for n, s in samples.items()
                         },
                         "clone_over": {
-                            n: vars(stats.paired_ratio(samples["clone"], s))
+                            n: vars(statistics.paired_ratio(samples["clone"], s))
                             for n, s in samples.items()
                             if n != "clone"
                         },

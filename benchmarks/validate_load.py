@@ -27,14 +27,14 @@ from PIL import Image
 
 from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.files import write_atomically
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.validating.loop import Progress
 from s2mlp_cli.measure.validating.plan import Settings
 from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.models import build_model
 from s2mlp_cli.records.validate import Preprocessing
-from s2mlp_cli.records.writing import write_atomically
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 SPEC = """\
 extends: v2-small

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from s2mlp_cli._version import __version__
+
 if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.checkpoints.loading import load_checkpoint as load_checkpoint
     from s2mlp_cli.data.detect import open_images as open_images
@@ -20,12 +22,10 @@ if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.models import build_model as build_model
     from s2mlp_cli.models import set_shift as set_shift
     from s2mlp_cli.shifts.apply import shift as shift
-    from s2mlp_cli.spec import load_spec as load_spec
-
-__version__ = "0.1.0"
+    from s2mlp_cli.specs import load_spec as load_spec
 
 _HOMES = {
-    "load_spec": "s2mlp_cli.spec",
+    "load_spec": "s2mlp_cli.specs",
     "build_model": "s2mlp_cli.models",
     "set_shift": "s2mlp_cli.models",
     "shift": "s2mlp_cli.shifts.apply",

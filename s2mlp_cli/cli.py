@@ -11,7 +11,7 @@ import warnings
 
 import click
 
-from s2mlp_cli import __version__
+from s2mlp_cli._version import __version__
 from s2mlp_cli.commands.stdout import print_in_any_encoding
 from s2mlp_cli.commands.stopping import stopped_once
 from s2mlp_cli.errors import S2MLPError, did_you_mean

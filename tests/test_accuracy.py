@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from s2mlp_cli.accuracy import mcnemar, mean_interval, wilson
+from s2mlp_cli.statistics import mcnemar, mean_interval, wilson
 
 
 @given(st.integers(1, 60_000), st.floats(0, 1))

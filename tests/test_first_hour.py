@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from s2mlp_cli import sample
-from s2mlp_cli.comparing import compare_records
+from s2mlp_cli.compare import compare_records
 from s2mlp_cli.records.reading import KINDS
 from tests import samples
 from tests.fuzz.law import hold

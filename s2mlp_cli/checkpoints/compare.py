@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from s2mlp_cli.checkpoints.wrappers import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
-from s2mlp_cli.spec import ModelSpec, built_in, names
+from s2mlp_cli.specs import ModelSpec, built_in, names
 
 Shapes = dict[str, tuple[int, ...]]
 

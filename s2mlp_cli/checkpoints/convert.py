@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from s2mlp_cli import __version__
+from s2mlp_cli._version import __version__
 from s2mlp_cli.checkpoints.loading import (
     PREPROCESSING_KEY,
     SPEC_KEY,
@@ -16,8 +16,8 @@ from s2mlp_cli.checkpoints.loading import (
     load_checkpoint,
 )
 from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.files import replacing
 from s2mlp_cli.records.validate import Preprocessing
-from s2mlp_cli.records.writing import replacing
 from s2mlp_cli.shifts import registry
 
 

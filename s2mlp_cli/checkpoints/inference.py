@@ -13,8 +13,8 @@ from s2mlp_cli.checkpoints.compare import INFERRED
 from s2mlp_cli.checkpoints.layouts import Layout
 from s2mlp_cli.checkpoints.wrappers import State
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.spec import Mixer, S2MLPSpec, Stage, built_in, names
-from s2mlp_cli.spec.model import Norm
+from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage, built_in, names
+from s2mlp_cli.specs.model import Norm
 
 
 @dataclass(frozen=True)

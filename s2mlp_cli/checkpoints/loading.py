@@ -18,8 +18,8 @@ from s2mlp_cli.checkpoints.wrappers import State, take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.records.validate import CheckpointFacts, Preprocessing
-from s2mlp_cli.spec import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
-from s2mlp_cli.spec.families import FAMILIES
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
+from s2mlp_cli.specs.families import FAMILIES
 
 SPEC_KEY = "s2mlp.spec"
 """The metadata key of a safetensors file under which the spec stands, as JSON."""

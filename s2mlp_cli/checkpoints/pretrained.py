@@ -7,8 +7,8 @@ import urllib.request
 from pathlib import Path
 
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.spec import BaseSpec, TimmSpec
-from s2mlp_cli.spec.timm_names import timm_config
+from s2mlp_cli.specs import BaseSpec, TimmSpec
+from s2mlp_cli.specs.timm_names import timm_config
 
 WEIGHTS = "model.safetensors"
 """The file of every timm model on the hub."""
@@ -40,7 +40,7 @@ def _repository(spec: BaseSpec) -> str:
         raise CheckpointError(
             f"nobody publishes weights of {spec.name}; give your own by --ckpt, or a model of timm"
         )
-    config = timm_config(spec.timm)
+    config = timm_config(spec.timm, spec.name)
     if not config.hf_hub_id:
         raise CheckpointError(f"timm has no weights for {spec.timm}; give a file by --ckpt")
     return str(config.hf_hub_id)

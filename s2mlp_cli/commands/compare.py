@@ -10,7 +10,7 @@ import click
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit
-from s2mlp_cli.comparing import compare_prediction_files, compare_records
+from s2mlp_cli.compare import compare_prediction_files, compare_records
 from s2mlp_cli.records.compare import CompareRecord
 from s2mlp_cli.records.predictions import ENDINGS
 from s2mlp_cli.records.reading import read_record

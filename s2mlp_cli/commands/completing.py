@@ -10,7 +10,7 @@ from s2mlp_cli.shifts import registry
 
 def models(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return the built-in specs whose names begin so; if there is none, the shell offers files."""
-    from s2mlp_cli.spec import names
+    from s2mlp_cli.specs import names
 
     found = [CompletionItem(name) for name in names() if name.startswith(begun)]
     return found or [CompletionItem(begun, type="file")]

@@ -72,7 +72,7 @@ def command(
     A size that a model cannot take stands in the table with the reason. The exit code is 0 as long
     as anything was counted, 1 if nothing was.
     """
-    from s2mlp_cli.spec import load_spec, names
+    from s2mlp_cli.specs import load_spec, names
 
     chosen = names() if every else models
     if not chosen:

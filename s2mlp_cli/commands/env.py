@@ -18,6 +18,6 @@ from s2mlp_cli.commands.output import show
 def command() -> None:
     """Show versions, devices, and which shift implementations can run here, or why not."""
     from s2mlp_cli.measure.environment import available_shifts, environment
-    from s2mlp_cli.render.environment import environment_table
+    from s2mlp_cli.views.environment import environment_table
 
     show(environment_table(environment(), available_shifts()))

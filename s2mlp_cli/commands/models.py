@@ -19,8 +19,8 @@ from s2mlp_cli.commands.output import show
 @click.argument("pattern", required=False)
 def command(pattern: str | None) -> None:
     """List the built-in specs; PATTERN keeps the names that contain it."""
-    from s2mlp_cli.render.catalogue import catalogue
-    from s2mlp_cli.spec import load_spec, names
+    from s2mlp_cli.specs import load_spec, names
+    from s2mlp_cli.views.catalogue import catalogue
 
     chosen = [name for name in names() if pattern is None or pattern in name]
     show(catalogue([load_spec(name) for name in chosen], pattern))

@@ -58,9 +58,13 @@ class OutputFile(click.Path):
         """Return the path, or fail with the endings that are known."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
         if not path.parent.is_dir():
-            self.fail(f"there is no folder '{path.parent}' to write to", param, ctx)
+            self.fail(
+                f"there is no folder '{path.parent}' to write to; make it, or choose another",
+                param,
+                ctx,
+            )
         if not os.access(path.parent, os.W_OK):  # better now than after an hour of measuring
-            self.fail(f"the folder '{path.parent}' is read-only", param, ctx)
+            self.fail(f"the folder '{path.parent}' is read-only; choose another", param, ctx)
         if path.suffix not in ENDINGS:
             self.fail(f"'{path}' should end with {', '.join(ENDINGS)}", param, ctx)
         return path

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import click
 from rich.console import RenderableType
 
+from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.records.writing import write_atomically
-from s2mlp_cli.render.console import results_console, to_text
-from s2mlp_cli.render.kinds import renderer
-from s2mlp_cli.render.sheets import to_csv, to_markdown
+from s2mlp_cli.views.console import results_console, to_text
+from s2mlp_cli.views.kinds import renderer
+from s2mlp_cli.views.sheets import to_csv, to_markdown
 
 TEXTS: dict[str, Callable[..., str]] = {
     "json": lambda record, **view: record.to_json(),

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from s2mlp_cli.commands.output import command_line, emit, save
+from s2mlp_cli.commands.output import command_line, emit
 from s2mlp_cli.commands.profile_options import SECTIONS
 from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.commands.resuming import previous_record, stopped
+from s2mlp_cli.commands.resuming import previous_record, save_or_show, stopped
 from s2mlp_cli.commands.sections import SectionedCommand, sectioned
-from s2mlp_cli.errors import RecordError, UnavailableError
-from s2mlp_cli.render.console import remarks_console
+from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import load_spec, with_input_size
+from s2mlp_cli.specs import load_spec, with_input_size
+from s2mlp_cli.views.console import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.measure.profiling.profiler import Profiler
@@ -55,14 +55,13 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
     try:
         with progress_bar() as tell:
             record = profiler.run(
-                on_case=lambda partial: save(partial, output) if output else None,
+                on_case=lambda partial: (
+                    save_or_show(partial, output_format, output) if output else None
+                ),
                 on_progress=tell,
             )
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see commands/stopping.py
         stopped(profiler.record, profiler.measuring, output_format, output)
-        raise
-    except RecordError:  # -o cannot be written any more, such as on a full disk
-        emit(profiler.record, output_format, None)
         raise
     emit(record, output_format, output)
     if trace is not None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands.output import show
+from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.reading import read_record
-from s2mlp_cli.records.writing import write_atomically
-from s2mlp_cli.render import markdown
-from s2mlp_cli.render.console import remarks_console, to_text
-from s2mlp_cli.render.document import Picture, Section
-from s2mlp_cli.render.kinds import renderer
-from s2mlp_cli.render.pictures.canvas import standalone
-from s2mlp_cli.render.sections import sections
+from s2mlp_cli.views import markdown
+from s2mlp_cli.views.console import remarks_console, to_text
+from s2mlp_cli.views.document import Picture, Section
+from s2mlp_cli.views.kinds import renderer
+from s2mlp_cli.views.pictures.canvas import standalone
+from s2mlp_cli.views.sections import sections
 
 FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
 
@@ -58,7 +58,7 @@ def command(
     parts = sections(loaded, [path.stem for path in records])
     heading = title or "S2-MLP measurements"
     if chosen == "html":
-        from s2mlp_cli.render import html
+        from s2mlp_cli.views import html
 
         _give(html.page(parts, heading), output)
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from s2mlp_cli.commands.output import emit, save
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.render.console import remarks_console
+from s2mlp_cli.views.console import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.records.profile import ProfileRecord
@@ -57,13 +57,18 @@ def stopped(
         emit(record, output_format, None)
         remark = f"{kept} were measured{lost}; next time -o FILE.json keeps them for --resume"
     else:
-        _save_or_show(record, output_format, output)
+        save_or_show(record, output_format, output)
         words = (*_without_resume(sys.argv[1:]), "--resume", str(output))
         remark = f"{kept} are in {output}{lost}; go on with: s2mlp {shlex.join(words)}"
     remarks_console().print(remark, style="warn", soft_wrap=True)
 
 
-def _save_or_show(record: ProfileRecord, output_format: str, output: Path) -> None:
+def save_or_show(record: ProfileRecord, output_format: str, output: Path) -> None:
+    """Save what was measured; where the disk does not take it, print it before that is said.
+
+    Raises:
+        RecordError: it could not be written.
+    """
     try:
         save(record, output)
     except RecordError:

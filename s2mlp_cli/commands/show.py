@@ -23,7 +23,7 @@ def command(model: str, overrides: tuple[str, ...]) -> None:
 
     The output is a spec itself: `s2mlp show v2-small > mine.yaml` is a start for your own.
     """
-    from s2mlp_cli.render.catalogue import spec_yaml
-    from s2mlp_cli.spec import load_spec
+    from s2mlp_cli.specs import load_spec
+    from s2mlp_cli.views.catalogue import spec_yaml
 
     click.echo(spec_yaml(load_spec(model, overrides)), nl=False)

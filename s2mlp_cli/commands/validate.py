@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.validating.processes import Processes
     from s2mlp_cli.measure.validating.validate import Validation
     from s2mlp_cli.records.validate import Preprocessing
-    from s2mlp_cli.spec import ModelSpec
+    from s2mlp_cli.specs import ModelSpec
 
 SAMPLE = "sample"
 
@@ -86,7 +86,7 @@ def _give_out(validation: Validation, given: dict[str, Any]) -> None:
 def _checkpoint(given: dict[str, Any]) -> Checkpoint:
     from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.loading import load_checkpoint
-    from s2mlp_cli.spec import load_spec
+    from s2mlp_cli.specs import load_spec
 
     spec = load_spec(given["model"], given["overrides"]) if given["model"] else None
     size = given["input_size"]

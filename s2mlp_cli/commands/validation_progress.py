@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from s2mlp_cli.render.console import remarks_console
+from s2mlp_cli.views.console import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.measure.validating.loop import Progress as RunProgress

@@ -10,8 +10,8 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.lists import Words
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
-from s2mlp_cli.render.console import remarks_console
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.views.console import remarks_console
 
 
 @click.command(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from s2mlp_cli import __version__
+from s2mlp_cli._version import __version__
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.shifts import registry
 

@@ -15,7 +15,7 @@ from s2mlp_cli.models.s2mlp import S2MLP
 from s2mlp_cli.models.vip import VisionPermutator
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.spec import BaseSpec, TimmSpec
+from s2mlp_cli.specs import BaseSpec, TimmSpec
 
 
 def _timm(spec: TimmSpec, _: Implementation) -> nn.Module:
@@ -39,7 +39,7 @@ def build_model(
     """Build the model of ``spec`` with random weights, in evaluation mode.
 
     Args:
-        spec: what :func:`s2mlp_cli.spec.load_spec` returned.
+        spec: what :func:`s2mlp_cli.specs.load_spec` returned.
         shift: the implementation of the spatial shift, by name.
         device: ``"meta"`` builds without memory or initialisation.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
 from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
-from s2mlp_cli.spec import GFNetSpec, Stage
+from s2mlp_cli.specs import GFNetSpec, Stage
 
 _SCALE = 1e-3
 """What the authors' LayerScale factors start from."""

@@ -9,7 +9,7 @@ from s2mlp_cli.directions import Directions
 from s2mlp_cli.models.parts import MeanFusion, SplitAttention
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
-from s2mlp_cli.spec import Mixer
+from s2mlp_cli.specs import Mixer
 
 
 class Shift(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from s2mlp_cli.spec import Norm
+from s2mlp_cli.specs import Norm
 
 
 class Affine(nn.Module):

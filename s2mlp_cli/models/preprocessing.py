@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2mlp_cli.records.validate import Preprocessing
-from s2mlp_cli.spec import BaseSpec, TimmSpec
+from s2mlp_cli.specs import BaseSpec, TimmSpec
 
 
 def default_preprocessing(spec: BaseSpec) -> Preprocessing:

@@ -9,7 +9,7 @@ from s2mlp_cli.models.norms import make_norm
 from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
 from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.spec import S2MLPSpec, Stage
+from s2mlp_cli.specs import S2MLPSpec, Stage
 
 
 class Block(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.records.validate import Preprocessing
-from s2mlp_cli.spec import TimmSpec
-from s2mlp_cli.spec.timm_names import timm_config
+from s2mlp_cli.specs import TimmSpec
+from s2mlp_cli.specs.timm_names import timm_config
 
 
 def build_timm(spec: TimmSpec) -> nn.Module:
@@ -27,7 +27,7 @@ def build_timm(spec: TimmSpec) -> nn.Module:
     Raises:
         SpecError: timm has no such model, or it cannot take the size.
     """
-    config = timm_config(spec.timm)
+    config = timm_config(spec.timm, spec.name)
     native = tuple(config.input_size[1:])
     if not config.fixed_input_size or spec.input_size == native:
         return _create(spec)
@@ -46,7 +46,7 @@ def timm_preprocessing(spec: TimmSpec) -> Preprocessing:
     """
     from timm.data import resolve_data_config
 
-    config = timm_config(spec.timm)
+    config = timm_config(spec.timm, spec.name)
     # Some weights are tested at a larger size, with a crop of its own that belongs to that size.
     at_test_size = config.test_input_size and config.test_input_size[1:] == spec.input_size
     resolved = resolve_data_config(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from s2mlp_cli.models.parts import ChannelMLP, PatchLayer, SplitAttention
 from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
-from s2mlp_cli.spec import VipSpec, VipStage
+from s2mlp_cli.specs import VipSpec, VipStage
 
 
 def join_rows(x: Tensor, segments: int) -> Tensor:

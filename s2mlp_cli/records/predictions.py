@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from s2mlp_cli.accuracy import mcnemar
 from s2mlp_cli.errors import RecordError
+from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Frozen
-from s2mlp_cli.records.writing import write_atomically
+from s2mlp_cli.statistics import mcnemar
 
 ENDINGS = (".csv", ".parquet")
 

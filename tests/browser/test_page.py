@@ -8,8 +8,8 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
-from s2mlp_cli.render import html
-from s2mlp_cli.render.sections import sections
+from s2mlp_cli.views import html
+from s2mlp_cli.views.sections import sections
 from tests import samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -16,7 +16,7 @@ from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
-from s2mlp_cli.spec import S2MLPSpec, load_spec, names
+from s2mlp_cli.specs import S2MLPSpec, load_spec, names
 from tests.checkpoints.jittor import ThirdParty
 from tests.digits import save_safetensors, save_zip
 

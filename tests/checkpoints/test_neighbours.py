@@ -10,7 +10,7 @@ from s2mlp_cli.checkpoints.compare import check_fit, fitting_model, shapes_of
 from s2mlp_cli.checkpoints.layouts import recognise
 from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 
 def state_of(name, device="meta"):

@@ -10,7 +10,7 @@ import pytest
 
 from s2mlp_cli.checkpoints.pretrained import WEIGHTS, fetch_weights
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from s2mlp_cli.commands.trace import NEEDS_NETWORK, command
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.measure.tracing.writing import trace_case
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 OVERRIDES = ("input_size=28", "stages.0.depth=1", "stages.1.depth=1", "stages.1.dim=32",
              "stages.0.dim=16", "stages.0.patch=7", "stages.1.patch=2")  # fmt: skip

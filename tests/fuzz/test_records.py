@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mlp_cli.comparing import compare_records
+from s2mlp_cli.compare import compare_records
 from tests import samples
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold

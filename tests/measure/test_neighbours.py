@@ -16,7 +16,7 @@ from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.models import build_model
 from s2mlp_cli.papers import published_rows
 from s2mlp_cli.papers.verdicts import figure, prints_as
-from s2mlp_cli.spec import GFNetSpec, VipSpec, load_spec, names
+from s2mlp_cli.specs import GFNetSpec, VipSpec, load_spec, names
 
 EXTRA = ("ghostnet", "resnest50d")
 """Neighbours that stand in no row of the papers."""

@@ -8,7 +8,7 @@ from torch import nn
 
 from s2mlp_cli.models import build_model
 from s2mlp_cli.models.gfnet import FilterBlock, GlobalFilter, PositionEmbedding, resample
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 TINY = (
     "input_size=32",

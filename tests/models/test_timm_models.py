@@ -10,7 +10,7 @@ from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.models import build_model, classifiers, set_shift
 from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.models.timm_models import timm_preprocessing
-from s2mlp_cli.spec import TimmSpec, load_spec, with_input_size
+from s2mlp_cli.specs import TimmSpec, load_spec, with_input_size
 
 
 def spec_of(name, size=224, **fields):

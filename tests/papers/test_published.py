@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from s2mlp_cli.papers import papers, published_for, published_rows
 from s2mlp_cli.papers.published import Cell, Paper
-from s2mlp_cli.spec import load_spec, names
+from s2mlp_cli.specs import load_spec, names
 
 
 def test_both_papers_print_66_parameter_and_flop_cells():

@@ -8,7 +8,7 @@ from mixers import ALL, FIRST
 
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.shifts import borders, gather, registry, triton_support
-from s2mlp_cli.spec import Mixer
+from s2mlp_cli.specs import Mixer
 
 MIXER = Mixer.model_validate(
     {

@@ -21,7 +21,7 @@ from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import COMPILES_TRAINING, WeightedShiftSum, expand_and_fuse, mix_fused
 from s2mlp_cli.shifts.oracle import shift_oracle
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 
 @pytest.mark.parametrize(("size", "name"), CASES)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from s2mlp_cli.spec import BaseSpec, GFNetSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
+from s2mlp_cli.specs import BaseSpec, GFNetSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from s2mlp_cli.records.count import (
     Uncounted,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import BaseSpec, with_input_size
+from s2mlp_cli.specs import BaseSpec, with_input_size
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 

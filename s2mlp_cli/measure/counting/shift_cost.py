@@ -12,7 +12,7 @@ from s2mlp_cli.models.mixer import Shift
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction, ShiftWork
-from s2mlp_cli.spec import BaseSpec, S2MLPSpec
+from s2mlp_cli.specs import BaseSpec, S2MLPSpec
 
 ITEMSIZE = 4
 """Bytes of a value: float32, in which the shifts are looked at."""

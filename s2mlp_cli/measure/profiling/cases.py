@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.records.profile import Level, Mode, ProfileResult
-from s2mlp_cli.spec import BaseSpec, S2MLPSpec
+from s2mlp_cli.specs import BaseSpec, S2MLPSpec
 
 LEVELS: tuple[Level, ...] = ("op", "block", "model")
 REFERENCES = ("slice", "none")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
-from s2mlp_cli.spec import S2MLPSpec
+from s2mlp_cli.specs import S2MLPSpec
 
 TOLERANCES = {
     "op": {"fp32": 1e-6, "tf32": 1e-6, "bf16": 1e-2, "fp16": 1e-3},

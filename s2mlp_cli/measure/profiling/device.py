@@ -1,7 +1,6 @@
 """The one narrow interface to what differs between devices: time, memory, graphs, clocks.
 
-:class:`CpuDevice` stands here; its CUDA twin is :mod:`s2mlp_cli.measure.profiling.cuda`. Everything
-else on this floor is written against :class:`Device`, so that tests run it with their own fake.
+Everything else on this floor is written against :class:`Device`, so that tests run it with a fake.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -18,6 +18,14 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.target import target
 
 Run = Callable[[], object]
+
+_FLUSH_BYTES = 512 * 2**20
+"""Over the L2 cache of any GPU (tens of MiB) by far."""
+
+_CYCLES_PER_SECOND = 2e9
+"""A clock that GPUs do not exceed by much: the queue is held at least about as long as asked."""
+
+_LONGEST_HOLD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,114 @@ class CpuDevice:
         return Telemetry(clock_hz=float(kilohertz) * 1e3)
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+class CudaDevice:
+    """Times with events around work that was queued ahead, so that launch gaps do not enter.
+
+    With ``host_time`` the clock of the host is read instead, launches included.
+    """
+
+    def __init__(
+        self,
+        place: torch.device,
+        *,
+        host_time: bool,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.torch_device = place
+        self._host_time = host_time
+        self._clock = clock
+        self._launch_s: WeakKeyDictionary[Run, float] = WeakKeyDictionary()
+        self._flush: torch.Tensor | None = None
+
+    def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
+        """Return the mean seconds of a call, each between its own pair of events."""
+        torch.cuda.synchronize(self.torch_device)
+        if self._host_time:
+            return self._host_seconds(run, calls)
+        self._hold_queue(self._launch_s.get(run, 0.0) * calls)
+        pairs = []
+        launching = self._clock()
+        for _ in range(calls):
+            if cold:
+                self._flush_cache()
+            start, end = (_event() for _ in range(2))
+            start.record()
+            run()
+            end.record()
+            pairs.append((start, end))
+        self._launch_s[run] = (self._clock() - launching) / calls
+        torch.cuda.synchronize(self.torch_device)
+        milliseconds: float = sum(start.elapsed_time(end) for start, end in pairs)
+        return milliseconds / calls / 1e3
+
+    def _host_seconds(self, run: Run, calls: int) -> float:
+        start = self._clock()
+        for _ in range(calls):
+            run()
+        torch.cuda.synchronize(self.torch_device)
+        return (self._clock() - start) / calls
+
+    def _hold_queue(self, launch_s: float) -> None:
+        """Keep the device busy while the host launches, as long as that took the last time.
+
+        Contenders take turns and launch between one kernel and hundreds: each has its own time.
+        """
+        hold = min(1.5 * launch_s, _LONGEST_HOLD_S)
+        torch.cuda._sleep(int(hold * _CYCLES_PER_SECOND))  # type: ignore[no-untyped-call]
+
+    def _flush_cache(self) -> None:
+        if self._flush is None:
+            self._flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=self.torch_device)
+        self._flush.zero_()
+
+    def held(self) -> int:
+        """Return the bytes that tensors hold in the caching allocator."""
+        return torch.cuda.memory_allocated(self.torch_device)
+
+    def peak(self, run: Run) -> Peak:
+        """Return how far the allocator's two peaks rose over what was held before ``run``."""
+        torch.cuda.synchronize(self.torch_device)
+        torch.cuda.empty_cache()
+        allocated = torch.cuda.memory_allocated(self.torch_device)
+        reserved = torch.cuda.memory_reserved(self.torch_device)
+        torch.cuda.reset_peak_memory_stats(self.torch_device)
+        run()
+        torch.cuda.synchronize(self.torch_device)
+        return Peak(
+            torch.cuda.max_memory_allocated(self.torch_device) - allocated,
+            torch.cuda.max_memory_reserved(self.torch_device) - reserved,
+        )
+
+    def graph(self, run: Run) -> Run:
+        """Capture ``run`` after three warm-up calls on a side stream, and return its replay."""
+        side = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.torch_device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream(self.torch_device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        return graph.replay
+
+    def telemetry(self) -> Telemetry:
+        """Read clock and temperature through NVML where its Python binding is installed."""
+        try:
+            from pynvml import NVMLError
+        except ImportError:
+            return Telemetry()
+        try:
+            megahertz = torch.cuda.clock_rate(self.torch_device)
+            return Telemetry(megahertz * 1e6, float(torch.cuda.temperature(self.torch_device)))
+        except (NVMLError, RuntimeError):  # a container or a MIG slice may not be allowed to ask
+            return Telemetry()
+
+
 def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     """Return the device called ``name``: ``cpu``, ``cuda`` or ``cuda:1``.
 
@@ -110,6 +226,4 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     place = target(name)
     if place.type == "cpu":
         return CpuDevice()
-    from s2mlp_cli.measure.profiling.cuda import CudaDevice
-
     return CudaDevice(place, host_time=host_time)

@@ -7,7 +7,7 @@ from s2mlp_cli.measure.profiling.cases import DEFAULT_BATCH, LEVELS, Request
 from s2mlp_cli.measure.profiling.device import open_device
 from s2mlp_cli.measure.profiling.profiler import Profiler
 from s2mlp_cli.records.profile import Level, Mode, ProfileRecord, ProfileSettings
-from s2mlp_cli.spec import BaseSpec
+from s2mlp_cli.specs import BaseSpec
 
 
 def profile(
@@ -30,7 +30,7 @@ def profile(
     ``if __name__ == "__main__":``, as with everything that uses multiprocessing.
 
     Args:
-        spec: what :func:`s2mlp_cli.spec.load_spec` returned.
+        spec: what :func:`s2mlp_cli.specs.load_spec` returned.
         shifts: names; ``slice`` and ``none`` are measured beside them.
         device: ``cpu``, ``cuda`` or ``cuda:1``; None is the GPU if there is one.
         dtype: fp32, tf32, bf16 or fp16.

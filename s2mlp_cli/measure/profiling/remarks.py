@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2mlp_cli import stats
+from s2mlp_cli import statistics
 from s2mlp_cli.measure.profiling.device import Telemetry
 
 FEW_SAMPLES = 20
@@ -20,15 +20,15 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 def sample_remarks(samples: Sequence[float]) -> tuple[str, ...]:
     """Return what is doubtful about one row's samples."""
     found = []
-    if len(samples) < stats.MIN_SAMPLES:
+    if len(samples) < statistics.MIN_SAMPLES:
         found.append("under 6 samples give no 95 % interval: raise --max-time")
     elif len(samples) < FEW_SAMPLES:
         found.append(f"under {FEW_SAMPLES} samples, so p99 is the slowest one: raise --max-time")
-    if stats.outliers(samples) > MANY_OUTLIERS * len(samples):
+    if statistics.outliers(samples) > MANY_OUTLIERS * len(samples):
         found.append("over 5 % outliers: close other programs, or look at p50 and p99 apart")
-    if stats.slow_first(samples):
+    if statistics.slow_first(samples):
         found.append("the first round was slow: raise --min-time, or run once more when warm")
-    if len(samples) >= FEW_SAMPLES and abs(stats.drift(samples)) > LARGE_DRIFT:
+    if len(samples) >= FEW_SAMPLES and abs(statistics.drift(samples)) > LARGE_DRIFT:
         found.append("the median drifted by over 5 %: trust the paired ratios, not the median")
     return tuple(found)
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from s2mlp_cli import stats
+from s2mlp_cli import statistics
 
 FIRST_CHECK = 12
 """Rounds before the ratios are looked at for the first time."""
@@ -61,10 +61,10 @@ class Convergence:
     def _narrow(self, samples: Mapping[Name, Sequence[float]]) -> bool:
         reference = samples.get(self._reference)
         if reference is None or len(samples) == 1:
-            estimates = [stats.median(own) for own in samples.values()]
+            estimates = [statistics.median(own) for own in samples.values()]
         else:
             others = [own for own in samples.values() if own is not reference]
-            estimates = [stats.paired_ratio(reference, own) for own in others]
+            estimates = [statistics.paired_ratio(reference, own) for own in others]
         return all(estimate.relative_width < RATIO_WIDTH for estimate in estimates)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s2mlp_cli import stats
+from s2mlp_cli import statistics
 from s2mlp_cli.measure.profiling.remarks import sample_remarks
 from s2mlp_cli.records.profile import Limit, Measured, Memory, ProfileResult, Ratio
 
@@ -49,8 +49,8 @@ def timed_row(
         macs: multiply-adds of the matrix products in one forward pass; 0 at ``op``.
         limit: the limits of the device in this dtype.
     """
-    middle = stats.median(timed.samples)
-    p50, p90, p99 = stats.percentiles(timed.samples, PERCENTILES)
+    middle = statistics.median(timed.samples)
+    p50, p90, p99 = statistics.percentiles(timed.samples, PERCENTILES)
     moved = _bytes_per_s(base, middle.value)
     rate = 2 * macs * _BACKWARD[base.mode] / middle.value if macs else None
     fields: dict[str, Any] = {
@@ -81,12 +81,12 @@ def _relations(
     relations: dict[str, Measured | None] = {}
     if peers.get("slice"):
         theirs, own = _same_rounds(peers["slice"], samples)
-        ratio = stats.paired_ratio(theirs, own)
+        ratio = statistics.paired_ratio(theirs, own)
         relations["ratio_to_slice"] = Ratio(value=ratio.value, ci95=interval(ratio))
     if peers.get("none"):
         theirs, own = _same_rounds(peers["none"], samples)
-        cost = stats.paired_difference(own, theirs)
-        share = stats.median([1 - bare / full for bare, full in zip(theirs, own, strict=True)])
+        cost = statistics.paired_difference(own, theirs)
+        share = statistics.median([1 - bare / full for bare, full in zip(theirs, own, strict=True)])
         relations["cost_over_none_s"] = Measured(value=cost.value, ci95=interval(cost))
         relations["shift_share"] = Measured(value=share.value, ci95=interval(share))
     return relations
@@ -99,7 +99,7 @@ def _same_rounds(
     return left[:rounds], right[:rounds]
 
 
-def interval(estimate: stats.Estimate) -> tuple[float, float] | None:
+def interval(estimate: statistics.Estimate) -> tuple[float, float] | None:
     """Return the ends of an estimate's interval, or None where it has none."""
     if estimate.low is None or estimate.high is None:
         return None

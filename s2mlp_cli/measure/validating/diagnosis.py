@@ -12,7 +12,7 @@ from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.score import Scored, is_near_chance, label_orders, string_sorted
 from s2mlp_cli.papers.published import published_for
 from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
-from s2mlp_cli.spec import ModelSpec
+from s2mlp_cli.specs import ModelSpec
 
 _DEVKIT = "the devkit's numbers"
 

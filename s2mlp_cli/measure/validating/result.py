@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from s2mlp_cli.accuracy import wilson
 from s2mlp_cli.checkpoints.loading import Checkpoint
 from s2mlp_cli.data.fingerprint import fingerprint
 from s2mlp_cli.errors import DataError
@@ -16,7 +15,8 @@ from s2mlp_cli.measure.validating.plan import Plan, Settings
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
 from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.validate import DataFacts, Failure, RealScore, Timing, ValidateResult
-from s2mlp_cli.spec import S2MLPSpec
+from s2mlp_cli.specs import S2MLPSpec
+from s2mlp_cli.statistics import wilson
 
 MAX_BROKEN = 0.01
 """The share of broken images above which a result is no result."""

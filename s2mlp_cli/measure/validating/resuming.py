@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from s2mlp_cli.files import TEMPORARY
 from s2mlp_cli.measure.validating.plan import Plan
 from s2mlp_cli.measure.validating.processes import Processes
 from s2mlp_cli.measure.validating.table import ImageTable
-from s2mlp_cli.records.writing import TEMPORARY
 
 INTERRUPTED = Path("s2mlp-validate.partial")
 """Where Ctrl-C leaves the progress of a run that was not told where to keep it."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2mlp_cli.accuracy import mean_interval, wilson
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.measure.validating.table import SCORED, ImageTable
 from s2mlp_cli.records.validate import (
@@ -19,6 +18,7 @@ from s2mlp_cli.records.validate import (
     LabelOrder,
     RealScore,
 )
+from s2mlp_cli.statistics import mean_interval, wilson
 
 Bools = NDArray[np.bool_]
 Names = Mapping[int, str]

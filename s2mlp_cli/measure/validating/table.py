@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.records.writing import write_atomically
+from s2mlp_cli.files import write_atomically
 
 PENDING, SCORED, BROKEN = 0, 1, 2
 TOP = 5

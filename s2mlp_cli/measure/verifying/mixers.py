@@ -19,7 +19,7 @@ from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.records.verify import Deviation, VerifyCase
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
-from s2mlp_cli.spec import Mixer
+from s2mlp_cli.specs import Mixer
 
 TOLERANCES = {"fp64": 1e-12, "fp32": 1e-5, "fp16": 8e-3, "bf16": 6e-2}
 """Allowed error, relative to the largest value. In the half-precision types the maps between the

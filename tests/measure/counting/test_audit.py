@@ -7,7 +7,7 @@ from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.papers import published_rows
 from s2mlp_cli.papers.published import PublishedRow, Row
 from s2mlp_cli.records.count import CountResult, CrossCheck
-from s2mlp_cli.spec import load_spec, with_input_size
+from s2mlp_cli.specs import load_spec, with_input_size
 
 
 def count_by_formula(spec):

@@ -9,7 +9,7 @@ from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.models import build_model
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.spec import S2MLPSpec, load_spec
+from s2mlp_cli.specs import S2MLPSpec, load_spec
 
 TINY = ("input_size=32", "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2}]", "classes=5")
 

@@ -102,7 +102,7 @@ def test_every_kernel_is_tested():
 def test_counting_this_projects_models_imports_no_symbolic_algebra():
     program = (
         "import sys; from s2mlp_cli.measure.counting.count import count\n"
-        "from s2mlp_cli.spec import load_spec\n"
+        "from s2mlp_cli.specs import load_spec\n"
         "for name in ('v1-deep', 'v1-wide', 'v2-medium'): count(load_spec(name))\n"
         "sys.exit('sympy' in sys.modules)"
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from s2mlp_cli.measure.profiling.cases import Request, cases
-from s2mlp_cli.spec import BaseSpec
+from s2mlp_cli.specs import BaseSpec
 
 
 def no_search(case):

@@ -6,9 +6,8 @@ import types
 import pytest
 import torch
 
-from s2mlp_cli.measure.profiling import cuda
-from s2mlp_cli.measure.profiling.cuda import CudaDevice
-from s2mlp_cli.measure.profiling.device import Peak, Telemetry
+from s2mlp_cli.measure.profiling import device as cuda
+from s2mlp_cli.measure.profiling.device import CudaDevice, Peak, Telemetry
 from tests.measure.fakes import Clock
 
 PLACE = torch.device("cuda", 0)

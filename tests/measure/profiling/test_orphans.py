@@ -15,7 +15,7 @@ SCRIPT = """
 import sys
 from s2mlp_cli.measure.profiling.memory import child_memory
 from s2mlp_cli.measure.profiling.workloads import Case
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 
 case = Case(load_spec("v2-small"), "model", None, "cpu", "fp32", batch_size=16)  # takes a while
 try:

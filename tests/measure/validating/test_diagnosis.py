@@ -17,7 +17,7 @@ from s2mlp_cli.measure.validating.diagnosis import (
 )
 from s2mlp_cli.measure.validating.score import Scored
 from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
-from s2mlp_cli.spec import load_spec
+from s2mlp_cli.specs import load_spec
 from tests import samples
 from tests.digits import Digits, flat, tar_of, write_csv, write_devkit
 from tests.measure.validating.test_score import table_of

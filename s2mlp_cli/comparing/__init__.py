@@ -1,6 +1,0 @@
-"""Saved records against each other: what each row is, how rows are matched, what may be said."""
-
-from s2mlp_cli.comparing.predictions import compare_prediction_files
-from s2mlp_cli.comparing.records import compare_records
-
-__all__ = ["compare_prediction_files", "compare_records"]

@@ -1,0 +1,243 @@
+"""The frozen, typed description of a model: what every spec file resolves to.
+
+One set of parts builds S2-MLP v1, v2, their ablations and third-party variants; how they differ
+is data. Families that are built from other parts have their classes in
+:mod:`s2mlp_cli.specs.neighbours`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from s2mlp_cli.directions import OFFSETS
+
+Direction = Literal["up", "down", "left", "right", "up-left", "up-right", "down-left", "down-right"]
+assert set(OFFSETS) == set(Direction.__args__)  # type: ignore[attr-defined]
+
+
+MAX_VALUES = 2**38
+"""In the widest map of one image: far above any machine, far below what a tensor can index."""
+
+
+def _pair(value: Any) -> Any:
+    if isinstance(value, (bool, float, str)):
+        raise PydanticCustomError(
+            "misfit",
+            "{allowed}",
+            {"found": repr(value), "allowed": "a number of pixels, or [height, width]"},
+        )
+    return [value, value] if isinstance(value, int) else value
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError(
+            "misfit", "{allowed}", {"found": repr(text)[:60], "allowed": "printable characters"}
+        )
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+
+
+def as_tuples(value: Any) -> Any:
+    """Return ``value`` with every list in it, at any depth, as a tuple: frozen all the way."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+Pixels = Annotated[int, Field(ge=1, le=16_384)]
+ImageSize = Annotated[
+    tuple[Pixels, Pixels],
+    BeforeValidator(lambda value: as_tuples(_pair(value))),
+    Field(description="Pixels: one number for a square, or [height, width]."),
+]
+
+
+class Part(BaseModel):
+    """Base of everything in a spec: immutable, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Stage(Part):
+    """A patch layer and the blocks that follow it."""
+
+    patch: int = Field(ge=1, le=1024, description="Side of the square, non-overlapping patches.")
+    dim: int = Field(ge=1, le=65_536, description="Channels C of the stage's map.")
+    depth: int = Field(ge=1, le=1000, description="Number of blocks.")
+    expansion: int = Field(ge=1, le=64, description="Hidden channels of the channel MLP, over C.")
+
+
+class Norm(Part):
+    """The normalisation of the blocks."""
+
+    kind: Literal["layer", "affine"] = Field(
+        description="LayerNorm, or ResMLP's learned scale and offset without statistics."
+    )
+    place: Literal["pre", "post"] = Field(
+        description="pre: x + f(norm(x)), S2-MLPv2. post: x + norm(f(x)), S2-MLP v1."
+    )
+    eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
+
+
+class Mixer(Part):
+    """The spatial-shift mixer: expand to K maps, shift each, fuse, project."""
+
+    splits: Annotated[
+        tuple[tuple[Direction, ...], ...],
+        BeforeValidator(as_tuples),
+        Field(
+            min_length=1,
+            max_length=16,
+            description="The directions of each of the K maps, for equal groups of its channels "
+            "in this order, by the way the content moves. An empty list: not shifted.",
+        ),
+    ]
+    activation: Literal["gelu", "none"] = Field(
+        description="Between the expansion and the shift: gelu in v1, none in v2."
+    )
+    fusion: Literal["none", "mean", "split-attention"] = Field(
+        description="How the K maps become one: none needs K = 1."
+    )
+    reduction: int = Field(
+        default=4, ge=1, le=1024, description="Split attention's hidden channels are C / reduction."
+    )
+    attention_bias: bool = Field(
+        default=False, description="Whether split attention's two layers have biases."
+    )
+
+
+class BaseSpec(Part):
+    """What the specs of all families share."""
+
+    family: str
+    name: Text = Field(min_length=1, max_length=200, description="The file's name by default.")
+    title: Text = Field(default="", max_length=200, description="The name that the paper prints.")
+    source: Text = Field(default="", max_length=500, description="Where it is defined.")
+    input_size: ImageSize = (224, 224)
+    in_channels: int = Field(default=3, ge=1, le=4096, description="Channels of the image.")
+    classes: int = Field(default=1000, ge=1, le=1_000_000, description="Outputs of the head.")
+
+
+STAGES = Field(min_length=1, max_length=16, description="The pyramid, from image to head.")
+
+
+class PyramidSpec(BaseSpec):
+    """Stages of a patch layer and blocks, one after the other: all families but timm's."""
+
+    stages: Annotated[tuple[Stage, ...], BeforeValidator(as_tuples), STAGES]
+
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Return the (height, width) of each stage's map, in tokens."""
+        return map_sizes(self.input_size, self.stages)
+
+
+class S2MLPSpec(PyramidSpec):
+    """S2-MLP v1 (arXiv 2106.07477), v2 (arXiv 2108.01072) and everything between."""
+
+    family: Literal["s2mlp"] = "s2mlp"
+    norm: Norm
+    patch_norm: bool = Field(description="A norm after each patch layer (v1).")
+    head_norm: bool = Field(description="A norm after the last block, before the pooling.")
+    mixer: Mixer
+
+    @model_validator(mode="after")
+    def _fits(self) -> S2MLPSpec:
+        _check_fusion(self.mixer)
+        for index, stage in enumerate(self.stages):
+            _check_channels(index, stage, self.mixer)
+        check_sizes(self.input_size, self.stages)
+        return self
+
+
+Key = tuple[str | int, ...]
+
+
+def misfit(at: Key, found: str, allowed: str, *others: Key) -> PydanticCustomError:
+    """Return the error for a value that has the right type but does not fit others.
+
+    Of ``at`` and the ``others``, the key that was written last is named in the sentence.
+    """
+    return PydanticCustomError(
+        "misfit", "{allowed}", {"at": [at, *others], "found": found, "allowed": allowed}
+    )
+
+
+def _check_fusion(mixer: Mixer) -> None:
+    count = len(mixer.splits)
+    if (mixer.fusion == "none") != (count == 1):
+        allowed = "none" if count == 1 else "mean or split-attention"
+        raise misfit(
+            ("mixer", "fusion"),
+            f"'{mixer.fusion}' for {count} split{'s' * (count > 1)}",
+            f"{allowed} for that many splits",
+            ("mixer", "splits"),
+        )
+
+
+def _check_channels(index: int, stage: Stage, mixer: Mixer) -> None:
+    for split in mixer.splits:
+        if split and stage.dim % len(split):
+            raise misfit(
+                ("stages", index, "dim"),
+                f"{stage.dim} channels for {len(split)} directions",
+                f"a multiple of {len(split)}, so that every direction moves as many channels",
+                ("mixer", "splits"),
+            )
+    if mixer.fusion == "split-attention" and stage.dim % mixer.reduction:
+        raise misfit(
+            ("stages", index, "dim"),
+            f"{stage.dim} channels for the reduction {mixer.reduction}",
+            f"a multiple of mixer.reduction = {mixer.reduction}",
+            ("mixer", "reduction"),
+        )
+
+
+def map_sizes(input_size: tuple[int, int], stages: Sequence[Stage]) -> tuple[tuple[int, int], ...]:
+    """Return the (height, width) of each stage's map, in tokens, for images of ``input_size``."""
+    height, width = input_size
+    sizes = []
+    for stage in stages:
+        height, width = height // stage.patch, width // stage.patch
+        sizes.append((height, width))
+    return tuple(sizes)
+
+
+def check_sizes(
+    input_size: tuple[int, int], stages: Sequence[Stage], key: str = "input_size"
+) -> None:
+    """Refuse an image size that some stage's patches do not divide, and absurdly large maps."""
+    height, width = input_size
+    unit = math.prod(stage.patch for stage in stages)
+    reach = 1
+    for index, stage in enumerate(stages):
+        reach *= stage.patch
+        if height % reach or width % reach:
+            raise misfit(
+                (key,),
+                f"{height}x{width}, which the patches of stage {index} do not divide",
+                f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
+                *(("stages", earlier, "patch") for earlier in range(index + 1)),
+            )
+    for index, (stage, (rows, columns)) in enumerate(
+        zip(stages, map_sizes(input_size, stages), strict=True)
+    ):
+        values = rows * columns * stage.dim * stage.expansion
+        if values > MAX_VALUES:
+            raise misfit(
+                ("stages", index, "dim"),
+                f"a map of {values:,} values",
+                f"at most {MAX_VALUES:,}; lower input_size, dim or expansion",
+            )
+
+
+def _near(size: int, unit: int) -> int:
+    return max(round(size / unit), 1) * unit
+
+
+ModelSpec = BaseSpec

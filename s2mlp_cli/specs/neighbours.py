@@ -1,0 +1,114 @@
+"""The families that the papers compare with: Vision Permutator, GFNet, and all of timm's."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from s2mlp_cli.specs.model import (
+    STAGES,
+    BaseSpec,
+    ImageSize,
+    PyramidSpec,
+    Stage,
+    as_tuples,
+    check_sizes,
+    map_sizes,
+    misfit,
+)
+
+
+class VipStage(Stage):
+    """A stage of the Vision Permutator; its map is a square of ``segments`` x ``segments``."""
+
+    segments: int = Field(
+        ge=1,
+        le=16_384,
+        description="Into how many segments the channels are cut: as many as the map has rows, "
+        "so that a column of one segment is a vector of C values again.",
+    )
+
+
+class VipSpec(PyramidSpec):
+    """Vision Permutator (arXiv 2106.12368).
+
+    Its height and width branches join the rows, or the columns, of one map size by their weights:
+    there is one input size that a set of weights fits.
+    """
+
+    family: Literal["vip"] = "vip"
+    stages: Annotated[tuple[VipStage, ...], BeforeValidator(as_tuples), STAGES]
+    reduction: int = Field(
+        default=4, ge=1, le=1024, description="Split attention's hidden channels are C / reduction."
+    )
+    eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> VipSpec:
+        for index, stage in enumerate(self.stages):
+            _check_divides(index, stage.dim, "segments", stage.segments)
+            _check_divides(index, stage.dim, "reduction", self.reduction)
+        _check_segments(self)
+        check_sizes(self.input_size, self.stages)
+        return self
+
+
+class GFNetSpec(PyramidSpec):
+    """Global Filter Network (arXiv 2107.00645), isotropic (one stage) or hierarchical.
+
+    The filters and the position embedding have the size of the maps of ``native_size``; at any
+    other ``input_size`` they are interpolated, and the parameters stay the same.
+    """
+
+    family: Literal["gfnet"] = "gfnet"
+    native_size: ImageSize = (224, 224)
+    layer_scale: bool = Field(
+        description="A learned factor per channel on each block's branch (the hierarchical ones)."
+    )
+    eps: float = Field(default=1e-6, gt=0, le=1e-2, description="LayerNorm's epsilon.")
+
+    def filters(self) -> tuple[tuple[int, int], ...]:
+        """Return the (height, width) of the maps that each stage's filters were made for."""
+        return map_sizes(self.native_size, self.stages)
+
+    @model_validator(mode="after")
+    def _fits(self) -> GFNetSpec:
+        check_sizes(self.input_size, self.stages)
+        check_sizes(self.native_size, self.stages, key="native_size")
+        return self
+
+
+class TimmSpec(BaseSpec):
+    """A model of the library timm, by its name there. No weights come with it."""
+
+    family: Literal["timm"] = "timm"
+    timm: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9_.]+$",
+        description="The model's name in timm, such as mixer_b16_224.",
+    )
+
+
+def _check_divides(index: int, dim: int, what: str, parts: int) -> None:
+    if dim % parts:
+        raise misfit(
+            ("stages", index, "dim"),
+            f"{dim} channels for {what} = {parts}",
+            f"a multiple of {parts}",
+        )
+
+
+def _check_segments(spec: VipSpec) -> None:
+    for index, (stage, (height, width)) in enumerate(zip(spec.stages, spec.maps(), strict=True)):
+        if (height, width) == (stage.segments, stage.segments):
+            continue
+        size = stage.segments * math.prod(earlier.patch for earlier in spec.stages[: index + 1])
+        raise misfit(
+            ("input_size",),
+            f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",
+            f"{size}x{size} only, since a fully connected layer of stage {index} joins "
+            f"{stage.segments} rows of {stage.dim // stage.segments} channels each by its weights",
+        )

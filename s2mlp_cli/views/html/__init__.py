@@ -1,0 +1,54 @@
+"""Sections as one HTML file that needs nothing else: no network, no fonts, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2mlp_cli._version import __version__
+from s2mlp_cli.views.document import Picture, Section
+from s2mlp_cli.views.pictures import canvas
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_HERE = Path(__file__).parent
+
+
+def page(sections: Sequence[Section], title: str) -> str:
+    """Return the page. Texts of records are escaped; only our own pictures and style are not."""
+    from markupsafe import Markup
+
+    return _template().render(
+        title=title,
+        sections=sections,
+        version=__version__,
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8") + canvas.shared_css()),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        inline=_inline,
+    )
+
+
+def _inline(picture: Picture, prefix: str) -> object:
+    """Return the SVG for the middle of a page: its ids unique, its description readable."""
+    from markupsafe import Markup, escape
+
+    svg = canvas.with_prefix(picture.draw(), prefix)
+    label = escape(picture.description)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja")

@@ -1,0 +1,272 @@
+"""Counts as text, whole, at fixed widths."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from s2mlp_cli.records.base import Environment
+from s2mlp_cli.records.count import (
+    CountRecord,
+    CountResult,
+    CrossCheck,
+    ModuleCount,
+    OperatorCount,
+    PublishedFigure,
+    Refusal,
+    ShiftCost,
+    Uncounted,
+)
+from s2mlp_cli.views import count as render
+from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.sheets import to_csv, to_markdown
+
+ENVIRONMENT = Environment(
+    s2mlp="0.1.0", python="3.11.7", platform="Linux", cpu="a processor", cpu_count=2, packages={}
+)
+
+
+def published(quantity: str, printed: str, computed: float, difference: float, **other: str):
+    return PublishedFigure(
+        paper="a paper", table="1", row="small", quantity=quantity, printed=printed,
+        computed=computed, difference=difference, **{"verdict": "agrees", **other},
+    )  # fmt: skip
+
+
+def result(**changes: object) -> CountResult:
+    fields: dict[str, object] = {
+        "model": "tiny",
+        "title": "Tiny/7",
+        "family": "s2mlp",
+        "spec": {},
+        "input_size": (224, 192),
+        "batch_size": 1,
+        "shift": "conv",
+        "params": 25_113_448,
+        "params_without_head": 24_728_448,
+        "params_norm": 30_000,
+        "macs": 6_940_695_552,
+        "macs_matmul": 6_901_767_168,
+        "macs_head": 384_000,
+        "elementwise": 52_588_032,
+        "activations": 17_617_384,
+        "shift_cost": ShiftCost(
+            macs=38_928_384, bytes_moved=77_611_008, bytes_least=34_603_008, itemsize=4
+        ),
+        "crosscheck": CrossCheck(
+            fvcore=6_901_767_168, closed_form=6_901_767_168, flop_counter=6_901_767_168
+        ),
+        "by_operator": (
+            OperatorCount(operator="linear", calls=109, macs=6_797_368_320, elementwise=0,
+                          activations=17_322_472),
+            OperatorCount(operator="gelu", calls=36, macs=0, elementwise=6_489_600, activations=0),
+        ),
+        "by_module": (
+            ModuleCount(module="", kind="S2MLP", params=25_113_448, macs=6_901_767_168,
+                        elementwise=52_588_032, activations=17_617_384),
+            ModuleCount(module="stages", kind="Sequential", params=24_727_680, macs=6_901_383_168,
+                        elementwise=52_000_000, activations=17_616_384),
+            ModuleCount(module="stages.0", kind="PyramidStage", params=1_609_536, macs=1_000,
+                        elementwise=5, activations=7),
+            ModuleCount(module="head", kind="Linear", params=385_000, macs=384_000, elementwise=0,
+                        activations=1000),
+        ),
+        "uncounted": (),
+        "published": (
+            published("params", "25M", 25_113_448, 0.0045),
+            published("flops", "5.7B", 6_901_767_168, 0.21, verdict="differs",
+                      reason="its settings do not give it"),
+        ),
+    }  # fmt: skip
+    return CountResult.model_validate({**fields, **changes})
+
+
+def record(*results: CountResult) -> CountRecord:
+    return CountRecord.new(
+        command=("s2mlp", "count"),
+        created=datetime(2026, 1, 2, tzinfo=timezone.utc),
+        environment=ENVIRONMENT,
+        results=results,
+    )
+
+
+def test_one_model_at_80_columns():
+    assert (
+        to_text(render.terminal(record(result())), width=80)
+        == """\
+Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs (published: 25M parameters,
+5.7B MACs)
+
+ figure                          value   published   difference   verdict
+ ────────────────────────────────────────────────────────────────────────
+ parameters                    25.11 M         25M        +0.4%   agrees
+   without the classifier      24.73 M
+ MACs, algorithmic             6.902 G        5.7B       +21.0%   differs
+   as executed with 'conv'     6.941 G
+ activations of the products   17.62 M
+ operations on single values   52.59 M
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+The shift 'conv' executes 38.93 M MACs and moves 74.02 MiB at 4 bytes a value;
+one read and one write of each shifted map would be 33.00 MiB.
+fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
+5.7B in table 1 of a paper: differs; its settings do not give it
+"""
+    )
+
+
+def test_several_models_at_80_columns():
+    plain = result(model="other", published=(), title="", batch_size=1)
+    assert (
+        to_text(render.terminal(record(result(), plain)), width=80)
+        == """\
+2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny)
+
+ model   input      params      MACs   published   verdict
+ ─────────────────────────────────────────────────────────────────
+ tiny    224x192   25.11 M   6.902 G   25M, 5.7B   agrees, differs
+ other   224x192   25.11 M   6.902 G
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+For every model all counters agree to the last unit.
+tiny, 5.7B in table 1 of a paper: differs; its settings do not give it
+"""
+    )
+
+
+def test_what_could_not_be_built_is_a_row_with_its_reason():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    shown = record(result(published=()), result(model="other", published=()))
+    shown = shown.model_copy(update={"refused": (refusal,)})
+    assert (
+        to_text(render.terminal(shown), width=80)
+        == """\
+2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny); 1 not built
+
+ model   input      params      MACs   published   verdict
+ ──────────────────────────────────────────────────────────────────────────────
+ tiny    112x112                                   not built: takes 224x192
+                                                   only
+ tiny    224x192   25.11 M   6.902 G
+ other   224x192   25.11 M   6.902 G
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+For every model all counters agree to the last unit.
+"""
+    )
+    table = to_csv(render.sheet(shown)).splitlines()
+    assert table[0].endswith(",crosscheck,not_built")
+    assert [line.rpartition(",")[2] for line in table[1:]] == ["takes 224x192 only", "", ""]
+    assert table[1].startswith("tiny,,112x112,,")
+
+
+def test_by_operator_too_says_what_could_not_be_built():
+    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    shown = record(result(published=())).model_copy(update={"refused": (refusal,)})
+    for by in ("operator", "module"):
+        lines = to_text(render.terminal(shown, by=by), width=80).splitlines()
+        assert "tiny at 112x112 is not built: takes 224x192 only" in lines
+
+
+def test_one_model_at_several_sizes_is_told_by_its_size():
+    large = result(input_size=(448, 384), macs_matmul=27_600_000_000, published=())
+    refusal = Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14")
+    shown = record(result(published=()), large).model_copy(update={"refused": (refusal,)})
+    assert to_text(render.terminal(shown), width=100).splitlines()[0] == (
+        "1 model at 2 sizes, from 6.902 G MACs (224x192) to 27.60 G (448x384); 1 not built"
+    )
+    both = record(*shown.results, result(model="other", published=()))
+    assert to_text(render.terminal(both), width=100).splitlines()[0] == (
+        "2 models at 2 sizes, from 6.902 G MACs (tiny at 224x192) to 27.60 G (tiny at 448x384)"
+    )
+
+
+def test_by_operator_and_by_module():
+    shown = record(result(published=(), shift_cost=None))
+    assert (
+        to_text(render.terminal(shown, by="operator"), width=90)
+        == """\
+Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs
+tiny
+
+ operator   calls      MACs   share   single values   activations
+ ────────────────────────────────────────────────────────────────
+ linear       109   6.797 G   98.5%                       17.32 M
+ gelu          36                           6.490 M
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
+"""
+    )
+    assert (
+        to_text(render.terminal(shown, by="module", depth=2), width=90)
+        == """\
+Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs
+tiny
+
+ module      params      MACs    share   single values   activations
+ ───────────────────────────────────────────────────────────────────
+ model      25.11 M   6.902 G   100.0%         52.59 M       17.62 M
+   stages   24.73 M   6.901 G   100.0%         52.00 M       17.62 M
+     0      1.610 M   1.000 k     0.0%               5             7
+   head     385.0 k   384.0 k     0.0%                       1.000 k
+
+1 MAC = one multiply-add: what the papers call a FLOP.
+fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
+"""
+    )
+    assert "    0 " not in to_text(render.terminal(shown, by="module", depth=1))
+
+
+def test_what_is_left_out_and_what_disagrees_is_said():
+    shown = record(
+        result(
+            uncounted=(Uncounted(operator="aten::fft", calls=3, reason="no rule"),),
+            crosscheck=CrossCheck(fvcore=5, closed_form=None, flop_counter=6),
+        )
+    )
+    text = " ".join(to_text(render.terminal(shown)).split())
+    assert "tiny: aten::fft is not counted (3 calls): no rule" in text
+    assert "The counters DISAGREE: fvcore 5, closed form None, FlopCounterMode 6." in text
+
+
+def test_csv_and_markdown_hold_raw_numbers():
+    sheet = render.sheet(record(result()))
+    assert to_csv(sheet).splitlines()[1] == (
+        "tiny,Tiny/7,224x192,1,conv,25113448,24728448,6940695552,6901767168,17617384,52588032,"
+        "25M,5.7B,agree"
+    )
+    assert to_markdown(sheet).splitlines()[1].count("---:") == 7
+
+
+def test_csv_of_one_side_has_a_row_for_each_part():
+    shown = record(result())
+    assert to_csv(render.sheet(shown, by="operator")).splitlines() == [
+        "model,operator,calls,macs,elementwise,activations",
+        "tiny,linear,109,6797368320,0,17322472",
+        "tiny,gelu,36,0,6489600,0",
+    ]
+    modules = to_csv(render.sheet(shown, by="module", depth=1)).splitlines()
+    assert [line.split(",")[1] for line in modules] == ["module", "", "stages", "head"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_narrow_terminal_keeps_every_number_whole(width: int):
+    text = to_text(render.terminal(record(result(), result(model="other"))), width)
+    for cell in ("25.11 M", "6.902 G", "25M, 5.7B", "224x192"):
+        assert text.count(cell) >= 2, cell
+    words = to_text(render.terminal(record(result())), width).split()
+    assert {"parameters", "activations", "25.11", "6.941", "differs"} <= set(words)
+
+
+def test_the_figure_that_a_paper_counts_stands_in_its_own_row():
+    figure = published("params", "24M", 24_100_000, 0.004)
+    text = to_text(render.terminal(record(result(published=(figure,)))), 80)
+    assert "as the paper counts 24.10 M 24M +0.4% agrees" in " ".join(text.split())
+
+
+def test_no_line_is_wider_than_the_terminal():
+    many = record(*(result(model=f"v1-directions-{index}") for index in range(3)))
+    for width in (80, 100, 200):
+        assert max(map(len, to_text(render.terminal(many), width).splitlines())) <= width

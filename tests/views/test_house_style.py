@@ -1,0 +1,77 @@
+"""One house style: the answer first, 80 columns are enough, 200 are used, colours can be off."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from s2mlp_cli.compare import compare_records
+from s2mlp_cli.views.console import THEME, to_text
+from s2mlp_cli.views.kinds import renderer
+from s2mlp_cli.views.sections import section
+from tests import samples
+
+RECORDS = {
+    **samples.ALL,
+    "compare": lambda: compare_records(
+        ["before.json", "after.json"], [samples.profile(), samples.profile(1.1)], 0.05
+    ),
+}
+
+
+def shown(record, width):
+    return to_text(renderer(record).terminal(record), width=width)
+
+
+@pytest.fixture(params=RECORDS)
+def record(request):
+    return RECORDS[request.param]()
+
+
+def test_the_first_line_answers(record):
+    first = shown(record, 200).splitlines()[0]
+    assert len(first) > 15
+    assert first[0].isalnum()
+
+
+def test_eighty_columns_are_enough(record):
+    text = shown(record, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"(?<![0-9a-f]{8})(?<! )…", text), "a cell is cut off"
+
+
+def test_a_wide_terminal_needs_no_more_lines(record):
+    assert len(shown(record, 200).splitlines()) <= len(shown(record, 80).splitlines())
+
+
+def on_terminal(record, **settings):
+    stream = io.StringIO()
+    console = Console(theme=THEME, file=stream, width=100, force_terminal=True, **settings)
+    console.print(renderer(record).terminal(record))
+    return stream.getvalue()
+
+
+def test_colours_are_used_and_can_be_switched_off(record):
+    colour = re.compile(r"\x1b\[[\d;]*3[0-7][\d;]*m")
+    assert "\x1b[" in on_terminal(record, color_system="standard", no_color=False)
+    assert not colour.search(on_terminal(record, color_system="standard", no_color=True))
+
+
+def test_piped_output_is_plain(record):
+    assert "\x1b" not in shown(record, 100)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "trace"])
+def test_every_sheet_is_a_table(kind):
+    record = RECORDS[kind]()
+    sheet = renderer(record).sheet(record)
+    assert sheet.rows
+    assert all(len(row) == len(sheet.header) for row in sheet.rows)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "validate"])
+def test_a_record_without_results_is_shown_as_such(kind):
+    empty = RECORDS[kind]().model_copy(update={"results": ()})
+    assert len(shown(empty, 80).splitlines()[0]) > 10
+    assert section(empty).answer == shown(empty, 200).splitlines()[0]

@@ -1,0 +1,126 @@
+"""Several models on one device: which is the fastest, at a glance."""
+
+import pytest
+
+from s2mlp_cli.records.profile_rows import rankings
+from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.profile import answers, terminal
+from s2mlp_cli.views.sections import section
+from tests import samples
+
+
+def row(model, shift, speed, spread=0.01, **fields):
+    """Return a whole model that runs ``speed`` images per second at batch 8."""
+    median = 8 / speed
+    (found,) = (
+        each for each in samples.profile(batches=(8,)).results
+        if each.level == "model" and each.shift == "slice" and not each.skipped
+    )  # fmt: skip
+    return found.model_copy(
+        update={
+            "model": model, "shift": shift, "median_s": median, "images_per_s": speed,
+            "ci95_s": (median * (1 - spread), median * (1 + spread)), "matmul_fraction": speed / 40,
+            "ratio_to_slice": None, "shift_share": None, "threads": 2, **fields,
+        }
+    )  # fmt: skip
+
+
+FAMILIES = (
+    row("v2-medium", "slice", 9.0),
+    row("v2-medium", "none", 30.0, reference="the model without its shifts"),
+    row("vip-medium", None, 9.1),
+    row("mixer-b16", None, 12.0),
+    row("gfnet-h-b", None, 4.0),
+)
+
+
+def record(*rows):
+    return samples.profile().model_copy(update={"results": rows, "warnings": ()})
+
+
+def test_models_that_the_intervals_do_not_tell_apart_share_a_rank():
+    (ranked,) = rankings(FAMILIES)
+    assert [(rank, found.model) for rank, found in ranked] == [
+        (1, "mixer-b16"), (2, "vip-medium"), (2, "v2-medium"), (4, "gfnet-h-b"),
+    ]  # fmt: skip
+
+
+def test_without_an_interval_nothing_is_surely_faster():
+    (ranked,) = rankings([row("a", None, 9.0, ci95_s=None), row("b", None, 1.0)])
+    assert [rank for rank, _ in ranked] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"batch_size": 1}, {"dtype": "bf16"}, {"compiled": True}, {"channels_last": True},
+        {"mode": "training"}, {"threads": 4}, {"device": "cuda:0"}, {"level": "block"},
+    ],
+)  # fmt: skip
+def test_only_whole_models_that_ran_alike_are_ranked(other):
+    assert rankings([row("a", None, 9.0), row("b", None, 1.0, **other)]) == []
+
+
+def test_a_model_stands_there_by_its_fastest_implementation_that_is_right():
+    (ranked,) = rankings([*FAMILIES[:2], row("v2-medium", "fused", 9.5), row("a", None, 1.0)])
+    assert [(found.model, found.shift) for _, found in ranked] == [
+        ("v2-medium", "fused"),
+        ("a", None),
+    ]
+
+
+def test_the_answer_ranks_the_families():
+    assert answers(record(*FAMILIES)) == [
+        "Fastest of 4 models (cpu, fp32, batch 8, inference, 2 threads): mixer-b16, "
+        "12.00 images/s; slowest: gfnet-h-b, 4.000 (33.3 % of it)."
+    ]
+
+
+def test_the_answer_says_where_the_fastest_is_not_sure():
+    (said,) = answers(record(row("a", None, 9.0, spread=0.2), row("b", None, 8.0), *FAMILIES[4:]))
+    assert "): a, 9.000 images/s, not told apart from 1 other; slowest: gfnet-h-b, " in said
+
+
+def test_what_was_asked_about_shifts_is_answered_first():
+    first, last = answers(record(*FAMILIES, row("v2-medium", "fused", 9.5)))
+    assert first.startswith("fused: 842.1 ms (v2-medium, whole model)")
+    assert last.startswith("Fastest of 4 models")
+
+
+def test_the_table_stands_before_all_others_and_fits_80_columns():
+    lines = to_text(terminal(record(*FAMILIES)), 80).splitlines()
+    assert lines[3:11] == EXPECTED
+    assert max(map(len, lines)) <= 80
+
+
+EXPECTED = """\
+models, the fastest first · cpu, fp32, batch 8, inference, 2 threads
+model       rank  shift  images/s       95 %  % of first  % of matmul  peak MiB
+mixer-b16      1            12.00  11.9–12.1         100         30.0     560.0
+vip-medium     2            9.100  9.01–9.19        75.8         22.7     560.0
+v2-medium      2  slice     9.000  8.91–9.09        75.0         22.5     560.0
+gfnet-h-b      4            4.000  3.96–4.04        33.3         10.0     560.0
+Models were timed one after another. Those that the 95 % intervals do not tell
+apart share a rank; what the machine did between the models is in no interval.
+""".splitlines()
+
+
+def test_a_long_name_folds_and_numbers_stay_whole():
+    long = row("timm:vit_large_patch14_reg4_dinov2.lvd142m", None, 3.125)
+    text = to_text(terminal(record(*FAMILIES, long)), 80)
+    assert "3.125" in text
+    assert "3.09–3.16" in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_report_has_the_table_and_a_picture():
+    found = section(record(*FAMILIES))
+    table = found.tables[0]
+    assert table.caption == ("Models, the fastest first: cpu, fp32, batch 8, inference, 2 threads")
+    assert [cells[:2] for cells in table.rows] == [
+        ("mixer-b16", 1), ("vip-medium", 2), ("v2-medium", 2), ("gfnet-h-b", 4),
+    ]  # fmt: skip
+    names = [picture.name for picture in found.pictures]
+    assert names == ["models-1", "speed-1"]  # one bar is no picture
+    assert ">gfnet-h-b</text>" in found.pictures[0].draw()

@@ -1,0 +1,159 @@
+"""A validation on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.reading import read_record
+from s2mlp_cli.records.validate import (
+    LabelOrder,
+    Preprocessing,
+    Published,
+    RealScore,
+    ValidateRecord,
+)
+from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.validate import sheet, terminal
+from tests import samples
+
+EXPECTED = """\
+v2-small: top-1 90.00% on 300 images (270 right)
+                          value     95 % interval  published
+top-1                    90.00%   87.00% … 93.00%      91.5%
+top-5                    99.67%  98.00% … 100.00%
+ReaL top-1 (290 images)  95.00%   92.00% … 97.00%
+loss                     0.3100   0.2500 … 0.3700
+calibration error        0.0210
+weights  digits.safetensors (safetensors, 1000 B): all
+         s2mlp layout, sha256 abababababababab…
+         nearest built-in: v2-small
+data     digits.tar: a tar of class folders, 300 of 5,000 images (seed 0), 10
+         classes
+         labels from the folders; fingerprint cdcdcdcdcdcdcdcd…
+inputs   224x224, crop 0.9, bicubic, transform box
+run      cpu, fp32, batches of 32, 0 workers, 3 processes, shift slice
+time     600.0 ms: 512.0 images/s, data 200.0 ms, model 400.0 ms
+         120 images were there already and are not in this time
+class      images   top-1   top-5
+0 digit 0      30  100.0%  100.0%
+1 digit 1      30   96.7%  100.0%
+most confused  taken for  images
+9 nine         4 four          6
+order of the classes            top-1
+outputs in the devkit's order  80.00%
+1 broken image, in no score:
+  3/broken.png: cut off
+• the classes are numbered in another order
+"""
+
+
+def full() -> ValidateRecord:
+    """A record in which every part of the report has something to say."""
+    record = samples.validate()
+    result = record.results[0]
+    changed = result.model_copy(
+        update={
+            "model": "v2-small",
+            "ckpt": result.ckpt.model_copy(update={"nearest": "v2-small"}),
+            "data": result.data.model_copy(update={"available": 5000, "limit": 300, "seed": 0}),
+            "processes": 3,
+            "resumed_images": 120,
+            "per_class": result.per_class[:2],
+            "published": Published(paper="a paper", row="a row", top1=91.5),
+            "real": RealScore(
+                images=290, skipped=10, correct1=276, correct5=288, top1=0.95,
+                top1_interval=(0.92, 0.97),
+            ),
+            "label_orders": (
+                LabelOrder(order="outputs in the devkit's order", correct1=240, top1=0.8),
+            ),
+            "remarks": ("the classes are numbered in another order",),
+        }
+    )  # fmt: skip
+    return record.model_copy(update={"results": (changed,)})
+
+
+def test_the_terminal_at_80_columns() -> None:
+    assert to_text(terminal(full()), 80) == EXPECTED
+
+
+def test_a_loss_that_is_no_number_is_left_out() -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(update={"loss": None, "loss_interval": None})
+    text = to_text(terminal(record.model_copy(update={"results": (result,)})), 80)
+    assert "loss" not in text
+    assert "calibration error  0.0210" in text
+
+
+def test_only_the_first_broken_images_are_shown() -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(update={"failures": record.results[0].failures * 8})
+    lines = to_text(terminal(record.model_copy(update={"results": (result,)})), 80).splitlines()
+    assert lines[-7] == "8 broken images, in no score:"
+    assert lines[-1] == "  and 3 more in the record"
+
+
+def test_the_sheet_has_raw_values_in_one_row() -> None:
+    table = sheet(full())
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert (row["correct1"], row["top1"], row["published_top1"]) == (270, 0.9, 91.5)
+    assert (row["failures"], row["fingerprint"]) == (1, "cd" * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('"per_class":[{"label":0,"name":"digit 0","images":30', "per_class.0.images"),
+        ('"channels_last":false,"images":300', "images"),
+        ('"label_name":"nine","predicted_name":"four","images":6', "confusions.0.images"),
+    ],
+)
+def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path) -> None:
+    """No share can be taken of nothing, so that no renderer ever divides by zero."""
+    whole = samples.validate().model_dump_json(by_alias=True)
+    assert text in whole
+    path = tmp_path / "record.json"
+    path.write_text(whole.replace(text, text.rpartition(":")[0] + ":0"))
+    with pytest.raises(RecordError, match=rf"results\.0\.{place}: .*greater than or equal to 1"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("shift", "marked"),
+    [
+        ("inplace", "digits with the in-place shift, which is NOT a spatial shift: top-1 90.00%"),
+        ("none", "digits with its shifts taken out: top-1 90.00% on 300 images"),
+        ("slice", "digits: top-1 90.00% on 300 images (270 right)"),
+    ],
+)
+def test_a_score_of_another_function_is_marked_in_the_headline(shift: str, marked: str) -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(update={"shift": shift})
+    text = to_text(terminal(record.model_copy(update={"results": (result,)})), 200)
+    assert text.startswith(marked)
+
+
+def test_whose_published_value_it_is_and_what_was_kept_is_shown() -> None:
+    record = samples.validate()
+    result = record.results[0].model_copy(
+        update={
+            "published": Published(model="v2-small", paper="a paper", row="a row", top1=80.7),
+            "predictions": "p.csv",
+            "preprocessing": Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25)),
+        }
+    )
+    text = to_text(terminal(record.model_copy(update={"results": (result,)})), 80)
+    assert "95 % interval  published for v2-small\n" in text
+    assert "\nkept     image by image in p.csv\n" in text
+    assert "\n         mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.25\n" in text
+
+
+def test_how_the_network_ran_is_told_as_far_as_it_applies() -> None:
+    result = full().results[0]
+    changed = result.model_copy(
+        update={"shift": None, "compiled": True, "channels_last": True, "processes": 1}
+    )
+    text = to_text(terminal(full().model_copy(update={"results": (changed,)})), 80)
+    assert ", 0 workers, 1 process, compiled, channels-last\n" in text
+    assert "compilation included" in " ".join(text.split())

@@ -22,16 +22,16 @@ from s2mlp_cli.measure.profiling.device import Device, Run, open_device
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.specs import load_spec
 
+# Seconds of one call, as the mean of a number of calls.
 Sample = Callable[[Device, Run, int], float]
-"""Seconds of one call, as the mean of a number of calls."""
 
 ALLOWED = 0.03
+# Of each turn: long enough for the clock, and for what each does before its first call not to
+# matter; short enough for many turns.
 SAMPLE_SECONDS = 0.05
-"""Of each turn: long enough for the clock, and for what each does before its first call not to
-matter; short enough for many turns."""
 
+# Of the interval at which turns end, once there are enough of them.
 WIDTH = 0.02
-"""Of the interval at which turns end, once there are enough of them."""
 
 
 def ours(device: Device, run: Run, calls: int) -> float:

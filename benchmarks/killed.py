@@ -30,8 +30,8 @@ from typing import Any
 from validate_load import write_tar, write_weights
 
 IMAGES = 3000
+# How long a process may outlive the one that was killed.
 WAIT_S = 15
-"""How long a process may outlive the one that was killed."""
 
 
 class Job:

@@ -25,12 +25,12 @@ ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "reports" / "pictures"
 WIDTH = 90
 
+# Picture -> the command that it shows, and the one whose output is the same every time.
 SHOWN = {
     "count": ("count --model v2-medium", "count --model v2-medium"),
     "audit": ("audit", "report reports/audit.json"),
     "validate": ("validate --ckpt sample", "report reports/validate-sample.json"),
 }
-"""Picture -> the command that it shows, and the one whose output is the same every time."""
 
 THEME = TerminalTheme(
     (22, 26, 32),
@@ -39,8 +39,8 @@ THEME = TerminalTheme(
      (193, 149, 221), (110, 200, 210), (230, 233, 238)],
 )  # fmt: skip
 
+# A longer output is cut, and the picture says so.
 MOST_LINES = 40
-"""A longer output is cut, and the picture says so."""
 
 
 def picture(name: str) -> str:

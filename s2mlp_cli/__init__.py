@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.shifts.apply import shift as shift
     from s2mlp_cli.specs import load_spec as load_spec
 
+# public name -> the module that it comes from.
 _HOMES = {
     "load_spec": "s2mlp_cli.specs",
     "build_model": "s2mlp_cli.models",
@@ -37,7 +38,6 @@ _HOMES = {
     "validate": "s2mlp_cli.measure.validating.validate",
     "Settings": "s2mlp_cli.measure.validating.plan",
 }
-"""public name -> the module that it comes from."""
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  (names, all of them)
 

@@ -16,6 +16,7 @@ from s2mlp_cli.commands.stdout import print_in_any_encoding
 from s2mlp_cli.commands.stopping import stopped_once
 from s2mlp_cli.errors import S2MLPError, did_you_mean
 
+# name -> the module whose ``command`` it is, in the order of ``s2mlp --help``.
 COMMANDS = {
     "count": "s2mlp_cli.commands.count",
     "audit": "s2mlp_cli.commands.audit",
@@ -30,11 +31,10 @@ COMMANDS = {
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",
 }
-"""name -> the module whose ``command`` it is, in the order of ``s2mlp --help``."""
 
 
+# A full disk, a quota that is used up, a file over the limit of the shell.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A full disk, a quota that is used up, a file over the limit of the shell."""
 
 
 class LazyGroup(click.Group):

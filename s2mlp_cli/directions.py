@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+# One direction per equal group of channels, in order. Empty: nothing is shifted.
 Directions = tuple[str, ...]
-"""One direction per equal group of channels, in order. Empty: nothing is shifted."""
 
+# (dh, dw) of every direction.
 OFFSETS: dict[str, tuple[int, int]] = {
     "up": (-1, 0),
     "down": (1, 0),
@@ -21,7 +22,6 @@ OFFSETS: dict[str, tuple[int, int]] = {
     "down-left": (1, -1),
     "down-right": (1, 1),
 }
-"""(dh, dw) of every direction."""
 
 
 def groups(channels: int, directions: Directions) -> Iterator[tuple[slice, int, int]]:

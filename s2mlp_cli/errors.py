@@ -26,8 +26,8 @@ class S2MLPError(Exception):
         super().__init__("".join(map(_visible, sentence)))
 
 
+# Characters that a person still reads; two paths of the greatest length that is usual fit.
 _LONGEST = 1200
-"""Characters that a person still reads; two paths of the greatest length that is usual fit."""
 
 
 def _visible(character: str) -> str:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from s2mlp_cli.errors import RecordError
 
+# The ending of files that are being written; their names begin with a dot.
 TEMPORARY = ".tmp"
-"""The ending of files that are being written; their names begin with a dot."""
 
+# A disk or a quota that is used up.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-"""A disk or a quota that is used up."""
 
+# What mkstemp puts between the name of the file and the ending.
 _RANDOM = "?" * 8
-"""What mkstemp puts between the name of the file and the ending."""
 
 
 @contextmanager

@@ -17,18 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+# Confidence of every interval.
 LEVEL = 0.95
-"""Confidence of every interval."""
 
+# The extremes of five samples hold the median with 93.75 % only: under six, no interval.
 MIN_SAMPLES = 6
-"""The extremes of five samples hold the median with 93.75 % only: under six, no interval."""
 
 
+# Standard errors over which a correlation of neighbours is believed (nine in ten fall under).
 _NOISE = 1.28
-"""Standard errors over which a correlation of neighbours is believed (nine in ten fall under)."""
 
+# Distance up to which correlations are summed.
 _LAGS = 30
-"""Distance up to which correlations are summed."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def drift(samples: ArrayLike) -> float:
     return float(np.median(values[-half:]) / np.median(values[:half]) - 1)
 
 
+# The 97.5 % point of the normal distribution: two sides of 95 %.
 Z95 = 1.959963984540054
-"""The 97.5 % point of the normal distribution: two sides of 95 %."""
 
 
 def wilson(correct: int, images: int, z: float = Z95) -> tuple[float, float]:

@@ -239,6 +239,7 @@ def _scripts_of_timm(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# name -> (how the state dict is wrapped, whether --ema is given).
 CHECKPOINT_FORMS: dict[str, tuple[Callable[[dict[str, Any]], Any], bool]] = {
     "bare": (dict, False),
     "state_dict": (lambda state: {"state_dict": state, "epoch": 1}, False),
@@ -258,7 +259,6 @@ CHECKPOINT_FORMS: dict[str, tuple[Callable[[dict[str, Any]], Any], bool]] = {
         lambda state: {**prefixed(state, "module."), "n_averaged": torch.tensor(7)}, False
     ),
 }  # fmt: skip
-"""name -> (how the state dict is wrapped, whether --ema is given)."""
 
 
 def save_zip(content: Any, path: Path) -> None:

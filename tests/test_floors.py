@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "s2mlp_cli"
 
+# From the top down. Parts of one floor do not import each other.
 FLOORS = (
     {"__main__"},
     {"cli"},
@@ -26,7 +27,6 @@ FLOORS = (
     {"__init__"},
     {"_version"},
 )
-"""From the top down. Parts of one floor do not import each other."""
 
 TORCH_FREE = (
     "specs", "papers", "records", "statistics", "units", "errors", "directions", "files",

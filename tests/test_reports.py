@@ -15,19 +15,19 @@ from s2mlp_cli.records.reading import read_record
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "reports"
 INDEX = (REPORTS / "README.md").read_text(encoding="utf-8")
+# What the scripts of benchmarks/ wrote lies here, and is no record of s2mlp.
 OTHERS = "benchmarks"
-"""What the scripts of benchmarks/ wrote lies here, and is no record of s2mlp."""
 
 RECORDS = sorted(path for path in REPORTS.rglob("*.json") if path.parent.name != OTHERS)
+# Of the index: record, how to read it, what made it.
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in INDEX.splitlines()
     if line.startswith("| [")
 ]
-"""Of the index: record, how to read it, what made it."""
 
+# The lines of the index that make reports from records.
 MADE = [shlex.split(line) for line in INDEX.splitlines() if line.startswith("    s2mlp report ")]
-"""The lines of the index that make reports from records."""
 
 
 def links(text):

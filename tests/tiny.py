@@ -3,6 +3,7 @@
 from s2mlp_cli.sample.make import SPEC
 from s2mlp_cli.specs import Stage
 
+# The sample's v2 with maps of 6x6 and 3x3: large enough for `inplace` to come out wrong.
 TINY = SPEC.model_copy(
     update={
         "name": "tiny",
@@ -15,4 +16,3 @@ TINY = SPEC.model_copy(
         ),
     }
 )
-"""The sample's v2 with maps of 6x6 and 3x3: large enough for `inplace` to come out wrong."""

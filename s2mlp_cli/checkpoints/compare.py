@@ -12,8 +12,8 @@ from s2mlp_cli.specs import ModelSpec, built_in, names
 
 Shapes = dict[str, tuple[int, ...]]
 
+# The name of a spec that was read off tensors and is none of the built-in ones.
 INFERRED = "checkpoint"
-"""The name of a spec that was read off tensors and is none of the built-in ones."""
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ from s2mlp_cli.records.validate import CheckpointFacts, Preprocessing
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
 from s2mlp_cli.specs.families import FAMILIES
 
+# The metadata key of a safetensors file under which the spec stands, as JSON.
 SPEC_KEY = "s2mlp.spec"
-"""The metadata key of a safetensors file under which the spec stands, as JSON."""
+# The same for how images are to be prepared.
 PREPROCESSING_KEY = "s2mlp.preprocessing"
-"""The same for how images are to be prepared."""
 
 
 _WEIGHTS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+# What buffers hold, such as the batches that a norm has seen. Copying any other kind of number into
+# float32 parameters would pass in silence and give another model.
 _COUNTS = frozenset({torch.int64, torch.int32, torch.bool})
-"""What buffers hold, such as the batches that a norm has seen. Copying any other kind of number
-into float32 parameters would pass in silence and give another model."""
 
 
 @dataclass(frozen=True)

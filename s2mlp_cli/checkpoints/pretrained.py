@@ -10,8 +10,8 @@ from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.specs import BaseSpec, TimmSpec
 from s2mlp_cli.specs.timm_names import timm_config
 
+# The file of every timm model on the hub.
 WEIGHTS = "model.safetensors"
-"""The file of every timm model on the hub."""
 
 
 def fetch_weights(spec: BaseSpec) -> Path:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from s2mlp_cli.errors import CheckpointError
 
+# Beside tensors and plain containers: data without behaviour. Nothing else is ever loaded.
 _ALLOWED: list[Any] = [
     argparse.Namespace,  # what training scripts save as their arguments
     np.dtype,
@@ -33,7 +34,6 @@ _ALLOWED: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),  # numpy 2
     _codecs.encode,  # how pickle's protocol 2 writes the bytes of a numpy scalar
 ]
-"""Beside tensors and plain containers: data without behaviour. Nothing else is ever loaded."""
 
 _LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 

@@ -15,10 +15,10 @@ State = dict[str, Tensor]
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network")
 _AVERAGED = ("model_ema", "state_dict_ema", "ema", "ema_state_dict", "ema_model", "averaged_model")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.")
+# Scalars that averaging helpers keep beside the weights.
 _COUNTERS = ("n_averaged", "num_updates", "decay")
-"""Scalars that averaging helpers keep beside the weights."""
+# Characters of a tensor's name.
 _LONGEST = 300
-"""Characters of a tensor's name."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.views.console import remarks_console
 
+# Value of ``--table`` -> the papers whose rows it means.
 TABLES = {"v1": ("v1",), "v2": ("v2",), "all": ("v1", "v2"), "baselines": ("baselines",)}
-"""Value of ``--table`` -> the papers whose rows it means."""
 
 
 @click.command(

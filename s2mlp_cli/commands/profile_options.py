@@ -97,10 +97,10 @@ _REPORT = (
     options.output,
 )
 
+# heading -> its options, in the order in which --help lists them.
 SECTIONS: Sections = {
     "What is measured": _WHAT,
     "Where and how it runs": _WHERE,
     "How it is measured": _MEASURING,
     "Report": _REPORT,
 }
-"""heading -> its options, in the order in which --help lists them."""

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from s2mlp_cli.views.console import remarks_console
 
+# (what is going on, seconds done, seconds that it may take at most).
 Tell = Callable[[str, float, float], None]
-"""(what is going on, seconds done, seconds that it may take at most)."""
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+# heading -> its options, as click's decorators.
 Sections = Mapping[str, Sequence[Callable[[Any], Any]]]
-"""heading -> its options, as click's decorators."""
 
 
 class SectionedCommand(click.Command):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+# Ctrl-C; what `kill`, batch systems and containers send; a terminal that is closed.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Ctrl-C; what `kill`, batch systems and containers send; a terminal that is closed."""
 
 
 @contextmanager

@@ -170,6 +170,7 @@ _REPORT = (
 )
 
 
+# heading -> its options, in the order in which --help lists them.
 SECTIONS: Sections = {
     "Checkpoint": _CHECKPOINT,
     "Data": _DATA,
@@ -177,4 +178,3 @@ SECTIONS: Sections = {
     "Run": _RUN,
     "Report": _REPORT,
 }
-"""heading -> its options, in the order in which --help lists them."""

@@ -17,8 +17,8 @@ from s2mlp_cli.records.compare import Ratio, Verdict
 
 Interval = tuple[float, float]
 
+# Peaks of memory that differ by less are called equal: pages and allocators round.
 SAME_SIZE = 0.01
-"""Peaks of memory that differ by less are called equal: pages and allocators round."""
 
 
 def judge(first: Quantity, last: Quantity) -> tuple[Ratio | None, Verdict]:

@@ -18,8 +18,8 @@ from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
 
 Rows = tuple[ComparedRow, ...]
 
+# A smaller p-value calls one model better: the same level as the 95 % of all intervals.
 SIGNIFICANT = 0.05
-"""A smaller p-value calls one model better: the same level as the 95 % of all intervals."""
 
 
 def compare_prediction_files(first: Path, last: Path) -> CompareRecord:

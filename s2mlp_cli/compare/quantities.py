@@ -15,8 +15,8 @@ from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, 
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord
 
+# The name of the quantity that McNemar's test is about.
 TOP1 = "top-1"
-"""The name of the quantity that McNemar's test is about."""
 
 
 @dataclass(frozen=True)

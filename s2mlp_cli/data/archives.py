@@ -14,8 +14,8 @@ from s2mlp_cli.data.labels import TABLES, Labels
 from s2mlp_cli.data.layout import layout_of
 from s2mlp_cli.errors import DataError
 
+# Where a member lies, in the words of its form.
 Place = TypeVar("Place")
-"""Where a member lies, in the words of its form."""
 
 
 @dataclass(frozen=True)

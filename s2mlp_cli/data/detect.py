@@ -131,15 +131,15 @@ def _only(files: list[Path], path: Path) -> Path:
     )
 
 
+# suffix -> reads files of that kind; they lie at the path that is given too.
 _READERS: dict[str, Callable[[list[Path], Path], ImageSet]] = {
     ".parquet": parquet_files,
     ".tar": _tars,
     ".zip": _zips,
 }
-"""suffix -> reads files of that kind; they lie at the path that is given too."""
 
+# suffix -> tells by its first bytes whether a file under another name is of that kind.
 _BEGINNINGS: dict[str, Callable[[Path], bool]] = {".tar": is_archive, ".zip": is_zip}
-"""suffix -> tells by its first bytes whether a file under another name is of that kind."""
 
 
 def _validation_split(files: list[Path]) -> list[Path]:

@@ -16,21 +16,21 @@ from s2mlp_cli.data.matfile import read_struct
 from s2mlp_cli.data.tars import BROKEN_TAR
 from s2mlp_cli.errors import DataError
 
+# The name under which it is published.
 ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
-"""The name under which it is published."""
 
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _META = "meta.mat"
 
+# Bytes that the archive may unpack to: ten times what it does.
 _LARGEST = 64 * 2**20
-"""Bytes that the archive may unpack to: ten times what it does."""
 
+# How a compressed file begins -> what opens it.
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-"""How a compressed file begins -> what opens it."""
 
 
 def devkit_labels(path: Path) -> dict[str, str | int]:

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from s2mlp_cli.data.labels import Labels
 
+# The endings by which a file is taken for an image.
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-"""The endings by which a file is taken for an image."""
 
 
 class ImageSource(Protocol):

@@ -15,8 +15,8 @@ from s2mlp_cli.data.labels import TABLES, Labels, class_number
 from s2mlp_cli.data.tars import is_archive
 from s2mlp_cli.errors import DataError
 
+# The label files that are found by themselves beside the images, in this order.
 KNOWN_NAMES = (ARCHIVE, *TABLES)
-"""The label files that are found by themselves beside the images, in this order."""
 
 _DEVKIT = "the devkit"
 
@@ -27,8 +27,8 @@ def _stem(name: str) -> str:
     return PurePosixPath(base_name(name)).stem
 
 
+# The ways in which a label file may write the name of an image: whole, last part, no ending.
 _VIEWS: tuple[Callable[[str], str], ...] = (str, base_name, _stem)
-"""The ways in which a label file may write the name of an image: whole, last part, no ending."""
 
 
 @dataclass(frozen=True)

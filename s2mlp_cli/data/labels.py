@@ -14,11 +14,11 @@ from s2mlp_cli.errors import DataError
 
 IntArray = NDArray[np.int64]
 
+# The tables of labels that are found by themselves beside the images, in this order.
 TABLES = ("LOC_val_solution.csv", "labels.csv")
-"""The tables of labels that are found by themselves beside the images, in this order."""
 
+# No classifier has as many outputs; a larger number is no class.
 LARGEST_CLASS = 10**9
-"""No classifier has as many outputs; a larger number is no class."""
 
 
 @dataclass(frozen=True)

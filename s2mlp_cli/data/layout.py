@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from s2mlp_cli.data.images import left_out
 
+# The names of the folder that is taken where there are several splits.
 SPLITS = ("val", "validation")
-"""The names of the folder that is taken where there are several splits."""
 
 
 @dataclass(frozen=True)

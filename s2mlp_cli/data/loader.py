@@ -25,14 +25,14 @@ from s2mlp_cli.data.transform import BROKEN, decode, make_transform, why_broken
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.records.validate import Preprocessing
 
+# How torch's own report begins; what a worker raised itself begins otherwise.
 _DEAD_WORKER = "DataLoader worker (pid"
-"""How torch's own report begins; what a worker raised itself begins otherwise."""
 
+# What torch says in a worker that has no room for a batch, after the worker's traceback.
 _NO_SHARED_MEMORY = "unable to allocate shared memory"
-"""What torch says in a worker that has no room for a batch, after the worker's traceback."""
 
+# What taking over a batch raises where the worker that wrote it is dead already.
 _BROKEN_OFF = (EOFError, ConnectionError, FileNotFoundError)
-"""What taking over a batch raises where the worker that wrote it is dead already."""
 
 
 class Batch(NamedTuple):

@@ -22,8 +22,8 @@ _NUMBERS = {
 }  # fmt: skip
 _STRUCT, _CHAR = 2, 4
 
+# Bytes that a compressed element may swell to: many times the devkit's.
 _LARGEST = 16 * 2**20
-"""Bytes that a compressed element may swell to: many times the devkit's."""
 
 Scalar = str | float
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from s2mlp_cli.errors import DataError
 
+# The name under which the labels that timm carries are asked for.
 BUNDLED = "timm"
-"""The name under which the labels that timm carries are asked for."""
 
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
 

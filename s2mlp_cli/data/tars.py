@@ -17,11 +17,11 @@ from s2mlp_cli.data.images import ImageSet, is_image
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.errors import DataError
 
+# What a damaged archive raises: odd numbers, sizes beyond all memory, headers without end.
 BROKEN_TAR = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError)
-"""What a damaged archive raises: odd numbers, sizes beyond all memory, headers without end."""
 
+# How compressed files begin.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX")
-"""How compressed files begin."""
 
 
 class Member(NamedTuple):

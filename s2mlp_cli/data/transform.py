@@ -27,27 +27,28 @@ from PIL import Image, UnidentifiedImageError
 from s2mlp_cli.records.validate import Preprocessing
 
 Pixels = NDArray[np.uint8]
+# How far, in source pixels, a sample of ``box`` may lie from the one of the whole image.
 _ROUNDING = 1e-6
-"""How far, in source pixels, a sample of ``box`` may lie from the one of the whole image."""
 
+# Up to this denominator of the scale values fall on ties, half a grey level, which any rounding of
+# a position would break: corners are exact then. Where the image hardly shrinks they are weighed
+# from fewer pixels, and ties are more frequent.
 _SIMPLE, _SIMPLE_ENLARGED = 32, 128
-"""Up to this denominator of the scale values fall on ties, half a grey level, which any rounding
-of a position would break: corners are exact then. Where the image hardly shrinks they are weighed
-from fewer pixels, and ties are more frequent."""
 
+# How many pixels around the crop are tried before the whole axis is taken.
 _NEAR = 256
-"""How many pixels around the crop are tried before the whole axis is taken."""
 
+# Height over width from which Pillow 13 resizes columns first; it begins at 2.
 _TALL = 1.9
-"""Height over width from which Pillow 13 resizes columns first; it begins at 2."""
 
+# Long side over short side of an image that is none: resized to 248 pixels across, a strip of
+# 1x10,000 pixels would become one of 600 million.
 _STRIP = 100
-"""Long side over short side of an image that is none: resized to 248 pixels across, a strip of
-1x10,000 pixels would become one of 600 million."""
 
+# An RGB image to (height, width, 3).
 Transform = Callable[[Image.Image], Pixels]
-"""An RGB image to (height, width, 3)."""
 
+# What reading and decoding a damaged image raises.
 BROKEN = (
     OSError,
     UnidentifiedImageError,
@@ -63,14 +64,13 @@ BROKEN = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What reading and decoding a damaged image raises."""
 
+# name -> Pillow's filter, and how far it reaches, in pixels of the coarser image.
 _FILTERS = {
     "bicubic": (Image.Resampling.BICUBIC, 2.0),
     "bilinear": (Image.Resampling.BILINEAR, 1.0),
     "lanczos": (Image.Resampling.LANCZOS, 3.0),
 }
-"""name -> Pillow's filter, and how far it reaches, in pixels of the coarser image."""
 
 
 def decode(content: bytes, transform: Transform) -> Pixels:

@@ -21,6 +21,7 @@ from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.errors import DataError
 
+# What a damaged directory raises.
 _BROKEN = (
     zipfile.BadZipFile,
     NotImplementedError,  # zipfile's word for a version that it does not know
@@ -29,18 +30,17 @@ _BROKEN = (
     MemoryError,
     struct.error,
 )
-"""What a damaged directory raises."""
 
+# What stands before a member: a mark, and the lengths of the name and of the extra field.
 _HEADER = struct.Struct("<4s22xHH")
-"""What stands before a member: a mark, and the lengths of the name and of the extra field."""
 
 _MARK = b"PK\x03\x04"
 
+# Bytes that a member may unpack to: Pillow decodes no more pixels, at three bytes each.
 _LARGEST = 2**28
-"""Bytes that a member may unpack to: Pillow decodes no more pixels, at three bytes each."""
 
+# Stands for the compression of a member that needs a password.
 _ENCRYPTED = -1
-"""Stands for the compression of a member that needs a password."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def _inflated(content: bytes, size: int) -> bytes:
         raise OSError(f"its compressed bytes are damaged: {error}") from error
 
 
+# compression -> (packed bytes, bytes unpacked) to the unpacked bytes.
 _UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
     zipfile.ZIP_STORED: _stored,
     zipfile.ZIP_DEFLATED: _inflated,
 }
-"""compression -> (packed bytes, bytes unpacked) to the unpacked bytes."""

@@ -10,13 +10,13 @@ import torch
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.faults import first_line
 
+# Name on the command line -> dtype of the tensors.
 DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-"""Name on the command line -> dtype of the tensors."""
 
 
 @contextmanager

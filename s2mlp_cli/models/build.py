@@ -24,13 +24,13 @@ def _timm(spec: TimmSpec, _: Implementation) -> nn.Module:
     return build_timm(spec)
 
 
+# family -> a function of its spec and the implementation of the shift, if it has shifts.
 _BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {
     "s2mlp": S2MLP,
     "vip": lambda spec, _: VisionPermutator(spec),
     "gfnet": lambda spec, _: GFNet(spec),
     "timm": _timm,
 }
-"""family -> a function of its spec and the implementation of the shift, if it has shifts."""
 
 
 def build_model(

@@ -10,8 +10,8 @@ from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
 from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
 from s2mlp_cli.specs import GFNetSpec, Stage
 
+# What the authors' LayerScale factors start from.
 _SCALE = 1e-3
-"""What the authors' LayerScale factors start from."""
 
 
 def resample(grid: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:

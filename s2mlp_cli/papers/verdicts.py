@@ -11,12 +11,12 @@ from s2mlp_cli.records.audit import Quantity, Verdict
 from s2mlp_cli.records.base import Frozen
 from s2mlp_cli.records.count import CountResult, ModuleCount
 
+# What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
+# ``downsampling``: the patch layers after the first.
 Part = Literal["classifier", "norms", "embeddings", "downsampling"]
-"""What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
-``downsampling``: the patch layers after the first."""
 
+# What a paper may add to its multiply-adds, two operations to one: Fourier transforms.
 Addition = Literal["transforms"]
-"""What a paper may add to its multiply-adds, two operations to one: Fourier transforms."""
 
 DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}

@@ -8,8 +8,8 @@ from s2mlp_cli.records.base import Frozen, Record
 
 Quantity = Literal["params", "flops"]
 
+# From the best to the worst; ``binary units``: 2^20 for M, 2^30 for B.
 Verdict = Literal["agrees", "agrees in binary units", "agrees after a correction", "differs"]
-"""From the best to the worst; ``binary units``: 2^20 for M, 2^30 for B."""
 
 VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
 

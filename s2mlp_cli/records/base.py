@@ -7,10 +7,16 @@ A record holds raw values, seconds and bytes and counts, never formatted text. I
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
+
+# Precisions that a measurement can run in, by the names that users write.
+DTYPES = ("fp32", "tf32", "bf16", "fp16")
+
+# The implementation that ratios are relative to: the papers' own code slices.
+BASELINE = "slice"
 
 
 class Frozen(BaseModel):
@@ -19,6 +25,20 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", ser_json_inf_nan="null", populate_by_name=True
     )
+
+
+AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
+
+
+def changed(record: AnyFrozen, **fields: Any) -> AnyFrozen:
+    """Return a copy with other values in some fields, checked as the constructor checks them.
+
+    Raises:
+        pydantic.ValidationError: no such field, or a value that the field does not take
+            (``model_copy(update=...)`` would accept both in silence).
+    """
+    own = {name: getattr(record, name) for name in type(record).model_fields}
+    return type(record).model_validate({**own, **fields})
 
 
 class Environment(Frozen):

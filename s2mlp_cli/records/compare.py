@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 
 from s2mlp_cli.records.base import Frozen, Record
 
+# Of the last source against the first. Faster, slower, better and worse are said only when the
+# whole 95 % interval, or McNemar's test, says so.
 Verdict = Literal[
     "faster", "slower", "better", "worse", "undecided", "equal", "less", "more", "differs"
 ]
-"""Of the last source against the first. Faster, slower, better and worse are said only when the
-whole 95 % interval, or McNemar's test, says so."""
 
+# Seconds, bytes, a plain number, a part of one, or words.
 Unit = Literal["s", "B", "1", "share", "text"]
-"""Seconds, bytes, a plain number, a part of one, or words."""
 
 
 class Source(Frozen):

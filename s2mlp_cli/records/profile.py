@@ -113,11 +113,11 @@ class ProfileResult(Frozen):
         return tuple(getattr(self, name) for name in KEY)
 
 
+# The fields that identify a row.
 KEY = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "input_size", "mode",
     "compiled", "cuda_graph", "channels_last", "threads",
 )  # fmt: skip
-"""The fields that identify a row."""
 
 
 class Limit(Frozen):

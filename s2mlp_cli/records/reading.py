@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from s2mlp_cli.errors import RecordError, did_you_mean
 from s2mlp_cli.records.base import Record
 
+# kind -> the class of its records; a module is imported only when a file of its kind is read.
 KINDS = {
     "count": "s2mlp_cli.records.count:CountRecord",
     "audit": "s2mlp_cli.records.audit:AuditRecord",
@@ -25,7 +26,6 @@ KINDS = {
     "validate": "s2mlp_cli.records.validate:ValidateRecord",
     "compare": "s2mlp_cli.records.compare:CompareRecord",
 }
-"""kind -> the class of its records; a module is imported only when a file of its kind is read."""
 
 _LARGEST = 10**300
 

@@ -10,8 +10,8 @@ from s2mlp_cli.records.base import Frozen, Record
 
 Interval = tuple[float, float]
 
+# How many images: at least one, since shares are taken of them.
 Some = Annotated[int, Field(ge=1)]
-"""How many images: at least one, since shares are taken of them."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(gt=0, le=1)]

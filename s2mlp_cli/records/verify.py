@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from s2mlp_cli.records.base import Frozen, Record
 
+# The dtypes that are checked unless the user names some.
 DTYPE_NAMES = ("fp32", "fp64", "bf16", "fp16")
-"""The dtypes that are checked unless the user names some."""
 
+# ``wrong as known``: an implementation that is marked unsafe, and here is the proof.
 Verdict = Literal["right", "wrong", "wrong as known", "cannot run"]
-"""``wrong as known``: an implementation that is marked unsafe, and here is the proof."""
 
 
 class Deviation(Frozen):

@@ -26,8 +26,8 @@ from s2mlp_cli.directions import OFFSETS, Directions, groups
 from s2mlp_cli.shifts.types import MixerParameters, ShiftWork, SplitAttentionParameters
 
 Splits = tuple[Directions, ...]
+# ``(x of B,H,W,C, with corners or without) -> B,4,C or B,3,C``.
 BorderSums = Callable[[Tensor, bool], Tensor]
-"""``(x of B,H,W,C, with corners or without) -> B,4,C or B,3,C``."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:

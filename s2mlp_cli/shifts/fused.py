@@ -29,8 +29,8 @@ from s2mlp_cli.shifts.borders import (
 from s2mlp_cli.shifts.regions import Region, regions
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 
+# Whether torch.compile keeps the backward passes below: 2.11 loses the gradient of the input.
 COMPILES_TRAINING = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 15)
-"""Whether torch.compile keeps the backward passes below: 2.11 loses the gradient of the input."""
 
 
 def _read(x: Tensor, region: Region) -> Tensor:

@@ -30,6 +30,7 @@ from s2mlp_cli.shifts.fused_triton import TRITON, dot_type, gelu
 from s2mlp_cli.shifts.triton_support import interpreted, offset_table, segments, unavailable
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 
+# (positions, channels, depth, warps, stages) to choose from.
 _TILES = (
     ((256, 16, 32, 4, 1),)  # few large steps: the interpreter pays per operation
     if interpreted()
@@ -42,7 +43,6 @@ _TILES = (
         (128, 32, 64, 4, 4),
     )
 )
-"""(positions, channels, depth, warps, stages) to choose from."""
 
 
 @triton.autotune(

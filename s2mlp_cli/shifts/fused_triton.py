@@ -34,8 +34,8 @@ from s2mlp_cli.shifts.triton_support import (
 )
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
+# Positions per program of the weighted sum, all of one image: its weights are a row.
 _POSITIONS = 64
-"""Positions per program of the weighted sum, all of one image: its weights are a row."""
 
 
 @triton.jit

@@ -7,6 +7,7 @@ import importlib
 from s2mlp_cli.errors import UnavailableError, did_you_mean
 from s2mlp_cli.shifts.types import Implementation
 
+# name -> the module whose IMPLEMENTATION it is.
 _MODULES = {
     "oracle": "s2mlp_cli.shifts.oracle",
     "slice": "s2mlp_cli.shifts.slices",
@@ -21,16 +22,15 @@ _MODULES = {
     "inplace": "s2mlp_cli.shifts.inplace",
     "none": "s2mlp_cli.shifts.none",
 }
-"""name -> the module whose IMPLEMENTATION it is."""
 
+# Every name, in the order in which people read them.
 NAMES: tuple[str, ...] = tuple(_MODULES)
-"""Every name, in the order in which people read them."""
 
+# The four implementations that the papers and the public code name.
 SOURCE = ("slice", "roll", "conv", "deform")
-"""The four implementations that the papers and the public code name."""
 
+# Known not to compute the shift: never part of ``all``, never a default.
 UNSAFE = ("inplace", "none")
-"""Known not to compute the shift: never part of ``all``, never a default."""
 
 DEFAULT = "slice"
 

@@ -22,8 +22,8 @@ from s2mlp_cli.shifts.borders import Splits
 from s2mlp_cli.shifts.triton_support import offset_table, power_of_two_block, unavailable
 from s2mlp_cli.shifts.types import ShiftFunction, ShiftWork
 
+# Positions per program: 64 x 64 channels in a 2-byte type are 8 KiB in flight.
 _POSITIONS = 64
-"""Positions per program: 64 x 64 channels in a 2-byte type are 8 KiB in flight."""
 
 
 @triton.jit

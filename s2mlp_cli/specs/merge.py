@@ -14,13 +14,13 @@ from typing import Any
 from s2mlp_cli.errors import SpecError
 from s2mlp_cli.specs.source import Document, Key, Origin, dotted, parse_value, read_document
 
+# The layer of --set: above any file.
 _COMMAND_LINE = 1000
-"""The layer of --set: above any file."""
 
 _NOT_SETTABLE = ("extends", "set", "family")
 
+# (name, folder of the file that names it, where it is named) -> the file of that base.
 Finder = Callable[[str, Path, Origin], Path]
-"""(name, folder of the file that names it, where it is named) -> the file of that base."""
 
 
 def resolve(path: Path, find: Finder) -> Document:

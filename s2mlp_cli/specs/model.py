@@ -20,8 +20,8 @@ Direction = Literal["up", "down", "left", "right", "up-left", "up-right", "down-
 assert set(OFFSETS) == set(Direction.__args__)  # type: ignore[attr-defined]
 
 
+# In the widest map of one image: far above any machine, far below what a tensor can index.
 MAX_VALUES = 2**38
-"""In the widest map of one image: far above any machine, far below what a tensor can index."""
 
 
 def _pair(value: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 
 from s2mlp_cli.specs.families import FAMILIES
 
+# Mappings that a derived file may give in part, since ``extends`` supplies the rest.
 _MERGED = ("Norm", "Mixer")
-"""Mappings that a derived file may give in part, since ``extends`` supplies the rest."""
 
 
+# Image sizes, which a file may give as one number.
 _SIZES = {"input_size", "native_size"}
-"""Image sizes, which a file may give as one number."""
 
 
 def spec_schema() -> dict[str, Any]:

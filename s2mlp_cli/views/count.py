@@ -82,8 +82,8 @@ def _details(result: CountResult) -> RenderableType:
     return table
 
 
+# (label, value, the quantity of which papers print figures).
 _Figure = tuple[str, float, str | None]
-"""(label, value, the quantity of which papers print figures)."""
 
 
 def _executed(result: CountResult) -> Iterable[_Figure]:

@@ -27,8 +27,8 @@ class Cell:
 
 EMPTY = Cell(None, "")
 
+# Decimals that small values may add to a column.
 MOST_DECIMALS = 3
-"""Decimals that small values may add to a column."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class Section:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+# Names that a title lists; of more it says how many.
 MOST_NAMES = 3
-"""Names that a title lists; of more it says how many."""
 
 
 def listed(names: Iterable[str], what: str) -> str:

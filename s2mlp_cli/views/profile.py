@@ -31,8 +31,8 @@ _SHEET = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
 )  # fmt: skip
+# Fields with an interval: each becomes a column of values and two of its ends.
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
-"""Fields with an interval: each becomes a column of values and two of its ends."""
 
 
 def terminal(record: ProfileRecord) -> RenderableType:
@@ -72,8 +72,8 @@ def _chooses(rows: list[ProfileResult]) -> bool:
     return any(row.shift not in (None, "slice", "none") for row in rows)
 
 
+# So many implementations are answered one by one; of more, the fastest is.
 FEW = 2
-"""So many implementations are answered one by one; of more, the fastest is."""
 
 
 def _of_case(rows: list[ProfileResult]) -> list[str]:

@@ -13,8 +13,8 @@ _OUTRUN = (
     "over 100 % of matmul: the limit is one large square product, which ran slower than the model, "
     "most likely on a busy machine: measure again when it is idle"
 )
+# Rows that a warning names; of more, only how many.
 _NAMED = 3
-"""Rows that a warning names; of more, only how many."""
 
 
 def limits(record: ProfileRecord) -> Iterator[str]:

@@ -20,8 +20,8 @@ from s2mlp_cli.records.trace import (
 from s2mlp_cli.views.sheets import Sheet
 from s2mlp_cli.views.tables import HouseTable
 
+# Of each table; the record has them all.
 ROWS = 10
-"""Of each table; the record has them all."""
 
 NO_TIMING = "Tracing slows everything down unevenly: for timings use `s2mlp profile`."
 
@@ -61,6 +61,7 @@ def _by_own_memory(result: TraceResult) -> Sequence[OperatorMemory]:
     return sorted(result.memory, key=lambda row: -row.self_allocated_bytes)
 
 
+# What is shown of a run, in this order; a view without rows is left out.
 _VIEWS = (
     _View(
         "scopes",
@@ -97,7 +98,6 @@ _VIEWS = (
         lambda row: (row.name, row.device, str(row.calls), _mib(row.self_allocated_bytes)),
     ),
 )  # fmt: skip
-"""What is shown of a run, in this order; a view without rows is left out."""
 
 
 def _views(result: TraceResult) -> Iterator[RenderableType]:

@@ -63,11 +63,11 @@ def _result(result: ValidateResult) -> Iterator[RenderableType]:
         yield Text(f"• {remark}", style="warn")
 
 
+# shift -> what has to stand in the headline, because the score is not that of the model.
 _MARKED: dict[str | None, str] = {
     "inplace": " with the in-place shift, which is NOT a spatial shift",
     "none": " with its shifts taken out",
 }
-"""shift -> what has to stand in the headline, because the score is not that of the model."""
 
 
 def _headline(result: ValidateResult) -> str:

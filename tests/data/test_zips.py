@@ -21,10 +21,10 @@ from s2mlp_cli.records.validate import Preprocessing
 from tests.digits import png, tar_of, zip_of
 
 ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))
+# Fields of an entry of the central directory: how they are written, and where they stand.
 FLAG, METHOD, CRC, PACKED, SIZE, PLACE = (
     ("<H", 8), ("<H", 10), ("<I", 16), ("<I", 20), ("<I", 24), ("<I", 42),
 )  # fmt: skip
-"""Fields of an entry of the central directory: how they are written, and where they stand."""
 
 
 def contents(images: ImageSet) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+# name -> files of that kind: 500 specs, 300 checkpoints, 200 records, 200 sets of images.
 EXAMPLES = {
     "spec keys": 200,
     "spec text": 150,
@@ -29,15 +30,14 @@ EXAMPLES = {
     "zip bytes": 20,
     "tables": 40,
 }
-"""name -> files of that kind: 500 specs, 300 checkpoints, 200 records, 200 sets of images."""
 
 TIMES = int(os.environ.get("S2MLP_FUZZ", "1"))
 
+# An example that takes longer hangs.
 SECONDS = 10
-"""An example that takes longer hangs."""
 
+# An example whose process grows by more has met a bomb. All files here are under 1 MiB.
 BYTES = 512 * 2**20
-"""An example whose process grows by more has met a bomb. All files here are under 1 MiB."""
 
 
 def budget(kind: str) -> settings:

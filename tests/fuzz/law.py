@@ -16,14 +16,14 @@ from click.testing import CliRunner, Result
 from s2mlp_cli import cli
 from tests.fuzz import budget
 
+# Characters of a sentence: ten times as many as stand in it before some are escaped.
 LONGEST = 12_000
-"""Characters of a sentence: ten times as many as stand in it before some are escaped."""
 
+# Seconds on the clock for one on the processor before the process is ended.
 PATIENCE = 6
-"""Seconds on the clock for one on the processor before the process is ended."""
 
+# Where the last watchdog dumps the stack: the conftest puts pytest's own stderr here.
 backstop: TextIO = sys.__stderr__  # type: ignore[assignment]
-"""Where the last watchdog dumps the stack: the conftest puts pytest's own stderr here."""
 
 
 class HangError(Exception):

@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
+# (draw, a dictionary or list, one of its keys): changes it in place.
 Fault = Callable[[Draw, Any, Any], None]
-"""(draw, a dictionary or list, one of its keys): changes it in place."""
 
+# Bytes at both ends where most formats keep what matters.
 _EDGE = 600
-"""Bytes at both ends where most formats keep what matters."""
 
+# Texts that some reader or renderer could stumble over.
 WORDS = st.sampled_from(
     [
         "", " ", "x", "\n", "a\nb", "\x1b[31mred", "\x00", "é", "\u2028", "\ufeff", "\udcff", "../..",
@@ -22,7 +23,6 @@ WORDS = st.sampled_from(
         "NaN", "null", "9" * 5000, "x" * 10_000, "2024-99-99", "ok" * 40,
     ]
 )  # fmt: skip
-"""Texts that some reader or renderer could stumble over."""
 
 NUMBERS = st.one_of(
     st.sampled_from(

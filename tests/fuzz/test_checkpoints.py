@@ -28,8 +28,8 @@ from tests.tiny import TINY
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 NAME = "mutant.ckpt"
+# The file that hostile pickles would make.
 MARK = "it-ran"
-"""The file that hostile pickles would make."""
 
 STATE: dict[str, Tensor] = build_model(TINY).state_dict()
 

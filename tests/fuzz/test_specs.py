@@ -13,8 +13,8 @@ from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
 from tests.fuzz.mutations import Draw, damaged_bytes, damaged_tree
 
+# Of the file and so of its model: one of both stands in every sentence.
 NAME = "mutant"
-"""Of the file and so of its model: one of both stands in every sentence."""
 
 _NORM = {"kind": "layer", "place": "pre", "eps": 1e-5}
 _V1: dict[str, Any] = {

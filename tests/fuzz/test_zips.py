@@ -26,6 +26,7 @@ LAYOUTS: dict[str, dict[str, bytes]] = {
     "flat": {"val/a.jpeg": GOOD, "val/b.jpeg": GOOD, "labels.csv": b"a.jpeg,0\nb.jpeg,1\n"},
 }
 
+# How a structure of the format begins (the last is ZIP64's extra field) -> (offset, length).
 _FIELDS: dict[bytes, tuple[tuple[int, int], ...]] = {
     b"PK\x03\x04": ((0, 4), (6, 2), (26, 2), (28, 2)),
     b"PK\x01\x02": (
@@ -36,7 +37,6 @@ _FIELDS: dict[bytes, tuple[tuple[int, int], ...]] = {
     b"PK\x06\x07": ((8, 8), (16, 4)),
     b"\x01\x00\x18\x00": ((2, 2), (4, 8), (12, 8), (20, 8)),
 }  # fmt: skip
-"""How a structure of the format begins (the last is ZIP64's extra field) -> (offset, length)."""
 
 _VALUES = st.one_of(
     st.sampled_from(

@@ -18,8 +18,8 @@ from s2mlp_cli.papers import published_rows
 from s2mlp_cli.papers.verdicts import figure, prints_as
 from s2mlp_cli.specs import GFNetSpec, VipSpec, load_spec, names
 
+# Neighbours that stand in no row of the papers.
 EXTRA = ("ghostnet", "resnest50d")
-"""Neighbours that stand in no row of the papers."""
 
 
 @pytest.fixture(scope="module")

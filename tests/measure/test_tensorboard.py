@@ -20,8 +20,8 @@ from s2mlp_cli.measure.tracing.writing import STEPS, trace_case
 pytest.importorskip("tensorboard")
 
 OPENER = build_opener(ProxyHandler({}))
+# Seconds that a busy machine may take until the plugin has read the trace.
 START = 120
-"""Seconds that a busy machine may take until the plugin has read the trace."""
 
 
 class Server:

@@ -13,8 +13,8 @@ from s2mlp_cli.specs import BaseSpec, load_spec, with_input_size
 
 CountFunction = Callable[[BaseSpec], CountResult]
 
+# What a cell of the audit and a figure beside a count have in common.
 _SHARED = set(PublishedFigure.model_fields)
-"""What a cell of the audit and a figure beside a count have in common."""
 
 
 class Counts:

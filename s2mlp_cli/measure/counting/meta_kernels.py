@@ -100,6 +100,7 @@ def _stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
     return parts[0].new_empty(shape)
 
 
+# aten operator -> its shape function.
 KERNELS: dict[str, Callable[..., Any]] = {
     "convolution": _record_convolution,
     "_convolution": _convolution,
@@ -120,7 +121,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sum.dim_IntList": _reduced,
     "stack": _stack,
 }
-"""aten operator -> its shape function."""
 
 
 @contextlib.contextmanager

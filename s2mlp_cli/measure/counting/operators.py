@@ -23,6 +23,7 @@ FIGURES = ("macs", "elementwise", "activations", "calls")
 Handle = Callable[[Values, Values], "Counter[str]"]
 
 
+# Operators counted in multiply-accumulates.
 PRODUCTS: dict[str, Rule] = {
     "aten::linear": rules.linear,
     "aten::matmul": rules.linear,  # the output's size has any broadcast batch in it
@@ -37,8 +38,8 @@ PRODUCTS: dict[str, Rule] = {
     "aten::lstm": rules.recurrence,
     "torchvision::deform_conv2d": rules.deformed_convolution,
 }
-"""Operators counted in multiply-accumulates."""
 
+# Operators counted in operations on single values, by a rule of their own.
 OPERATIONS: dict[str, Rule] = {
     "aten::fft_rfft2": rules.real_transform,
     "aten::fft_irfft2": rules.real_transform,
@@ -46,7 +47,6 @@ OPERATIONS: dict[str, Rule] = {
     "aten::avg_pool1d": rules.pooling,
     "aten::avg_pool2d": rules.pooling,
 }
-"""Operators counted in operations on single values, by a rule of their own."""
 
 _ONE_EACH = """
 abs add add_ clamp clamp_ clamp_max clamp_min cos div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
@@ -54,6 +54,7 @@ hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ log 
 mish mish_ mul mul_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_ silu
 silu_ sin softplus sqrt square sub sub_ tanh tanh_
 """
+# Operations per value of the output, by convention: one for each arithmetic function.
 PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EACH.split()), 1) | {
     "aten::addcmul": 2,
     "aten::addcmul_": 2,
@@ -68,8 +69,8 @@ PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EAC
     "aten::upsample_bicubic2d": 32,  # sixteen neighbours
     "aten::_upsample_bicubic2d_aa": 32,  # the same where it enlarges
 }
-"""Operations per value of the output, by convention: one for each arithmetic function."""
 
+# Operations per value of the input: reductions.
 PER_INPUT: dict[str, int] = {
     "aten::adaptive_avg_pool2d": 1,
     "aten::adaptive_max_pool2d": 1,
@@ -82,10 +83,9 @@ PER_INPUT: dict[str, int] = {
     "aten::sum": 1,
     "aten::var": 3,
 }
-"""Operations per value of the input: reductions."""
 
+# Real operations per value where the values are complex; any other operator: as if real.
 COMPLEX: dict[str, int] = {"aten::mul": 6, "aten::mul_": 6, "aten::add": 2, "aten::sub": 2}
-"""Real operations per value where the values are complex; any other operator: as if real."""
 
 _MOVING = """
 __and__ alias arange bitwise_not broadcast_to cat ceil channel_shuffle chunk clone constant_pad_nd
@@ -98,8 +98,8 @@ resolve_conj roll ScalarImplicit select size slice split split_with_sizes squeez
 tile to transpose type_as unbind unflatten unfold unsqueeze upsample_nearest2d view view_as
 view_as_complex view_as_real where zero_ zeros zeros_like
 """
+# Operators that move, choose or make data, or reckon with shapes: nothing to count.
 MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
-"""Operators that move, choose or make data, or reckon with shapes: nothing to count."""
 
 
 def handles() -> dict[str, Handle]:

@@ -14,8 +14,8 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction, ShiftWork
 from s2mlp_cli.specs import BaseSpec, S2MLPSpec
 
+# Bytes of a value: float32, in which the shifts are looked at.
 ITEMSIZE = 4
-"""Bytes of a value: float32, in which the shifts are looked at."""
 
 
 def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | None:
@@ -46,8 +46,8 @@ def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | N
     return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
 
 
+# (blocks, B,H,W,C of the map that each of them shifts), by stage.
 Maps = list[tuple[int, tuple[int, int, int, int]]]
-"""(blocks, B,H,W,C of the map that each of them shifts), by stage."""
 
 
 def _stated(work: ShiftWork, maps: Maps) -> tuple[int, int]:

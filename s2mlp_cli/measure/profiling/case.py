@@ -21,11 +21,11 @@ from s2mlp_cli.measure.profiling.skipping import out_of_memory
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.records.profile import Limit, Memory, ProfileResult, ProfileSettings
 
+# The name of an implementation; None for a model that has no shift.
 Shift = str | None
-"""The name of an implementation; None for a model that has no shift."""
 
+# Measures (peak resident bytes, how much of it the runs added) on a CPU.
 ChildMemory = Callable[[Case, Shift, int], tuple[int, int] | None]
-"""Measures (peak resident bytes, how much of it the runs added) on a CPU."""
 
 
 @dataclass(frozen=True)

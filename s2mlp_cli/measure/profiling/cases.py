@@ -10,11 +10,11 @@ from s2mlp_cli.records.profile import Level, Mode, ProfileResult
 from s2mlp_cli.specs import BaseSpec, S2MLPSpec
 
 LEVELS: tuple[Level, ...] = ("op", "block", "model")
+# Measured in every round beside what was asked for.
 REFERENCES = ("slice", "none")
-"""Measured in every round beside what was asked for."""
 
+# One image is what a CPU answers; a GPU is not full with less than some dozens.
 DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
-"""One image is what a CPU answers; a GPU is not full with less than some dozens."""
 
 
 @dataclass(frozen=True)

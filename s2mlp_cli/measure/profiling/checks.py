@@ -12,38 +12,38 @@ from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 from s2mlp_cli.specs import S2MLPSpec
 
+# Largest difference to the oracle, over the oracle's largest element, by level and dtype.
+#
+# A shift moves data, so the operation alone is held to the rounding of its dtype. Blocks and models
+# leave room for another order of sums; a wrong shift is off by a good part of the values
+# themselves.
 TOLERANCES = {
     "op": {"fp32": 1e-6, "tf32": 1e-6, "bf16": 1e-2, "fp16": 1e-3},
     "block": {"fp32": 1e-4, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2},
     "model": {"fp32": 1e-4, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2},
 }
-"""Largest difference to the oracle, over the oracle's largest element, by level and dtype.
 
-A shift moves data, so the operation alone is held to the rounding of its dtype. Blocks and models
-leave room for another order of sums; a wrong shift is off by a good part of the values themselves.
-"""
-
+# The same for the gradient of a weight: a sum over all positions, of which most cancels. In half
+# precision that leaves few digits; a gradient that is lost or wrongly routed is off by all of it.
 WEIGHT_TOLERANCES = {"fp32": 1e-3, "tf32": 1e-1, "bf16": 0.5, "fp16": 0.5}
-"""The same for the gradient of a weight: a sum over all positions, of which most cancels. In half
-precision that leaves few digits; a gradient that is lost or wrongly routed is off by all of it."""
 
+# A deep model in half precision rounds away more than the table allows, by the definition too
+# (v2-medium in bf16: 0.3). So many times the definition's own distance to float32 are allowed, ...
 ROUNDINGS = 3
-"""A deep model in half precision rounds away more than the table allows, by the definition too
-(v2-medium in bf16: 0.3). So many times the definition's own distance to float32 are allowed, ..."""
 
+# ... but never this: what has nothing to do with the definition is off by 1 and more.
 MOST_ALLOWED = 0.9
-"""... but never this: what has nothing to do with the definition is off by 1 and more."""
 
+# Enough to see how a model rounds; float32 might not hold the whole batch.
 _FEW_IMAGES = 4
-"""Enough to see how a model rounds; float32 might not hold the whole batch."""
 
+# A batch is compared piece by piece: the doubles of a whole one might not fit beside it.
 _PIECES = 16
-"""A batch is compared piece by piece: the doubles of a whole one might not fit beside it."""
 
 _OF_WEIGHT = "gradient of the weight "
 
+# What is compared, by name.
 Results = dict[str, Tensor]
-"""What is compared, by name."""
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 import torch
 
+# Compiled versions of one function of ours: every implementation of a case is one of a block.
 _MOST_VERSIONS = 64
-"""Compiled versions of one function of ours: every implementation of a case is one of a block."""
 
 
+# It traces through the cache of `gather`'s indices: they become a part of the graph, and right.
 _CACHED_INDICES = r"Dynamo detected a call to a `functools.lru_cache`"
-"""It traces through the cache of `gather`'s indices: they become a part of the graph, and right."""
 
+# Of Python 3.13.0 alone; the environment stands in the record.
 _OLD_PYTHON = "Guards may run slower on Python"
-"""Of Python 3.13.0 alone; the environment stands in the record."""
 
+# Logs where it would look for CUDA if there were one; a CPU's compiler does not care.
 _CUDA_HOME = "torch.utils.cpp_extension"
-"""Logs where it would look for CUDA if there were one; a CPU's compiler does not care."""
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from s2mlp_cli.measure.profiling.skipping import FAULTS, not_applicable, reason_
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload, draw_example
 from s2mlp_cli.records.profile import Memory
 
+# Calls before anything is timed: allocators, caches of kernels, autotuners.
 WARM_UP_CALLS = 3
-"""Calls before anything is timed: allocators, caches of kernels, autotuners."""
 
+# A call that takes longer is warm after one.
 WARM_UP_SECONDS = 1.0
-"""A call that takes longer is warm after one."""
 
+# A sample takes at least about this long, so that the clock's own cost does not show.
 SAMPLE_SECONDS = 1e-3
-"""A sample takes at least about this long, so that the clock's own cost does not show."""
 
 MOST_CALLS = 1000
 

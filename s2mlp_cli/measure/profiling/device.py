@@ -19,11 +19,11 @@ from s2mlp_cli.measure.target import target
 
 Run = Callable[[], object]
 
+# Over the L2 cache of any GPU (tens of MiB) by far.
 _FLUSH_BYTES = 512 * 2**20
-"""Over the L2 cache of any GPU (tens of MiB) by far."""
 
+# A clock that GPUs do not exceed by much: the queue is held at least about as long as asked.
 _CYCLES_PER_SECOND = 2e9
-"""A clock that GPUs do not exceed by much: the queue is held at least about as long as asked."""
 
 _LONGEST_HOLD_S = 0.1
 

@@ -9,11 +9,11 @@ from s2mlp_cli.measure.precision import DTYPES, precision
 from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.records.profile import Limit
 
+# Of one tensor: far over the caches.
 _COPY_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
-"""Of one tensor: far over the caches."""
 
+# Rows and columns of the square matrices: large enough to reach the rate, small enough to wait.
 _MATMUL_SIDE = {"cpu": 1536, "cuda": 8192}
-"""Rows and columns of the square matrices: large enough to reach the rate, small enough to wait."""
 
 _SAMPLES = 15
 

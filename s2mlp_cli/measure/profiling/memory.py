@@ -21,8 +21,8 @@ from s2mlp_cli.measure.faults import is_out_of_memory
 from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 
+# The first run fills the caches of the libraries; the second is what every later one is like.
 _RUNS = 2
-"""The first run fills the caches of the libraries; the second is what every later one is like."""
 
 
 def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int] | None:

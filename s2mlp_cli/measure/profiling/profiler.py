@@ -27,8 +27,8 @@ from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.shifts import registry
 
+# (what is being measured, seconds of measuring done, seconds that it may take at most).
 OnProgress = Callable[[str, float, float], None]
-"""(what is being measured, seconds of measuring done, seconds that it may take at most)."""
 
 
 class Profiler:

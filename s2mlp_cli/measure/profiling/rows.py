@@ -13,8 +13,8 @@ from s2mlp_cli.records.profile import Limit, Measured, Memory, ProfileResult, Ra
 
 PERCENTILES = (50.0, 90.0, 99.0)
 _ROW_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+# Products of a pass, over those of the forward pass alone: backward has two for each.
 _BACKWARD = {"inference": 1, "training": 3}
-"""Products of a pass, over those of the forward pass alone: backward has two for each."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, MixerKernel
 
+# What to catch and ask :func:`reason_to_skip` about (NotImplementedError is a RuntimeError).
 FAULTS = (RuntimeError, MemoryError, UnavailableError)
-"""What to catch and ask :func:`reason_to_skip` about (NotImplementedError is a RuntimeError)."""
 
 
 def not_applicable(case: Case, shift: str | None) -> str | None:

@@ -19,12 +19,12 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
 from s2mlp_cli.specs import BaseSpec, S2MLPSpec
 
+# Of weights and inputs: every implementation of a case computes with the same numbers.
 _SEED = 0
-"""Of weights and inputs: every implementation of a case computes with the same numbers."""
 
+# Images that differ; a larger batch repeats them, since a CPU draws a thousand in seconds. A prime,
+# so that no power of 2 by which an index might be off leads from an image to its like.
 _DRAWN = 251
-"""Images that differ; a larger batch repeats them, since a CPU draws a thousand in seconds. A
-prime, so that no power of 2 by which an index might be off leads from an image to its like."""
 
 
 @dataclass(frozen=True)

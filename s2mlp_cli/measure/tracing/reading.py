@@ -26,9 +26,9 @@ from s2mlp_cli.records.trace import (
 
 _MICRO = 1e-6
 _KIB = 1024
+# What newer profilers call the launches of kernels, and the name under which the parser looks for
+# them; without, it gives operators no time on the GPU.
 _RENAMED = {"cuda_runtime": "runtime", "cuda_driver": "runtime"}
-"""What newer profilers call the launches of kernels, and the name under which the parser looks
-for them; without, it gives operators no time on the GPU."""
 
 _ENDING = re.compile(r"\.pt\.trace\.json(\.gz)?$")
 

@@ -25,14 +25,14 @@ from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 
+# Traced runs of each model, after one that is not.
 STEPS = 3
-"""Traced runs of each model, after one that is not."""
 
+# The scope around one whole run.
 ROOT_SCOPE = "model"
-"""The scope around one whole run."""
 
+# Modules that get a scope: stages, patch layers, blocks, mixers, shifts and channel MLPs.
 _NAMED = re.compile(r"stages\.\d+(\.patch|\.blocks\.\d+(\.mixer(\.shift)?|\.mlp)?)?")
-"""Modules that get a scope: stages, patch layers, blocks, mixers, shifts and channel MLPs."""
 
 
 @dataclass(frozen=True)

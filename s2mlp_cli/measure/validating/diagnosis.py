@@ -18,8 +18,8 @@ _DEVKIT = "the devkit's numbers"
 
 _V1_HUNDRED_CLASSES = frozenset("456789")
 
+# How far the whole interval must lie under the published top-1 to be called far under it.
 FAR_BELOW = 0.02
-"""How far the whole interval must lie under the published top-1 to be called far under it."""
 
 
 def published_accuracy(spec: ModelSpec, nearest: str | None = None) -> Published | None:

@@ -13,8 +13,8 @@ from s2mlp_cli.measure.precision import precision, require_dtype
 from s2mlp_cli.measure.validating.table import TOP
 from s2mlp_cli.records.validate import Preprocessing
 
+# The 16-bit types: weights stay float32, products run in these.
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""The 16-bit types: weights stay float32, products run in these."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.evaluate import Scores
 from s2mlp_cli.measure.validating.table import BROKEN, SCORED, ImageTable
 
+# Saving progress may take this share of the time: cheap saves come often, dear ones seldom.
 _SAVING_SHARE = 0.02
-"""Saving progress may take this share of the time: cheap saves come often, dear ones seldom."""
 
 
 @dataclass(frozen=True)

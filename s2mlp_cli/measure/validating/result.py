@@ -18,8 +18,8 @@ from s2mlp_cli.records.validate import DataFacts, Failure, RealScore, Timing, Va
 from s2mlp_cli.specs import S2MLPSpec
 from s2mlp_cli.statistics import wilson
 
+# The share of broken images above which a result is no result.
 MAX_BROKEN = 0.01
-"""The share of broken images above which a result is no result."""
 
 
 def make_result(

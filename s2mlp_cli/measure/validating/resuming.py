@@ -10,8 +10,8 @@ from s2mlp_cli.measure.validating.plan import Plan
 from s2mlp_cli.measure.validating.processes import Processes
 from s2mlp_cli.measure.validating.table import ImageTable
 
+# Where Ctrl-C leaves the progress of a run that was not told where to keep it.
 INTERRUPTED = Path("s2mlp-validate.partial")
-"""Where Ctrl-C leaves the progress of a run that was not told where to keep it."""
 
 
 def resumed_table(plan: Plan, path: Path | None) -> ImageTable:

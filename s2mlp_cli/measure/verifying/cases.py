@@ -29,14 +29,15 @@ from s2mlp_cli.records.verify import Deviation
 Splits = tuple[Directions, ...]
 Shape = tuple[int, int, int, int]
 
+# Name on the command line -> dtype.
 DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
     "fp64": torch.float64,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-"""Name on the command line -> dtype."""
 
+# B,H,W,C: maps of one row, one column, one pixel, odd and even sides, several widths.
 SHAPES: tuple[Shape, ...] = (
     (2, 1, 1, 16),
     (2, 1, 7, 16),
@@ -46,7 +47,6 @@ SHAPES: tuple[Shape, ...] = (
     (3, 8, 9, 8),
     (2, 14, 14, 24),
 )
-"""B,H,W,C: maps of one row, one column, one pixel, odd and even sides, several widths."""
 
 V1: Directions = ("right", "left", "down", "up")
 V2_FIRST: Directions = ("down", "up", "right", "left")
@@ -55,12 +55,13 @@ EIGHT: Directions = (
     *("up-left", "up-right", "down-left", "down-right"),
 )
 
+# Eight in another order, one of them twice: a table kept by count or by name shows.
 REORDERED: Directions = (
     *("down-right", "left", "up-left", "down"),
     *("left", "up-right", "right", "down-left"),
 )
-"""Eight in another order, one of them twice: a table kept by count or by name shows."""
 
+# One, two and three maps; none, one, two, four and eight directions; v1's and v2's orders.
 SPLITS: tuple[Splits, ...] = (
     ((),),
     (("right",),),
@@ -71,29 +72,28 @@ SPLITS: tuple[Splits, ...] = (
     (V1, REORDERED),
     (V2_FIRST, V1, ()),
 )
-"""One, two and three maps; none, one, two, four and eight directions; v1's and v2's orders."""
 
+# Each direction as the whole list of a map: an implementation may treat a list of one apart.
 ALONE: tuple[Splits, ...] = tuple(
     tuple((direction,) for direction in half) for half in (EIGHT[:4], EIGHT[4:])
 )
-"""Each direction as the whole list of a map: an implementation may treat a list of one apart."""
 
 _ALONE_SHAPE: Shape = (2, 3, 4, 8)
 
+# Over 2^16 elements, and no block of a kernel divides it: an index too narrow, or a second block
+# that begins in the wrong place, shows.
 LARGE: Shape = (1, 33, 32, 192)
-"""Over 2^16 elements, and no block of a kernel divides it: an index too narrow, or a second block
-that begins in the wrong place, shows."""
 
+# Dtype -> the splits of its large map: all of them once, since arithmetic in half is slow.
 LARGE_SPLITS: dict[str, Splits] = {
     "fp32": (V1, V2_FIRST, EIGHT),
     "fp64": (V1,),
     "bf16": (EIGHT,),
     "fp16": (V2_FIRST,),
 }
-"""Dtype -> the splits of its large map: all of them once, since arithmetic in half is slow."""
 
+# The map of S2-MLP-deep at 224x224, where the smear of the papers' pseudocode is reported.
 PAPER_MAP: Shape = (1, 14, 14, 384)
-"""The map of S2-MLP-deep at 224x224, where the smear of the papers' pseudocode is reported."""
 
 
 def _contiguous(x: Tensor) -> Tensor:
@@ -115,12 +115,12 @@ def _strided(x: Tensor) -> Tensor:
     return storage[:, :, ::2, ::2]
 
 
+# Name -> a function that returns the same values of B,H,W,C, stored in that way.
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": _contiguous,
     "channels-first": _channels_first,
     "strided": _strided,
 }
-"""Name -> a function that returns the same values of B,H,W,C, stored in that way."""
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,20 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
 from s2mlp_cli.specs import Mixer
 
+# Allowed error, relative to the largest value. In the half-precision types the maps between the
+# steps are rounded too: eight units in the last place cover that; wrong pixels cost far more.
 TOLERANCES = {"fp64": 1e-12, "fp32": 1e-5, "fp16": 8e-3, "bf16": 6e-2}
-"""Allowed error, relative to the largest value. In the half-precision types the maps between the
-steps are rounded too: eight units in the last place cover that; wrong pixels cost far more."""
 
 _ONE_MAP: tuple[dict[str, Any], ...] = (
     {"activation": "gelu", "fusion": "none"},
     {"activation": "none", "fusion": "none"},
 )
+# The mixers that a case stands for: v1's and v2's, the mean of table 6, third-party variants.
 _SEVERAL_MAPS: tuple[dict[str, Any], ...] = (
     {"activation": "none", "fusion": "split-attention", "reduction": 4},
     {"activation": "gelu", "fusion": "split-attention", "reduction": 1, "attention_bias": True},
     {"activation": "none", "fusion": "mean"},
 )
-"""The mixers that a case stands for: v1's and v2's, the mean of table 6, third-party variants."""
 
 
 def check_mixer(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#1f2937", "#5b6472", "#e3e6eb"
+# Told apart by colour-blind eyes too: they differ in lightness, and marks differ in shape.
 SERIES = ("#2f6fb3", "#c8641b", "#3d8b5a", "#8a5aa8", "#b3404a", "#7a6a2f")
-"""Told apart by colour-blind eyes too: they differ in lightness, and marks differ in shape."""
 
 MARKS = ("o", "s", "^", "D", "v", "P")
 
@@ -64,8 +64,8 @@ STYLE: Any = {
     "axes.facecolor": "none",
 }
 
+# Inches: text of 9 points stays readable when a phone shrinks the picture to its width.
 WIDTH = 5.6
-"""Inches: text of 9 points stays readable when a phone shrinks the picture to its width."""
 
 _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 

@@ -10,8 +10,8 @@ from s2mlp_cli.views.pictures import canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# With more classes than these, a curve over the sorted classes tells more than their names.
 MOST_BARS = 30
-"""With more classes than these, a curve over the sorted classes tells more than their names."""
 
 
 def svg(classes: Sequence[tuple[str, float]], mean: float) -> str:

@@ -6,8 +6,8 @@ from s2mlp_cli.records.base import Record
 from s2mlp_cli.views.console import to_text
 from s2mlp_cli.views.kinds import renderer
 
+# Columns: no answer is broken into lines.
 _WIDE = 4000
-"""Columns: no answer is broken into lines."""
 
 
 def answer(record: Record) -> str:

@@ -12,8 +12,8 @@ from s2mlp_cli.views.document import Cell, Column, Picture, Section, Table, list
 from s2mlp_cli.views.pictures import trend
 from s2mlp_cli.views.sections.environment import facts
 
+# Rows in the picture of a trend.
 MOST_LINES = 6
-"""Rows in the picture of a trend."""
 
 
 def section(record: CompareRecord) -> Section:

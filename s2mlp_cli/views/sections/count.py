@@ -15,11 +15,11 @@ from s2mlp_cli.views.sections.audit import QUANTITIES, place
 from s2mlp_cli.views.sections.audit import TONES as VERDICTS
 from s2mlp_cli.views.sections.environment import facts
 
+# Bars in a picture of one model.
 MOST_PARTS = 14
-"""Bars in a picture of one model."""
 
+# A part with less than this of the parameters and of the multiply-adds has no bar of its own.
 LEAST = 0.005
-"""A part with less than this of the parameters and of the multiply-adds has no bar of its own."""
 
 
 def section(record: CountRecord) -> Section:

@@ -16,10 +16,11 @@ from s2mlp_cli.views.document import Column, Number, Picture, Section, Table, To
 from s2mlp_cli.views.pictures import accuracy
 from s2mlp_cli.views.pictures.accuracy import Point
 
+# Paper -> its tables whose accuracies are on ImageNet-1K (v1's others are on 100 classes); every
+# table of a paper that is not listed is.
 _IMAGENET_1K = {"v1": ("3",), "v2": ("2", "5")}
-"""Paper -> its tables whose accuracies are on ImageNet-1K (v1's others are on 100 classes); every
-table of a paper that is not listed is."""
 
+# Family -> how the names of its specs begin.
 _FAMILIES = {
     "S2-MLP": ("v1-",),
     "S2-MLPv2": ("v2-",),
@@ -28,7 +29,6 @@ _FAMILIES = {
     "attention": ("vit-", "deit-", "pit-", "tnt-", "swin-", "nest-", "pvtv2-"),
     "convolution": ("resnet", "regnety-", "efficientnet-"),
 }
-"""Family -> how the names of its specs begin."""
 
 _CLASSES = 1000
 _TONES: dict[str, Tone] = {"measured": "good", "published": "quiet"}

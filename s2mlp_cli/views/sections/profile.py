@@ -53,6 +53,7 @@ def section(record: ProfileRecord) -> Section:
 
 Reader = Callable[[ProfileResult], Any]
 
+# What tells rows apart beside the shift; what is the same in all rows goes into the caption.
 _IDENTITY: dict[str, Reader] = {
     "Model": lambda row: row.model,
     "Stage": lambda row: row.stage,
@@ -63,7 +64,6 @@ _IDENTITY: dict[str, Reader] = {
     "Mode": lambda row: row.mode,
     "How": lambda row: ", ".join(options(row)),
 }
-"""What tells rows apart beside the shift; what is the same in all rows goes into the caption."""
 
 
 def _levels(record: ProfileRecord) -> Iterator[Table]:

@@ -54,6 +54,7 @@ def _calls(title: str = "Calls", field: str = "calls") -> tuple[Column, Callable
     return Column(title, numeric=True), lambda row: getattr(row, field)
 
 
+# View -> its columns, each with what it reads from a row.
 _VIEWS = {
     "scopes": (
         _name("Scope"),
@@ -96,7 +97,6 @@ _VIEWS = {
         (Number("by itself", unit="MiB", scale=2**20), lambda row: row.self_allocated_bytes),
     ),
 }
-"""View -> its columns, each with what it reads from a row."""
 
 
 def _tables(result: TraceResult) -> Iterator[Table]:

@@ -23,8 +23,8 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
+# Processes when the server imports torch (itself, a tracker of resources), and with its child.
 SERVER, CHILD = 3, 4
-"""Processes when the server imports torch (itself, a tracker of resources), and with its child."""
 
 
 @needs_proc

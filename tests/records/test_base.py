@@ -1,0 +1,21 @@
+"""A changed copy is checked like a new record."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from s2mlp_cli.records.base import changed
+from s2mlp_cli.records.profile import Measured
+
+
+def test_a_changed_copy_has_the_new_value_and_leaves_the_old_one_alone():
+    old = Measured(value=1.0)
+    assert changed(old, value=2.0) == Measured(value=2.0)
+    assert old == Measured(value=1.0)
+
+
+@pytest.mark.parametrize("fields", [{"vlaue": 2.0}, {"value": "fast"}])
+def test_a_misspelt_key_and_a_wrong_value_are_refused(fields: dict[str, object]):
+    with pytest.raises(ValidationError):
+        changed(Measured(value=1.0), **fields)

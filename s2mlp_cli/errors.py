@@ -8,7 +8,22 @@ place that catches it (:func:`s2mlp_cli.cli.main`), prints the sentence and ends
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+
+# Halves of a character that no name on a disk decodes to, but a "\\ud800" in a JSON text does.
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""Return a name as text that every file and terminal takes.
+
+    Python keeps the bytes of a name that is not UTF-8 as lone surrogates, which cannot be written
+    out; they become ``\xe9``. Read files by the name itself, and keep this one in records.
+    """
+    text = _LONE.sub(lambda half: ascii(half[0])[1:-1], os.fspath(name))
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class S2MLPError(Exception):
@@ -23,7 +38,7 @@ class S2MLPError(Exception):
     def __init__(self, sentence: str) -> None:
         if len(sentence) > _LONGEST:
             sentence = f"{sentence[: _LONGEST // 2]} […] {sentence[-_LONGEST // 3 :]}"
-        super().__init__("".join(map(_visible, sentence)))
+        super().__init__("".join(map(_visible, printable(sentence))))
 
 
 # Characters that a person still reads; two paths of the greatest length that is usual fit.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import RecordError, printable
 
 # The ending of files that are being written; their names begin with a dot.
 TEMPORARY = ".tmp"
@@ -60,7 +60,7 @@ def write_atomically(
         RecordError: the folder is missing, read-only or full; the old file is untouched.
     """
     with replacing(path, remedy) as file:
-        file.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write_bytes(printable(content).encode() if isinstance(content, str) else content)
 
 
 @contextmanager

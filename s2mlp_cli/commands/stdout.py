@@ -6,6 +6,8 @@ import codecs
 import io
 import sys
 
+from s2mlp_cli.errors import printable
+
 _PLAIN = {"×": "x", "–": "-", "−": "-", "…": "...", "µ": "u", "•": "*", "→": "->", "·": "."}
 
 
@@ -14,7 +16,12 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(character, "?") for character in missing), error.end
+    return "".join(map(_plain, missing)), error.end
+
+
+def _plain(character: str) -> str:
+    text = printable(character)
+    return text if text != character else _PLAIN.get(character, "?")
 
 
 def print_in_any_encoding() -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
+
+from s2mlp_cli.errors import printable
 
 # Precisions that a measurement can run in, by the names that users write.
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
@@ -25,6 +27,22 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", ser_json_inf_nan="null", populate_by_name=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_as_text(cls, given: Any) -> Any:
+        return _as_text(given)
+
+
+def _as_text(value: Any) -> Any:
+    """Return data with every name in it as text: one that is not UTF-8 cannot be saved as JSON."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_text(each) for each in value]
+    return tuple(map(_as_text, value)) if isinstance(value, tuple) else value
 
 
 AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)

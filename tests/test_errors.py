@@ -24,4 +24,6 @@ def test_a_name_becomes_text_that_can_be_written(name, text, tmp_path):
 
 
 def test_an_error_names_the_bytes_of_a_name():
-    assert str(S2MLPError(f"cannot read {os.fsdecode(b'caf' + bytes([0xE9]))}")).endswith(r"caf\xe9")
+    assert str(S2MLPError(f"cannot read {os.fsdecode(b'caf' + bytes([0xE9]))}")).endswith(
+        r"caf\xe9"
+    )

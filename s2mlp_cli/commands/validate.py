@@ -127,7 +127,7 @@ def _settings(
 ) -> Settings:
     from s2mlp_cli.data.real_labels import real_labels
     from s2mlp_cli.measure.environment import usable_cores
-    from s2mlp_cli.measure.target import target
+    from s2mlp_cli.measure.torch_support import target
     from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import choose_workers
 

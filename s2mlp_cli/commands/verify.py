@@ -51,7 +51,7 @@ def command(
     """
     names = (*registry.parse("all"), "inplace") if shifts == "all" else registry.parse(shifts)
 
-    from s2mlp_cli.measure.target import target
+    from s2mlp_cli.measure.torch_support import target
     from s2mlp_cli.measure.verifying.verify import verify
 
     with remarks_console().status("importing") as status:

@@ -330,7 +330,7 @@ def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeyp
 
 
 def test_a_device_that_computes_nothing_is_refused(ckpt: Path, folders: Path) -> None:
-    with pytest.raises(UnavailableError, match="no device 'meta' here; use --device with cpu"):
+    with pytest.raises(UnavailableError, match="no device 'meta' here; use --device cpu"):
         in_process("--ckpt", ckpt, "--data", folders, "--device", "meta")
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.faults import is_out_of_memory
-from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload, draw_example
+from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.shifts import registry
 
 LARGEST_BATCH = 2**16

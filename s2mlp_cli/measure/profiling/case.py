@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from s2mlp_cli.measure.faults import is_out_of_memory
-from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.cases import blank_row
 from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
@@ -19,6 +17,7 @@ from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds
 from s2mlp_cli.measure.profiling.rows import Timed, timed_row
 from s2mlp_cli.measure.profiling.skipping import out_of_memory
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.records.profile import Limit, Memory, ProfileResult, ProfileSettings
 
 # The name of an implementation; None for a model that has no shift.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
+from s2mlp_cli.measure.torch_support import precision
 from s2mlp_cli.specs import S2MLPSpec
 
 # Largest difference to the oracle, over the oracle's largest element, by level and dtype.

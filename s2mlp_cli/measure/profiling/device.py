@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.target import target
+from s2mlp_cli.measure.torch_support import target
 
 Run = Callable[[], object]
 

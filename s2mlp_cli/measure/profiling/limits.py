@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from s2mlp_cli.measure.faults import is_out_of_memory
-from s2mlp_cli.measure.precision import DTYPES, precision
 from s2mlp_cli.measure.profiling.device import Device, Run
+from s2mlp_cli.measure.torch_support import DTYPES, is_out_of_memory, precision
 from s2mlp_cli.records.profile import Limit
 
 # Of one tensor: far over the caches.

@@ -17,9 +17,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
-from s2mlp_cli.measure.faults import is_out_of_memory
-from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 
 # The first run fills the caches of the libraries; the second is what every later one is like.
 _RUNS = 2

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from s2mlp_cli.errors import SpecError, UnavailableError
-from s2mlp_cli.measure.precision import require_dtype
 from s2mlp_cli.measure.profiling.batches import find_largest_batch, fits
 from s2mlp_cli.measure.profiling.case import Bench, ChildMemory, Shift, measure_case
 from s2mlp_cli.measure.profiling.cases import REFERENCES, Request, blank_row, cases
@@ -22,6 +21,7 @@ from s2mlp_cli.measure.profiling.remarks import machine_remarks
 from s2mlp_cli.measure.profiling.resuming import require_same, runs_before
 from s2mlp_cli.measure.profiling.skipping import not_applicable
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.torch_support import require_dtype
 from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult, ProfileSettings

@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.faults import first_line, is_of_compiler, is_out_of_memory, is_unsupported
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.torch_support import (
+    first_line,
+    is_of_compiler,
+    is_out_of_memory,
+    is_unsupported,
+)
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, MixerKernel
 

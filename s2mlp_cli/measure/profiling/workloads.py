@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
-from s2mlp_cli.measure.precision import DTYPES
+from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.build import build_model
 from s2mlp_cli.models.s2mlp import Block
 from s2mlp_cli.records.profile import Level, Mode

@@ -21,9 +21,9 @@ from torch.utils.hooks import RemovableHandle
 
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.files import replacing
-from s2mlp_cli.measure.precision import precision
 from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
+from s2mlp_cli.measure.torch_support import precision
 
 # Traced runs of each model, after one that is not.
 STEPS = 3

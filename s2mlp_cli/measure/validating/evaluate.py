@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.precision import precision, require_dtype
+from s2mlp_cli.measure.torch_support import precision, require_dtype
 from s2mlp_cli.measure.validating.table import TOP
 from s2mlp_cli.records.validate import Preprocessing
 

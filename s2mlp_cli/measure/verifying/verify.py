@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.faults import first_line, is_unsupported
+from s2mlp_cli.measure.torch_support import first_line, is_unsupported
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, Question, probe, questions
 from s2mlp_cli.measure.verifying.mixers import check_mixer
 from s2mlp_cli.measure.verifying.shifts import check_shift, wrong_by_direction

@@ -73,7 +73,7 @@ def test_nan_is_in_no_top_five_and_classes_may_be_few() -> None:
 
 
 def test_tf32_is_refused_where_there_is_none() -> None:
-    with pytest.raises(UnavailableError, match="cpu has no tf32"):
+    with pytest.raises(UnavailableError, match="cpu does not support tf32"):
         Evaluator(torch.nn.Identity(), Preprocessing(), CPU, "tf32")
 
 

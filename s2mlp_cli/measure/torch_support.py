@@ -52,10 +52,10 @@ def target(name: str | None = None, local_rank: int = 0) -> torch.device:
 
 def _no_cuda() -> str:
     """Return which of the three that a GPU needs is missing: torch's CUDA, the driver, the card."""
-    if not torch.backends.cuda.is_built():
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         return f": torch {torch.__version__} was built without CUDA; install a build with it, or"
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         told = first_line(error).partition(". ")[0].rstrip(".")
         what = "the NVIDIA driver is missing or too old" if "driver" in told.lower() else "no card"

@@ -60,6 +60,10 @@ class SpecError(S2MLPError):
         self.reason = reason or message
 
 
+class UserCodeError(S2MLPError):
+    """Python code that the user named cannot be imported, fails, or returns something else."""
+
+
 class UnavailableError(S2MLPError):
     """Something that exists but cannot run here (no such device, dtype or library); says why."""
 

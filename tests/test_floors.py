@@ -22,14 +22,14 @@ FLOORS = (
     {"shifts", "specs"},
     {"papers"},
     {"records"},
-    {"files"},
+    {"files", "user_code"},
     {"statistics", "units", "errors", "directions"},
     {"__init__"},
     {"_version"},
 )
 
 TORCH_FREE = (
-    "specs", "papers", "records", "statistics", "units", "errors", "directions", "files",
+    "specs", "papers", "records", "statistics", "units", "errors", "directions", "files", "user_code",
     "views", "compare", "commands", "cli",
 )  # fmt: skip
 

@@ -1,0 +1,377 @@
+"""The model that a user gave, from wherever: a spec, a checkpoint, Python code or an exported file.
+
+:func:`open_model` is the one door. Importing this module imports no torch; opening a spec neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.specs import BaseSpec, load_spec, with_input_size
+from s2mlp_cli.specs.source import parse_value
+from s2mlp_cli.user_code import UserCode, load_code, names_code
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from s2mlp_cli.checkpoints.loading import Checkpoint
+
+# Endings of files that hold weights; what is in such a file is told by its first bytes.
+WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".th")
+EXPORTED = (".onnx", ".pt2")
+
+# Where Python code does not say it.
+DEFAULT_SIZE = (224, 224)
+DEFAULT_CHANNELS = 3
+
+Device = "torch.device | str"
+
+
+@dataclass(frozen=True)
+class GivenModel:
+    """A model that can be built: what :func:`open_model` returns.
+
+    Attributes:
+        source: where it came from, for records; :func:`reopen` takes it back.
+        input_size: (height, width) of its images.
+        in_channels: of its images.
+        spec: its spec; None where there is only code.
+    """
+
+    source: ModelSource
+    input_size: tuple[int, int]
+    in_channels: int
+    spec: BaseSpec | None
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.source.name
+
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        """Return the model for images of another size.
+
+        Raises:
+            SpecError: it does not support that size.
+        """
+        return replace(self, input_size=input_size)
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        """Build the module in evaluation mode, with its weights wherever it has some.
+
+        Args:
+            shift: the implementation of the spatial shift; None is the model's own, or the default.
+            device: ``"meta"`` builds shapes without weights.
+
+        Raises:
+            UnavailableError: no such implementation, or it cannot run there.
+            UserCodeError: the user's code fails, or returns something that is not a module.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SpecModel(GivenModel):
+    """A built-in name, a YAML file or a timm model, with random weights."""
+
+    spec: BaseSpec
+
+    def at(self, input_size: tuple[int, int]) -> SpecModel:
+        if input_size == self.input_size:
+            return self
+        spec = with_input_size(self.spec, input_size)
+        return replace(self, spec=spec, input_size=input_size)
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        from s2mlp_cli.models import build_model
+        from s2mlp_cli.shifts import registry
+
+        return build_model(self.spec, shift or registry.DEFAULT, device)
+
+
+@dataclass(frozen=True)
+class CheckpointModel(GivenModel):
+    """A file of weights whose architecture was read off it, or named."""
+
+    spec: BaseSpec
+    checkpoint: Checkpoint
+
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        if input_size == self.input_size:
+            return self
+        return _checkpoint(self.source.path or "", self.spec, input_size, self.source.averaged)
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        from s2mlp_cli.models import build_model
+        from s2mlp_cli.shifts import registry
+
+        shift = shift or registry.DEFAULT
+        if str(device) == "meta":
+            return build_model(self.spec, shift, device)
+        return self.checkpoint.build(shift, device)
+
+
+@dataclass(frozen=True)
+class PythonModel(GivenModel):
+    """A function or class of a Python file, called with ``source.arguments``."""
+
+    code: UserCode = field(kw_only=True)
+    weights: Mapping[str, torch.Tensor] | None = None
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        import copy
+
+        import torch
+        from torch import nn
+
+        on_meta = str(device) == "meta"
+        if isinstance(self.code.value, nn.Module):
+            module: Any = copy.deepcopy(self.code.value)
+        else:
+            with torch.device("meta" if on_meta else "cpu"):
+                module = self.code.call(**self.source.arguments)
+        if not isinstance(module, nn.Module):
+            raise UserCodeError(
+                f"{self.name} returns a {type(module).__name__}; name a function or class that "
+                "returns a torch.nn.Module"
+            )
+        if self.weights is not None and not on_meta:
+            module.load_state_dict(self.weights)
+        return _with_shift(module.to(device).eval(), shift)
+
+
+@dataclass(frozen=True)
+class ModuleModel(GivenModel):
+    """A module that a Python program passed; each build is a copy."""
+
+    module: nn.Module = field(kw_only=True)
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        import copy
+        import itertools
+
+        from torch import nn
+
+        memo: dict[int, Any] = {}
+        if str(device) == "meta":  # a copy of the weights would need as much memory again
+            for tensor in itertools.chain(self.module.parameters(), self.module.buffers()):
+                shape = tensor.detach().to("meta")
+                is_parameter = isinstance(tensor, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(shape, False) if is_parameter else shape
+        return _with_shift(copy.deepcopy(self.module, memo).to(device).eval(), shift)
+
+
+@dataclass(frozen=True)
+class ExportedModel(GivenModel):
+    """An exported file, which a runtime runs as it is."""
+
+    def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
+        raise CheckpointError(
+            f"{self.source.path} is an exported file, not a model in PyTorch; give the checkpoint "
+            "or the spec that it was exported from"
+        )
+
+
+def open_model(
+    model: str | None,
+    ckpt: str | Path | None = None,
+    *,
+    overrides: tuple[str, ...] = (),
+    input_size: tuple[int, int] | None = None,
+    in_channels: int | None = None,
+    averaged: bool = False,
+) -> GivenModel:
+    """Open the model that a user named.
+
+    Args:
+        model: a built-in name, a YAML file, ``timm:NAME``, ``net.py:build``,
+            ``package.module:Name``, a checkpoint or an exported file.
+        ckpt: a checkpoint; the model is then its architecture, or None to read that off it.
+        overrides: ``key=value`` texts: keys of a spec, or arguments of Python code, read as YAML.
+        input_size: (height, width), if not the model's own; 224x224 for Python code.
+        in_channels: of the images of Python code; 3 by default.
+        averaged: take the averaged (EMA) weights of a checkpoint.
+
+    Raises:
+        S2MLPError: a file that cannot be read, a name that is not there, code that fails, or
+            weights that do not fit.
+    """
+    if ckpt is None and model is not None and _ends(model, (*WEIGHTS, *EXPORTED)):
+        model, ckpt = None, model
+    if model is not None and names_code(model):
+        return _python(model, ckpt, overrides, input_size, in_channels, averaged)
+    if in_channels is not None:
+        raise SpecError(
+            f"--in-channels is for models from Python code, and {model or ckpt} has a spec; use "
+            f"--set in_channels={in_channels}"
+        )
+    if ckpt is not None and _ends(ckpt, EXPORTED):
+        return _exported(Path(ckpt))
+    spec = load_spec(model, overrides) if model is not None else None
+    if ckpt is not None:
+        if spec is None and overrides:
+            raise SpecError(f"--set changes a spec, and {ckpt} brings its own; add --model NAME")
+        return _checkpoint(ckpt, spec, input_size, averaged)
+    if spec is None:
+        raise SpecError("no model was named; use --model NAME (`s2mlp models` lists them)")
+    given = spec_model(spec, model)
+    return given if input_size is None else given.at(input_size)
+
+
+def reopen(
+    source: ModelSource,
+    spec: BaseSpec | None,
+    input_size: tuple[int, int],
+    in_channels: int = DEFAULT_CHANNELS,
+) -> GivenModel:
+    """Open a model again, in another process or for an earlier record.
+
+    Raises:
+        S2MLPError: its file is gone or has changed since.
+    """
+    if source.kind == "python":
+        return _python_model(
+            source, load_code(source.path or "", source.sha256), input_size, in_channels
+        )
+    if source.kind == "checkpoint":
+        again = _checkpoint(source.path or "", spec, input_size, source.averaged)
+        _check_same(again.source.sha256, source.sha256, source.path)
+        return again
+    if source.kind == "exported":
+        exported = _exported(Path(source.path or ""))
+        _check_same(exported.source.sha256, source.sha256, source.path)
+        return exported
+    if spec is None:
+        raise UserCodeError(f"{source.name} was passed by a Python program; run that again")
+    return spec_model(spec, source.path)
+
+
+def spec_model(spec: BaseSpec, path: str | None = None) -> SpecModel:
+    """Return the model of a spec."""
+    source = ModelSource(kind="spec", name=spec.name, path=path)
+    return SpecModel(source, spec.input_size, spec.in_channels, spec)
+
+
+def module_model(
+    module: nn.Module, input_size: tuple[int, int] = DEFAULT_SIZE, in_channels: int = 3
+) -> ModuleModel:
+    """Return the model of a module that a Python program made."""
+    source = ModelSource(kind="module", name=type(module).__name__)
+    return ModuleModel(source, input_size, in_channels, None, module=module)
+
+
+def _python(
+    model: str,
+    ckpt: str | Path | None,
+    overrides: tuple[str, ...],
+    input_size: tuple[int, int] | None,
+    in_channels: int | None,
+    averaged: bool,
+) -> PythonModel:
+    code = load_code(model)
+    arguments = _arguments(overrides, model)
+    written = ", ".join(overrides)
+    source = ModelSource(
+        kind="python",
+        name=f"{code.name}[{written}]" if written else code.name,
+        path=model,
+        arguments=arguments,
+        sha256=code.sha256,
+        weights=None if ckpt is None else str(ckpt),
+        averaged=averaged,
+    )
+    return _python_model(source, code, input_size or DEFAULT_SIZE, in_channels or DEFAULT_CHANNELS)
+
+
+def _python_model(
+    source: ModelSource,
+    code: UserCode,
+    input_size: tuple[int, int],
+    in_channels: int,
+) -> PythonModel:
+    model = PythonModel(source, input_size, in_channels, None, code=code)
+    if source.weights is None:
+        return model
+    from s2mlp_cli.checkpoints.compare import compare
+    from s2mlp_cli.checkpoints.reading import read_checkpoint
+    from s2mlp_cli.checkpoints.wrappers import take_weights
+
+    file = read_checkpoint(source.weights)
+    _check_same(file.sha256, source.weights_sha256, source.weights)
+    state = take_weights(file.content, source.averaged).state
+    expected = {name: tuple(each.shape) for name, each in model.build().state_dict().items()}
+    comparison = compare(state, expected)
+    if not comparison.fits:
+        raise CheckpointError(
+            f"{source.weights} does not fit {source.name}: {comparison.describe()}; check the "
+            "arguments (--set) and the checkpoint"
+        )
+    source = ModelSource(**{**source.model_dump(), "weights_sha256": file.sha256})
+    return replace(model, source=source, weights=state)
+
+
+def _checkpoint(
+    path: str | Path, spec: BaseSpec | None, input_size: tuple[int, int] | None, averaged: bool
+) -> CheckpointModel:
+    from s2mlp_cli.checkpoints.loading import load_checkpoint
+
+    checkpoint = load_checkpoint(path, spec, averaged, input_size=input_size)
+    source = ModelSource(
+        kind="checkpoint",
+        name=Path(path).name,
+        path=str(path),
+        sha256=checkpoint.facts.sha256,
+        averaged=averaged,
+    )
+    found = checkpoint.spec
+    return CheckpointModel(source, found.input_size, found.in_channels, found, checkpoint)
+
+
+def _exported(path: Path) -> ExportedModel:
+    from s2mlp_cli.checkpoints.reading import sha256_of
+
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=digest)
+    return ExportedModel(source, DEFAULT_SIZE, DEFAULT_CHANNELS, None)
+
+
+def _arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:
+    """Read ``--set key=value`` as keyword arguments, each value as YAML."""
+    arguments: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserCodeError(
+                f"--set {override} for {model}: use KEY=VALUE, where KEY is the name of an argument"
+            )
+        arguments[key] = parse_value(text, f"--set {override} for {model}")
+    return arguments
+
+
+def _ends(path: str | Path, endings: tuple[str, ...]) -> bool:
+    return str(path).lower().endswith(endings)
+
+
+def _check_same(found: str | None, known: str | None, path: str | None) -> None:
+    if known is not None and found != known:
+        raise S2MLPError(
+            f"{path} has changed (sha256 {(found or '')[:12]} instead of {known[:12]}); restore the"
+            " file, or start again without the earlier results"
+        )
+
+
+def _with_shift(module: nn.Module, shift: str | None) -> nn.Module:
+    from s2mlp_cli.models import set_shift
+
+    if shift is not None:
+        set_shift(module, shift)
+    return module

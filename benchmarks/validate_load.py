@@ -33,7 +33,7 @@ from s2mlp_cli.measure.validating.loop import Progress
 from s2mlp_cli.measure.validating.plan import Settings
 from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.models import build_model
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import load_spec
 
 SPEC = """\

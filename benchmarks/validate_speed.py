@@ -30,7 +30,7 @@ from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.measure.validating.evaluate import Evaluator
 from s2mlp_cli.measure.validating.loop import Loop
 from s2mlp_cli.measure.validating.table import ImageTable
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 CONFIG = Preprocessing()
 BATCH = 64

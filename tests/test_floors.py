@@ -23,13 +23,14 @@ FLOORS = (
     {"papers"},
     {"records"},
     {"files", "user_code"},
-    {"statistics", "units", "errors", "directions"},
+    {"statistics", "units", "errors", "directions", "preprocessing"},
     {"__init__"},
     {"_version"},
 )
 
 TORCH_FREE = (
     "specs", "papers", "records", "statistics", "units", "errors", "directions", "files", "user_code",
+    "preprocessing",
     "views", "compare", "commands", "cli",
 )  # fmt: skip
 

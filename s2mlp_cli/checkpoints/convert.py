@@ -17,7 +17,7 @@ from s2mlp_cli.checkpoints.loading import (
 )
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.files import replacing
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 
 

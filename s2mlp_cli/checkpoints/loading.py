@@ -17,7 +17,8 @@ from s2mlp_cli.checkpoints.reading import CheckpointFile, most_bytes, read_check
 from s2mlp_cli.checkpoints.wrappers import State, take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
-from s2mlp_cli.records.validate import CheckpointFacts, Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.records.validate import CheckpointFacts
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
 from s2mlp_cli.specs.families import FAMILIES
 

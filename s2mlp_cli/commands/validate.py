@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import Processes
     from s2mlp_cli.measure.validating.validate import Validation
-    from s2mlp_cli.records.validate import Preprocessing
+    from s2mlp_cli.preprocessing import Preprocessing
     from s2mlp_cli.specs import ModelSpec
 
 SAMPLE = "sample"
@@ -153,7 +153,7 @@ def _settings(
 def _preprocessing(given: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
     """Options go before what the checkpoint says of itself, and that before the defaults."""
     from s2mlp_cli.models.preprocessing import default_preprocessing
-    from s2mlp_cli.records.validate import Preprocessing
+    from s2mlp_cli.preprocessing import Preprocessing
 
     known = checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
     names = ("input_size", "crop_pct", "interpolation", "mean", "std", "transform")

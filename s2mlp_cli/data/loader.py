@@ -23,7 +23,7 @@ from s2mlp_cli.data.images import ImageSource
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.transform import BROKEN, decode, make_transform, why_broken
 from s2mlp_cli.errors import DataError
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 # How torch's own report begins; what a worker raised itself begins otherwise.
 _DEAD_WORKER = "DataLoader worker (pid"

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
 # How far, in source pixels, a sample of ``box`` may lie from the one of the whole image.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import BaseSpec, TimmSpec
 
 

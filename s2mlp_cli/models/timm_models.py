@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import SpecError, UnavailableError
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import TimmSpec
 from s2mlp_cli.specs.timm_names import timm_config
 

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import Frozen, Record
 
 Interval = tuple[float, float]
 
 # How many images: at least one, since shares are taken of them.
 Some = Annotated[int, Field(ge=1)]
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Deviation = Annotated[float, Field(gt=0, le=1)]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Preprocessing(Frozen):
-    """How an image becomes a network's input.
-
-    Attributes:
-        transform: ``"box"`` or ``"timm"``; see :mod:`s2mlp_cli.data.transform`.
-        input_size: (height, width) of the crop.
-        crop_pct: the crop's share of the short side after the resize.
-        mean, std: per channel, of values in 0 to 1.
-    """
-
-    transform: Literal["box", "timm"] = "box"
-    input_size: tuple[int, int] = (224, 224)
-    crop_pct: float = Field(default=0.9, gt=0, le=1)
-    interpolation: Literal["bicubic", "bilinear", "lanczos"] = "bicubic"
-    mean: tuple[Share, Share, Share] = IMAGENET_MEAN
-    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
 
 
 class CheckpointFacts(Frozen):

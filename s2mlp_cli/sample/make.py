@@ -21,7 +21,7 @@ from s2mlp_cli import sample
 from s2mlp_cli.checkpoints.loading import PREPROCESSING_KEY, SPEC_KEY
 from s2mlp_cli.data.transform import make_transform
 from s2mlp_cli.models import build_model
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import Mixer, Norm, S2MLPSpec, Stage
 
 HELD_OUT = 300

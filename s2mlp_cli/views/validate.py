@@ -9,13 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.validate import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Interval,
-    ValidateRecord,
-    ValidateResult,
-)
+from s2mlp_cli.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from s2mlp_cli.records.validate import Interval, ValidateRecord, ValidateResult
 from s2mlp_cli.views.sheets import Sheet
 from s2mlp_cli.views.tables import HouseTable
 

@@ -20,8 +20,9 @@ from PIL import Image
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import DataError, RecordError, SpecError, UnavailableError
 from s2mlp_cli.models import build_model
+from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import IMAGENET_MEAN, ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
 from s2mlp_cli.specs import load_spec
 from tests.digits import (
     SYNSETS,

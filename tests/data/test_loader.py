@@ -17,7 +17,7 @@ from torch.utils.data._utils import signal_handling
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
 from s2mlp_cli.errors import DataError
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from tests.digits import png, tar_of
 
 IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))

@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from s2mlp_cli.data.transform import decode, make_transform, resample_span, resized_size
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 SOURCES = (
     (500, 375), (375, 500), (640, 480), (224, 224), (256, 256), (333, 250), (249, 1000),

@@ -17,7 +17,7 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.loader import Batch, DecodedImages
 from s2mlp_cli.errors import DataError
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from tests.digits import png, tar_of, zip_of
 
 ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import precision, require_dtype
 from s2mlp_cli.measure.validating.table import TOP
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 # The 16-bit types: weights stay float32, products run in these.
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -17,7 +17,7 @@ from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.subset import spread
 from s2mlp_cli.errors import DataError, UnavailableError
 from s2mlp_cli.models.preprocessing import default_preprocessing
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 
 

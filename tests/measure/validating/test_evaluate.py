@@ -15,7 +15,7 @@ from s2mlp_cli.data.files import image_folder
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.validating.evaluate import Evaluator, score
-from s2mlp_cli.records.validate import Preprocessing
+from s2mlp_cli.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,8 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.measure.validating.plan import Settings
 from s2mlp_cli.measure.validating.validate import validate
-from s2mlp_cli.records.validate import Preprocessing, ValidateResult
+from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.records.validate import ValidateResult
 from s2mlp_cli.sample.make import SPEC
 from tests.digits import (
     CHECKPOINT_FORMS,

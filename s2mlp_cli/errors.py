@@ -68,6 +68,10 @@ class UnavailableError(S2MLPError):
     """Something that exists but cannot run here (no such device, dtype or library); says why."""
 
 
+class WriteError(S2MLPError):
+    """A file that cannot be written: its folder is missing, read-only or full."""
+
+
 class RecordError(S2MLPError):
     """A saved record that cannot be read: another program's file, cut off, or another version."""
 

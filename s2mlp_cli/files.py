@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from s2mlp_cli.errors import RecordError, printable
+from s2mlp_cli.errors import WriteError, printable
 
 # The ending of files that are being written; their names begin with a dot.
 TEMPORARY = ".tmp"
@@ -34,7 +34,7 @@ def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[P
         remedy: what to do where it cannot be written, in words.
 
     Raises:
-        RecordError: the folder is missing, read-only or full.
+        WriteError: the folder is missing, read-only or full.
     """
     target = Path(path)
     target = target.resolve() if target.is_symlink() else target
@@ -48,7 +48,7 @@ def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[P
             _put(temporary, target)
     except OSError as error:
         space = "free some space, or " if error.errno in _FULL else ""
-        raise RecordError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
+        raise WriteError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
 
 
 def write_atomically(
@@ -57,7 +57,7 @@ def write_atomically(
     """Write ``content`` beside ``path``, then rename: see :func:`replacing`.
 
     Raises:
-        RecordError: the folder is missing, read-only or full; the old file is untouched.
+        WriteError: the folder is missing, read-only or full; the old file is untouched.
     """
     with replacing(path, remedy) as file:
         file.write_bytes(printable(content).encode() if isinstance(content, str) else content)

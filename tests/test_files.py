@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import WriteError
 from s2mlp_cli.files import replacing, write_atomically
 from s2mlp_cli.records.reading import read_record
 from tests import samples
@@ -32,7 +32,7 @@ def test_a_full_disk_leaves_the_old_record_whole(small_disk):
     path = small_disk / "record.json"
     record = samples.count()
     write_atomically(path, record.to_json())
-    with pytest.raises(RecordError, match=f"cannot write {path}: No space left on device; free"):
+    with pytest.raises(WriteError, match=f"cannot write {path}: No space left on device; free"):
         write_atomically(path, "x" * 200_000)
     assert read_record(path) == record
     assert os.listdir(small_disk) == ["record.json"]
@@ -46,7 +46,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_record_whole(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RecordError, match="No space left on device"):
+    with pytest.raises(WriteError, match="No space left on device"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["record.json"]

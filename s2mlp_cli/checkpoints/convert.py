@@ -35,7 +35,7 @@ def convert(
         The largest difference of a logit before and after, on one random image.
 
     Raises:
-        CheckpointError, RecordError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     metadata = {
         "format": "pt",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2mlp_cli.commands.output import emit, save
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import RecordError, WriteError
 from s2mlp_cli.views.console import remarks_console
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def save_or_show(record: ProfileRecord, output_format: str, output: Path) -> Non
     """Save what was measured; where the disk does not take it, print it before that is said.
 
     Raises:
-        RecordError: it could not be written.
+        WriteError: it could not be written.
     """
     try:
         save(record, output)
-    except RecordError:
+    except WriteError:
         emit(record, output_format, None)
         raise
 

@@ -67,7 +67,8 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     """Write ``rows`` to ``path``, as CSV or Parquet by its ending, atomically.
 
     Raises:
-        RecordError: another ending, or the file cannot be written.
+        RecordError: another ending.
+        WriteError: the file cannot be written.
     """
     check_ending(path)
     content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)

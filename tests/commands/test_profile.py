@@ -17,7 +17,7 @@ from s2mlp_cli.cli import group
 from s2mlp_cli.commands import resuming
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.errors import RecordError, S2MLPError
+from s2mlp_cli.errors import S2MLPError, WriteError
 from s2mlp_cli.records.reading import read_record
 from tests.processes import members, needs_proc, wait_until
 
@@ -220,13 +220,13 @@ def test_the_command_to_go_on_with_resumes_exactly_one_file(given, monkeypatch, 
 
 def test_what_cannot_be_saved_when_it_stops_is_shown(monkeypatch):
     def full(record, output):
-        raise RecordError("cannot write old.json: No space left on device")
+        raise WriteError("cannot write old.json: No space left on device")
 
     shown = []
     monkeypatch.setattr(resuming, "save", full)
     monkeypatch.setattr(resuming, "emit", lambda *given: shown.append(given))
     record = SimpleNamespace(results=())
-    with pytest.raises(RecordError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         resuming.stopped(record, None, "csv", Path("old.json"))
     assert shown == [(record, "csv", None)]
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2mlp_cli.cli import group
-from s2mlp_cli.errors import DataError, RecordError, SpecError, UnavailableError
+from s2mlp_cli.errors import DataError, RecordError, SpecError, UnavailableError, WriteError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
@@ -242,7 +242,7 @@ def test_what_cannot_be_saved_is_printed_all_the_same(
     for option in ("-o", "--predictions"):
         target = tmp_path / ("r.json" if option == "-o" else "p.csv")
         outcome = CliRunner().invoke(group, [*arguments, option, str(target)])
-        assert isinstance(outcome.exception, RecordError)
+        assert isinstance(outcome.exception, WriteError)
         assert "No space left on device" in str(outcome.exception)
         assert "top-1 9" in outcome.stdout.splitlines()[0]
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.hooks import RemovableHandle
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import WriteError
 from s2mlp_cli.files import replacing
 from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
@@ -91,7 +91,7 @@ def _write(profiler: profile, run: Path) -> None:
     The profiler keeps quiet about a disk that is full; only the document itself tells.
 
     Raises:
-        RecordError: it cannot be written.
+        WriteError: it cannot be written.
     """
     path = run / f"s2mlp.{time.time_ns()}.pt.trace.json"
     try:
@@ -101,7 +101,7 @@ def _write(profiler: profile, run: Path) -> None:
             json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "only a part of the trace arrived on the disk"
-        raise RecordError(f"cannot write {path}: {why}; choose another --trace") from error
+        raise WriteError(f"cannot write {path}: {why}; choose another --trace") from error
 
 
 def _export(profiler: profile, file: Path) -> None:

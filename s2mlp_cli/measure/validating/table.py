@@ -76,7 +76,7 @@ class ImageTable:
         """Write the table and the ``key`` of its run to ``path``, atomically.
 
         Raises:
-            RecordError: it cannot be written.
+            WriteError: it cannot be written.
         """
         buffer = io.BytesIO()
         meta = json.dumps({"key": key, "reasons": sorted(self.reasons.items())})

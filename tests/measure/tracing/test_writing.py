@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import RecordError, WriteError
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
 from s2mlp_cli.measure.tracing.writing import (
@@ -132,7 +132,7 @@ def test_a_trace_of_which_a_part_is_missing_is_a_fault_and_goes(tiny, tmp_path, 
         Path(f"{path}.tmp").write_text('{"traceEvents": [')
 
     monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", cut_off)
-    with pytest.raises(RecordError, match="only a part of the trace arrived on the disk; choose"):
+    with pytest.raises(WriteError, match="only a part of the trace arrived on the disk; choose"):
         try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -5,6 +5,7 @@ What a worker sends is small: uint8 pixels. Normalisation is left to the device.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -15,12 +16,14 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from s2mlp_cli.data.images import ImageSource
+from s2mlp_cli.data.images import ImageSet, ImageSource
 from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.data.subset import spread
 from s2mlp_cli.data.transform import BROKEN, decode, make_transform, why_broken
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
@@ -85,6 +88,29 @@ class DecodedImages(Dataset[Batch]):
                 broken[place] = why_broken(error)
         lost = _gone(self.source) if any(broken) else ""
         return Batch(numbers, images, sizes, broken, lost)
+
+
+def first_images(images: ImageSet, config: Preprocessing, count: int | None = None) -> Tensor:
+    """Return ``count`` images, or all, prepared as inputs: (N, 3, height, width) float32.
+
+    They are spread evenly over the classes and are the same in every run. Others take the place
+    of images that cannot be decoded; there are fewer than ``count`` only if the set has no more.
+    """
+    wanted = len(images) if count is None else count
+    classes = np.zeros(len(images), np.int64) if images.labels is None else images.labels.values
+    chosen = spread(classes, wanted, seed=0)
+    others = np.setdiff1d(np.arange(len(images)), chosen)
+    decoded = DecodedImages(images.source, np.concatenate([chosen, others]), config)
+    whole = (
+        batch.images[0] for row in range(len(images))
+        if not (batch := decoded.__getitems__([row])).broken[0]
+    )  # fmt: skip
+    pixels = list(itertools.islice(whole, wanted))
+    inputs = torch.zeros((len(pixels), 3, *config.input_size))
+    for place, image in enumerate(pixels):
+        inputs[place] = image.permute(2, 0, 1)
+    mean, std = (255 * torch.tensor(each).view(3, 1, 1) for each in (config.mean, config.std))
+    return inputs.sub_(mean).div_(std)
 
 
 def _share(*tensors: Tensor) -> None:

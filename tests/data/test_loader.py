@@ -15,7 +15,13 @@ import torch
 from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
+from s2mlp_cli.data.loader import (
+    Batch,
+    DecodedImages,
+    batches,
+    first_images,
+    workers_watched,
+)
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
 from tests.digits import png, tar_of
@@ -137,3 +143,23 @@ def test_processes_that_cannot_start_are_a_sentence(
     ):
         next(batches(decoded, [[0]], workers=2, pin_memory=False))
     assert len(list(batches(decoded, [[0]], workers=0, pin_memory=False))) == 1
+
+
+def test_first_images_are_spread_over_the_classes_and_broken_ones_replaced(tmp_path: Path) -> None:
+    """The grey level says which image it is: 10 times its class, plus its number."""
+    grey = {
+        f"{c}/{i}.png": png(np.full((8, 8, 3), 10 * c + i, np.uint8))
+        for c in range(3)
+        for i in range(4)
+    }
+    images = open_images(tar_of(tmp_path / "x.tar", {**grey, "1/1.png": b"no image"}))
+    config = Preprocessing(input_size=(8, 8), crop_pct=1.0)
+    inputs = first_images(images, config, 6)
+    mean, std = (torch.tensor(each) for each in (config.mean, config.std))
+    levels = (inputs[:, :, 0, 0] * std + mean) * 255
+    numbers = levels.round().int()
+    assert inputs.shape == (6, 3, 8, 8)
+    assert torch.allclose(levels, numbers.float(), atol=1e-3)
+    assert (numbers // 10)[:, 0].bincount().min() >= 1
+    assert torch.equal(inputs, first_images(images, config, 6))
+    assert len(first_images(images, config)) == len(first_images(images, config, 99)) == 11

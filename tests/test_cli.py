@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from s2mlp_cli.cli import COMMANDS, group
-from s2mlp_cli.commands.sections import SectionedCommand
+from s2mlp_cli.commands.options import GroupedCommand
 from tests.readme import check_options
 
 ROOT = Path(__file__).parent.parent
@@ -60,15 +60,15 @@ def test_every_command_is_listed_with_a_whole_sentence():
 
 
 @pytest.mark.parametrize("name", ["profile", "validate"])
-def test_many_options_stand_under_headings_each_once(name: str):
+def test_many_options_are_listed_under_headings_each_once(name: str):
     command = group.get_command(click.Context(group), name)
-    assert isinstance(command, SectionedCommand)
+    assert isinstance(command, GroupedCommand)
     shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output
-    places = [shown.index(f"\n{heading}:\n") for heading in (*command.sections, "Help")]
+    places = [shown.index(f"\n{heading}:\n") for heading in (*command.groups, "Help")]
     assert places == sorted(places)
     for parameter in command.params:
         assert shown.count(f"{max(parameter.opts, key=len)} ") >= 1, parameter.name
-    listed = [each.name for part in command.sections.values() for each in part]
+    listed = [each.name for group in command.groups.values() for each in group]
     assert listed == [each.name for each in command.params]
 
 
@@ -179,3 +179,45 @@ def test_no_colour_codes_when_piped_or_told_so():
     assert "\x1b" not in run("models", NO_COLOR="1", FORCE_COLOR="1").stdout.replace(
         "\x1b[1m", ""
     ).replace("\x1b[0m", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["profile", "--device", "cpu", "--device", "cpu"], "--device"),
+        (["count", "-o", "a.json", "--model", "v2-small", "--output=b.json"], "--output"),
+        (["trace", ".", "--port", "1", "--port", "2"], "--port"),
+        (["validate", "--seed", "1", "--seed", "1"], "--seed"),
+    ],
+)
+def test_an_option_of_one_value_is_not_given_twice(arguments, option):
+    done = CliRunner().invoke(group, arguments)
+    assert done.exit_code == 2
+    assert f"{option} is given 2 times, and takes one value" in done.output
+
+
+def test_repeatable_options_and_flags_may_be_repeated():
+    done = CliRunner().invoke(group, ["count", "-m", "no-such", "--model", "x", "--help"])
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(80, 78), (120, 118)])
+def test_help_uses_the_width_of_the_terminal(columns, widest):
+    done = run("validate", "--help", COLUMNS=str(columns))
+    longest = max(len(line) for line in done.stdout.splitlines())
+    assert widest - 10 < longest <= columns
+
+
+def test_ctrl_c_while_the_program_is_imported_shows_no_traceback():
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 's2mlp_cli.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from s2mlp_cli.__main__ import program; program()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")

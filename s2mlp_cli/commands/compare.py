@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,21 +12,6 @@ from s2mlp_cli.compare import compare_prediction_files, compare_records
 from s2mlp_cli.records.compare import CompareRecord
 from s2mlp_cli.records.predictions import ENDINGS
 from s2mlp_cli.records.reading import read_record
-
-
-class Part(click.ParamType[float]):
-    """A part of one: ``5%`` or ``0.05``."""
-
-    name = "PERCENT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return it as a number, 0.05."""
-        match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", str(value).strip())
-        if match is None or (not match[2] and float(match[1]) >= 1):  # a gate of 5 means 5 %
-            self.fail(f"'{value}' is no part; write 5% or 0.05", param, ctx)
-        return float(match[1]) / (100 if match[2] else 1)
 
 
 @click.command(
@@ -46,7 +29,7 @@ class Part(click.ParamType[float]):
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--fail-slower",
-    type=Part(),
+    type=options.Percentage(),
     help="Exit 1 if a row takes over PERCENT longer and its whole interval says so, e.g. 5%.",
 )
 @options.output

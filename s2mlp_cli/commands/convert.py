@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from s2mlp_cli.commands import completing, options
+from s2mlp_cli.commands import options
 
 
 @click.command(
@@ -22,7 +22,7 @@ from s2mlp_cli.commands import completing, options
     "--ckpt",
     required=True,
     metavar="FILE",
-    shell_complete=completing.files,
+    shell_complete=options.complete_files,
     help="The weights: PyTorch or safetensors.",
 )
 @click.option("--ema", is_flag=True, help="Take the averaged weights.")
@@ -30,7 +30,7 @@ from s2mlp_cli.commands import completing, options
     "--model",
     "-m",
     metavar="NAME|FILE",
-    shell_complete=completing.models,
+    shell_complete=options.complete_models,
     help="The model, where tensors do not tell enough.",
 )
 @options.overrides

@@ -1,17 +1,17 @@
-"""Options that several commands share, each defined once as a decorator."""
+"""Options that several commands share: their types, their decorators, their groups in --help."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from s2mlp_cli.commands import completing
 from s2mlp_cli.commands.output import ENDINGS, TEXTS
 from s2mlp_cli.shifts import registry
 
@@ -31,7 +31,7 @@ class InputSize(click.ParamType[tuple[int, int]]):
             return value
         match = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", str(value).strip())
         if match is None:
-            self.fail(f"'{value}' is not a size in pixels; write 224 or 288x224", param, ctx)
+            self.fail(f"'{value}' is not an image size; use 224 or 288x224", param, ctx)
         return int(match[1]), int(match[2] or match[1])
 
 
@@ -70,6 +70,96 @@ class OutputFile(click.Path):
         return path
 
 
+class Words(click.ParamType[tuple[str, ...]]):
+    """A list of known words with commas between: ``fp32,bf16``."""
+
+    name = "words"
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self.known = known
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return ",".join(self.known)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the words in the order given, each once."""
+        words = tuple(dict.fromkeys(word.strip() for word in str(value).split(",")))
+        for word in words:
+            if word not in self.known:
+                self.fail(f"'{word}' is not one of {', '.join(self.known)}", param, ctx)
+        return words
+
+
+class BatchSizes(click.ParamType[tuple[int | None, ...]]):
+    """Numbers of images with commas between: ``1,8,64``; ``max`` becomes None."""
+
+    name = "batch sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, ...]:
+        """Return the sizes in the order given, each once."""
+        if isinstance(value, tuple):
+            return value
+        words = (word.strip() for word in str(value).split(","))
+        return tuple(dict.fromkeys(self._size(word, param, ctx) for word in words))
+
+    def _size(
+        self, word: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if word == "max":
+            return None
+        if not (word.isascii() and word.isdecimal() and 0 < int(word) <= 2**20):
+            self.fail(f"'{word}' is not a batch size; use 1, or 8,64, or max", param, ctx)
+        return int(word)
+
+
+class Percentage(click.ParamType[float]):
+    """A fraction of one: ``5%`` or ``0.05``."""
+
+    name = "PERCENT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return it as a number, 0.05."""
+        match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", str(value).strip())
+        if match is None or (not match[2] and float(match[1]) >= 1):  # a gate of 5 means 5 %
+            self.fail(f"'{value}' is not a percentage; use 5% or 0.05", param, ctx)
+        return float(match[1]) / (100 if match[2] else 1)
+
+
+def complete_models(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return the built-in specs whose names begin so; if there is none, the shell offers files."""
+    from s2mlp_cli.specs import names
+
+    found = [CompletionItem(name) for name in names() if name.startswith(begun)]
+    return found or [CompletionItem(begun, type="file")]
+
+
+def complete_shift(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    return [name for name in registry.NAMES if name.startswith(begun)]
+
+
+def complete_shifts(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """Return the ways to complete the last name of a list: ``conv,ga`` to ``conv,gather``."""
+    before, comma, last = begun.rpartition(",")
+    known = registry.NAMES if comma else (*registry.NAMES, "all")
+    taken = before.split(",")
+    return [before + comma + name for name in known if name.startswith(last) and name not in taken]
+
+
+def complete_devices(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """Return the kinds of device; which of them are here only torch could tell."""
+    return [name for name in ("cpu", "cuda") if name.startswith(begun)]
+
+
+def complete_files(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(begun, type="file")]
+
+
 def models(default: str | None = None) -> Callable[[Function], Function]:
     """``--model``, repeatable: a built-in name or a path to a YAML spec."""
     return click.option(
@@ -78,7 +168,7 @@ def models(default: str | None = None) -> Callable[[Function], Function]:
         "models",
         multiple=True,
         metavar="NAME|FILE",
-        shell_complete=completing.models,
+        shell_complete=complete_models,
         default=(default,) if default else (),
         show_default=bool(default),
         help="A built-in spec (see `s2mlp models`) or your own YAML file. Repeatable.",
@@ -117,7 +207,7 @@ def shift(default: str | None = registry.DEFAULT) -> Callable[[Function], Functi
         default=default,
         show_default=default is not None,
         metavar="NAME",
-        shell_complete=completing.shift,
+        shell_complete=complete_shift,
         help=f"Implementation of the spatial shift: {', '.join(registry.NAMES)}.",
     )
 
@@ -130,7 +220,7 @@ def shifts(default: str) -> Callable[[Function], Function]:
         default=default,
         show_default=True,
         metavar="NAME[,NAME…]|all",
-        shell_complete=completing.shifts,
+        shell_complete=complete_shifts,
         help=f"Implementations of the spatial shift: {', '.join(registry.NAMES)}.",
     )
 
@@ -145,7 +235,7 @@ def seed(of: str) -> Callable[[Function], Function]:
 device = click.option(
     "--device",
     metavar="DEVICE",
-    shell_complete=completing.devices,
+    shell_complete=complete_devices,
     help="cpu, cuda or cuda:1. Default: the GPU if there is one.",
 )
 
@@ -166,3 +256,37 @@ def output(function: Function) -> Function:
         type=OutputFile(),
         help=f"Save the record as well; the ending says how: {', '.join(ENDINGS)}.",
     )(function)
+
+
+# heading -> its options, as click's decorators.
+OptionGroups = Mapping[str, Sequence[Callable[[Any], Any]]]
+
+
+class GroupedCommand(click.Command):
+    """A command whose --help lists its options under headings."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.groups: dict[str, list[click.Parameter]] = {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list of options under each heading; what click adds itself comes last."""
+        listed = {id(each) for group in self.groups.values() for each in group}
+        rest = [each for each in self.get_params(ctx) if id(each) not in listed]
+        for heading, group in {**self.groups, "Help": rest}.items():
+            with formatter.section(heading):
+                formatter.write_dl([row for each in group if (row := each.get_help_record(ctx))])
+
+
+def grouped(groups: OptionGroups) -> Callable[[GroupedCommand], GroupedCommand]:
+    """Give a command its options; goes above ``@click.command(cls=GroupedCommand)``."""
+
+    def decorate(command: GroupedCommand) -> GroupedCommand:
+        for heading, options in groups.items():
+            first = len(command.params)
+            for option in options:
+                option(command)
+            command.groups[heading] = command.params[first:]
+        return command
+
+    return decorate

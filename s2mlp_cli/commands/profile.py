@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from s2mlp_cli.commands.options import GroupedCommand, grouped
 from s2mlp_cli.commands.output import command_line, emit
-from s2mlp_cli.commands.profile_options import SECTIONS
+from s2mlp_cli.commands.profile_options import GROUPS
 from s2mlp_cli.commands.progress import progress_bar
 from s2mlp_cli.commands.resuming import previous_record, save_or_show, stopped
-from s2mlp_cli.commands.sections import SectionedCommand, sectioned
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import load_spec, with_input_size
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.profiling.profiler import Profiler
 
 
-@sectioned(SECTIONS)
+@grouped(GROUPS)
 @click.command(
-    cls=SectionedCommand,
+    cls=GroupedCommand,
     short_help="Speed and memory of every implementation of the shift.",
     epilog="""
     \b
@@ -60,7 +60,7 @@ def command(output_format: str, output: Path | None, trace: Path | None, **asked
                 ),
                 on_progress=tell,
             )
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see commands/stopping.py
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see cli.stopped_once
         stopped(profiler.record, profiler.measuring, output_format, output)
         raise
     emit(record, output_format, output)

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.lists import BatchSizes, Words
-from s2mlp_cli.commands.sections import Sections
+from s2mlp_cli.commands.options import BatchSizes, OptionGroups, Words
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 LEVELS = ("op", "block", "model")
@@ -98,7 +97,7 @@ _REPORT = (
 )
 
 # heading -> its options, in the order in which --help lists them.
-SECTIONS: Sections = {
+GROUPS: OptionGroups = {
     "What is measured": _WHAT,
     "Where and how it runs": _WHERE,
     "How it is measured": _MEASURING,

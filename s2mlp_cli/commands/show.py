@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from s2mlp_cli.commands import completing, options
+from s2mlp_cli.commands import options
 
 
 @click.command(
@@ -16,7 +16,7 @@ from s2mlp_cli.commands import completing, options
       s2mlp show v2-small --set stages.0.depth=2
     """,
 )
-@click.argument("model", metavar="NAME|FILE", shell_complete=completing.models)
+@click.argument("model", metavar="NAME|FILE", shell_complete=options.complete_models)
 @options.overrides
 def command(model: str, overrides: tuple[str, ...]) -> None:
     """Print one spec as YAML, resolved: bases merged, overrides applied, defaults filled in.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from s2mlp_cli.commands.options import GroupedCommand, grouped
 from s2mlp_cli.commands.output import emit, made_here
-from s2mlp_cli.commands.sections import SectionedCommand, sectioned
-from s2mlp_cli.commands.validation_options import SECTIONS
+from s2mlp_cli.commands.validation_options import GROUPS
 from s2mlp_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 SAMPLE = "sample"
 
 
-@sectioned(SECTIONS)
+@grouped(GROUPS)
 @click.command(
-    cls=SectionedCommand,
+    cls=GroupedCommand,
     short_help="Top-1 and top-5 of a checkpoint on ImageNet val.",
     epilog="""
     \b

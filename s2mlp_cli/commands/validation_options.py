@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from s2mlp_cli.commands import completing, options
-from s2mlp_cli.commands.sections import Sections
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.options import OptionGroups
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -48,7 +48,7 @@ _CHECKPOINT = (
     click.option(
         "--ckpt",
         metavar="FILE|sample",
-        shell_complete=completing.files,
+        shell_complete=options.complete_files,
         help="The weights: PyTorch or safetensors; `sample` is a small one inside s2mlp.",
     ),
     click.option(
@@ -61,7 +61,7 @@ _CHECKPOINT = (
         "--model",
         "-m",
         metavar="NAME|FILE",
-        shell_complete=completing.models,
+        shell_complete=options.complete_models,
         help="The model, where the checkpoint's tensors do not tell enough.",
     ),
     options.overrides,
@@ -72,19 +72,19 @@ _DATA = (
         envvar="S2MLP_DATA",
         metavar="PATH",
         show_envvar=True,
-        shell_complete=completing.files,
+        shell_complete=options.complete_files,
         help="Images: class folders, flat folder, tar, zip, WebDataset, Parquet or CSV.",
     ),
     click.option(
         "--labels",
         metavar="FILE",
-        shell_complete=completing.files,
+        shell_complete=options.complete_files,
         help="Labels: devkit archive, LOC_val_solution.csv or a CSV of file,label.",
     ),
     click.option(
         "--real-labels",
         metavar="FILE|timm",
-        shell_complete=completing.files,
+        shell_complete=options.complete_files,
         help="Score ImageNet-ReaL too: real.json, or the copy in timm.",
     ),
     click.option("--partial", is_flag=True, help="Accept fewer images than labels."),
@@ -171,7 +171,7 @@ _REPORT = (
 
 
 # heading -> its options, in the order in which --help lists them.
-SECTIONS: Sections = {
+GROUPS: OptionGroups = {
     "Checkpoint": _CHECKPOINT,
     "Data": _DATA,
     "Input": _INPUT,

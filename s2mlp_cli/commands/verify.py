@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.lists import Words
+from s2mlp_cli.commands.options import Words
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.shifts import registry

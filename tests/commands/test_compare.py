@@ -99,8 +99,11 @@ def test_other_kinds_are_refused(files):
     ("arguments", "sentence"),
     [
         (["jan.json"], "give two records or more"),
-        (["jan.json", "feb.json", "--fail-slower", "five"], "'five' is no part; write 5% or 0.05"),
-        (["jan.json", "feb.json", "--fail-slower", "5"], "'5' is no part; write 5% or 0.05"),
+        (
+            ["jan.json", "feb.json", "--fail-slower", "five"],
+            "'five' is not a percentage; use 5% or 0.05",
+        ),
+        (["jan.json", "feb.json", "--fail-slower", "5"], "'5' is not a percentage; use 5% or 0.05"),
         (["a.csv", "jan.json"], "two at a time"),
         (["a.csv", "b.csv", "--fail-slower", "5%"], "without records and --fail-slower"),
     ],

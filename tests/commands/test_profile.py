@@ -244,11 +244,11 @@ def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--batch-size", "0"], "'0' is no batch size; write 1 or 8,64 or max"),
-        (["--batch-size", "1,-2"], "'-2' is no batch size"),
-        (["--batch-size", "1,,2"], "'' is no batch size"),
-        (["--dtype", "fp8"], "'fp8' is none of fp32, tf32, bf16, fp16"),
-        (["--level", "op,layer"], "'layer' is none of op, block, model"),
+        (["--batch-size", "0"], "'0' is not a batch size; use 1, or 8,64, or max"),
+        (["--batch-size", "1,-2"], "'-2' is not a batch size"),
+        (["--batch-size", "1,,2"], "'' is not a batch size"),
+        (["--dtype", "fp8"], "'fp8' is not one of fp32, tf32, bf16, fp16"),
+        (["--level", "op,layer"], "'layer' is not one of op, block, model"),
         (["--max-time", "0"], "0.0 is not in the range x>0"),
         (["--max-time", "nan"], "'nan' is not a finite number"),
         (["--min-time", "inf"], "'inf' is not a finite number"),

@@ -60,6 +60,16 @@ class SpecError(S2MLPError):
         self.reason = reason or message
 
 
+class ExportError(S2MLPError):
+    """A model that cannot be exported, or an exported file that cannot be read or run."""
+
+
+class GateError(S2MLPError):
+    """A check that failed: the result is what it is, and the command ends with 3."""
+
+    exit_code = 3
+
+
 class UserCodeError(S2MLPError):
     """Python code that the user named cannot be imported, fails, or returns something else."""
 

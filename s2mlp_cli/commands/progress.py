@@ -29,3 +29,14 @@ def progress_bar(console: Console | None = None) -> Iterator[Tell]:
             progress.update(task, description=what, completed=done, total=total, left=left)
 
         yield tell
+
+
+@contextmanager
+def step_shown() -> Iterator[Callable[[str], None]]:
+    """Show a spinner beside what is going on, on a terminal only; yields what changes the words."""
+    console = remarks_console()
+    if not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status("starting") as status:
+        yield status.update

@@ -71,6 +71,11 @@ def set_shift(model: nn.Module, shift: str) -> int:
     return len(mixers)
 
 
+def has_shifts(model: nn.Module) -> bool:
+    """Tell whether ``model`` holds a mixer whose implementation can be chosen."""
+    return any(isinstance(module, SpatialShiftMixer) for module in model.modules())
+
+
 def classifiers(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the modules that turn features into logits; usually there is one."""
     config = getattr(model, "pretrained_cfg", None)  # timm's models name theirs here

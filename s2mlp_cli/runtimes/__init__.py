@@ -1,0 +1,1 @@
+"""Exported files: writing them from modules, reading their facts, and running them."""

@@ -1,0 +1,188 @@
+"""From a module to a file that other runtimes load: ONNX, or torch's ExportedProgram (.pt2).
+
+Everything here takes modules, whatever they compute. A file is written to the path that is given;
+whoever calls decides whether it is kept (:mod:`s2mlp_cli.measure.exporting` proves it first).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s2mlp_cli.errors import ExportError
+from s2mlp_cli.runtimes.onnx_file import onnx_facts
+from s2mlp_cli.runtimes.packages import require
+
+# The opset of every ONNX file: the first with Gelu as one operator, and openvino reads it.
+OPSET = 20
+
+INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+
+# Images of the example that an export traces. Not 1: the exporters specialise on it.
+EXAMPLE_BATCH = 2
+
+
+def export_onnx(
+    module: nn.Module,
+    image: tuple[int, int, int],
+    path: Path,
+    batch_size: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``module`` as ONNX (opset 20, float32, weights inside the file).
+
+    Args:
+        module: from images of B,C,H,W to logits of B,classes; in evaluation mode.
+        image: (channels, height, width).
+        path: of the file.
+        batch_size: fixed in the file; None leaves it open.
+        metadata: kept in the file's ``metadata_props``.
+
+    Raises:
+        ExportError: an operator cannot be exported, or the exporter fixed the batch.
+        UnavailableError: onnx or onnxscript is not installed.
+    """
+    require("onnx", "onnxscript")
+    example, dynamic = _example(module, image, batch_size)
+    with _quietly(), torch.no_grad(), _as_sentences(module, example):
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: dynamic},) if dynamic else None,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+        assert program is not None
+        for key, value in (metadata or {}).items():
+            program.model.metadata_props[key] = value
+        _drop_source_paths(program.model)
+        program.save(path, external_data=False)
+        _require_batch(onnx_facts(path).batch_size, batch_size, module, example)
+
+
+def export_pt2(
+    module: nn.Module,
+    image: tuple[int, int, int],
+    path: Path,
+    batch_size: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``module`` as torch's ExportedProgram, in the module's own dtype.
+
+    Args and errors: as for :func:`export_onnx`, and no package beside torch is needed.
+    """
+    example, dynamic = _example(module, image, batch_size)
+    with _quietly(), torch.no_grad(), _as_sentences(module, example):
+        program = torch.export.export(
+            module, (example,), dynamic_shapes=({0: dynamic},) if dynamic else None
+        )
+        placeholder = next(
+            node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs
+        )
+        batch = placeholder.meta["val"].shape[0]
+        _require_batch(batch if isinstance(batch, int) else None, batch_size, module, example)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine, which are nobody's business
+    torch.export.save(program, path, extra_files=dict(metadata or {}))
+
+
+def _example(
+    module: nn.Module, image: tuple[int, int, int], batch_size: int | None
+) -> tuple[Tensor, Any]:
+    weight = next(module.parameters(), None)
+    dtype = torch.float32 if weight is None else weight.dtype
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn((batch_size or EXAMPLE_BATCH, *image), generator=generator).to(dtype)
+    return example, None if batch_size else torch.export.Dim(BATCH, min=1)
+
+
+def _require_batch(
+    found: int | None, asked: int | None, module: nn.Module, example: Tensor
+) -> None:
+    """Refuse a file whose batch is another one: an exporter may fix it without an error."""
+    if found != asked:
+        raise ExportError(_fixes_batch(module, example))
+
+
+def _fixes_batch(module: nn.Module, example: Tensor) -> str:
+    """Say which operator is likely to fix the batch: one that is not torch's own."""
+    program = torch.export.export(module, (example,))
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    foreign = sorted({name for name in targets if not name.startswith(("aten.", "prims.", "<"))})
+    culprit = f"the operator {foreign[0]}" if foreign else "an operator of this implementation"
+    return (
+        f"{culprit} fixes the number of images in the file; fix it yourself with --batch-size N, "
+        "or choose --shift concat or fused"
+    )
+
+
+def _drop_source_paths(model: Any) -> None:
+    """Leave out the stack traces that the exporter keeps per node: paths of this machine."""
+    for node in model.graph:
+        for key in [key for key in node.metadata_props if key.startswith("pkg.torch")]:
+            del node.metadata_props[key]
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence what the exporters tell developers: warnings, logs and progress on stdout."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _as_sentences(module: nn.Module, example: Tensor) -> Iterator[None]:
+    """Turn an exporter's error into a sentence that names the operator where one is known."""
+    try:
+        yield
+    except (
+        torch.onnx.errors.OnnxExporterError,
+        torch._dynamo.exc.TorchDynamoException,
+        *(RuntimeError, NotImplementedError, ValueError, AssertionError),
+    ) as error:
+        chain = _chain(error)
+        if any("Constraints violated" in str(each) for each in chain):
+            raise ExportError(_fixes_batch(module, example)) from error
+        raise ExportError(_reason(chain)) from error
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error with all that it came from."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(inner)
+    return chain
+
+
+def _reason(chain: list[BaseException]) -> str:
+    """Return which operator cannot be exported, or else the innermost reason in one line."""
+    text = " ".join(str(each) for each in chain)
+    operators = re.findall(r"(?:aten|prims|torchvision|torch\.ops\.\w+)(?:::|\.)\w+", text)
+    if operators:
+        return (
+            f"the operator {operators[0]} cannot be exported; choose another --shift (concat and "
+            "fused export everywhere)"
+        )
+    last = str(chain[-1]).strip().splitlines() or [type(chain[-1]).__name__]
+    return f"the exporter refused it: {last[0]}; choose another --shift or --format"

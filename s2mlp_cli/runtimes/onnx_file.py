@@ -1,0 +1,150 @@
+"""What an ONNX file says of itself: inputs, outputs, operators, opset and metadata.
+
+Every file that is no classifier of images, is cut off or lacks its external data is refused with a
+sentence, before a runtime sees it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2mlp_cli.errors import ExportError
+from s2mlp_cli.runtimes.packages import require
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """Facts of an ONNX classifier; None where the file leaves a size open.
+
+    Attributes:
+        input: name of the only input.
+        batch_size: images at a time.
+        image: (channels, height, width).
+        classes: width of the logits.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, by what its products hold.
+        nodes: how many nodes of each operator.
+        quantised: names of the nodes whose products are integers.
+    """
+
+    input: str
+    batch_size: int | None
+    image: tuple[int | None, int | None, int | None]
+    classes: int | None
+    precision: str
+    opset: int
+    nodes: dict[str, int]
+    quantised: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+_INTEGER_PRODUCTS = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
+
+
+def read_onnx(path: Path) -> Any:
+    """Return the ``ModelProto`` of a file, its external data included.
+
+    Raises:
+        ExportError: it is cut off, is not ONNX, or its external data is missing.
+        UnavailableError: onnx is not installed.
+    """
+    require("onnx")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(path)
+    except FileNotFoundError as error:
+        if error.filename is not None and Path(error.filename) != path:
+            raise ExportError(_no_external_data(path, error)) from error
+        raise ExportError(f"there is no file {path}") from error
+    except (DecodeError, ValueError, UnicodeDecodeError) as error:
+        raise ExportError(
+            f"{path} is not a whole ONNX file ({_first_line(error)}); export it again"
+        ) from error
+    except onnx.checker.ValidationError as error:
+        raise ExportError(_no_external_data(path, error)) from error
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _no_external_data(path: Path, error: BaseException) -> str:
+    return (
+        f"{path} keeps its weights in another file, which cannot be read ({_first_line(error)}); "
+        "put that file beside it"
+    )
+
+
+def onnx_facts(path: Path) -> OnnxFacts:
+    """Return the facts of an image classifier.
+
+    Raises:
+        ExportError: as :func:`read_onnx`, and where it has two inputs, its input is not images or
+            its output is not one row of logits per image.
+    """
+    model = read_onnx(path)
+    weights = {weight.name for weight in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(one.name for one in inputs) or "none"
+        raise ExportError(
+            f"{path} has {len(inputs)} inputs ({names}); an image classifier has one, of B,C,H,W"
+        )
+    image = _sizes(inputs[0])
+    if len(image) != 4:
+        raise ExportError(
+            f"{path}: its input {inputs[0].name} is of {_shape(image)}; a classifier takes images "
+            "of B,C,H,W"
+        )
+    outputs = [_sizes(output) for output in model.graph.output]
+    if [len(sizes) for sizes in outputs] != [2]:
+        found = " and ".join(map(_shape, outputs)) or "nothing"
+        raise ExportError(f"{path} returns {found}; a classifier returns logits of B,classes")
+    logits = outputs[0]
+    nodes = Counter(node.op_type for node in model.graph.node)
+    return OnnxFacts(
+        input=inputs[0].name,
+        batch_size=image[0],
+        image=(image[1], image[2], image[3]),
+        classes=logits[1],
+        precision=_precision(model, nodes),
+        opset=max(
+            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
+        ),
+        nodes=dict(nodes.most_common()),
+        quantised=tuple(n.name for n in model.graph.node if n.op_type in _INTEGER_PRODUCTS),
+        metadata={one.key: one.value for one in model.metadata_props},
+    )
+
+
+def _precision(model: Any, nodes: Counter[str]) -> str:
+    """Return what most of the weights are stored in, or int8 where products are of integers."""
+    from onnx import TensorProto
+
+    if any(name in nodes for name in (*_INTEGER_PRODUCTS, "DequantizeLinear")):
+        return "int8"
+    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    sizes: Counter[str] = Counter()
+    for weight in model.graph.initializer:
+        size = 1
+        for extent in weight.dims:
+            size *= extent
+        sizes[names.get(weight.data_type, "")] += size
+    sizes.pop("", None)
+    return sizes.most_common(1)[0][0] if sizes else "fp32"
+
+
+def _sizes(value: Any) -> list[int | None]:
+    """Return the sizes of a graph's input or output; None is open."""
+    dimensions = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else None for d in dimensions]
+
+
+def _shape(sizes: list[int | None]) -> str:
+    return ",".join("?" if size is None else str(size) for size in sizes) or "a single number"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

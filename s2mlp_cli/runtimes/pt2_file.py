@@ -1,0 +1,201 @@
+"""Torch's ExportedProgram (.pt2), loaded without running code, or refused.
+
+``torch.export.load`` unpickles weights, constants and sample inputs that say so, evaluates the
+expressions of symbolic sizes, and looks operators up by any dotted name. A file of ours needs none
+of that, so whatever could run code is found in the archive and refused before torch sees it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2mlp_cli.errors import ExportError
+
+# Files that an archive may have below its root folder.
+_FILES = re.compile(
+    r"(archive_format|archive_version|byteorder|version|\.data/\w+|models/model\.json"
+    r"|data/weights/(weight_\d+|model_weights_config\.json)"
+    r"|data/constants/(tensor_\d+|model_constants_config\.json)"
+    r"|data/sample_inputs/model\.pt|extra/s2mlp\.\w+)"
+)
+# Operators: torch's own, and arithmetic of sizes.
+_TARGET = re.compile(
+    r"torch\.ops\.(aten|prims|torchvision)\.\w+\.\w+"
+    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|ge|le|gt|lt|eq|ne|getitem|and_|or_)"
+    r"|math\.(ceil|floor|trunc)|torch\.sym_(int|float|max|min|not|sqrt)"
+)
+# Words of an expression of sizes, as torch prints them.
+_WORDS = frozenset(
+    [
+        "Symbol",
+        "Integer",
+        "Add",
+        "Mul",
+        "Pow",
+        "Mod",
+        "FloorDiv",
+        "Max",
+        "Min",
+        "CeilDiv",
+        "TruncToInt",
+        "positive",
+        "integer",
+        "nonnegative",
+        "True",
+        "False",
+    ]
+)
+_CHARACTERS = re.compile(r"[\w\s()'*+\-/,=<>!]*")
+
+
+@dataclass(frozen=True)
+class Pt2Facts:
+    """Facts of an exported program: as those of an ONNX file.
+
+    Attributes:
+        batch_size: images at a time; None is open.
+        image: (channels, height, width).
+        nodes: how many nodes of each operator.
+    """
+
+    batch_size: int | None
+    image: tuple[int, int, int]
+    classes: int
+    precision: str
+    nodes: dict[str, int]
+    metadata: dict[str, str]
+
+
+def load_pt2(path: Path) -> tuple[nn.Module, Pt2Facts]:
+    """Load a program and return its module with its facts.
+
+    Raises:
+        ExportError: it is damaged, could run code when it is loaded, or is no image classifier.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = _refuse_code(path, archive)
+    except FileNotFoundError as error:
+        raise ExportError(f"there is no file {path}") from error
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ExportError(f"{path} is not a whole .pt2 file ({error}); export it again") from error
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        program = torch.export.load(path)
+    except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"torch cannot load {path} ({reason}); export it again") from error
+    return program.module(), _facts(path, program, metadata)
+
+
+def _refuse_code(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
+    """Check everything that torch would execute, and return the metadata of s2mlp.
+
+    Raises:
+        ExportError: something could run code.
+    """
+    names = archive.namelist()
+    root = names[0].split("/", 1)[0] + "/" if names else ""
+    inside = {name.removeprefix(root): name for name in names}
+    for name in inside:
+        if not _FILES.fullmatch(name):
+            raise _refused(path, f"it holds {name}, which a program of weights does not need")
+    for config in (
+        "data/weights/model_weights_config.json",
+        "data/constants/model_constants_config.json",
+    ):
+        entries = json.loads(archive.read(inside[config]))["config"]
+        if any(entry["use_pickle"] for entry in entries.values()):
+            raise _refused(path, f"{config} asks for pickled tensors")
+    _check_program(path, json.loads(archive.read(inside["models/model.json"])))
+    try:
+        torch.load(
+            io.BytesIO(archive.read(inside["data/sample_inputs/model.pt"])), weights_only=True
+        )
+    except Exception as error:
+        raise _refused(path, "its sample inputs are not plain tensors") from error
+    extra = {
+        name.removeprefix("extra/"): real
+        for name, real in inside.items()
+        if name.startswith("extra/")
+    }
+    return {name: archive.read(real).decode() for name, real in extra.items()}
+
+
+def _check_program(path: Path, program: Any) -> None:
+    for key, value in _leaves(program):
+        if key == "target" and not _TARGET.fullmatch(value):
+            raise _refused(path, f"it calls {value!r}")
+        if key == "expr_str" and not _is_size(value):
+            raise _refused(path, f"a size is the expression {value!r}")
+        if key == "guards_code" and value:
+            raise _refused(path, "it holds guards, which are Python code")
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every string with the key that it has, however deep, and of lists each item."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _is_size(text: str) -> bool:
+    words = re.findall(r"[A-Za-z_]\w*", text)
+    known = all(word in _WORDS or re.fullmatch(r"[su]\d+", word) for word in words)
+    return known and "__" not in text and _CHARACTERS.fullmatch(text) is not None
+
+
+def _refused(path: Path, why: str) -> ExportError:
+    return ExportError(
+        f"{path} could run code when it is loaded ({why}), and is refused; export it again with "
+        "s2mlp export"
+    )
+
+
+def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Pt2Facts:
+    nodes = {node.name: node for node in program.graph.nodes}
+    inputs = program.graph_signature.user_inputs
+    outputs = program.graph_signature.user_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError(
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; an image classifier has "
+            "one of each"
+        )
+    images, logits = (nodes[names[0]].meta["val"] for names in (inputs, outputs))
+    if images.ndim != 4 or logits.ndim != 2:
+        raise ExportError(
+            f"{path} maps {images.ndim} dimensions to {logits.ndim}; an image classifier maps "
+            "B,C,H,W to B,classes"
+        )
+    batch = images.shape[0]
+    return Pt2Facts(
+        batch_size=batch if isinstance(batch, int) else None,
+        image=(int(images.shape[1]), int(images.shape[2]), int(images.shape[3])),
+        classes=int(logits.shape[1]),
+        precision={torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[
+            images.dtype
+        ],
+        nodes=dict(
+            Counter(
+                str(n.target) for n in program.graph.nodes if n.op == "call_function"
+            ).most_common()
+        ),
+        metadata=metadata,
+    )

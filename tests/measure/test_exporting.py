@@ -1,0 +1,162 @@
+"""A model is exported, proven and kept; what cannot be proven is not."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from torch import nn
+
+from s2mlp_cli import sample
+from s2mlp_cli.errors import ExportError, GateError
+from s2mlp_cli.measure import exporting
+from s2mlp_cli.measure.exporting import ExportSettings, export
+from s2mlp_cli.measure.source import module_model, open_model
+from s2mlp_cli.records.export import ExportRecord
+from tests.runtimes.conftest import Tiny
+
+pytest.importorskip("onnxscript")
+SMALL = ("stages.0.depth=1", "stages.1.depth=1", "stages.0.dim=32", "stages.1.dim=64")
+
+
+def small(shift=None, **others):
+    return open_model("v2-small", overrides=SMALL, input_size=(56, 56)), shift, others
+
+
+def test_the_sample_is_proven_on_its_own_images(tmp_path):
+    path = tmp_path / "digits.onnx"
+    result = export(open_model(None, sample.CHECKPOINT), ExportSettings(path, shift="conv"))
+    assert path.stat().st_size == result.bytes
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == result.sha256
+    assert [(p.images, p.batch_size) for p in result.proofs] == [
+        ("random", 1), ("random", 3), ("sample", 300),
+    ]  # fmt: skip
+    assert result.proofs[-1].same_top1 == result.proofs[-1].count == 300
+    assert all(proof.relative_error < 1e-4 < proof.spread for proof in result.proofs)
+    assert (result.shift, result.batch_size, result.opset, result.notes) == ("conv", None, 20, ())
+    again = ExportRecord.model_validate_json(
+        ExportRecord.new(command=(), environment=_environment(), results=(result,)).model_dump_json(
+            by_alias=True
+        )
+    )
+    assert again.results == (result,)
+
+
+def _environment():
+    from s2mlp_cli.measure.environment import environment
+
+    return environment()
+
+
+def test_random_weights_are_said_to_be_random_and_zero_tensors_are_drawn(tmp_path):
+    model, *_ = small()
+    result = export(model, ExportSettings(tmp_path / "m.pt2", shift="roll"))
+    assert result.notes[0] == "the weights are random: the file is for timing and tests"
+    assert all(proof.same_top1 is None for proof in result.proofs)
+
+
+def test_a_batch_can_be_fixed(tmp_path):
+    model, *_ = small()
+    result = export(model, ExportSettings(tmp_path / "m.onnx", shift="conv", batch_size=4))
+    assert result.batch_size == 4
+    assert [proof.batch_size for proof in result.proofs] == [4]
+
+
+class Constant(nn.Module):
+    """Returns the same for every image."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(5))
+
+    def forward(self, images):
+        return self.bias + 0 * images.mean((1, 2, 3), keepdim=True).flatten(1)
+
+
+def test_a_constant_reference_proves_nothing_and_nothing_is_kept(tmp_path):
+    path = tmp_path / "constant.pt2"
+    with pytest.raises(GateError, match="nearly the same logits for every image"):
+        export(module_model(Constant(), (8, 8)), ExportSettings(path))
+    assert not path.exists()
+
+
+def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
+    path = tmp_path / "wrong.pt2"
+    path.write_bytes(b"the old file")
+
+    def other_weights(module, *rest):
+        with torch.no_grad():
+            next(module.parameters()).add_(1e-3)
+        exporting_pt2(module, *rest)
+
+    exporting_pt2 = exporting.export_pt2
+    monkeypatch.setattr(exporting, "export_pt2", other_weights)
+    torch.manual_seed(0)
+    reference = Tiny().eval()
+    monkeypatch.setattr(exporting, "has_shifts", lambda module: False)
+    model = module_model(reference, (8, 8))
+    monkeypatch.setattr(exporting, "_proofs", _against(reference))
+    with pytest.raises(GateError, match="is off eager float32 by"):
+        export(model, ExportSettings(path))
+    assert path.read_bytes() == b"the old file"
+
+
+def _against(reference):
+    """Return the proofs against a model that the export has not touched."""
+    proofs = exporting._proofs
+    return lambda model, _, session, settings: proofs(model, reference, session, settings)
+
+
+def test_an_error_that_is_small_beside_the_logits_but_not_beside_their_spread_is_refused():
+    proof = exporting.Proof(
+        runtime="torch", images="random", batch_size=1, count=1,
+        largest_error=5e-5, relative_error=5e-5, spread=1e-3,
+    )  # fmt: skip
+    with pytest.raises(GateError):
+        exporting._require_same(proof, 1e-4, ExportSettings("m.onnx"))
+
+
+def test_the_operator_that_fixes_the_batch_is_named(tmp_path):
+    model, *_ = small()
+    with pytest.raises(ExportError, match="deform_conv2d"):
+        export(model, ExportSettings(tmp_path / "m.pt2", shift="deform"))
+
+
+@pytest.mark.parametrize(
+    ("path", "precision", "says"),
+    [
+        (
+            "m.onnx",
+            "bf16",
+            ".onnx files have no bf16 here; choose --precision fp32 or fp16 or int8",
+        ),
+        ("m.pt2", "int8", ".pt2 files have no int8 here; choose --precision fp32 or bf16"),
+        ("m.bin", "fp32", "end it with .onnx or .pt2"),
+    ],
+)
+def test_what_a_format_does_not_have_is_said_at_once(tmp_path, path, precision, says):
+    model, *_ = small()
+    with pytest.raises(ExportError, match=says):
+        export(model, ExportSettings(tmp_path / path, precision=precision))
+
+
+def test_int8_reports_its_error_and_is_not_gated_by_it(tmp_path):
+    path = tmp_path / "digits.onnx"
+    model = open_model(None, sample.CHECKPOINT)
+    result = export(model, ExportSettings(path, shift="conv", precision="int8"))
+    assert result.allowed is None
+    assert result.proofs[-1].relative_error > 1e-3
+    assert len(result.quantised) > 0
+    assert result.proofs[-1].same_top1 >= 295
+
+
+def test_calibrated_int8_counts_the_images_that_fixed_its_ranges(tmp_path):
+    model = open_model(None, sample.CHECKPOINT)
+    batches = exporting.calibration_batches(model, sample.IMAGES, 64)
+    settings = ExportSettings(
+        tmp_path / "digits.onnx", shift="conv", precision="int8", calibration=batches
+    )
+    result = export(model, settings)
+    assert result.calibration == 64
+    assert result.proofs[-1].same_top1 >= 290

@@ -1,0 +1,117 @@
+"""Real runtimes run an exported file as PyTorch does, in the precision that they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from s2mlp_cli.errors import ExportError, UnavailableError
+from s2mlp_cli.runtimes import packages
+from s2mlp_cli.runtimes.onnx_file import onnx_facts
+from s2mlp_cli.runtimes.precision import to_fp16, to_int8
+from s2mlp_cli.runtimes.sessions import open_session, unavailable
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    pytest.importorskip(request.param)
+    return request.param
+
+
+def test_a_runtime_computes_what_the_module_does_at_any_batch(tiny, tiny_onnx, images, runtime):
+    session = open_session(tiny_onnx, runtime, threads=1)
+    for batch in (1, 4):
+        with torch.no_grad():
+            torch.testing.assert_close(session.run(images[:batch]), tiny(images[:batch]))
+    assert (session.precision, session.threads) == ("fp32", 1)
+    assert session.version
+
+
+def test_a_result_is_not_overwritten_by_the_next_call(tiny_onnx, images, runtime):
+    session = open_session(tiny_onnx, runtime)
+    first = session.run(images[:1])
+    kept = first.clone()
+    session.run(images[1:2])
+    assert torch.equal(first, kept)
+
+
+def test_torch_runs_a_program(tiny, tiny_pt2, images):
+    session = open_session(tiny_pt2)
+    with torch.no_grad():
+        assert torch.equal(session.run(images), tiny(images))
+    assert session.runtime == "torch"
+
+
+def test_half_precision_says_so_and_stays_near(tiny, tiny_onnx, images, tmp_path, runtime):
+    path = tmp_path / "half.onnx"
+    to_fp16(tiny_onnx, path)
+    session = open_session(path, runtime)
+    assert onnx_facts(path).precision == "fp16"
+    # openvino on a CPU without float16 arithmetic takes bfloat16, and the session must say so.
+    known = ("fp16",) if runtime == "onnxruntime" else ("fp16", "bf16", "fp32")
+    assert session.precision in known
+    with torch.no_grad():
+        error = (session.run(images) - tiny(images)).abs().max()
+    assert 0 < error < (0.05 if session.precision == "bf16" else 0.01)
+
+
+def test_int8_names_what_it_quantised(tiny, tiny_onnx, images, tmp_path, runtime):
+    path = tmp_path / "int8.onnx"
+    to_int8(tiny_onnx, path)
+    facts = onnx_facts(path)
+    assert facts.precision == "int8"
+    assert len(facts.quantised) == 2
+    session = open_session(path, runtime)
+    with torch.no_grad():
+        error = (session.run(images) - tiny(images)).abs().max()
+    assert 0 < error < 0.2
+    assert session.precision == "int8"
+
+
+def test_static_int8_does_not_depend_on_the_batch(tiny_onnx, images, tmp_path):
+    dynamic, static = tmp_path / "dynamic.onnx", tmp_path / "static.onnx"
+    to_int8(tiny_onnx, dynamic)
+    to_int8(tiny_onnx, static, [images.numpy()])
+    mixed = torch.cat([images[:1], 20 * images[1:]])
+
+    def alone_and_among(path):
+        session = open_session(path, "onnxruntime")
+        return session.run(images[:1])[0], session.run(mixed)[0]
+
+    alone, among = alone_and_among(static)
+    assert torch.equal(alone, among)
+    alone, among = alone_and_among(dynamic)
+    assert not torch.equal(alone, among)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, tiny_onnx):
+    monkeypatch.setattr(packages, "_there", lambda name: name != "openvino")
+    assert unavailable("openvino") == (
+        "openvino is not installed; run: pip install onnx onnxscript onnxruntime openvino"
+    )
+    with pytest.raises(UnavailableError, match="openvino is not installed"):
+        open_session(tiny_onnx, "openvino")
+
+
+def test_a_runtime_is_not_given_a_format_that_it_does_not_run(tiny_onnx, tiny_pt2):
+    with pytest.raises(UnavailableError, match="torch does not run .onnx"):
+        open_session(tiny_onnx, "torch")
+    with pytest.raises(UnavailableError, match="onnxruntime does not run .pt2"):
+        open_session(tiny_pt2, "onnxruntime")
+
+
+def test_a_provider_that_is_not_there_is_named(tiny_onnx):
+    with pytest.raises(UnavailableError, match="has no TensorrtExecutionProvider; it has .*CPU"):
+        open_session(tiny_onnx, "onnxruntime", provider="TensorrtExecutionProvider")
+
+
+def test_what_a_runtime_refuses_is_a_sentence(tiny_onnx, tmp_path, runtime):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(tiny_onnx)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    path = tmp_path / "odd.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ExportError, match=f"{runtime} cannot run .*odd.onnx"):
+        open_session(path, runtime)

@@ -20,7 +20,7 @@ from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.validate import CheckpointFacts
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
-from s2mlp_cli.specs.families import FAMILIES
+from s2mlp_cli.specs.loading import FAMILIES
 
 # The metadata key of a safetensors file under which the spec stands, as JSON.
 SPEC_KEY = "s2mlp.spec"

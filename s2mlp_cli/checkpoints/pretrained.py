@@ -7,14 +7,14 @@ import urllib.request
 from pathlib import Path
 
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.specs import BaseSpec, TimmSpec
+from s2mlp_cli.specs import ModelSpec, TimmSpec
 from s2mlp_cli.specs.timm_names import timm_config
 
 # The file of every timm model on the hub.
 WEIGHTS = "model.safetensors"
 
 
-def fetch_weights(spec: BaseSpec) -> Path:
+def fetch_weights(spec: ModelSpec) -> Path:
     """Return the file of a timm model's published weights, downloaded or from the hub's cache.
 
     Raises:
@@ -35,7 +35,7 @@ def fetch_weights(spec: BaseSpec) -> Path:
         ) from error
 
 
-def _repository(spec: BaseSpec) -> str:
+def _repository(spec: ModelSpec) -> str:
     if not isinstance(spec, TimmSpec):
         raise CheckpointError(
             f"nobody publishes weights of {spec.name}; give your own by --ckpt, or a model of timm"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.records.source import ModelSource
-from s2mlp_cli.specs import BaseSpec, load_spec, with_input_size
-from s2mlp_cli.specs.source import parse_value
+from s2mlp_cli.specs import ModelSpec, load_spec, with_input_size
+from s2mlp_cli.specs.yaml_source import parse_value
 from s2mlp_cli.user_code import UserCode, load_code, names_code
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class GivenModel:
     source: ModelSource
     input_size: tuple[int, int]
     in_channels: int
-    spec: BaseSpec | None
+    spec: ModelSpec | None
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class GivenModel:
 class SpecModel(GivenModel):
     """A built-in name, a YAML file or a timm model, with random weights."""
 
-    spec: BaseSpec
+    spec: ModelSpec
 
     def at(self, input_size: tuple[int, int]) -> SpecModel:
         if input_size == self.input_size:
@@ -99,7 +99,7 @@ class SpecModel(GivenModel):
 class CheckpointModel(GivenModel):
     """A file of weights whose architecture was read off it, or named."""
 
-    spec: BaseSpec
+    spec: ModelSpec
     checkpoint: Checkpoint
 
     def at(self, input_size: tuple[int, int]) -> GivenModel:
@@ -226,7 +226,7 @@ def open_model(
 
 def reopen(
     source: ModelSource,
-    spec: BaseSpec | None,
+    spec: ModelSpec | None,
     input_size: tuple[int, int],
     in_channels: int = DEFAULT_CHANNELS,
 ) -> GivenModel:
@@ -252,7 +252,7 @@ def reopen(
     return spec_model(spec, source.path)
 
 
-def spec_model(spec: BaseSpec, path: str | None = None) -> SpecModel:
+def spec_model(spec: ModelSpec, path: str | None = None) -> SpecModel:
     """Return the model of a spec."""
     source = ModelSource(kind="spec", name=spec.name, path=path)
     return SpecModel(source, spec.input_size, spec.in_channels, spec)
@@ -317,7 +317,7 @@ def _python_model(
 
 
 def _checkpoint(
-    path: str | Path, spec: BaseSpec | None, input_size: tuple[int, int] | None, averaged: bool
+    path: str | Path, spec: ModelSpec | None, input_size: tuple[int, int] | None, averaged: bool
 ) -> CheckpointModel:
     from s2mlp_cli.checkpoints.loading import load_checkpoint
 

@@ -15,7 +15,7 @@ from s2mlp_cli.models.s2mlp import S2MLP
 from s2mlp_cli.models.vip import VisionPermutator
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.specs import BaseSpec, TimmSpec
+from s2mlp_cli.specs import ModelSpec, TimmSpec
 
 
 def _timm(spec: TimmSpec, _: Implementation) -> nn.Module:
@@ -34,7 +34,7 @@ _BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {
 
 
 def build_model(
-    spec: BaseSpec, shift: str = registry.DEFAULT, device: torch.device | str = "cpu"
+    spec: ModelSpec, shift: str = registry.DEFAULT, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """Build the model of ``spec`` with random weights, in evaluation mode.
 

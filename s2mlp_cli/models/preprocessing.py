@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from s2mlp_cli.preprocessing import Preprocessing
-from s2mlp_cli.specs import BaseSpec, TimmSpec
+from s2mlp_cli.specs import ModelSpec, TimmSpec
 
 
-def default_preprocessing(spec: BaseSpec) -> Preprocessing:
+def default_preprocessing(spec: ModelSpec) -> Preprocessing:
     """Return timm's own evaluation recipe for its models, and the papers' for the others.
 
     Raises:

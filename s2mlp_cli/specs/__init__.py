@@ -1,11 +1,10 @@
 """Model specs: YAML files in, frozen typed descriptions out. No torch here."""
 
-from s2mlp_cli.specs.catalogue import built_in, load_spec, names, with_input_size
-from s2mlp_cli.specs.model import BaseSpec, Mixer, ModelSpec, Norm, PyramidSpec, S2MLPSpec, Stage
-from s2mlp_cli.specs.neighbours import GFNetSpec, TimmSpec, VipSpec, VipStage
+from s2mlp_cli.specs.comparison import GFNetSpec, TimmSpec, VipSpec, VipStage
+from s2mlp_cli.specs.loading import built_in, load_spec, names, with_input_size
+from s2mlp_cli.specs.model import Mixer, ModelSpec, Norm, PyramidSpec, S2MLPSpec, Stage
 
 __all__ = [
-    "BaseSpec",
     "GFNetSpec",
     "Mixer",
     "ModelSpec",

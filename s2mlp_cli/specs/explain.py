@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from s2mlp_cli.errors import SpecError, did_you_mean
-from s2mlp_cli.specs.source import Document, Key, dotted
+from s2mlp_cli.specs.yaml_source import Document, KeyPath, dotted
 
 _BOUNDS = {
     "greater_than_equal": "at least {ge}",
@@ -60,7 +60,7 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel])
     return SpecError(f"{where}: found {found}; allowed: {allowed}", reason=f"takes {allowed}")
 
 
-def _blamed(keys: Sequence[Key], document: Document) -> Key:
+def _blamed(keys: Sequence[KeyPath], document: Document) -> KeyPath:
     """Of the keys that do not fit each other, return the one that was written last."""
     return max(map(tuple, keys), key=lambda key: document.origin(key).layer)
 
@@ -88,21 +88,21 @@ def _found(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _fields(schema: type[BaseModel], key: Key) -> list[str]:
+def _fields(schema: type[BaseModel], key: KeyPath) -> list[str]:
     """Return the names that are allowed inside the mapping at ``key``."""
     model = _model_at(schema, key)
     extra = [] if key else ["extends", "set"]
     return [*extra, *(model.model_fields if model else ())]
 
 
-def _described(schema: type[BaseModel], key: Key) -> str:
+def _described(schema: type[BaseModel], key: KeyPath) -> str:
     model = _model_at(schema, key[:-1])
     field = model.model_fields.get(str(key[-1])) if model else None
     text = field.description if field and field.description else "a value, since it is required"
     return text[:1].lower() + text[1:].rstrip(".")
 
 
-def _model_at(schema: type[BaseModel], key: Key) -> type[BaseModel] | None:
+def _model_at(schema: type[BaseModel], key: KeyPath) -> type[BaseModel] | None:
     """Follow ``key`` through the annotations; a number stands for an item of a list."""
     model: Any = schema
     for part in key:

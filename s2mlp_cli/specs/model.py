@@ -2,7 +2,7 @@
 
 One set of parts builds S2-MLP v1, v2, their ablations and third-party variants; how they differ
 is data. Families that are built from other parts have their classes in
-:mod:`s2mlp_cli.specs.neighbours`.
+:mod:`s2mlp_cli.specs.comparison`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from s2mlp_cli.directions import OFFSETS
+from s2mlp_cli.specs.yaml_source import KeyPath
 
 Direction = Literal["up", "down", "left", "right", "up-left", "up-right", "down-left", "down-right"]
 assert set(OFFSETS) == set(Direction.__args__)  # type: ignore[attr-defined]
@@ -58,13 +59,13 @@ ImageSize = Annotated[
 ]
 
 
-class Part(BaseModel):
+class Strict(BaseModel):
     """Base of everything in a spec: immutable, strictly typed, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Stage(Part):
+class Stage(Strict):
     """A patch layer and the blocks that follow it."""
 
     patch: int = Field(ge=1, le=1024, description="Side of the square, non-overlapping patches.")
@@ -73,7 +74,7 @@ class Stage(Part):
     expansion: int = Field(ge=1, le=64, description="Hidden channels of the channel MLP, over C.")
 
 
-class Norm(Part):
+class Norm(Strict):
     """The normalisation of the blocks."""
 
     kind: Literal["layer", "affine"] = Field(
@@ -85,7 +86,7 @@ class Norm(Part):
     eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
 
 
-class Mixer(Part):
+class Mixer(Strict):
     """The spatial-shift mixer: expand to K maps, shift each, fuse, project."""
 
     splits: Annotated[
@@ -112,7 +113,7 @@ class Mixer(Part):
     )
 
 
-class BaseSpec(Part):
+class ModelSpec(Strict):
     """What the specs of all families share."""
 
     family: str
@@ -127,7 +128,7 @@ class BaseSpec(Part):
 STAGES = Field(min_length=1, max_length=16, description="The pyramid, from image to head.")
 
 
-class PyramidSpec(BaseSpec):
+class PyramidSpec(ModelSpec):
     """Stages of a patch layer and blocks, one after the other: all families but timm's."""
 
     stages: Annotated[tuple[Stage, ...], BeforeValidator(as_tuples), STAGES]
@@ -155,10 +156,7 @@ class S2MLPSpec(PyramidSpec):
         return self
 
 
-Key = tuple[str | int, ...]
-
-
-def misfit(at: Key, found: str, allowed: str, *others: Key) -> PydanticCustomError:
+def misfit(at: KeyPath, found: str, allowed: str, *others: KeyPath) -> PydanticCustomError:
     """Return the error for a value that has the right type but does not fit others.
 
     Of ``at`` and the ``others``, the key that was written last is named in the sentence.
@@ -238,6 +236,3 @@ def check_sizes(
 
 def _near(size: int, unit: int) -> int:
     return max(round(size / unit), 1) * unit
-
-
-ModelSpec = BaseSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from s2mlp_cli.specs.families import FAMILIES
+from s2mlp_cli.specs.loading import FAMILIES
 
 # Mappings that a derived file may give in part, since ``extends`` supplies the rest.
 _MERGED = ("Norm", "Mixer")

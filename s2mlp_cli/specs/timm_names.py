@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from s2mlp_cli.errors import SpecError, did_you_mean
-from s2mlp_cli.specs.source import Document, Origin
+from s2mlp_cli.specs.yaml_source import Document, Origin
 
 TIMM = "timm:"
 

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from s2mlp_cli.specs import BaseSpec
+from s2mlp_cli.specs import ModelSpec
 from s2mlp_cli.views.tables import house_table
 
 
-def catalogue(specs: Sequence[BaseSpec], pattern: str | None) -> RenderableType:
+def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> RenderableType:
     """Return the table of ``specs``, one line each, under a line that counts them."""
     noun, names = ("spec", "its name") if len(specs) == 1 else ("specs", "their names")
     matching = f" with '{pattern}' in {names}" if pattern else ""
@@ -24,6 +24,6 @@ def catalogue(specs: Sequence[BaseSpec], pattern: str | None) -> RenderableType:
     return Group(answer, table)
 
 
-def spec_yaml(spec: BaseSpec) -> str:
+def spec_yaml(spec: ModelSpec) -> str:
     """Return ``spec`` as YAML that loads to the same spec."""
     return str(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, width=88))

@@ -240,7 +240,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "sentence"), CASES.values(), ids=CASES)
 def test_wrong_file(text: str, sentence: str, tmp_path: Path):
-    from s2mlp_cli.specs.families import FAMILIES
+    from s2mlp_cli.specs.loading import FAMILIES
 
     path = tmp_path / "model.yaml"
     path.write_text(text, encoding="utf-8")
@@ -338,6 +338,29 @@ def test_wrong_overrides(override: str, sentence: str):
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("v2", "did you mean v2-medium, v2-small-14, v2-small, v2-splits-1-2, v2-splits-1-3, "
+         "v2-sum-pooling, pvtv2-b4[?] `s2mlp models`"),
+        ("v1", "did you mean v1-deep, .* or [0-9]+ more[?] "),
+        ("zzz", "no model 'zzz'; `s2mlp models` lists"),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_name_gets_the_names_that_contain_it(name, words):
+    with pytest.raises(SpecError, match=words):
+        load_spec(name)
+
+
 def test_unknown_model_gets_the_nearest_name():
     with pytest.raises(SpecError, match="there is no model 'v2-mediun'; did you mean 'v2-medium'?"):
         load_spec("v2-mediun")
+
+
+def test_a_timm_model_that_is_not_there_names_the_file_and_line(tmp_path: Path):
+    path = tmp_path / "model.yaml"
+    path.write_text("family: timm\nname: other\ntimm: resnt18\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=rf"^{path}:3: timm: timm .* no model 'resnt18'; did you"):
+        load_spec(path)
+    with pytest.raises(SpecError, match="^--set timm=resnt18 for mixer-b16: timm: timm .* has no"):
+        load_spec("mixer-b16", ("timm=resnt18",))

@@ -7,7 +7,7 @@ import yaml
 
 from s2mlp_cli.errors import SpecError
 from s2mlp_cli.specs import S2MLPSpec, load_spec, names, with_input_size
-from s2mlp_cli.specs.catalogue import folder
+from s2mlp_cli.specs.loading import folder
 from s2mlp_cli.views.catalogue import spec_yaml
 
 
@@ -122,3 +122,36 @@ def test_third_party_variants_are_data(tmp_path: Path):
         [],
         ["down-right"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "source"),
+    [
+        ("", "S2-MLPv2-Small/7", "arXiv 2108.01072, table 1"),
+        ("set: {stages.0.depth: 1}", "S2-MLPv2-Small/7, changed: stages.0.depth=1",
+         "changed from arXiv 2108.01072, table 1"),
+        ("norm: {place: post}\nclasses: 10", "S2-MLPv2-Small/7, changed: norm.place=post, classes=10",
+         "changed from arXiv 2108.01072, table 1"),
+        ("classes: 10\ntitle: Mine\nsource: here", "Mine", "here"),
+    ],
+)  # fmt: skip
+def test_a_changed_spec_does_not_keep_the_title_of_the_paper(text, title, source, tmp_path):
+    spec = load_spec(write(tmp_path / "m.yaml", f"extends: v2-small\n{text}\n"))
+    assert (spec.title, spec.source) == (title, source)
+
+
+def test_the_title_says_what_files_and_options_changed(tmp_path):
+    write(tmp_path / "a.yaml", "extends: v2-small\nset: {classes: 10}\n")
+    spec = load_spec(
+        write(tmp_path / "b.yaml", "extends: a.yaml\nin_channels: 1"), ("norm.eps=1e-6",)
+    )
+    assert spec.title == "S2-MLPv2-Small/7, changed: classes=10, in_channels=1, norm.eps=1e-6"
+    assert spec.source == "changed from arXiv 2108.01072, table 1"
+    write(tmp_path / "c.yaml", f"extends: v2-small\ntitle: {'x' * 195}\n")
+    long = load_spec(tmp_path / "c.yaml", ("classes=10",))
+    assert (len(long.title), long.title[-6:]) == (200, "x, ch…")
+
+
+def test_a_spec_at_its_own_size_is_the_spec():
+    spec = load_spec("v2-small")
+    assert with_input_size(spec, (224, 224)) is spec

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from s2mlp_cli.specs.catalogue import folder
+from s2mlp_cli.specs.loading import folder
 from s2mlp_cli.specs.schema import spec_schema
 
 SCHEMA = json.loads((folder() / "spec.schema.json").read_text(encoding="utf-8"))

@@ -9,9 +9,9 @@ from s2mlp_cli.papers.published import Cell, PublishedRow, published_for
 from s2mlp_cli.papers.verdicts import Correction, difference, figure, judge
 from s2mlp_cli.records.audit import AuditCell, Quantity
 from s2mlp_cli.records.count import CountResult, PublishedFigure
-from s2mlp_cli.specs import BaseSpec, load_spec, with_input_size
+from s2mlp_cli.specs import ModelSpec, load_spec, with_input_size
 
-CountFunction = Callable[[BaseSpec], CountResult]
+CountFunction = Callable[[ModelSpec], CountResult]
 
 # What a cell of the audit and a figure beside a count have in common.
 _SHARED = set(PublishedFigure.model_fields)

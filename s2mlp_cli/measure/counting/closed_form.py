@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from s2mlp_cli.specs import BaseSpec, GFNetSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
+from s2mlp_cli.specs import GFNetSpec, ModelSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ClosedForm:
     macs_head: int
 
 
-def closed_form(spec: BaseSpec) -> ClosedForm | None:
+def closed_form(spec: ModelSpec) -> ClosedForm | None:
     """Return the figures of ``spec``, or None for a family that has no formulas here."""
     formulas = _FAMILIES.get(spec.family)
     return formulas(spec) if formulas else None

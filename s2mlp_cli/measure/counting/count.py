@@ -24,12 +24,12 @@ from s2mlp_cli.records.count import (
     Uncounted,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.specs import BaseSpec, with_input_size
+from s2mlp_cli.specs import ModelSpec, with_input_size
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-def count(spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1) -> CountResult:
+def count(spec: ModelSpec, shift: str = registry.DEFAULT, batch_size: int = 1) -> CountResult:
     """Count the model of ``spec`` on the meta device: nothing is allocated, nothing computed.
 
     The algorithm is what remains when the shifts are taken out: it is traced like that, so that
@@ -86,7 +86,7 @@ def count(spec: BaseSpec, shift: str = registry.DEFAULT, batch_size: int = 1) ->
 
 
 def count_sizes(
-    specs: Iterable[BaseSpec],
+    specs: Iterable[ModelSpec],
     sizes: Sequence[tuple[int, int]],
     shift: str = registry.DEFAULT,
     batch_size: int = 1,

@@ -12,13 +12,13 @@ from s2mlp_cli.models.mixer import Shift
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction, ShiftWork
-from s2mlp_cli.specs import BaseSpec, S2MLPSpec
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec
 
 # Bytes of a value: float32, in which the shifts are looked at.
 ITEMSIZE = 4
 
 
-def shift_cost(spec: BaseSpec, shift: str, batch_size: int = 1) -> ShiftCost | None:
+def shift_cost(spec: ModelSpec, shift: str, batch_size: int = 1) -> ShiftCost | None:
     """Count the shifts of all blocks on the meta device; every block of a stage has the same.
 
     An implementation that runs no operators of torch states its work itself.

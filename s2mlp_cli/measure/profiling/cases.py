@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.records.profile import Level, Mode, ProfileResult
-from s2mlp_cli.specs import BaseSpec, S2MLPSpec
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec
 
 LEVELS: tuple[Level, ...] = ("op", "block", "model")
 # Measured in every round beside what was asked for.
@@ -28,7 +28,7 @@ class Request:
         threads: of the CPU.
     """
 
-    specs: tuple[BaseSpec, ...]
+    specs: tuple[ModelSpec, ...]
     shifts: tuple[str, ...]
     levels: tuple[Level, ...] = LEVELS
     dtypes: tuple[str, ...] = ("fp32",)
@@ -39,7 +39,7 @@ class Request:
     channels_last: bool = False
     threads: int = 1
 
-    def contenders(self, spec: BaseSpec) -> tuple[str | None, ...]:
+    def contenders(self, spec: ModelSpec) -> tuple[str | None, ...]:
         """Return the implementations for ``spec``, references first; (None,) if it has no shift."""
         if not isinstance(spec, S2MLPSpec):
             return (None,)

@@ -7,11 +7,11 @@ from s2mlp_cli.measure.profiling.cases import DEFAULT_BATCH, LEVELS, Request
 from s2mlp_cli.measure.profiling.device import open_device
 from s2mlp_cli.measure.profiling.profiler import Profiler
 from s2mlp_cli.records.profile import Level, Mode, ProfileRecord, ProfileSettings
-from s2mlp_cli.specs import BaseSpec
+from s2mlp_cli.specs import ModelSpec
 
 
 def profile(
-    spec: BaseSpec,
+    spec: ModelSpec,
     shifts: tuple[str, ...] = (),
     *,
     device: str | None = None,

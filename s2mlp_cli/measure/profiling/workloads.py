@@ -17,7 +17,7 @@ from s2mlp_cli.models.s2mlp import Block
 from s2mlp_cli.records.profile import Level, Mode
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
-from s2mlp_cli.specs import BaseSpec, S2MLPSpec
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec
 
 # Of weights and inputs: every implementation of a case computes with the same numbers.
 _SEED = 0
@@ -35,7 +35,7 @@ class Case:
     first of the mixer's splits that moves anything.
     """
 
-    spec: BaseSpec
+    spec: ModelSpec
     level: Level
     stage: int | None
     device: str

@@ -1,7 +1,7 @@
 import pytest
 
 from s2mlp_cli.measure.profiling.cases import Request, cases
-from s2mlp_cli.specs import BaseSpec
+from s2mlp_cli.specs import ModelSpec
 
 
 def no_search(case):
@@ -49,7 +49,7 @@ def test_the_references_come_first_and_nobody_twice(tiny):
 
 
 def test_a_family_without_shifts_has_one_nameless_contender_and_no_parts():
-    other = BaseSpec(family="other", name="other")
+    other = ModelSpec(family="other", name="other")
     request = Request((other,), ("conv",))
     assert request.contenders(other) == (None,)
     assert [case.level for case in cases(request, "cpu", no_search)] == ["model"]

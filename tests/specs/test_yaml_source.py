@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2mlp_cli.errors import SpecError
-from s2mlp_cli.specs.source import MAX_BYTES, MAX_DEPTH, Origin, parse_value, read_document
+from s2mlp_cli.specs.yaml_source import MAX_BYTES, MAX_DEPTH, Origin, parse_value, read_document
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checkpoints of the systems that the papers compare with: recognised by all their tensors."""
+"""Checkpoints of the comparison models: recognised by all their tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def state_of(name, device="meta"):
 
 
 @pytest.mark.parametrize("name", ["mixer-b16", "vip-small-16", "gfnet-h-s"])
-def test_a_neighbour_is_known_by_its_tensors(name):
+def test_a_comparison_model_is_known_by_its_tensors(name):
     state = state_of(name)
     assert recognise(state) is None
     assert fitting_model(state) == load_spec(name)

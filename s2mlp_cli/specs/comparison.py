@@ -1,4 +1,4 @@
-"""The families that the papers compare with: Vision Permutator, GFNet, and all of timm's."""
+"""The comparison models of the papers: Vision Permutator, GFNet, and all of timm's models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from s2mlp_cli.specs.model import (
     STAGES,
-    BaseSpec,
     ImageSize,
+    ModelSpec,
     PyramidSpec,
     Stage,
     as_tuples,
@@ -80,7 +80,7 @@ class GFNetSpec(PyramidSpec):
         return self
 
 
-class TimmSpec(BaseSpec):
+class TimmSpec(ModelSpec):
     """A model of the library timm, by its name there. No weights come with it."""
 
     family: Literal["timm"] = "timm"

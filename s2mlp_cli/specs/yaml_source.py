@@ -19,7 +19,8 @@ from s2mlp_cli.errors import SpecError
 MAX_BYTES = 65_536
 MAX_DEPTH = 10
 
-Key = tuple[str | int, ...]
+# Keys and list indices from the top of a document down to one value.
+KeyPath = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
@@ -61,13 +62,25 @@ class Document:
     """Plain data and the origin of each key in it; the key ``()`` is the document itself."""
 
     data: dict[str, Any]
-    origins: dict[Key, Origin] = field(default_factory=dict)
+    origins: dict[KeyPath, Origin] = field(default_factory=dict)
 
-    def origin(self, key: Key) -> Origin:
+    def origin(self, key: KeyPath) -> Origin:
         """Return the origin of ``key``, or of the nearest mapping around it."""
         while key and key not in self.origins:
             key = key[:-1]
         return self.origins[key]
+
+    def at(self, key: KeyPath) -> Any:
+        """Return the value at ``key``."""
+        data: Any = self.data
+        for step in key:
+            data = data[step]
+        return data
+
+    def forget_origins(self, key: KeyPath) -> None:
+        """Forget where the value at ``key``, and all inside it, was written."""
+        for known in [known for known in self.origins if known[: len(key)] == key]:
+            del self.origins[known]
 
 
 def read_document(path: Path, named_at: Origin | None = None) -> Document:
@@ -110,8 +123,8 @@ def parse_value(text: str, source: str) -> Any:
     return _parse(text, source, with_lines=False)[0]
 
 
-def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[Key, Origin]]:
-    origins: dict[Key, Origin] = {}
+def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[KeyPath, Origin]]:
+    origins: dict[KeyPath, Origin] = {}
     try:
         _refuse_what_no_spec_needs(text, file)
         loader = _Loader(text)
@@ -158,10 +171,10 @@ class _Builder:
 
     loader: yaml.SafeLoader
     file: str
-    origins: dict[Key, Origin]
+    origins: dict[KeyPath, Origin]
     with_lines: bool
 
-    def build(self, node: yaml.Node, key: Key) -> Any:
+    def build(self, node: yaml.Node, key: KeyPath) -> Any:
         self.origins[key] = self._origin(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
@@ -175,13 +188,13 @@ class _Builder:
                 "allowed: text, a number, true or false"
             ) from error
 
-    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for name_node, value_node in node.value:
             name = name_node.value
             if not isinstance(name_node, yaml.ScalarNode) or not isinstance(name, str):
                 raise SpecError(f"{self._origin(name_node)}: found a key that is not a word")
-            inner: Key = (*key, name)
+            inner: KeyPath = (*key, name)
             if name in mapping:
                 raise SpecError(
                     f"{self._origin(name_node)}: {dotted(inner)}: found twice; "
@@ -195,7 +208,7 @@ class _Builder:
         return Origin(self.file, node.start_mark.line + 1 if self.with_lines else None)
 
 
-def dotted(key: Key) -> str:
+def dotted(key: KeyPath) -> str:
     """Return a key as people write it: ``stages.0.depth``."""
     return ".".join(str(part) for part in key)
 

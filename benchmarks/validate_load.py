@@ -29,9 +29,8 @@ from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.measure.environment import environment
-from s2mlp_cli.measure.validating.loop import Progress
 from s2mlp_cli.measure.validating.plan import Settings
-from s2mlp_cli.measure.validating.validate import validate
+from s2mlp_cli.measure.validating.validate import Silent, validate
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import load_spec
@@ -83,7 +82,7 @@ def workers() -> list[int]:
     return [int(pid) for pid in task.read_text().split()]
 
 
-class Watch(threading.Thread):
+class Watch(Silent, threading.Thread):
     """Looks at the memory of this process and of its workers every half second."""
 
     def __init__(self) -> None:
@@ -107,10 +106,10 @@ class Watch(threading.Thread):
                 }
             )
 
-    def on_batch(self, progress: Progress) -> None:
+    def scored(self, images: int, correct1: int) -> None:
         """Note when so many images had passed."""
-        self.images = progress.images
-        self.passed.append((time.perf_counter(), progress.images))
+        self.images = images
+        self.passed.append((time.perf_counter(), images))
 
 
 def rates(passed: list[tuple[float, int]], images: int) -> list[float]:
@@ -143,7 +142,7 @@ def measure(folder: Path, images: int, processes: int) -> dict[str, Any]:
     opened_s = time.perf_counter() - began
     watch = Watch()
     watch.start()
-    validation = validate(checkpoint, data, settings, watch.on_batch)
+    validation = validate(checkpoint, data, settings, watch)
     watch.ended.set()
     watch.join()
     assert validation is not None

@@ -28,8 +28,8 @@ from torch import nn
 from s2mlp_cli.data.files import image_folder
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.measure.validating.evaluate import Evaluator
-from s2mlp_cli.measure.validating.loop import Loop
-from s2mlp_cli.measure.validating.table import ImageTable
+from s2mlp_cli.measure.validating.results import ImageTable
+from s2mlp_cli.measure.validating.validate import scored_batches
 from s2mlp_cli.preprocessing import Preprocessing
 
 CONFIG = Preprocessing()
@@ -65,8 +65,10 @@ def ours(root: Path, model: nn.Module, workers: int) -> float:
     decoded = DecodedImages(images.source, np.arange(count), CONFIG)
     chunks = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
     evaluator = Evaluator(model, CONFIG, torch.device("cpu"))
-    loop = Loop(evaluator, ImageTable.empty(count), np.zeros(count, np.int64))
-    loop.run(batches(decoded, chunks, workers, pin_memory=False))
+    table, targets = ImageTable.empty(count), np.zeros(count, np.int64)
+    source = batches(decoded, chunks, workers, pin_memory=False)
+    for batch, scores in scored_batches(evaluator, targets, source):
+        table.write(batch, scores)
     return count / (time.perf_counter() - started)
 
 

@@ -86,6 +86,10 @@ class RecordError(S2MLPError):
     """A saved record that cannot be read: another program's file, cut off, or another version."""
 
 
+class ProgressError(S2MLPError):
+    """A file of progress that is something else, or belongs to another run."""
+
+
 class CheckpointError(S2MLPError):
     """A checkpoint that cannot be read, is refused, or does not fit the model."""
 

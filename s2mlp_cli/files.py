@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 import tempfile
@@ -15,40 +16,23 @@ from s2mlp_cli.errors import WriteError, printable
 # The ending of files that are being written; their names begin with a dot.
 TEMPORARY = ".tmp"
 
-# A disk or a quota that is used up.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+# A disk or a quota that is used up, a file over the limit of the shell.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # What mkstemp puts between the name of the file and the ending.
 _RANDOM = "?" * 8
 
 
-@contextmanager
-def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[Path]:
-    """Yield a file beside ``path`` that takes its place once all is written, and never before.
-
-    Readers see the old file or the new one. Whatever ends the writing leaves the old file
-    untouched and nothing beside it; what kill -9 leaves is removed by the next that writes.
-
-    Args:
-        path: the file to write; a symbolic link is followed, so that what it names is replaced.
-        remedy: what to do where it cannot be written, in words.
+def check_writable(path: Path, remedy: str) -> None:
+    """Check, before a long run, that its result can be saved to ``path`` after it.
 
     Raises:
-        WriteError: the folder is missing, read-only or full.
+        WriteError: the folder is missing or read-only.
     """
-    target = Path(path)
-    target = target.resolve() if target.is_symlink() else target
-    try:
-        if target.exists() and not target.is_file():  # /dev/stdout, a pipe: nothing to keep whole
-            yield target
-            return
-        _remove_remains(target)
-        with _temporary(target) as temporary:
-            yield temporary
-            _put(temporary, target)
-    except OSError as error:
-        space = "free some space, or " if error.errno in _FULL else ""
-        raise WriteError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
+    if not path.parent.is_dir():
+        raise WriteError(f"there is no folder '{path.parent}'; {remedy}")
+    if not os.access(path.parent, os.W_OK):
+        raise WriteError(f"the folder '{path.parent}' is read-only; {remedy}")
 
 
 def write_atomically(
@@ -64,22 +48,48 @@ def write_atomically(
 
 
 @contextmanager
+def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[Path]:
+    """Yield a file beside ``path`` that takes its place once all is written, and never before.
+
+    Readers see the old file or the new one. Whatever ends the writing leaves the old file
+    untouched and nothing beside it; what kill -9 leaves is removed by the next that writes.
+
+    Args:
+        path: the file to write; a symbolic link is followed, so that its target is replaced.
+        remedy: what to do if it cannot be written, in words.
+
+    Raises:
+        WriteError: the folder is missing, read-only or full.
+    """
+    target = Path(path)
+    target = target.resolve() if target.is_symlink() else target
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a pipe: nothing to keep whole
+            yield target
+            return
+        _remove_remains(target)
+        with _temporary(target) as temporary:
+            yield temporary
+            _put(temporary, target)
+    except OSError as error:
+        space = "free some space, or " if error.errno in NO_ROOM else ""
+        raise WriteError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
+
+
+@contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield an empty file beside ``target``, locked as long as this process lives and needs it."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY)
-    locked = _lock(handle)
-    if not locked:  # Windows has no such lock, and replaces no file that is open
-        os.close(handle)
+    _lock(handle)
     try:
         yield Path(name)
     finally:
-        if locked:
-            os.close(handle)
+        os.close(handle)
         Path(name).unlink(missing_ok=True)
 
 
 def _remove_remains(target: Path) -> None:
-    """Remove what writers of ``target`` left that were killed: nobody holds its lock any more."""
+    """Remove what killed writers of ``target`` left: nobody holds its lock any more."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.{_RANDOM}{TEMPORARY}"):
         with suppress(OSError), open(left, "rb+") as stream:
             if _lock(stream.fileno()):
@@ -87,26 +97,20 @@ def _remove_remains(target: Path) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file until it is closed; False where another has it, or nothing has locks."""
+    """Lock an open file until it is closed; False if another has it, or the disk has no locks."""
     try:
-        import fcntl  # Windows has none
-
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
+    except OSError:
         return False
     return True
 
 
 def _put(temporary: Path, target: Path) -> None:
-    """Rename, once the content is on the disk, under the rights that a new file would have."""
+    """Rename, once the content is on the disk, with the permissions that a new file would get."""
     with open(temporary, "rb") as stream:
         os.fsync(stream.fileno())
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    umask = os.umask(0)
+    os.umask(umask)
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask
     os.chmod(temporary, mode)
     os.replace(temporary, target)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

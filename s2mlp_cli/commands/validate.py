@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from s2mlp_cli.commands.options import GroupedCommand, grouped
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import emit, made_here
-from s2mlp_cli.commands.validation_options import GROUPS
-from s2mlp_cli.errors import DataError
+from s2mlp_cli.errors import DataError, WriteError, printable
+from s2mlp_cli.records.base import DTYPES, changed
+from s2mlp_cli.views.console import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.checkpoints.loading import Checkpoint
@@ -23,6 +27,196 @@ if TYPE_CHECKING:
     from s2mlp_cli.specs import ModelSpec
 
 SAMPLE = "sample"
+
+
+class Triple(click.ParamType[tuple[float, float, float]]):
+    """A number from 0 to 1 for each channel, such as ``0.485,0.456,0.406``."""
+
+    name = "R,G,B"
+
+    def __init__(self, positive: bool = False) -> None:
+        self.positive = positive
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        """Return the three numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            red, green, blue = (float(number) for number in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not three numbers; use 0.485,0.456,0.406", param, ctx)
+        triple = (red, green, blue)
+        if not all(0 <= number <= 1 for number in triple):
+            self.fail(f"'{value}' is not within 0 to 1; divide pixel values by 255", param, ctx)
+        if self.positive and not all(triple):
+            self.fail(f"'{value}' contains 0, and pixels are divided by it", param, ctx)
+        return triple
+
+
+GROUPS: OptionGroups = {
+    "Checkpoint": (
+        click.option(
+            "--ckpt",
+            metavar="FILE|sample",
+            shell_complete=options.complete_files,
+            help="Weights in PyTorch or safetensors; `sample` is a small model inside s2mlp.",
+        ),
+        click.option(
+            "--pretrained",
+            is_flag=True,
+            help="Download the weights that timm publishes for --model, instead of --ckpt.",
+        ),
+        click.option("--ema", is_flag=True, help="Use the averaged (EMA) weights."),
+        click.option(
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            shell_complete=options.complete_models,
+            help="Model, if the checkpoint's tensors do not identify it.",
+        ),
+        options.overrides,
+    ),
+    "Data": (
+        click.option(
+            "--data",
+            envvar="S2MLP_DATA",
+            metavar="PATH",
+            show_envvar=True,
+            shell_complete=options.complete_files,
+            help="Images: class folders, flat folder, tar, zip, WebDataset, Parquet or CSV.",
+        ),
+        click.option(
+            "--labels",
+            metavar="FILE",
+            shell_complete=options.complete_files,
+            help="Labels: devkit archive, LOC_val_solution.csv or a CSV of file,label.",
+        ),
+        click.option(
+            "--real-labels",
+            metavar="FILE|timm",
+            shell_complete=options.complete_files,
+            help="Also score ImageNet-ReaL, with real.json or timm's copy.",
+        ),
+        click.option("--partial", is_flag=True, help="Accept fewer images than labels."),
+        click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Use only N images, evenly over the classes.",
+        ),
+        options.seed("Seed for the images that --limit draws."),
+        click.option("--strict", is_flag=True, help="Fail at the first broken image."),
+    ),
+    "Input": (
+        options.input_size,
+        click.option(
+            "--crop-pct",
+            type=options.Finite(0, 1, min_open=True),
+            metavar="FRACTION",
+            help="Crop as a fraction of the resized short side.  [default: timm's or 0.9]",
+        ),
+        click.option(
+            "--interpolation",
+            type=click.Choice(["bicubic", "bilinear", "lanczos"]),
+            help="[default: timm's or bicubic]",
+        ),
+        click.option(
+            "--mean",
+            type=Triple(),
+            help="Mean of each channel, 0 to 1.  [default: timm's or ImageNet's]",
+        ),
+        click.option(
+            "--std",
+            type=Triple(positive=True),
+            help="Standard deviation of each channel.  [default: as for --mean]",
+        ),
+        click.option(
+            "--transform",
+            type=click.Choice(["box", "timm"]),
+            help="box: resize only what the crop keeps. timm: timm's exact pixels.  [default: box]",
+        ),
+    ),
+    "Run": (
+        options.device,
+        click.option(
+            "--dtype",
+            type=click.Choice(DTYPES),
+            default="fp32",
+            show_default=True,
+            help="Precision; bf16 and fp16 use autocast.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            default=64,
+            show_default=True,
+            help="Images per batch.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Processes that decode images.  [default: one per core, at most 16]",
+        ),
+        click.option("--compile", "compiled", is_flag=True, help="Use torch.compile."),
+        click.option("--channels-last", is_flag=True, help="Channels-last inputs and weights."),
+        options.shift(),
+        click.option(
+            "--resume",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Save progress to FILE, and continue from it if it exists.",
+        ),
+    ),
+    "Report": (
+        click.option("--per-class", is_flag=True, help="Report every class."),
+        click.option(
+            "--predictions",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE.csv|.parquet",
+            help="Save the top-5, loss and correctness of each image.",
+        ),
+        options.output,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The command line, option by option."""
+
+    ckpt: str | None
+    pretrained: bool
+    ema: bool
+    model: str | None
+    overrides: tuple[str, ...]
+    data: str | None
+    labels: str | None
+    real_labels: str | None
+    partial: bool
+    limit: int | None
+    seed: int
+    strict: bool
+    input_size: tuple[int, int] | None
+    crop_pct: float | None
+    interpolation: str | None
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    transform: str | None
+    device: str | None
+    dtype: str
+    batch_size: int
+    workers: int | None
+    compiled: bool
+    channels_last: bool
+    shift: str
+    resume: Path | None
+    per_class: bool
+    predictions: Path | None
+    output_format: str
+    output: Path | None
 
 
 @grouped(GROUPS)
@@ -41,121 +235,176 @@ SAMPLE = "sample"
 def command(**given: Any) -> None:
     """Measure top-1 and top-5 of a checkpoint on ImageNet val.
 
-    The model is read off the checkpoint. `s2mlp validate --ckpt sample` tries it offline.
+    The model is inferred from the checkpoint. `s2mlp validate --ckpt sample` works offline.
 
-    Images are prepared as the options say; else as the checkpoint's metadata says; else by timm's
-    own data configuration for its models, and as the papers did for all others.
+    Image preprocessing comes from the options, else from the checkpoint's metadata, else from
+    timm's configuration for timm models, else from the papers.
     """
-    from s2mlp_cli.commands.validation_progress import ValidationProgress
+    _run(Given(**given))
+
+
+def _run(given: Given) -> None:
     from s2mlp_cli.measure.validating.processes import processes
     from s2mlp_cli.measure.validating.result import check_broken
     from s2mlp_cli.measure.validating.validate import validate
     from s2mlp_cli.records.predictions import check_target
 
-    if given["predictions"] is not None:
-        check_target(given["predictions"])
-    checkpoint, images = _checkpoint(given), _images(given)
     with processes() as group:
-        settings = _settings(given, checkpoint, images, group)
+        with group.errors_shown_once():
+            if given.predictions is not None:
+                check_target(given.predictions)
+            checkpoint, images = _checkpoint(given), _images(given)
+            settings = _settings(given, checkpoint, images, group)
         total = min(settings.limit or len(images), len(images))
         with ValidationProgress(total, group.count, group.is_first) as progress:
-            validation = validate(
-                checkpoint, images, settings,
-                progress.on_batch, progress.on_broken, progress.on_kept, group,
-            )  # fmt: skip
-    if validation is not None:
-        _give_out(validation, given)
-        check_broken(validation.result)
+            validation = validate(checkpoint, images, settings, progress, group)
+    if validation is None:
+        return
+    _give_out(validation, given)
+    if validation.unsaved is not None:
+        raise validation.unsaved
+    check_broken(validation.result)
 
 
-def _give_out(validation: Validation, given: dict[str, Any]) -> None:
-    """Write and print; where a file cannot be written, the scores are printed all the same."""
+def _give_out(validation: Validation, given: Given) -> None:
+    """Write and print; if a file cannot be written, the scores are printed all the same."""
     from s2mlp_cli.records.predictions import save_predictions
     from s2mlp_cli.records.validate import ValidateRecord
 
-    result, predictions = validation.result, given["predictions"]
+    result = validation.result
     try:
-        if predictions is not None:
-            save_predictions(predictions, validation.predictions())
-            result = result.model_copy(update={"predictions": str(predictions)})
+        if given.predictions is not None:
+            save_predictions(given.predictions, validation.predictions())
+            result = changed(result, predictions=str(given.predictions))
     finally:
         record = made_here(ValidateRecord, results=(result,))
-        emit(record, given["output_format"], given["output"])
+        emit(record, given.output_format, given.output)
 
 
-def _checkpoint(given: dict[str, Any]) -> Checkpoint:
+def _checkpoint(given: Given) -> Checkpoint:
     from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.loading import load_checkpoint
     from s2mlp_cli.specs import load_spec
 
-    spec = load_spec(given["model"], given["overrides"]) if given["model"] else None
-    size = given["input_size"]
-    if spec is None and given["overrides"]:
+    spec = load_spec(given.model, given.overrides) if given.model else None
+    if spec is None and given.overrides:
         raise click.UsageError("--set changes a spec; name it with --model")
-    if given["pretrained"]:
-        return load_checkpoint(_published(given, spec), spec, input_size=size)
-    if given["ckpt"] is None:
+    if given.pretrained:
+        return load_checkpoint(_published(given, spec), spec, input_size=given.input_size)
+    if given.ckpt is None:
         raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
-    if given["ckpt"] == SAMPLE:
-        return load_checkpoint(sample.CHECKPOINT, spec, given["ema"], SAMPLE, size)
-    return load_checkpoint(given["ckpt"], spec, given["ema"], input_size=size)
+    path, name = (sample.CHECKPOINT, SAMPLE) if given.ckpt == SAMPLE else (given.ckpt, None)
+    return load_checkpoint(path, spec, given.ema, name, given.input_size)
 
 
-def _published(given: dict[str, Any], spec: ModelSpec | None) -> Path:
+def _published(given: Given, spec: ModelSpec | None) -> Path:
     from s2mlp_cli.checkpoints.pretrained import fetch_weights
 
-    if spec is None or given["ckpt"] is not None:
-        raise click.UsageError("--pretrained takes the place of --ckpt, and needs --model")
+    if spec is None or given.ckpt is not None:
+        raise click.UsageError("--pretrained replaces --ckpt, and needs --model")
     return fetch_weights(spec)
 
 
-def _images(given: dict[str, Any]) -> ImageSet:
+def _images(given: Given) -> ImageSet:
     from s2mlp_cli import sample
     from s2mlp_cli.data.detect import open_images
 
-    if given["ckpt"] == SAMPLE and given["data"] is None:
+    if given.ckpt == SAMPLE and given.data is None:
         return replace(open_images(sample.IMAGES), path=SAMPLE)
-    if given["data"] is None:
+    if given.data is None:
         raise DataError(
-            "no images were given; say where ImageNet val lies with --data PATH or S2MLP_DATA=PATH"
+            "there are no images; give ImageNet val with --data PATH or S2MLP_DATA=PATH"
         )
-    return open_images(given["data"], given["labels"], given["partial"])
+    return open_images(given.data, given.labels, given.partial)
 
 
-def _settings(
-    given: dict[str, Any], checkpoint: Checkpoint, images: ImageSet, group: Processes
-) -> Settings:
+def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Processes) -> Settings:
     from s2mlp_cli.data.real_labels import real_labels
     from s2mlp_cli.measure.environment import usable_cores
     from s2mlp_cli.measure.torch_support import target
     from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import choose_workers
 
-    workers = given["workers"]
+    if given.workers is None:
+        workers = choose_workers(usable_cores(), group.local_count)
+    else:
+        workers = given.workers
     return Settings(
         preprocessing=_preprocessing(given, checkpoint),
-        shift=given["shift"],
-        device=str(target(given["device"], group.local_rank)),
-        dtype=given["dtype"],
-        batch_size=given["batch_size"],
-        workers=choose_workers(usable_cores(), group.local_count) if workers is None else workers,
-        compiled=given["compiled"],
-        channels_last=given["channels_last"],
-        limit=given["limit"],
-        seed=given["seed"],
-        strict=given["strict"],
-        per_class=given["per_class"],
-        resume=given["resume"],
-        real=real_labels(given["real_labels"], images.names) if given["real_labels"] else None,
+        shift=given.shift,
+        device=str(target(given.device, group.local_rank)),
+        dtype=given.dtype,
+        batch_size=given.batch_size,
+        workers=workers,
+        compiled=given.compiled,
+        channels_last=given.channels_last,
+        limit=given.limit,
+        seed=given.seed,
+        strict=given.strict,
+        per_class=given.per_class,
+        resume=given.resume,
+        real=real_labels(given.real_labels, images.names) if given.real_labels else None,
     )
 
 
-def _preprocessing(given: dict[str, Any], checkpoint: Checkpoint) -> Preprocessing:
-    """Options go before what the checkpoint says of itself, and that before the defaults."""
-    from s2mlp_cli.models.preprocessing import default_preprocessing
-    from s2mlp_cli.preprocessing import Preprocessing
+def _preprocessing(given: Given, checkpoint: Checkpoint) -> Preprocessing:
+    from s2mlp_cli.measure.validating.plan import preprocessing_for
 
-    known = checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
-    names = ("input_size", "crop_pct", "interpolation", "mean", "std", "transform")
-    asked = {name: given[name] for name in names if given[name] is not None}
-    return Preprocessing.model_validate({**known.model_dump(), **asked})
+    chosen = {
+        "input_size": given.input_size,
+        "crop_pct": given.crop_pct,
+        "interpolation": given.interpolation,
+        "mean": given.mean,
+        "std": given.std,
+        "transform": given.transform,
+    }
+    return preprocessing_for(checkpoint, **{k: v for k, v in chosen.items() if v is not None})
+
+
+class ValidationProgress:
+    """A bar on stderr with the running top-1; a pipe gets the remarks only.
+
+    Args:
+        total: images of the run.
+        processes: how many share them: the bar multiplies this process's count.
+        shown: False in the processes that report nothing.
+    """
+
+    def __init__(self, total: int, processes: int = 1, shown: bool = True) -> None:
+        console = remarks_console()
+        self.processes, self.shown = processes, shown
+        self.bar = Progress(
+            TextColumn("top-1 {task.fields[top1]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (shown and console.is_terminal),
+        )
+        self.task = self.bar.add_task("", total=total, top1="–")
+
+    def __enter__(self) -> ValidationProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def scored(self, images: int, correct1: int) -> None:
+        self.bar.update(
+            self.task, completed=images * self.processes, top1=f"{correct1 / images:.2%}"
+        )
+
+    def broken(self, name: str, reason: str) -> None:
+        self._say(f"broken image {name}: {reason}")
+
+    def kept(self, path: Path) -> None:
+        self._say(f"progress is saved; continue with --resume {path}")
+
+    def unsaved(self, error: WriteError) -> None:
+        self._say(f"progress is not saved: {error}")
+
+    def _say(self, sentence: str) -> None:
+        if self.shown:
+            self.bar.console.print(escape(printable(sentence)), style="warn", soft_wrap=True)

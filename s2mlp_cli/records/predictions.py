@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.files import write_atomically
+from s2mlp_cli.files import check_writable, write_atomically
 from s2mlp_cli.records.base import Frozen
 from s2mlp_cli.statistics import mcnemar
 
 ENDINGS = (".csv", ".parquet")
+
+_REMEDY = "choose another --predictions"
 
 
 class Prediction(NamedTuple):
@@ -67,12 +68,12 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     """Write ``rows`` to ``path``, as CSV or Parquet by its ending, atomically.
 
     Raises:
-        RecordError: another ending.
+        RecordError: its ending is not known.
         WriteError: the file cannot be written.
     """
     check_ending(path)
     content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
-    write_atomically(path, content, "choose another --predictions")
+    write_atomically(path, content, _REMEDY)
 
 
 def load_predictions(path: Path) -> list[Prediction]:
@@ -133,20 +134,18 @@ def _by_name(rows: list[Prediction]) -> dict[tuple[str, int], Prediction]:
 
 
 def check_target(path: Path) -> None:
-    """Hold, before a long run, that its predictions can be saved to ``path`` after it.
+    """Check, before a long run, that its predictions can be saved to ``path`` after it.
 
     Raises:
-        RecordError: its ending is not known, or its folder is not there or read-only.
+        RecordError: its ending is not known.
+        WriteError: its folder is missing or read-only.
     """
     check_ending(path)
-    if not path.parent.is_dir():
-        raise RecordError(f"there is no folder '{path.parent}'; choose another --predictions")
-    if not os.access(path.parent, os.W_OK):
-        raise RecordError(f"the folder '{path.parent}' is read-only; choose another --predictions")
+    check_writable(path, _REMEDY)
 
 
 def check_ending(path: Path) -> None:
-    """Hold that the ending of ``path`` is known.
+    """Check that the ending of ``path`` is known.
 
     Raises:
         RecordError: it is not.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import RecordError, WriteError
 from s2mlp_cli.records.predictions import (
     Prediction,
     check_target,
@@ -82,7 +82,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
 def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path) -> None:
     check_target(tmp_path / "new.csv")
-    with pytest.raises(RecordError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
+    with pytest.raises(WriteError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
         check_target(tmp_path / "no" / "new.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'new.txt'"):
         check_target(tmp_path / "new.txt")
@@ -92,7 +92,7 @@ def test_a_read_only_folder_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
-    with pytest.raises(RecordError, match=r"is read-only; choose another --predictions"):
+    with pytest.raises(WriteError, match=r"is read-only; choose another --predictions"):
         check_target(tmp_path / "new.csv")
 
 

@@ -1,4 +1,4 @@
-"""What a reader of a low accuracy has to know."""
+"""What a reader must know about an accuracy, above all about a low one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEVKIT = "the devkit's numbers"
 
 _V1_HUNDRED_CLASSES = frozenset("456789")
 
-# How far the whole interval must lie under the published top-1 to be called far under it.
+# Top-1 is called far below the published one if its whole interval is lower by this much.
 FAR_BELOW = 0.02
 
 
@@ -97,7 +97,7 @@ def _shift_is_wrong(result: ValidateResult) -> str | None:
             "this accuracy is for comparison only"
         )
     if result.shift == "none":
-        return "the shift was taken out; this accuracy is for comparison only"
+        return "the shift was removed; this accuracy is for comparison only"
     return None
 
 
@@ -113,7 +113,7 @@ def _fewer_classes(result: ValidateResult) -> str | None:
     outputs = result.spec["classes"]
     if result.data.classes == outputs or result.data.limit is not None:
         return None
-    return f"the data shows {result.data.classes} of the classifier's {outputs} classes"
+    return f"the data covers {result.data.classes} of the classifier's {outputs} classes"
 
 
 def _other_order(result: ValidateResult) -> str | None:
@@ -132,8 +132,8 @@ def _devkit_untried(result: ValidateResult) -> str | None:
     if not result.label_orders or any(_DEVKIT in row.order for row in result.label_orders):
         return None
     return (
-        f"the order of {_DEVKIT} was not tried, since no devkit of these {result.spec['classes']} "
-        f"classes was given: lay {ARCHIVE} beside the images to have it tried"
+        f"the order of {_DEVKIT} was not tried, because there is no devkit of these "
+        f"{result.spec['classes']} classes; to try it, put {ARCHIVE} next to the images"
     )
 
 
@@ -144,19 +144,19 @@ def _far_below(result: ValidateResult) -> str | None:
     if result.top1_interval[1] > published.top1 / 100 - FAR_BELOW:
         return None
     return (
-        f"top-1 is far under the published {published.top1} % of {_whose(result, published)}; "
-        f"known causes: {_SHIFT_CAUSES if result.shift else ''}another mean and std or crop, raw "
-        "instead of averaged weights (--ema), classes in another order"
+        f"top-1 is far below the published {published.top1} % of {_whose(result, published)}; "
+        f"possible causes: {_SHIFT_CAUSES if result.shift else ''}another mean and std or crop, "
+        "raw instead of averaged weights (--ema), classes in another order"
     )
 
 
 _SHIFT_CAUSES = (
     "trained with the papers' overlapping in-place shift (compare with --shift inplace --device "
-    "cpu), another order of directions or place of the norms (see --model), "
+    "cpu), another order of directions or position of the norms (see --model), "
 )
 
 
 def _whose(result: ValidateResult, published: Published) -> str:
     if published.model == result.model:
         return result.model
-    return f"{published.model}, the nearest built-in and not wholly the same model"
+    return f"{published.model}, the nearest built-in, which is not exactly the same model"

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import precision, require_dtype
-from s2mlp_cli.measure.validating.table import TOP
 from s2mlp_cli.preprocessing import Preprocessing
+
+# How many of the highest classes are kept of each image.
+TOP = 5
 
 # The 16-bit types: weights stay float32, products run in these.
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -85,8 +87,8 @@ class Evaluator:
     def _normalise(self, pixels: Tensor) -> Tensor:
         """Return the network's input, (B, 3, height, width) float32.
 
-        It lies where the one before lay: on a CPU fresh pages cost almost as much as the
-        arithmetic. Scores are tensors of their own, so nothing of the last batch is lost.
+        It reuses the memory of the last batch: on a CPU fresh pages cost almost as much as the
+        arithmetic. Scores are tensors of their own, so none of them is overwritten.
         """
         if self._input is None or self._input.shape != pixels.shape:
             self._input = torch.empty(
@@ -100,7 +102,7 @@ class Evaluator:
 
 
 def score(logits: Tensor, targets: Tensor) -> Scores:
-    """Return top-5, loss and confidence of ``logits`` (B,classes); NaN is in no top-5."""
+    """Return top-5, loss and confidence of ``logits`` (B, classes); rows with NaN have no top-5."""
     finite = logits.isfinite().all(dim=1)
     top = logits.topk(min(TOP, logits.shape[1]), dim=1).indices.int()
     top = F.pad(top, (0, TOP - top.shape[1]), value=-1)

@@ -1,9 +1,10 @@
-"""What a validation is asked for, and which images it scores in which order."""
+"""What a validation runs: the settings, and the images in their order with targets and inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ class Settings:
     """How a validation runs.
 
     Attributes:
-        preprocessing: how images become inputs; None takes the checkpoint's, or the default.
-        resume: a file that keeps the progress, and is gone on from if it exists.
-        limit: validate on so many images, evenly over classes, drawn by ``seed``.
+        preprocessing: how images become inputs; None means :func:`preprocessing_for`.
+        resume: a file that keeps the progress; if it exists, the run continues from it.
+        limit: validate on this many images, evenly over the classes, drawn by ``seed``.
         strict: fail at the first broken image.
-        real: for each image of the set its ReaL labels.
+        real: the ReaL labels of each image of the set.
         per_class: keep the score of each class in the result.
     """
 
@@ -50,38 +51,78 @@ class Settings:
     real: Sequence[tuple[int, ...]] | None = None
 
 
+def preprocessing_for(checkpoint: Checkpoint, **chosen: Any) -> Preprocessing:
+    """Return how images are prepared: as chosen, else by the checkpoint, else by its model."""
+    known = checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
+    return Preprocessing.model_validate({**known.model_dump(), **chosen})
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Which images are scored, in which order and how prepared.
+    """A validation with everything decided.
 
     Attributes:
-        positions: (rows,) in the data set.
+        positions: (rows,) of the images in their set.
         targets: (rows,) the right output for each.
     """
 
+    checkpoint: Checkpoint
     images: ImageSet
+    settings: Settings
+    preprocessing: Preprocessing
     positions: IntArray
     targets: IntArray
-    preprocessing: Preprocessing
-    key: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the images, by row."""
         return tuple(self.images.names[position] for position in self.positions)
+
+    def chunks(self, pending: Iterable[int]) -> list[range]:
+        """Return the batches that hold one of the ``pending`` rows.
+
+        Batches are cut from the same order whatever the number of processes and wherever a run
+        continues, so each image is always computed beside the same others.
+        """
+        size = self.settings.batch_size
+        numbers = sorted({row // size for row in pending})
+        return [range(n * size, min((n + 1) * size, len(self))) for n in numbers]
+
+    def key(self) -> dict[str, Any]:
+        """Return what two runs must share for one to continue the other, by names for people."""
+        rows = "\n".join(f"{n}\0{t}" for n, t in zip(self.names, self.targets, strict=True))
+        return {
+            "checkpoint": self.checkpoint.facts.sha256,
+            # corrupted copies of a set (ImageNet-C) use the same names
+            "data": str(Path(self.images.path).absolute()),
+            "weights": self.checkpoint.facts.taken,
+            "model": self.checkpoint.spec.model_dump(mode="json"),
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            "choice of images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:16],
+            "shift": self.settings.shift,
+            "device type": torch.device(self.settings.device).type,
+            "dtype": self.settings.dtype,
+            "batch size": self.settings.batch_size,
+            "compilation": self.settings.compiled,
+            "channels-last": self.settings.channels_last,
+        }
 
 
 def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> Plan:
     """Decide which images are scored and how they are prepared.
 
     Raises:
-        DataError: the classes of the data are no outputs of this model.
+        DataError: the set has no labels, or its classes are not the outputs of this model.
         UnavailableError: the shift cannot run on the device.
     """
-    _check_shift(settings)
-    preprocessing = (
-        settings.preprocessing or checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
-    )
+    reason = registry.get(settings.shift).unavailable(torch.device(settings.device))
+    if reason is not None:
+        raise UnavailableError(
+            f"the shift {settings.shift} cannot run on {settings.device}: {reason}"
+        )
     if images.labels is None:
         raise DataError(f"{images.path} has no labels; give a label file with --labels")
     try:
@@ -91,32 +132,5 @@ def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> P
     positions: IntArray = np.arange(len(images))
     if settings.limit is not None:
         positions = spread(targets, settings.limit, settings.seed)
-    plan = Plan(images, positions, targets[positions], preprocessing)
-    return replace(plan, key=_key(checkpoint, plan, settings))
-
-
-def _check_shift(settings: Settings) -> None:
-    device = torch.device(settings.device)
-    reason = registry.get(settings.shift).unavailable(device)
-    if reason is not None:
-        raise UnavailableError(f"the shift {settings.shift} cannot run on {device}: {reason}")
-
-
-def _key(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> dict[str, Any]:
-    """Return what has to be equal for progress to be gone on from, by names for people."""
-    rows = "\n".join(f"{n}\0{t}" for n, t in zip(plan.names, plan.targets, strict=True))
-    return {
-        "checkpoint": checkpoint.facts.sha256,
-        # corrupted copies of a set (ImageNet-C) bear the same names
-        "data": str(Path(plan.images.path).absolute()),
-        "weights": checkpoint.facts.taken,
-        "model": checkpoint.spec.model_dump(mode="json"),
-        "preprocessing": plan.preprocessing.model_dump(mode="json"),
-        "choice of images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:16],
-        "shift": settings.shift,
-        "device type": torch.device(settings.device).type,
-        "dtype": settings.dtype,
-        "batch size": settings.batch_size,
-        "compilation": settings.compiled,
-        "channels-last": settings.channels_last,
-    }
+    preprocessing = settings.preprocessing or preprocessing_for(checkpoint)
+    return Plan(checkpoint, images, settings, preprocessing, positions, targets[positions])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
 
+from s2mlp_cli.errors import S2MLPError
+
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: its rank, and how many there are; the same on this machine alone."""
+    """This process among all: its rank and their count, also of those on the same machine."""
 
     rank: int = 0
     count: int = 1
@@ -38,13 +40,38 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    @contextmanager
+    def errors_shown_once(self) -> Iterator[None]:
+        """End all processes if the block fails in one; only the first with a sentence shows it.
+
+        Raises:
+            S2MLPError: in the first process that fails with this sentence.
+            SystemExit: in the others, once a process that shows its sentence has ended.
+        """
+        failure: S2MLPError | None = None
+        try:
+            yield
+        except S2MLPError as error:
+            failure = error
+        sentence = None if failure is None else str(failure)
+        sentences: list[str | None] = [sentence]
+        if self.count > 1:
+            sentences = [None] * self.count
+            dist.all_gather_object(sentences, sentence)
+        if failure is not None and sentences.index(sentence) == self.rank:
+            raise failure
+        if any(sentences):
+            with suppress(RuntimeError):  # the connection breaks when one that shows it ends
+                dist.barrier()
+            raise SystemExit(1)
+
 
 @contextmanager
 def processes() -> Iterator[Processes]:
     """Join the processes that torchrun started; without torchrun there is one.
 
-    Images are divided, the model is not: nothing but the rows of the table travels, at the end,
-    over gloo, on GPUs as well.
+    Images are divided, the model is not: only the rows of the table are sent, at the end, over
+    gloo, on GPUs as well.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:

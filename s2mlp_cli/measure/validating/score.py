@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.measure.validating.table import SCORED, ImageTable
+from s2mlp_cli.measure.validating.results import SCORED, ImageTable
 from s2mlp_cli.records.validate import (
     CalibrationBin,
     ClassScore,

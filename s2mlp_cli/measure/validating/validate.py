@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from s2mlp_cli.checkpoints.loading import Checkpoint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
-from s2mlp_cli.errors import DataError
-from s2mlp_cli.measure.validating.evaluate import Evaluator
-from s2mlp_cli.measure.validating.loop import Loop, Progress, Watch
+from s2mlp_cli.errors import DataError, WriteError
+from s2mlp_cli.measure.validating.evaluate import Evaluator, Scores
 from s2mlp_cli.measure.validating.plan import Plan, Settings, make_plan
 from s2mlp_cli.measure.validating.processes import Processes
 from s2mlp_cli.measure.validating.result import make_result, timing_of
-from s2mlp_cli.measure.validating.resuming import (
-    INTERRUPTED,
-    finish,
-    progress_file,
-    resumed_table,
-)
-from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
+from s2mlp_cli.measure.validating.results import BROKEN, PENDING, SCORED, ImageTable, Progress
 from s2mlp_cli.records.predictions import Prediction
 from s2mlp_cli.records.validate import ValidateResult
+
+
+class Listener(Protocol):
+    """Hears how a run goes on; the methods here do nothing."""
+
+    def scored(self, images: int, correct1: int) -> None:
+        """After each batch: the images of this process so far, and how many are right."""
+        return
+
+    def broken(self, name: str, reason: str) -> None:
+        """An image cannot be decoded."""
+        return
+
+    def kept(self, path: Path) -> None:
+        """The run ends early, and another can resume from this file."""
+        return
+
+    def unsaved(self, error: WriteError) -> None:
+        """Progress cannot be saved; the run goes on."""
+        return
+
+
+class Silent(Listener):
+    """Hears nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +57,33 @@ class Validation:
     Attributes:
         result: what goes into the record.
         table: one row for each image of the run.
-        names, targets: (rows,) their names and right classes.
+        unsaved: why the file of the progress is not complete, or None.
     """
 
     result: ValidateResult
+    plan: Plan
     table: ImageTable
-    names: tuple[str, ...]
-    targets: IntArray
+    unsaved: WriteError | None = None
 
     def predictions(self) -> Iterator[Prediction]:
         """Yield what the model said of each image, in the order of the run."""
-        correct1 = self.table.top[:, 0] == self.targets
-        correct5 = (self.table.top == self.targets[:, None]).any(axis=1)
-        for row, name in enumerate(self.names):
-            top1, top2, top3, top4, top5 = self.table.top[row].tolist()
+        table, targets = self.table, self.plan.targets
+        hits = table.top == targets[:, None]
+        for row, name in enumerate(self.plan.names):
+            top1, top2, top3, top4, top5 = table.top[row].tolist()
             yield Prediction(
                 name,
-                int(self.targets[row]),
+                int(targets[row]),
                 top1,
                 top2,
                 top3,
                 top4,
                 top5,
-                confidence=float(self.table.confidence[row]),
-                loss=float(self.table.loss[row]),
-                correct1=bool(correct1[row]),
-                correct5=bool(correct5[row]),
-                broken=bool(self.table.state[row] == BROKEN),
+                confidence=float(table.confidence[row]),
+                loss=float(table.loss[row]),
+                correct1=bool(hits[row, 0]),
+                correct5=bool(hits[row].any()),
+                broken=bool(table.state[row] == BROKEN),
             )
 
 
@@ -71,113 +91,135 @@ def validate(
     checkpoint: Checkpoint,
     images: ImageSet,
     settings: Settings | None = None,
-    on_batch: Callable[[Progress], None] = lambda _: None,
-    on_broken: Callable[[str, str], None] = lambda _name, _reason: None,
-    on_kept: Callable[[Path], None] = lambda _: None,
+    listener: Listener | None = None,
     group: Processes | None = None,
 ) -> Validation | None:
     """Score ``checkpoint`` on ``images``: the validation on the first process, else None.
 
     Args:
-        checkpoint: of :func:`s2mlp_cli.checkpoints.loading.load_checkpoint`.
-        images: of :func:`s2mlp_cli.data.detect.open_images`, with labels.
+        checkpoint: from :func:`s2mlp_cli.checkpoints.loading.load_checkpoint`.
+        images: from :func:`s2mlp_cli.data.detect.open_images`, with labels.
         settings: how; the defaults if None.
-        on_batch: called with the progress of this process after each batch.
-        on_broken: called with name and reason of each broken image.
-        on_kept: called with the file of the progress if something ends the run early.
+        listener: hears how the run goes on.
         group: the processes that share the images.
 
     Raises:
         S2MLPError: images, labels and classifier do not fit, or no image could be decoded.
     """
-    settings, group = settings or Settings(), group or Processes()
+    settings, listener, group = settings or Settings(), listener or Silent(), group or Processes()
     plan = make_plan(checkpoint, images, settings)
-    table = resumed_table(plan, settings.resume)
+    progress = Progress(settings.resume, plan.key(), group.rank)
+    table = progress.restore(len(plan))
     resumed = int((table.state != PENDING).sum())
     group.wait()  # nobody may write progress before all have read it
-    watch = _watch(plan, table, settings, group, on_batch, on_broken)
-    loop = Loop(_evaluator(checkpoint, plan, settings), table, plan.targets, watch)
-    with _keeping(table, plan, settings, group, on_kept):
-        with workers_watched():
-            loop.run(_batches(plan, table, settings, group))
-        parts = group.gather((table, loop.seconds, loop.data_s, loop.images))
+    try:
+        timing = _score_images(plan, table, progress, listener, group)
+        parts = group.gather((table, timing))
         if not group.is_first:
             return None
-        for part, *_ in parts:
+        for part, _ in parts:
             table.merge(part)
-        if settings.resume is not None:
-            finish(table, plan, settings.resume)
-        timing = timing_of([part[1:] for part in parts])
-        result = make_result(checkpoint, plan, settings, table, timing, resumed, group.count)
-    return Validation(result, table, plan.names, plan.targets)
-
-
-@contextmanager
-def _keeping(
-    table: ImageTable,
-    plan: Plan,
-    settings: Settings,
-    group: Processes,
-    on_kept: Callable[[Path], None],
-) -> Iterator[None]:
-    """Save what was measured, whatever ends the run early: Ctrl-C, lost data, a dead worker."""
-    try:
-        yield
-    except BaseException:
+        progress.finish(table)
+        result = make_result(plan, table, timing_of([t for _, t in parts]), resumed, group.count)
+        return Validation(result, plan, table, progress.failure)
+    except BaseException:  # Ctrl-C, lost data, a dead worker: nothing that was scored is lost
         if (table.state == SCORED).any():
-            path = settings.resume or INTERRUPTED
-            table.save(progress_file(path, group), plan.key)
-            on_kept(path)
+            try:
+                listener.kept(progress.keep(table))
+            except WriteError as error:
+                listener.unsaved(error)
         raise
 
 
-def _watch(
-    plan: Plan,
-    table: ImageTable,
-    settings: Settings,
-    group: Processes,
-    on_batch: Callable[[Progress], None],
-    on_broken: Callable[[str, str], None],
-) -> Watch:
-    def broken(row: int, reason: str) -> None:
-        name = plan.images.names[plan.positions[row]]
-        if settings.strict:
-            raise _too_strict(plan, row, reason)
-        on_broken(name, reason)
+def _score_images(
+    plan: Plan, table: ImageTable, progress: Progress, listener: Listener, group: Processes
+) -> tuple[float, float, int]:
+    """Fill in this process's share of the rows; return seconds, of which for data, and images."""
+    evaluate = _evaluator(plan)
+    decoded = DecodedImages(plan.images.source, plan.positions, plan.preprocessing)
+    chunks = plan.chunks(np.flatnonzero(table.state == PENDING).tolist())
+    chunks = chunks[group.rank :: group.count]
+    on_cuda = evaluate.device.type == "cuda"
+    images = correct1 = 0
+    failure = None
+    began = time.perf_counter()
+    waited = Waited(batches(decoded, chunks, plan.settings.workers, on_cuda))
+    with workers_watched():
+        for batch, scores in scored_batches(evaluate, plan.targets, waited):
+            _check_batch(plan, batch, listener)
+            rows = batch.rows.numpy()
+            table.write(batch, scores)
+            images += len(rows)
+            correct1 += int((table.top[rows, 0] == plan.targets[rows]).sum())
+            listener.scored(images, correct1)
+            progress.save_when_due(table)
+            if progress.failure is not None and failure is None:
+                listener.unsaved(progress.failure)
+            failure = progress.failure
+    return time.perf_counter() - began, waited.seconds, images
 
-    if settings.resume is None:
-        return Watch(on_batch, broken)
-    path = progress_file(settings.resume, group)
-    return Watch(on_batch, broken, lambda: table.save(path, plan.key))
+
+class Waited:
+    """Batches, and how many seconds the loop waited for them."""
+
+    def __init__(self, source: Iterator[Batch]) -> None:
+        self._source, self.seconds = source, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            began = time.perf_counter()
+            batch = next(self._source, None)
+            self.seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
 
 
-def _too_strict(plan: Plan, row: int, reason: str) -> DataError:
-    name = plan.images.names[plan.positions[row]]
-    return DataError(f"the image {name} is broken ({reason}); replace it, or leave out --strict")
+def scored_batches(
+    evaluate: Callable[[Tensor, Tensor], Scores], targets: IntArray, source: Iterable[Batch]
+) -> Iterator[tuple[Batch, Scores]]:
+    """Yield each batch with its scores, once the next one was handed to the device.
+
+    So while the device works on one batch, the next is fetched.
+
+    Args:
+        evaluate: (pixels, targets) to scores.
+        targets: (rows,) the right class of each row.
+        source: the batches.
+    """
+    before = None
+    for batch in source:
+        scores = evaluate(batch.images, torch.from_numpy(targets[batch.rows.numpy()]))
+        if before is not None:
+            yield before
+        before = batch, scores
+    if before is not None:
+        yield before
 
 
-def _evaluator(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Evaluator:
-    device = torch.device(settings.device)
-    network = checkpoint.build(settings.shift, device)
+def _check_batch(plan: Plan, batch: Batch, listener: Listener) -> None:
+    """Tell the broken images.
+
+    Raises:
+        DataError: the images are not where they were, or one is broken and the run is strict.
+    """
+    if batch.lost:
+        raise DataError(f"{batch.lost} disappeared during the run; restore it, and run again")
+    for row, reason in zip(batch.rows.tolist(), batch.broken, strict=True):
+        if reason and plan.settings.strict:
+            raise DataError(
+                f"the image {plan.names[row]} is broken ({reason}); replace it, or leave out "
+                "--strict"
+            )
+        if reason:
+            listener.broken(plan.names[row], reason)
+
+
+def _evaluator(plan: Plan) -> Evaluator:
+    settings, device = plan.settings, torch.device(plan.settings.device)
+    network = plan.checkpoint.build(settings.shift, device)
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if settings.compiled:
         network.compile()
     return Evaluator(network, plan.preprocessing, device, settings.dtype, settings.channels_last)
-
-
-def _batches(
-    plan: Plan, table: ImageTable, settings: Settings, group: Processes
-) -> Iterator[Batch]:
-    """Yield this process's share of the batches that are not finished.
-
-    Batches are cut from the same order whatever the number of processes and wherever a run
-    resumes: each batch is computed as in an unbroken run of one process, bit by bit.
-    """
-    size = settings.batch_size
-    starts = range(0, len(table), size)
-    chunks = [range(start, min(start + size, len(table))) for start in starts]
-    pending = [rows for rows in chunks if (table.state[rows.start : rows.stop] == PENDING).any()]
-    decoded = DecodedImages(plan.images.source, plan.positions, plan.preprocessing)
-    on_cuda = torch.device(settings.device).type == "cuda"
-    return batches(decoded, pending[group.rank :: group.count], settings.workers, on_cuda)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from s2mlp_cli.data.subset import spread
 from s2mlp_cli.measure.validating.diagnosis import find_label_orders
+from s2mlp_cli.measure.validating.results import BROKEN, PENDING, SCORED, ImageTable
 from s2mlp_cli.measure.validating.score import (
     Scored,
     expected_calibration_error,
@@ -16,7 +17,6 @@ from s2mlp_cli.measure.validating.score import (
     real_score,
     string_sorted,
 )
-from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
 
 
 def table_of(top1: list[int], second: int = 99) -> ImageTable:

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2mlp_cli.cli import group
-from s2mlp_cli.errors import DataError, RecordError, SpecError, UnavailableError, WriteError
+from s2mlp_cli.errors import DataError, ProgressError, SpecError, UnavailableError, WriteError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
@@ -111,16 +111,18 @@ def test_three_processes_count_fifty_images_as_one_does(
 def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:
     arguments = ("--ckpt", ckpt, "--data", folders, *SIZE, "--resume", tmp_path / "progress")
     in_process(*arguments)
-    with pytest.raises(RecordError, match="its batch size is 64, here it is 7; use the same"):
+    with pytest.raises(ProgressError, match="its batch size is 64, this run's is 7; use the same"):
         in_process(*arguments, "--batch-size", "7")
-    with pytest.raises(RecordError, match="its preprocessing's crop_pct is 1.0, here it is 0.5; "):
+    with pytest.raises(
+        ProgressError, match="its preprocessing's crop_pct is 1.0, this run's is 0.5"
+    ):
         in_process(*arguments, "--crop-pct", "0.5")
-    with pytest.raises(RecordError, match=r"its choice of images is \w{16}, here it is \w{16}; "):
+    with pytest.raises(ProgressError, match=r"choice of images is \w{16}, this run's is \w{16}; "):
         in_process(*arguments, "--limit", "50")
 
 
 def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
-    with pytest.raises(DataError, match="ImageNet val lies with --data PATH or S2MLP_DATA=PATH"):
+    with pytest.raises(DataError, match="give ImageNet val with --data PATH or S2MLP_DATA=PATH"):
         in_process("--ckpt", ckpt)
 
 
@@ -192,7 +194,7 @@ def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path: Path) -> 
     rows = load_predictions(tmp_path / "p.csv")
     assert [[row.top1, row.top2, row.top3, row.top4, row.top5] for row in rows] == expected
     assert [row.label for row in rows] == [0, 1, 999]  # placed among all 1000 classes
-    assert "the data shows 3 of the classifier's 1000 classes" in result.remarks
+    assert "the data covers 3 of the classifier's 1000 classes" in result.remarks
 
 
 def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders: Path) -> None:
@@ -209,10 +211,10 @@ def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--mean", "0.5", "'0.5' is not three numbers; write 0.485,0.456,0.406"),
+        ("--mean", "0.5", "'0.5' is not three numbers; use 0.485,0.456,0.406"),
         ("--mean", "123.7,116.3,103.5", "is not within 0 to 1; divide pixel values by 255"),
         ("--mean", "nan,0,0", "is not within 0 to 1"),
-        ("--std", "0.2,0,0.2", "'0.2,0,0.2' has a 0, and is divided by"),
+        ("--std", "0.2,0,0.2", "'0.2,0,0.2' contains 0, and pixels are divided by it"),
         ("--crop-pct", "nan", "'nan' is not a finite number"),
         ("--seed", "-1", "-1 is not in the range 0<=x<=4294967295"),
     ],
@@ -271,7 +273,7 @@ def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
     (tmp_path / "mine.csv").write_text("".join(f"{name},{9 - c}\n" for name, c in rows))
     arguments = ("--ckpt", ckpt, "--data", folder, "--labels", tmp_path / "mine.csv", *SIZE)
     untold = in_process(*arguments)
-    assert any("was not tried, since no devkit" in remark for remark in untold.remarks)
+    assert any("was not tried, because there is no devkit" in remark for remark in untold.remarks)
     write_devkit(digits, tmp_path / "ILSVRC2012_devkit_t12.tar.gz")
     told = in_process(*arguments)
     best = max(told.label_orders, key=lambda order: order.correct1)
@@ -311,10 +313,10 @@ def test_real_labels_are_scored_in_the_same_pass(
     [
         ((), "name a checkpoint: --ckpt FILE, or --ckpt sample to try it"),
         (("--ckpt", "x", "--set", "classes=2"), "--set changes a spec; name it with --model"),
-        (("--pretrained",), "--pretrained takes the place of --ckpt, and needs --model"),
+        (("--pretrained",), "--pretrained replaces --ckpt, and needs --model"),
         (
             ("--pretrained", "--model", "mixer-b16", "--ckpt", "x"),
-            "--pretrained takes the place of --ckpt, and needs --model",
+            "--pretrained replaces --ckpt, and needs --model",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-KEPT = "what was measured is kept; go on with --resume {}"
+KEPT = "progress is saved; continue with --resume {}"
 
 
 def test_killed_outright_it_goes_on_bit_by_bit(start: Start) -> None:
@@ -168,7 +168,7 @@ def test_a_folder_that_vanishes_ends_the_run_and_breaks_no_image(start: Start) -
     status, said, _ = run.end()
     assert status == 1
     assert said[-1] == (
-        f"error: {run.folder} has gone during the run; put it back, and run the command again"
+        f"error: {run.folder} disappeared during the run; restore it, and run again"
     )
     assert said[:-1] == [KEPT.format(run.progress)]
     away.rename(run.folder)

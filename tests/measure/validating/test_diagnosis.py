@@ -68,8 +68,8 @@ def test_without_a_devkit_it_is_said_that_its_order_was_not_tried() -> None:
         for order in ("sorted synsets", "labels in numbers sorted as text")
     )
     sentence = (
-        "the order of the devkit's numbers was not tried, since no devkit of these 10 classes was "
-        f"given: lay {ARCHIVE} beside the images to have it tried"
+        "the order of the devkit's numbers was not tried, because there is no devkit of these 10 "
+        f"classes; to try it, put {ARCHIVE} next to the images"
     )
     assert sentence in remarks(result(label_orders=tried))
     with_devkit = (*tried, LabelOrder(order="labels in the devkit's numbers", correct1=1, top1=0.1))
@@ -90,23 +90,26 @@ def test_a_model_of_its_own_is_held_against_the_nearest_built_in() -> None:
 @pytest.mark.parametrize(
     ("model", "whose"),
     [
-        ("v2-small", "of v2-small; known causes: trained with the papers' overlapping in-place"),
-        ("checkpoint", "of v2-small, the nearest built-in and not wholly the same model; known"),
+        ("v2-small", "of v2-small; possible causes: trained with the papers' overlapping in-place"),
+        (
+            "checkpoint",
+            "of v2-small, the nearest built-in, which is not exactly the same model; possible",
+        ),
     ],
 )
 def test_far_below_names_whose_published_value_it_is(model: str, whose: str) -> None:
     published = Published(model="v2-small", paper="a paper", row="a row", top1=80.7)
     low = result(model=model, published=published, top1=0.5, top1_interval=(0.45, 0.55))
-    assert any(f"far under the published 80.7 % {whose}" in text for text in remarks(low))
+    assert any(f"far below the published 80.7 % {whose}" in text for text in remarks(low))
     near = result(model=model, published=published, top1_interval=(0.77, 0.79))
-    assert not any("far under" in text for text in remarks(near))
+    assert not any("far below" in text for text in remarks(near))
 
 
 def test_far_below_speaks_of_no_shift_where_the_model_has_none() -> None:
     published = Published(model="mixer-b16", paper="a paper", row="a row", top1=76.4)
     low = result(model="mixer-b16", shift=None, published=published, top1_interval=(0.45, 0.55))
-    (said,) = (text for text in remarks(low) if "far under" in text)
+    (said,) = (text for text in remarks(low) if "far below" in text)
     assert said == (
-        "top-1 is far under the published 76.4 % of mixer-b16; known causes: another mean and std "
+        "top-1 is far below the published 76.4 % of mixer-b16; possible causes: another mean and std "
         "or crop, raw instead of averaged weights (--ema), classes in another order"
     )

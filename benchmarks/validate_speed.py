@@ -67,7 +67,7 @@ def ours(root: Path, model: nn.Module, workers: int) -> float:
     evaluator = Evaluator(model, CONFIG, torch.device("cpu"))
     table, targets = ImageTable.empty(count), np.zeros(count, np.int64)
     source = batches(decoded, chunks, workers, pin_memory=False)
-    for batch, scores in scored_batches(evaluator, targets, source):
+    for batch, scores, _ in scored_batches(evaluator, targets, source):
         table.write(batch, scores)
     return count / (time.perf_counter() - started)
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import Processes
     from s2mlp_cli.measure.validating.validate import Validation
-    from s2mlp_cli.preprocessing import Preprocessing
     from s2mlp_cli.specs import ModelSpec
 
 SAMPLE = "sample"
@@ -256,7 +255,8 @@ def _run(given: Given) -> None:
             checkpoint, images = _checkpoint(given), _images(given)
             settings = _settings(given, checkpoint, images, group)
         total = min(settings.limit or len(images), len(images))
-        with ValidationProgress(total, group.count, group.is_first) as progress:
+        progress = ValidationProgress(total, group.count, group.is_first)
+        with progress.bar:
             validation = validate(checkpoint, images, settings, progress, group)
     if validation is None:
         return
@@ -322,15 +322,17 @@ def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Pro
     from s2mlp_cli.data.real_labels import real_labels
     from s2mlp_cli.measure.environment import usable_cores
     from s2mlp_cli.measure.torch_support import target
-    from s2mlp_cli.measure.validating.plan import Settings
+    from s2mlp_cli.measure.validating.plan import Settings, preprocessing_for
     from s2mlp_cli.measure.validating.processes import choose_workers
 
+    inputs = ("input_size", "crop_pct", "interpolation", "mean", "std", "transform")
+    chosen = {name: value for name in inputs if (value := getattr(given, name)) is not None}
     if given.workers is None:
         workers = choose_workers(usable_cores(), group.local_count)
     else:
         workers = given.workers
     return Settings(
-        preprocessing=_preprocessing(given, checkpoint),
+        preprocessing=preprocessing_for(checkpoint, **chosen),
         shift=given.shift,
         device=str(target(given.device, group.local_rank)),
         dtype=given.dtype,
@@ -345,20 +347,6 @@ def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Pro
         resume=given.resume,
         real=real_labels(given.real_labels, images.names) if given.real_labels else None,
     )
-
-
-def _preprocessing(given: Given, checkpoint: Checkpoint) -> Preprocessing:
-    from s2mlp_cli.measure.validating.plan import preprocessing_for
-
-    chosen = {
-        "input_size": given.input_size,
-        "crop_pct": given.crop_pct,
-        "interpolation": given.interpolation,
-        "mean": given.mean,
-        "std": given.std,
-        "transform": given.transform,
-    }
-    return preprocessing_for(checkpoint, **{k: v for k, v in chosen.items() if v is not None})
 
 
 class ValidationProgress:
@@ -383,13 +371,6 @@ class ValidationProgress:
             disable=not (shown and console.is_terminal),
         )
         self.task = self.bar.add_task("", total=total, top1="–")
-
-    def __enter__(self) -> ValidationProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
 
     def scored(self, images: int, correct1: int) -> None:
         self.bar.update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,89 +75,58 @@ def devkit_numbers(devkit: Path, classes: int) -> IntArray | None:
 
 def remarks(result: ValidateResult) -> tuple[str, ...]:
     """Return the sentences that belong to this result."""
-    return tuple(
-        sentence
-        for sentence in (
-            *result.ckpt.stated,
-            *result.data.stated,
-            _shift_is_wrong(result),
-            _nonfinite(result),
-            _fewer_classes(result),
-            _other_order(result),
-            _devkit_untried(result),
-            _far_below(result),
-        )
-        if sentence
-    )
+    return (*result.ckpt.stated, *result.data.stated, *_warnings(result))
 
 
-def _shift_is_wrong(result: ValidateResult) -> str | None:
+def _warnings(result: ValidateResult) -> Iterator[str]:
+    outputs = result.spec["classes"]
     if result.shift == "inplace":
-        return (
+        yield (
             "the shift was the papers' overlapping in-place code, which is NOT a spatial shift; "
             "this accuracy is for comparison only"
         )
     if result.shift == "none":
-        return "the shift was removed; this accuracy is for comparison only"
-    return None
-
-
-def _nonfinite(result: ValidateResult) -> str | None:
-    if not result.nonfinite:
-        return None
-    return f"{result.nonfinite} images gave NaN or infinite logits and count as wrong" + (
-        "; --dtype fp32 has the range that fp16 lacks" if result.dtype == "fp16" else ""
-    )
-
-
-def _fewer_classes(result: ValidateResult) -> str | None:
-    outputs = result.spec["classes"]
-    if result.data.classes == outputs or result.data.limit is not None:
-        return None
-    return f"the data covers {result.data.classes} of the classifier's {outputs} classes"
-
-
-def _other_order(result: ValidateResult) -> str | None:
-    if not result.label_orders:
-        return None
-    best = max(result.label_orders, key=lambda order: order.correct1)
-    if best.correct1 <= 2 * result.correct1:
-        return "top-1 is near chance, and no known order of the classes explains it"
-    return (
-        f"top-1 is near chance, but {best.top1:.2%} with {best.order}: the classes are numbered "
-        "in another order"
-    )
-
-
-def _devkit_untried(result: ValidateResult) -> str | None:
-    if not result.label_orders or any(_DEVKIT in row.order for row in result.label_orders):
-        return None
-    return (
-        f"the order of {_DEVKIT} was not tried, because there is no devkit of these "
-        f"{result.spec['classes']} classes; to try it, put {ARCHIVE} next to the images"
-    )
-
-
-def _far_below(result: ValidateResult) -> str | None:
+        yield "the shift was removed; this accuracy is for comparison only"
+    if result.nonfinite:
+        advice = "; --dtype fp32 has the range that fp16 lacks" if result.dtype == "fp16" else ""
+        yield f"{result.nonfinite} images gave NaN or infinite logits and count as wrong{advice}"
+    if result.data.classes != outputs and result.data.limit is None:
+        yield f"the data covers {result.data.classes} of the classifier's {outputs} classes"
+    if result.label_orders:
+        yield from _order_warnings(result)
     published = result.published
     if published is None or published.top1 is None:
-        return None
-    if result.top1_interval[1] > published.top1 / 100 - FAR_BELOW:
-        return None
-    return (
-        f"top-1 is far below the published {published.top1} % of {_whose(result, published)}; "
-        f"possible causes: {_SHIFT_CAUSES if result.shift else ''}another mean and std or crop, "
-        "raw instead of averaged weights (--ema), classes in another order"
+        return
+    if result.top1_interval[1] <= published.top1 / 100 - FAR_BELOW:
+        yield _far_below(result, published)
+
+
+def _order_warnings(result: ValidateResult) -> Iterator[str]:
+    best = max(result.label_orders, key=lambda order: order.correct1)
+    if best.correct1 <= 2 * result.correct1:
+        yield "top-1 is near chance, and no known order of the classes explains it"
+    else:
+        yield (
+            f"top-1 is near chance, but {best.top1:.2%} with {best.order}: the classes are "
+            "numbered in another order"
+        )
+    if not any(_DEVKIT in row.order for row in result.label_orders):
+        yield (
+            f"the order of {_DEVKIT} was not tried, because there is no devkit of these "
+            f"{result.spec['classes']} classes; to try it, put {ARCHIVE} next to the images"
+        )
+
+
+def _far_below(result: ValidateResult, published: Published) -> str:
+    whose = result.model
+    if published.model != result.model:
+        whose = f"{published.model}, the nearest built-in, which is not exactly the same model"
+    shift_causes = (
+        "trained with the papers' overlapping in-place shift (compare with --shift inplace "
+        "--device cpu), another order of directions or position of the norms (see --model), "
     )
-
-
-_SHIFT_CAUSES = (
-    "trained with the papers' overlapping in-place shift (compare with --shift inplace --device "
-    "cpu), another order of directions or position of the norms (see --model), "
-)
-
-
-def _whose(result: ValidateResult, published: Published) -> str:
-    if published.model == result.model:
-        return result.model
-    return f"{published.model}, the nearest built-in, which is not exactly the same model"
+    return (
+        f"top-1 is far below the published {published.top1} % of {whose}; possible causes: "
+        f"{shift_causes if result.shift else ''}another mean and std or crop, raw instead of "
+        "averaged weights (--ema), classes in another order"
+    )

@@ -73,9 +73,11 @@ class Evaluator:
         Raises:
             UnavailableError: the GPU's memory is too small for the batch.
         """
+        kind = AUTOCAST.get(self.dtype)
+        autocast = torch.autocast(self.device.type, kind, enabled=kind is not None)
         images = self._normalise(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
         try:
-            with precision(self.dtype), self._autocast():
+            with precision(self.dtype), autocast:
                 logits = self.network(images).float()
         except torch.OutOfMemoryError as error:
             raise UnavailableError(
@@ -95,10 +97,6 @@ class Evaluator:
                 pixels.shape, device=self.device, memory_format=self.memory_format
             )
         return self._input.copy_(pixels).sub_(self.mean).div_(self.std)
-
-    def _autocast(self) -> torch.autocast:
-        kind = AUTOCAST.get(self.dtype)
-        return torch.autocast(self.device.type, kind, enabled=kind is not None)
 
 
 def score(logits: Tensor, targets: Tensor) -> Scores:

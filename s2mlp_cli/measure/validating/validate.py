@@ -140,13 +140,13 @@ def _score_images(
     chunks = plan.chunks(np.flatnonzero(table.state == PENDING).tolist())
     chunks = chunks[group.rank :: group.count]
     on_cuda = evaluate.device.type == "cuda"
-    images = correct1 = 0
-    failure = None
+    source = batches(decoded, chunks, plan.settings.workers, on_cuda)
+    images, correct1, data_s, failure = 0, 0, 0.0, None
     began = time.perf_counter()
-    waited = Waited(batches(decoded, chunks, plan.settings.workers, on_cuda))
     with workers_watched():
-        for batch, scores in scored_batches(evaluate, plan.targets, waited):
+        for batch, scores, waited in scored_batches(evaluate, plan.targets, source):
             _check_batch(plan, batch, listener)
+            data_s += waited
             rows = batch.rows.numpy()
             table.write(batch, scores)
             images += len(rows)
@@ -156,45 +156,38 @@ def _score_images(
             if progress.failure is not None and failure is None:
                 listener.unsaved(progress.failure)
             failure = progress.failure
-    return time.perf_counter() - began, waited.seconds, images
-
-
-class Waited:
-    """Batches, and how many seconds the loop waited for them."""
-
-    def __init__(self, source: Iterator[Batch]) -> None:
-        self._source, self.seconds = source, 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            began = time.perf_counter()
-            batch = next(self._source, None)
-            self.seconds += time.perf_counter() - began
-            if batch is None:
-                return
-            yield batch
+    return time.perf_counter() - began, data_s, images
 
 
 def scored_batches(
     evaluate: Callable[[Tensor, Tensor], Scores], targets: IntArray, source: Iterable[Batch]
-) -> Iterator[tuple[Batch, Scores]]:
-    """Yield each batch with its scores, once the next one was handed to the device.
+) -> Iterator[tuple[Batch, Scores, float]]:
+    """Yield each batch, its scores, and the seconds waited since the batch before.
 
-    So while the device works on one batch, the next is fetched.
+    A batch is yielded once the next one was handed over: while the device works on one, the next
+    is fetched.
 
     Args:
         evaluate: (pixels, targets) to scores.
         targets: (rows,) the right class of each row.
         source: the batches.
     """
-    before = None
-    for batch in source:
-        scores = evaluate(batch.images, torch.from_numpy(targets[batch.rows.numpy()]))
+    before: tuple[Batch, Scores] | None = None
+    batches_left, waited = iter(source), 0.0
+    while True:
+        began = time.perf_counter()
+        batch = next(batches_left, None)
+        waited += time.perf_counter() - began
+        after = batch and (
+            batch,
+            evaluate(batch.images, torch.from_numpy(targets[batch.rows.numpy()])),
+        )
         if before is not None:
-            yield before
-        before = batch, scores
-    if before is not None:
-        yield before
+            yield *before, waited
+            waited = 0.0
+        if after is None:
+            return
+        before = after
 
 
 def _check_batch(plan: Plan, batch: Batch, listener: Listener) -> None:

@@ -17,18 +17,30 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-# Confidence of every interval.
+# Confidence of every interval, and the point of the normal distribution for both its sides.
 LEVEL = 0.95
+Z95 = 1.959963984540054
 
 # The extremes of five samples hold the median with 93.75 % only: under six, no interval.
 MIN_SAMPLES = 6
 
 
-# Standard errors over which a correlation of neighbours is believed (nine in ten fall under).
-_NOISE = 1.28
+# Fewer samples than this hide how they are correlated.
+FEW_SAMPLES = 20
 
-# Distance up to which correlations are summed.
-_LAGS = 30
+# Student's t at 97.5 %, by one over its degrees of freedom.
+_T_AT = np.array([0, 1 / 60, 1 / 30, 1 / 15, 1 / 10, 1 / 6, 1 / 5, 1 / 4, 1 / 3, 1 / 2, 1])
+_T = np.array([1.960, 2.000, 2.042, 2.131, 2.228, 2.447, 2.571, 2.776, 3.182, 4.303, 12.706])
+
+# Waves of the slow wander that an interval is widened for, and the 95 % point of their mean square
+# (chi-squared over its degrees of freedom) in samples that do not wander.
+_WAVES = {2: 2.996, 3: 2.605}
+
+# Standard errors over which a correlation of neighbours is believed (19 in 20 fall under).
+_NOISE = 1.645
+
+# The fewest independent samples that a correlation leaves; with fewer, nothing is known.
+_LEAST = 3.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Estimate:
 
     @property
     def relative_width(self) -> float:
-        """Width of the interval as a part of the value; infinite where there is no interval."""
+        """Width of the interval as a fraction of the value; infinite where there is no interval."""
         if self.low is None or self.high is None or not self.value:
             return math.inf
         return (self.high - self.low) / abs(self.value)
@@ -77,14 +89,28 @@ def median_interval(samples: ArrayLike) -> tuple[Array, Array]:
 
     The interval lies between the order statistics that a sign test at 5 % would not reject,
     interpolated after Hettmansperger and Sheather (1986) because whole ranks alone cover too much.
-    Samples that resemble their predecessors tell less than their number says: they are counted as
-    the :func:`effective_count` of independent ones, which widens the interval.
+    Samples that follow each other tell less than their number says: they count as the independent
+    ones of :func:`_by_neighbours` or :func:`_by_waves`, whichever gives the wider interval.
     """
     values = np.asarray(samples, dtype=np.float64)
-    ordered = np.sort(values, axis=-1)
+    ordered, middle = np.sort(values, axis=-1), np.median(values, axis=-1)
+    low = high = middle
     count = values.shape[-1]
-    ranks = np.vectorize(_lower_rank_fraction, otypes=[float])(effective_count(values)) * count
-    return _at_rank(ordered, ranks - 0.5), _at_rank(ordered, count - 0.5 - ranks)
+    for independent, stretch in (_by_neighbours(values), _by_waves(values)):
+        believed = np.maximum(independent, MIN_SAMPLES).astype(int)
+        ranks = np.vectorize(_lower_rank_fraction, otypes=[float])(believed) * count
+        factor = stretch * np.sqrt(np.maximum(MIN_SAMPLES / independent, 1.0))
+        low = np.minimum(low, _stretched(middle, _at_rank(ordered, ranks - 0.5), factor))
+        high = np.maximum(high, _stretched(middle, _at_rank(ordered, count - 0.5 - ranks), factor))
+    return low, high
+
+
+def _stretched(middle: Array, end: Array, factor: Array) -> Array:
+    """Move an end of an interval away from its middle; what is positive stays so."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where((end > 0) & (middle > 0), middle * (end / middle) ** factor, np.nan)
+    stretched: Array = np.where(np.isnan(ratio), middle + factor * (end - middle), ratio)
+    return np.where(factor == 1, end, stretched)
 
 
 def _at_rank(ordered: Array, position: Array) -> Array:
@@ -121,21 +147,48 @@ def _binomial_below(count: int) -> Array:
     return np.concatenate([[0.0], np.cumsum(mass)])
 
 
-def effective_count(samples: Array) -> NDArray[np.int64]:
-    """Return how many independent samples would say as much about the median.
+def t_quantile(degrees: ArrayLike) -> Array:
+    """Return Student's t at 97.5 %, interpolated in one over its degrees of freedom."""
+    return np.asarray(np.interp(1 / np.maximum(degrees, 1), _T_AT, _T))
 
-    The correlation of neighbours is read off the sides of the median on which they lie, as if the
-    samples were a Gaussian AR(1) series in disguise; the sides then agree at distance k with
-    2/pi * asin(r**k). An r within the noise of independent samples counts as 0, and so does a
-    negative one: an interval is widened on evidence and never narrowed.
+
+def effective_count(samples: ArrayLike) -> Array:
+    """Return how many independent samples would say as much about the median."""
+    values = np.asarray(samples, dtype=np.float64)
+    return np.minimum(_by_neighbours(values)[0], _by_waves(values)[0])
+
+
+def _by_neighbours(samples: Array) -> tuple[Array, Array]:
+    """Return the number of independent samples, and how much wider the interval has to be.
+
+    It follows from the correlation of each rank with the next, as if the samples were an AR(1)
+    series; the bias of so short a series is added (Kendall 1954). A correlation within the noise of
+    independent samples counts as none, and so does a negative one: an interval is widened on
+    evidence and never narrowed.
     """
     count = samples.shape[-1]
+    ranks = samples.argsort(axis=-1).argsort(axis=-1) - (count - 1) / 2
+    r = (ranks[..., 1:] * ranks[..., :-1]).sum(-1) / (ranks**2).sum(-1)
+    found = (r > _NOISE / math.sqrt(count)) & (np.ptp(samples, axis=-1) > 0)
+    r = np.clip(r + (1 + 3 * r) / count, 0.0, 0.995)
+    independent = np.where(found, np.clip(count * (1 - r) / (1 + r), _LEAST, count), count)
+    return independent, np.where(found, t_quantile(independent - 1) / Z95, 1.0)
+
+
+def _by_waves(samples: Array) -> tuple[Array, Array]:
+    """Return the same by the slowest waves in the series: by which side of the median it is on.
+
+    Wander over minutes is seen in these cosines even under noise that hides it from neighbours
+    (Muller, "HAC corrections for strongly autocorrelated time series", 2014).
+    """
+    count = samples.shape[-1]
+    waves = 3 if count >= 9 else 2
     sides = np.sign(samples - np.median(samples, axis=-1, keepdims=True))
-    agreement = (sides[..., 1:] * sides[..., :-1]).sum(-1) / np.maximum((sides**2).sum(-1), 1)
-    r = np.where(agreement > _NOISE / math.sqrt(count), np.sin(np.pi / 2 * agreement), 0.0)
-    correlations = 2 / np.pi * np.arcsin(r[..., None] ** np.arange(1, _LAGS))
-    independent = np.maximum(count / (1 + 2 * correlations.sum(-1)), MIN_SAMPLES)
-    return np.asarray(independent, dtype=np.int64)
+    places = np.pi * np.arange(1, waves + 1)[:, None] * (np.arange(count) + 0.5) / count
+    power = ((sides @ np.cos(places).T) ** 2).mean(-1) * 2 / count
+    found = power > _WAVES[waves]
+    independent = np.where(found, np.clip(count / np.maximum(power, 1), _LEAST, count), count)
+    return independent, np.where(found, t_quantile(waves) / Z95, 1.0)
 
 
 def percentiles(samples: ArrayLike, percents: tuple[float, ...]) -> tuple[float, ...]:
@@ -166,10 +219,6 @@ def drift(samples: ArrayLike) -> float:
     if half < MIN_SAMPLES // 2:
         return 0.0
     return float(np.median(values[-half:]) / np.median(values[:half]) - 1)
-
-
-# The 97.5 % point of the normal distribution: two sides of 95 %.
-Z95 = 1.959963984540054
 
 
 def wilson(correct: int, images: int, z: float = Z95) -> tuple[float, float]:

@@ -77,28 +77,60 @@ def stopped_covers(theirs, own):
     return estimate.low <= TRUE_RATIO <= estimate.high
 
 
-@pytest.mark.parametrize(("correlation", "at_least"), [(0.2, 0.92), (0.5, 0.91), (0.8, 0.88)])
-def test_correlated_samples_widen_the_interval(correlation, at_least):
-    """The correlation has to be estimated, so the promise is kept only nearly; without, 0.5."""
+def wandering(r, shape, correlation, spread=1.0):
+    """Return series whose values follow each other: AR(1), with this standard deviation."""
+    series = r.normal(size=shape)
+    for index in range(1, shape[1]):
+        series[:, index] *= math.sqrt(1 - correlation**2)
+        series[:, index] += correlation * series[:, index - 1]
+    return spread * series
+
+
+@pytest.mark.parametrize("correlation", [0.2, 0.5, 0.8])
+def test_correlated_samples_widen_the_interval(correlation):
     r = rng(3)
-    series = r.normal(size=(RUNS, 350))
-    for index in range(1, series.shape[1]):
-        series[:, index] = (
-            correlation * series[:, index - 1] + math.sqrt(1 - correlation**2) * series[:, index]
-        )
-    samples = series[:, 50:]
-    assert at_least <= coverage(samples, 0) <= 0.97
+    samples = wandering(r, (RUNS, 300), correlation)
+    assert 0.93 <= coverage(samples, 0) <= 0.985
     independent = statistics.effective_count(r.normal(size=(RUNS, 300)))
     assert np.median(statistics.effective_count(samples)) < np.median(independent) == 300
+
+
+@pytest.mark.parametrize(
+    ("correlation", "samples"), [(0.5, 40), (0.8, 40), (0.9, 100), (0.95, 300), (0.98, 1000)]
+)
+def test_a_machine_that_wanders_by_10_percent_is_covered(correlation, samples):
+    """As long as the run lasts some times as long as the wander; no run shows a slower one."""
+    r, shape = rng(5), (RUNS, samples)
+    times = np.exp(wandering(r, shape, correlation, 0.1) + r.normal(scale=0.02, size=shape))
+    assert coverage(times, 1.0) >= 0.93
+
+
+def test_wander_under_noise_as_large_is_seen():
+    r, shape = rng(6), (RUNS, 300)
+    times = np.exp(wandering(r, shape, 0.95, 0.1) + r.normal(scale=0.1, size=shape))
+    assert coverage(times, 1.0) >= 0.92
+
+
+def test_students_t_is_the_textbook_one():
+    for degrees, quantile in ((1, 12.706), (3, 3.182), (12, 2.179), (40, 2.021), (1e9, 1.960)):
+        assert statistics.t_quantile(degrees) == pytest.approx(quantile, rel=2e-3)
 
 
 times = hnp.arrays(np.float64, st.integers(6, 60), elements=st.floats(1e-6, 1e3), unique=True)
 
 
 @given(times)
-def test_the_interval_holds_the_median_and_lies_within_the_samples(samples):
+def test_the_interval_holds_the_median_and_is_positive_as_times_are(samples):
     estimate = statistics.median(samples)
-    assert samples.min() <= estimate.low <= estimate.value <= estimate.high <= samples.max()
+    assert 0 < estimate.low <= estimate.value <= estimate.high < math.inf
+
+
+def test_the_interval_of_independent_samples_is_within_them():
+    samples = rng(1).exponential(size=(200, 30))
+    alone = statistics.effective_count(samples) == 30
+    low, high = statistics.median_interval(samples[alone])
+    assert np.mean(alone) > 0.85
+    assert np.all(samples[alone].min(-1) <= low) and np.all(high <= samples[alone].max(-1))
 
 
 @given(times, st.floats(1e-3, 1e3))

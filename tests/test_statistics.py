@@ -130,7 +130,8 @@ def test_the_interval_of_independent_samples_is_within_them():
     alone = statistics.effective_count(samples) == 30
     low, high = statistics.median_interval(samples[alone])
     assert np.mean(alone) > 0.85
-    assert np.all(samples[alone].min(-1) <= low) and np.all(high <= samples[alone].max(-1))
+    assert np.all(samples[alone].min(-1) <= low)
+    assert np.all(high <= samples[alone].max(-1))
 
 
 @given(times, st.floats(1e-3, 1e3))

@@ -39,7 +39,7 @@ class Stalled:
         self.image.unlink()
         os.mkfifo(self.image)
         self.process = subprocess.Popen(
-            program(*self.arguments, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            program(*self.arguments[:-2], *(arguments or SIZE[-2:])), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         self.pipe = self._wait_for_reader()

@@ -178,14 +178,13 @@ def scored_batches(
         began = time.perf_counter()
         batch = next(batches_left, None)
         waited += time.perf_counter() - began
-        after = batch and (
-            batch,
-            evaluate(batch.images, torch.from_numpy(targets[batch.rows.numpy()])),
-        )
+        if batch is not None:
+            right = torch.from_numpy(targets[batch.rows.numpy()])
+            after = batch, evaluate(batch.images, right)
         if before is not None:
             yield *before, waited
             waited = 0.0
-        if after is None:
+        if batch is None:
             return
         before = after
 

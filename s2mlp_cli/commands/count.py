@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -9,6 +11,7 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.views.console import remarks_console
 
 
 @click.command(
@@ -17,30 +20,35 @@ from s2mlp_cli.errors import S2MLPError
     \b
     Examples:
       s2mlp count --model v2-medium
-      s2mlp count --model v1-wide --model v1-deep --format markdown
-      s2mlp count --model v2-small --input-size 256 --shift conv --by operator
-      s2mlp count --model v2-small --model mixer-b16 --input-size 224 --input-size 384
-      s2mlp count --model v2-small --set stages.0.depth=2 --by module --depth 2
+      s2mlp count v1-wide v1-deep --format markdown
+      s2mlp count v2-small --input-size 256 --shift conv --by operator
+      s2mlp count v2-small mixer-b16 --input-size 224 --input-size 384
+      s2mlp count v2-small --set stages.0.depth=2 --by module --depth 2
+      s2mlp count --ckpt best.pth
+      s2mlp count --model net.py:build --set width=96 --input-size 64
     """,
 )
+@click.argument("named", metavar="[MODEL]...", nargs=-1, shell_complete=options.complete_models)
 @options.models()
+@options.ckpts
 @click.option("--all", "every", is_flag=True, help="Count every built-in spec.")
 @options.overrides
 @options.input_sizes
+@options.in_channels
 @options.shift()
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1_000_000),
     default=1,
     show_default=True,
-    help="Images; every figure but the parameters grows with it.",
+    help="Number of images. All figures but the parameters grow with it.",
 )
 @click.option(
     "--by",
     type=click.Choice(["model", "module", "operator"]),
     default="model",
     show_default=True,
-    help="One row per model, or its modules as a tree, or its operators.",
+    help="Show one row per model, its modules as a tree, or its operators.",
 )
 @click.option(
     "--depth",
@@ -51,10 +59,13 @@ from s2mlp_cli.errors import S2MLPError
 )
 @options.output
 def command(
+    named: tuple[str, ...],
     models: tuple[str, ...],
+    ckpts: tuple[str, ...],
     every: bool,
     overrides: tuple[str, ...],
     input_sizes: tuple[tuple[int, int], ...],
+    in_channels: int | None,
     shift: str,
     batch_size: int,
     by: str,
@@ -64,42 +75,45 @@ def command(
 ) -> None:
     """Count parameters, FLOPs and activations, and show the published figures beside them.
 
-    One multiply-accumulate (MAC) is one multiply-add = 1: what the papers call a FLOP. The
-    number is checked three ways (fvcore, the closed form of the spec, torch's FlopCounterMode);
-    the command fails if they differ. Nothing is allocated or computed: models are traced on the
-    meta device.
+    MODEL is a built-in name, a YAML spec, timm:NAME, a checkpoint, or a function or class in a
+    Python file (net.py:build). With --ckpt, --model names the checkpoint's architecture.
 
-    A size that a model cannot take stands in the table with the reason. The exit code is 0 as long
-    as anything was counted, 1 if nothing was.
+    One multiply-accumulate (MAC) is one multiply-add = 1: what the papers call a FLOP. The number
+    is checked three ways (fvcore, the closed form of the spec, torch's FlopCounterMode), and the
+    command fails if they differ. Models are traced on the meta device, so nothing is allocated or
+    computed.
+
+    If a model does not support a size, the table says why. The exit code is 0 if anything was
+    counted, and 1 otherwise.
     """
-    from s2mlp_cli.specs import load_spec, names
-
-    chosen = names() if every else models
-    if not chosen:
-        raise click.UsageError(
-            "name a model: --model v2-medium (`s2mlp models` lists them), or --all"
-        )
-    specs = [load_spec(name, overrides) for name in chosen]
-
-    from s2mlp_cli.measure.counting.audit import published_figures
-    from s2mlp_cli.measure.counting.count import count_sizes
+    from s2mlp_cli.measure.source import open_models
     from s2mlp_cli.records.count import CountRecord
+    from s2mlp_cli.specs import names
 
-    counted, refused = count_sizes(specs, input_sizes, shift, batch_size)
-    results = [
-        result.model_copy(update={"published": published_figures(result)}) for result in counted
-    ]
-    record = made_here(
-        CountRecord,
-        results=tuple(results),
-        refused=refused,
-    )
+    if ckpts and len(models) > 1:
+        raise click.UsageError("--ckpt takes one --model, its architecture; give others as MODEL")
+    if every:
+        named = names()
+    if not (named or models or ckpts):
+        raise click.UsageError(
+            "name a model: `s2mlp count v2-medium` (`s2mlp models` lists them), or use --all"
+        )
+    # rich takes any stream for a terminal under FORCE_COLOR, and would write its codes into a log.
+    waiting = remarks_console().status("counting") if sys.stderr.isatty() else nullcontext()
+    with waiting:
+        given = open_models(named, models, ckpts, overrides=overrides, in_channels=in_channels)
+
+        from s2mlp_cli.measure.counting.count import count_sizes
+
+        results, refused = count_sizes(given, input_sizes, shift, batch_size)
+        record = made_here(CountRecord, results=results, refused=refused)
     emit(record, output_format, output, by=by, depth=depth)
-    disagreeing = [result for result in results if not result.crosscheck.agree]
-    if disagreeing:
-        check = disagreeing[0].crosscheck
+    if record.disagreeing:
+        first = record.disagreeing[0]
+        check = first.crosscheck
+        closed_form = "" if check.closed_form is None else f"closed form {check.closed_form:,}, "
         raise S2MLPError(
-            f"the counters disagree on {disagreeing[0].model}: fvcore {check.fvcore:,}, "
-            f"closed form {check.closed_form}, FlopCounterMode {check.flop_counter:,} MACs; "
-            "do not trust these numbers, and please report this spec"
+            f"the counters disagree on {first.model}: fvcore {check.fvcore:,}, {closed_form}"
+            f"FlopCounterMode {check.flop_counter:,} MACs; do not trust these numbers, and please "
+            "report the model"
         )

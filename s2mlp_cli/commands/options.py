@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from s2mlp_cli.commands.output import ENDINGS, TEXTS
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.specs.model import MAX_PIXELS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,10 +30,13 @@ class InputSize(click.ParamType[tuple[int, int]]):
         """Return (height, width)."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", str(value).strip())
+        match = re.fullmatch(r"([1-9]\d*)(?:[x×]([1-9]\d*))?", str(value).strip())
         if match is None:
             self.fail(f"'{value}' is not an image size; use 224 or 288x224", param, ctx)
-        return int(match[1]), int(match[2] or match[1])
+        sides = match[1], match[2] or match[1]
+        if any(len(side) > 5 or int(side) > MAX_PIXELS for side in sides):
+            self.fail(f"'{value}' is too large; a side has at most {MAX_PIXELS} pixels", param, ctx)
+        return int(sides[0]), int(sides[1])
 
 
 class Finite(click.FloatRange):
@@ -161,26 +165,44 @@ def complete_files(_: click.Context, __: click.Parameter, begun: str) -> list[Co
 
 
 def models(default: str | None = None) -> Callable[[Function], Function]:
-    """``--model``, repeatable: a built-in name or a path to a YAML spec."""
+    """``--model``, repeatable: whatever :func:`s2mlp_cli.measure.source.open_model` opens."""
     return click.option(
         "--model",
         "-m",
         "models",
         multiple=True,
-        metavar="NAME|FILE",
+        metavar="NAME|FILE|FILE.py:NAME",
         shell_complete=complete_models,
         default=(default,) if default else (),
         show_default=bool(default),
-        help="A built-in spec (see `s2mlp models`) or your own YAML file. Repeatable.",
+        help="A built-in name (see `s2mlp models`), a YAML spec, timm:NAME, a checkpoint, or a "
+        "function or class in a Python file, such as net.py:build. Repeatable.",
     )
 
+
+ckpts = click.option(
+    "--ckpt",
+    "ckpts",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="A checkpoint; its architecture is read off its tensors, or named by --model. Repeatable.",
+)
+
+in_channels = click.option(
+    "--in-channels",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Channels of the images, for a model from Python code. Default: 3.",
+)
 
 overrides = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the spec, such as stages.0.depth=2. Repeatable.",
+    help="Override a key of the spec, such as stages.0.depth=2, or set an argument of Python code. "
+    "Repeatable.",
 )
 
 input_size = click.option(

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
-from s2mlp_cli.specs import ModelSpec, load_spec, with_input_size
+from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
 from s2mlp_cli.specs.yaml_source import parse_value
 from s2mlp_cli.user_code import UserCode, load_code, names_code
 
@@ -54,6 +57,20 @@ class GivenModel:
         """What tables call it."""
         return self.source.name
 
+    @property
+    def path(self) -> Path | None:
+        """The Python file of its code, if it has one."""
+        return None
+
+    @property
+    def native_size(self) -> tuple[int, int] | None:
+        """The size that the architecture was made for, where that is known."""
+        return None
+
+    def running(self) -> AbstractContextManager[None]:
+        """Run its forward pass inside this: what code of the user prints goes to stderr."""
+        return nullcontext() if self.spec else _to_stderr()
+
     def at(self, input_size: tuple[int, int]) -> GivenModel:
         """Return the model for images of another size.
 
@@ -81,6 +98,15 @@ class SpecModel(GivenModel):
     """A built-in name, a YAML file or a timm model, with random weights."""
 
     spec: ModelSpec
+
+    @property
+    def native_size(self) -> tuple[int, int] | None:
+        from s2mlp_cli.specs.timm_names import timm_config
+
+        if not isinstance(self.spec, TimmSpec):
+            return None
+        height, width = timm_config(self.spec.timm).input_size[1:]
+        return height, width
 
     def at(self, input_size: tuple[int, int]) -> SpecModel:
         if input_size == self.input_size:
@@ -123,6 +149,10 @@ class PythonModel(GivenModel):
 
     code: UserCode = field(kw_only=True)
     weights: Mapping[str, torch.Tensor] | None = None
+
+    @property
+    def path(self) -> Path | None:
+        return self.code.path
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         import copy
@@ -195,7 +225,7 @@ def open_model(
         ckpt: a checkpoint; the model is then its architecture, or None to read that off it.
         overrides: ``key=value`` texts: keys of a spec, or arguments of Python code, read as YAML.
         input_size: (height, width), if not the model's own; 224x224 for Python code.
-        in_channels: of the images of Python code; 3 by default.
+        in_channels: of the images, if not the model's own; 3 for Python code.
         averaged: take the averaged (EMA) weights of a checkpoint.
 
     Raises:
@@ -206,11 +236,8 @@ def open_model(
         model, ckpt = None, model
     if model is not None and names_code(model):
         return _python(model, ckpt, overrides, input_size, in_channels, averaged)
-    if in_channels is not None:
-        raise SpecError(
-            f"--in-channels is for models from Python code, and {model or ckpt} has a spec; use "
-            f"--set in_channels={in_channels}"
-        )
+    if in_channels is not None and model is not None:
+        overrides = (*overrides, f"in_channels={in_channels}")
     if ckpt is not None and _ends(ckpt, EXPORTED):
         return _exported(Path(ckpt))
     spec = load_spec(model, overrides) if model is not None else None
@@ -222,6 +249,36 @@ def open_model(
         raise SpecError("no model was named; use --model NAME (`s2mlp models` lists them)")
     given = spec_model(spec, model)
     return given if input_size is None else given.at(input_size)
+
+
+def open_models(
+    named: Sequence[str],
+    models: Sequence[str],
+    ckpts: Sequence[str],
+    *,
+    overrides: tuple[str, ...] = (),
+    in_channels: int | None = None,
+) -> list[GivenModel]:
+    """Open several models; a checkpoint's architecture is the only one of ``models``, if any.
+
+    Models of equal names that come from several files are called by their paths.
+    """
+    alone = [*named, *(models if not ckpts else ())]
+    pairs: list[tuple[str | None, str | None]] = [(name, None) for name in alone]
+    pairs += [(next(iter(models), None), ckpt) for ckpt in ckpts]
+    given = [
+        open_model(model, ckpt, overrides=overrides, in_channels=in_channels)
+        for model, ckpt in pairs
+    ]
+    paths: dict[str, set[str | None]] = {}
+    for each in given:
+        paths.setdefault(each.name, set()).add(each.source.path)
+    return [
+        each
+        if len(paths[each.name]) == 1 or each.source.path is None
+        else replace(each, source=changed(each.source, name=each.source.path))
+        for each in given
+    ]
 
 
 def reopen(
@@ -264,6 +321,39 @@ def module_model(
     """Return the model of a module that a Python program made."""
     source = ModelSource(kind="module", name=type(module).__name__)
     return ModuleModel(source, input_size, in_channels, None, module=module)
+
+
+def as_given(
+    model: Any,
+    function: str,
+    input_size: int | tuple[int, int] | None = None,
+    in_channels: int | None = None,
+) -> GivenModel:
+    """Return what a Python program passed to ``function`` as a model.
+
+    Args:
+        model: a spec, a module, or a model that was opened already.
+        function: the public function, for the sentence.
+        input_size: pixels, one number for a square or (height, width).
+        in_channels: of a module's images.
+
+    Raises:
+        S2MLPError: it is none of them.
+    """
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    if isinstance(model, ModelSpec):
+        model = spec_model(model)
+    if isinstance(model, GivenModel):
+        return model if size is None else model.at(size)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return module_model(model, size or DEFAULT_SIZE, in_channels or DEFAULT_CHANNELS)
+    found = repr(model) if isinstance(model, str | Path) else f"a {type(model).__name__}"
+    shown = model if isinstance(model, str) else "v2-small"
+    raise S2MLPError(
+        f"{function}: found {found}; allowed: a spec or a torch.nn.Module; "
+        f'load_spec("{shown}") returns a spec'
+    )
 
 
 def _python(
@@ -312,8 +402,7 @@ def _python_model(
             f"{source.weights} does not fit {source.name}: {comparison.describe()}; check the "
             "arguments (--set) and the checkpoint"
         )
-    source = ModelSource(**{**source.model_dump(), "weights_sha256": file.sha256})
-    return replace(model, source=source, weights=state)
+    return replace(model, source=changed(source, weights_sha256=file.sha256), weights=state)
 
 
 def _checkpoint(
@@ -342,6 +431,12 @@ def _exported(path: Path) -> ExportedModel:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
     source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=digest)
     return ExportedModel(source, DEFAULT_SIZE, DEFAULT_CHANNELS, None)
+
+
+@contextmanager
+def _to_stderr() -> Iterator[None]:
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, model_validator
 from typing_extensions import Self
 
-from s2mlp_cli.papers.verdicts import Correction, Part, parse
+from s2mlp_cli.papers.verdicts import Correction, LeftOut, parse
 from s2mlp_cli.records.audit import Quantity, Verdict
 from s2mlp_cli.records.base import Frozen
 
@@ -87,7 +87,7 @@ class Paper(Frozen):
     name: str
     title: str
     source: str
-    leaves_out: dict[Quantity, tuple[Part, ...]]
+    leaves_out: dict[Quantity, tuple[LeftOut, ...]]
     binary_units: bool
     tables: dict[str, tuple[Row, ...]]
 

@@ -13,7 +13,7 @@ from s2mlp_cli.records.count import CountResult, ModuleCount
 
 # What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
 # ``downsampling``: the patch layers after the first.
-Part = Literal["classifier", "norms", "embeddings", "downsampling"]
+LeftOut = Literal["classifier", "norms", "embeddings", "downsampling"]
 
 # What a paper may add to its multiply-adds, two operations to one: Fourier transforms.
 Addition = Literal["transforms"]
@@ -44,7 +44,7 @@ class Correction(Frozen):
 
     model: str | None = None
     input_size: int | None = None
-    leaves_out: tuple[Part, ...] | None = None
+    leaves_out: tuple[LeftOut, ...] | None = None
     adds: tuple[Addition, ...] = ()
     binary: bool = False
     truncated: bool = False
@@ -62,10 +62,10 @@ def parse(printed: str) -> Printed:
     return Printed(Decimal(match[1]), len(match[2] or ""), match[3])
 
 
-def figure(
+def recomputed(
     result: CountResult,
     quantity: Quantity,
-    leaves_out: Collection[Part],
+    leaves_out: Collection[LeftOut],
     adds: Collection[Addition] = (),
 ) -> int:
     """Return parameters, or multiply-adds of one image, without the parts that are left out.
@@ -94,13 +94,13 @@ def _transform_operations(result: CountResult) -> int:
     return sum(row.elementwise for row in result.by_operator if row.operator.startswith("fft_"))
 
 
-_PARAMS: dict[Part, Callable[[CountResult], int]] = {
+_PARAMS: dict[LeftOut, Callable[[CountResult], int]] = {
     "classifier": lambda result: result.params - result.params_without_head,
     "norms": lambda result: result.params_norm,
     "embeddings": _params_outside_layers,
     "downsampling": lambda result: sum(row.params for row in _patch_layers_after_the_first(result)),
 }
-_MACS: dict[Part, Callable[[CountResult], int]] = {
+_MACS: dict[LeftOut, Callable[[CountResult], int]] = {
     "classifier": lambda result: result.macs_head,
     "downsampling": lambda result: sum(row.macs for row in _patch_layers_after_the_first(result)),
 }

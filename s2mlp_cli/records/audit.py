@@ -15,52 +15,52 @@ VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
 
 
 class AuditCell(Frozen):
-    """One figure of one row of one table.
+    """A figure that a paper prints for a model, and the recomputed one.
 
     Attributes:
         model: the spec that was counted.
         quantity: ``params``, or ``flops``: multiply-adds, one each, as the papers count them.
         printed: the figure as the paper prints it, such as ``16.3B``.
-        computed: the recomputed figure by the paper's own convention.
+        computed: the recomputed figure by the paper's own convention: what it counts, leaves out.
         difference: computed / printed - 1, in decimal units.
         corrected: the figure after the stated correction, where there is one.
-        verdict: how the computed figure stands to the printed one, by rule.
-        known: the verdict that is expected; another one means that something changed.
+        verdict: how the computed figure compares with the printed one, by rule.
+        known: the expected verdict; another one means that something changed.
         reason: one line for everything but plain agreement.
     """
 
     paper: str
     table: str
     row: str
-    model: str
+    model: str = ""
     quantity: Quantity
     printed: str
     computed: int
     difference: float
     corrected: int | None = None
     verdict: Verdict
-    known: Verdict
+    known: Verdict | None = None
     reason: str = ""
 
     @property
     def changed(self) -> bool:
-        """Whether the verdict is another one than it used to be."""
-        return self.verdict != self.known
+        """Whether the verdict is another one than expected."""
+        return self.known is not None and self.verdict != self.known
 
 
 class AuditRecord(Record):
-    """The cells of the tables that were asked for."""
+    """The cells of the tables."""
 
     kind: ClassVar[str] = "audit"
     results: tuple[AuditCell, ...]
 
     @property
     def tally(self) -> dict[Verdict, int]:
-        """Return how many cells have each verdict, from the best to the worst."""
+        """How many cells have each verdict, from the best to the worst."""
         found = [cell.verdict for cell in self.results]
         return {verdict: found.count(verdict) for verdict in VERDICTS}
 
     @property
     def changed(self) -> tuple[AuditCell, ...]:
-        """Return the cells whose verdict is not the known one."""
+        """The cells whose verdict is not the expected one."""
         return tuple(cell for cell in self.results if cell.changed)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.source import ModelSource
+
+# What the papers print of a counted model.
+PublishedFigure = AuditCell
 
 
 class OperatorCount(Frozen):
@@ -18,7 +23,16 @@ class OperatorCount(Frozen):
 
 
 class ModuleCount(Frozen):
-    """What one module and everything inside it adds up to; ``""`` is the model."""
+    """What one module and everything inside it adds up to; ``""`` is the model.
+
+    Attributes:
+        kind: its class.
+        params: a parameter that several modules share counts in the first of them.
+        input_shape: of its first input in its first call; None if it is never called.
+        output_shape: of its first output then.
+        kernel_size: of convolutions and pooling.
+        shared: the module, or the parameter, that this module shares with an earlier one.
+    """
 
     module: str
     kind: str
@@ -26,10 +40,14 @@ class ModuleCount(Frozen):
     macs: int
     elementwise: int
     activations: int
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
+    kernel_size: tuple[int, ...] | None = None
+    shared: str | None = None
 
 
 class Uncounted(Frozen):
-    """An operator that no handler knows, so that the totals leave it out."""
+    """An operator without a rule, which the totals leave out."""
 
     operator: str
     calls: int
@@ -37,13 +55,13 @@ class Uncounted(Frozen):
 
 
 class CrossCheck(Frozen):
-    """The algorithmic MACs by three roads; None where a road does not reach.
+    """The algorithmic MACs by three methods; None where a method does not apply.
 
-    fvcore and FlopCounterMode look at the same tensors' shapes and apply rules of their own; the
+    fvcore and FlopCounterMode look at the shapes of the same tensors, each by its own rules; the
     closed form looks at nothing but the spec.
 
     Attributes:
-        fvcore: from the traced graph, by this project's operator handlers.
+        fvcore: from the traced graph, by this project's operator rules.
         closed_form: from the spec alone, without building a model.
         flop_counter: half of what torch's FlopCounterMode counts.
     """
@@ -54,27 +72,8 @@ class CrossCheck(Frozen):
 
     @property
     def agree(self) -> bool:
-        """Whether all the roads that reach come to the same number, to the last unit."""
-        roads = {self.fvcore, self.flop_counter, self.closed_form}
-        return len(roads - {None}) == 1
-
-
-class PublishedFigure(Frozen):
-    """A figure that a paper prints for this model, and how the recomputed one stands to it.
-
-    ``computed`` follows the paper's own convention (what it counts and leaves out);
-    ``difference`` is computed / printed - 1.
-    """
-
-    paper: str
-    table: str
-    row: str
-    quantity: str
-    printed: str
-    computed: float
-    difference: float
-    verdict: str
-    reason: str = ""
+        """Whether all methods that apply give the same number, to the last unit."""
+        return len({self.fvcore, self.flop_counter, self.closed_form} - {None}) == 1
 
 
 class ShiftCost(Frozen):
@@ -97,16 +96,21 @@ class CountResult(Frozen):
     """One model at one input size; every figure is for the whole batch.
 
     Attributes:
+        model: its name, as tables show it.
+        family: of its spec; ``python`` or ``module`` where there is only code.
+        spec: empty where there is only code.
         shift: the implementation, or None for a model that has no shift.
         params_without_head: all parameters but the classifier's.
         params_norm: parameters of normalisations (v1's tables leave them out).
         macs: multiply-adds as executed with the chosen shift.
         macs_matmul: the algorithmic multiply-adds: linear layers, convolutions and matrix
             products; the same for every implementation of the shift.
-        macs_head: the classifier's part of ``macs_matmul``.
-        elementwise: operations on single values (norms, activations, sums), one each by the
-            stated convention of every operator.
+        macs_head: the classifier's share of ``macs_matmul``.
+        elementwise: element-wise operations (norms, activation functions, sums), by the
+            convention of every operator.
         activations: values written by linear layers, convolutions and matrix products.
+        source: where the model came from; None in records of 0.1.0.
+        notes: what else a reader must know, such as that it was counted on the CPU.
     """
 
     model: str
@@ -129,11 +133,13 @@ class CountResult(Frozen):
     by_operator: tuple[OperatorCount, ...]
     by_module: tuple[ModuleCount, ...]
     uncounted: tuple[Uncounted, ...]
-    published: tuple[PublishedFigure, ...] = ()
+    published: tuple[AuditCell, ...] = ()
+    source: ModelSource | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Refusal(Frozen):
-    """An input size that an architecture cannot take; ``reason`` says what it takes, and why."""
+    """An input size that a model does not support, and the reason."""
 
     model: str
     input_size: tuple[int, int]
@@ -141,8 +147,13 @@ class Refusal(Frozen):
 
 
 class CountRecord(Record):
-    """One or more counted models, and the sizes that were asked for and refused."""
+    """One or more counted models, and the sizes that they do not support."""
 
     kind: ClassVar[str] = "count"
     results: tuple[CountResult, ...]
     refused: tuple[Refusal, ...] = ()
+
+    @property
+    def disagreeing(self) -> tuple[CountResult, ...]:
+        """The models whose counters do not give one number."""
+        return tuple(result for result in self.results if not result.crosscheck.agree)

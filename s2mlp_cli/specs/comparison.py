@@ -84,6 +84,9 @@ class TimmSpec(ModelSpec):
     """A model of the library timm, by its name there. No weights come with it."""
 
     family: Literal["timm"] = "timm"
+    classes: int = Field(
+        default=1000, ge=0, le=1_000_000, description="Outputs of the head; 0: no head, features."
+    )
     timm: str = Field(
         min_length=1,
         max_length=200,

@@ -74,6 +74,16 @@ def load_spec(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Mode
         SpecError: with one sentence that names file, line, key, found, allowed, nearest name.
     """
     text = str(name_or_path)
+    return built_in(text) if text in _files() and not overrides else _load(text, overrides)
+
+
+@functools.cache
+def built_in(name: str) -> ModelSpec:
+    """Return a built-in spec, read once: a checkpoint is compared with all of them."""
+    return _load(name, ())
+
+
+def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
     document = timm_document(text) if text.startswith(TIMM) else _merged(_find(text))
     stem = printable(Path(text).stem) if _is_path(text) else text
     for override in overrides:
@@ -84,12 +94,6 @@ def load_spec(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Mode
             document.data["name"] = f"{name}[{', '.join(overrides)}]"
         _retitle(document, (each for each in overrides if not each.startswith(_TITLES)))
     return _validated(document)
-
-
-@functools.cache
-def built_in(name: str) -> ModelSpec:
-    """Return a built-in spec, read once: a checkpoint is compared with all of them."""
-    return load_spec(name)
 
 
 def with_input_size(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:

@@ -51,7 +51,10 @@ def as_tuples(value: Any) -> Any:
     return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-Pixels = Annotated[int, Field(ge=1, le=16_384)]
+# Of a side of an image.
+MAX_PIXELS = 16_384
+
+Pixels = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 ImageSize = Annotated[
     tuple[Pixels, Pixels],
     BeforeValidator(lambda value: as_tuples(_pair(value))),

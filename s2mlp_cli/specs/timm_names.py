@@ -61,6 +61,6 @@ def timm_document(text: str) -> Document:
         "timm": name,
         "input_size": [height, width],
         "in_channels": channels,
-        "classes": config.num_classes or 1000,
+        "classes": config.num_classes,  # 0 where timm builds no classifier
     }
     return Document(data, {(): Origin(text)})

@@ -30,12 +30,12 @@ def test_the_committed_report_covers_all_and_changes_nothing():
     assert committed.changed == ()
 
 
-def test_a_changed_verdict_ends_with_1(monkeypatch):
+def test_a_changed_verdict_ends_with_3(monkeypatch):
     papers = published.papers()
     (first, *rest) = papers["v2"].tables["2"]
     changed = first.model_copy(update={"params": published.Cell(printed="24M")})
     paper = papers["v2"].model_copy(update={"tables": {"2": (changed, *rest)}})
     monkeypatch.setattr(published, "papers", lambda: {**papers, "v2": paper})
     done = run("--table", "v2")
-    assert done.return_value == 1
+    assert done.return_value == 3
     assert "1 VERDICTS CHANGED" in done.stdout

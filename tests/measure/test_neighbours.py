@@ -1,4 +1,4 @@
-"""Every system that the papers compare with: counted whole, by roads that agree, and audited."""
+"""Every system that the papers compare with: counted whole, by methods that agree, and audited."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s2mlp_cli.measure.counting.counters import flop_counter_macs
 from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.models import build_model
 from s2mlp_cli.papers import published_rows
-from s2mlp_cli.papers.verdicts import figure, prints_as
+from s2mlp_cli.papers.verdicts import prints_as, recomputed
 from s2mlp_cli.specs import GFNetSpec, VipSpec, load_spec, names
 
 # Neighbours that stand in no row of the papers.
@@ -118,7 +118,7 @@ def test_one_reading_explains_all_four_gfnets(counted):
     names = ("gfnet-s", "gfnet-b", "gfnet-h-s", "gfnet-h-b")
     rows = {found.row.model: found.row.flops for found in published_rows("baselines")}
     for name in names:
-        read = figure(counted[name], "flops", ("downsampling",), ("transforms",))
+        read = recomputed(counted[name], "flops", ("downsampling",), ("transforms",))
         assert prints_as(read, rows[name].printed), name
 
 
@@ -139,7 +139,7 @@ def test_what_no_reading_explains_says_so(cells):
     assert round((65.6e6 - cells["TNT-B", "params"].computed) / 1e6, 2) == 0.17
 
 
-def test_no_size_gives_efficientnet_b5_its_printed_figure():
+def test_no_size_gives_efficientnet_b5_its_printed_recomputed():
     model = build_model(load_spec("efficientnet-b5"), device="meta").requires_grad_(False)
     with meta_kernels():
         smaller, larger = (

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ from torch import nn
 
 from s2mlp_cli import sample
 from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
-from s2mlp_cli.measure.source import module_model, open_model, reopen
+from s2mlp_cli.measure.source import module_model, open_model, open_models, reopen
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.specs import load_spec
 
@@ -193,9 +194,20 @@ def test_a_module_of_a_package_and_its_relative_imports_work(tmp_path, monkeypat
     )
 
 
-def test_in_channels_are_for_code_alone():
-    with pytest.raises(SpecError, match="use --set in_channels=1"):
-        open_model("v2-small", in_channels=1)
+def test_in_channels_go_to_code_and_specs_alike(net):
+    assert open_model("v2-small", in_channels=1).spec.in_channels == 1
+    assert open_model(f"{net}:build", in_channels=4).in_channels == 4
+    assert open_model(f"{net}:build").in_channels == 3
+
+
+def test_checkpoints_of_one_name_are_called_by_their_paths(tmp_path):
+    paths = [str(sample.CHECKPOINT)]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(str(tmp_path / folder / "best.safetensors"))
+        shutil.copy(sample.CHECKPOINT, paths[-1])
+    given = open_models(["v2-small"], [], paths)
+    assert [each.name for each in given] == ["v2-small", "digits.safetensors", *paths[1:]]
 
 
 def test_the_shift_of_a_module_that_holds_our_mixer_can_be_chosen():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mlp_cli.papers.verdicts import Correction, difference, figure, judge, parse, prints_as
+from s2mlp_cli.papers.verdicts import Correction, difference, judge, parse, prints_as, recomputed
 from s2mlp_cli.records.count import CountResult, CrossCheck, ModuleCount, OperatorCount
 
 
@@ -93,7 +93,7 @@ def test_a_figure_prints_as_itself_and_not_as_its_neighbour(value, decimals, uni
     ],
 )
 def test_figure_follows_the_convention(quantity, leaves_out, expected):
-    assert figure(counted(), quantity, leaves_out) == expected
+    assert recomputed(counted(), quantity, leaves_out) == expected
 
 
 def counts(record, **fields):
@@ -128,13 +128,13 @@ PARTS = counted(
     ],
 )
 def test_figure_without_parts_and_with_transforms(quantity, leaves_out, adds, expected):
-    assert figure(PARTS, quantity, leaves_out, adds) == expected
+    assert recomputed(PARTS, quantity, leaves_out, adds) == expected
 
 
 def test_flops_are_those_of_one_image():
     batch = counted(batch_size=4, macs_matmul=20_000, macs_head=400)
-    assert figure(batch, "flops", ("classifier",)) == 4900
-    assert figure(batch, "params", ()) == 1000
+    assert recomputed(batch, "flops", ("classifier",)) == 4900
+    assert recomputed(batch, "params", ()) == 1000
 
 
 @pytest.mark.parametrize(

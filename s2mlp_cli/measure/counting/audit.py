@@ -1,74 +1,89 @@
-"""``audit``: recompute what the papers print, and say how the two stand to each other."""
+"""Published figures beside recomputed ones: one judgement for ``audit`` and for ``count``."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
-from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.papers.published import Cell, PublishedRow, published_for
-from s2mlp_cli.papers.verdicts import Correction, difference, figure, judge
+from s2mlp_cli.papers.verdicts import difference, judge, recomputed
 from s2mlp_cli.records.audit import AuditCell, Quantity
-from s2mlp_cli.records.count import CountResult, PublishedFigure
-from s2mlp_cli.specs import ModelSpec, load_spec, with_input_size
+from s2mlp_cli.records.count import CountResult
+from s2mlp_cli.specs import ModelSpec, built_in, with_input_size
 
 CountFunction = Callable[[ModelSpec], CountResult]
 
-# What a cell of the audit and a figure beside a count have in common.
-_SHARED = set(PublishedFigure.model_fields)
-
-
-class Counts:
-    """Counts specs by name and size, each once."""
-
-    def __init__(self, count_function: CountFunction) -> None:
-        self._count = count_function
-        self._known: dict[tuple[str, int | None], CountResult] = {}
-
-    def of(self, model: str, input_size: int | None = None) -> CountResult:
-        """Return the count of a built-in spec, at its own size or at a square one."""
-        key = (model, input_size)
-        if key not in self._known:
-            spec = load_spec(model)
-            if input_size:
-                spec = with_input_size(spec, (input_size, input_size))
-            self._known[key] = self._count(spec)
-        return self._known[key]
+# The count of a built-in spec, at its own size or at a square one.
+Counts = Callable[[str, int | None], CountResult]
 
 
 def audit(
     rows: Iterable[PublishedRow],
-    count_function: CountFunction = count,
+    count_function: CountFunction,
     progress: Callable[[str], object] = lambda model: None,
 ) -> tuple[AuditCell, ...]:
-    """Recompute every printed figure of ``rows``.
+    """Recompute every printed figure of ``rows``; each spec and size is counted once.
 
     Args:
         rows: what :func:`s2mlp_cli.papers.published_rows` yields.
         count_function: from a spec to its count.
         progress: called with the name of each row's model before it is counted.
     """
-    counts = Counts(count_function)
+    counts = _each_once(count_function)
     cells: list[AuditCell] = []
     for published in rows:
         printed = list(published.row.cells())
         if printed:
             progress(published.row.model)
-            result = counts.of(published.row.model)
-            cells += [audit_cell(published, *entry, result, counts) for entry in printed]
+            result = counts(published.row.model, None)
+            cells += [_cell(published, *entry, result, counts) for entry in printed]
     return tuple(cells)
 
 
-def audit_cell(
+def published_figures(
+    spec: ModelSpec, result: CountResult, count_function: CountFunction
+) -> tuple[AuditCell, ...]:
+    """Return the figures that papers print for a counted spec; none for a changed one.
+
+    A published figure belongs to the built-in spec at its own input size: with an override,
+    another size or a user's own file of that name there is nothing to compare with.
+    """
+    rows = published_for(spec.name)
+    if not rows or spec != built_in(spec.name):
+        return ()
+    counts = _each_once(count_function)
+    return tuple(
+        _cell(published, quantity, cell, result, counts)
+        for published in rows
+        for quantity, cell in published.row.cells()
+    )
+
+
+def _each_once(count_function: CountFunction) -> Counts:
+    @functools.cache
+    def counts(model: str, input_size: int | None) -> CountResult:
+        spec = built_in(model)
+        return count_function(with_input_size(spec, (input_size,) * 2) if input_size else spec)
+
+    return counts
+
+
+def _cell(
     published: PublishedRow, quantity: Quantity, cell: Cell, result: CountResult, counts: Counts
 ) -> AuditCell:
     """Judge one printed figure by the count of its model."""
     paper, table, row = published
-    computed = figure(result, quantity, paper.leaves_out[quantity])
-    corrected = (
-        _corrected(published, quantity, cell.correction, result, counts)
-        if cell.correction
-        else None
-    )
+    computed = recomputed(result, quantity, paper.leaves_out[quantity])
+    corrected = None
+    if cell.correction is not None:
+        other, size = cell.correction.model, cell.correction.input_size
+        leaves_out = cell.correction.leaves_out
+        corrected = recomputed(
+            counts(other or row.model, size) if other or size else result,
+            quantity,
+            paper.leaves_out[quantity] if leaves_out is None else leaves_out,
+            cell.correction.adds,
+        )
     return AuditCell(
         paper=paper.name,
         table=table,
@@ -89,36 +104,3 @@ def audit_cell(
         known=cell.verdict,
         reason=cell.reason,
     )
-
-
-def _corrected(
-    published: PublishedRow,
-    quantity: Quantity,
-    correction: Correction,
-    result: CountResult,
-    counts: Counts,
-) -> int:
-    if correction.model or correction.input_size:
-        result = counts.of(correction.model or published.row.model, correction.input_size)
-    leaves_out = correction.leaves_out
-    if leaves_out is None:
-        leaves_out = published.paper.leaves_out[quantity]
-    return figure(result, quantity, leaves_out, correction.adds)
-
-
-def published_figures(result: CountResult) -> tuple[PublishedFigure, ...]:
-    """Return the figures that papers print for a counted model; none for a changed one.
-
-    A published figure belongs to the built-in spec at its own input size: with an override,
-    another size or a user's own file of that name there is nothing to compare with.
-    """
-    rows = published_for(result.model)
-    if not rows or result.spec != load_spec(result.model).model_dump(mode="json"):
-        return ()
-    counts = Counts(count)
-    cells = [
-        audit_cell(published, quantity, cell, result, counts)
-        for published in rows
-        for quantity, cell in published.row.cells()
-    ]
-    return tuple(PublishedFigure(**cell.model_dump(include=_SHARED)) for cell in cells)

@@ -2,7 +2,7 @@
 
 The formulas are the papers' (S2-MLP v1, section 3.4), with the biases that they leave out of the
 multiplications and the split attention of v2. They stand beside the traced numbers as a second,
-independent road to the same figures.
+independent method for the same figures.
 """
 
 from __future__ import annotations

@@ -1,14 +1,21 @@
-"""The two counters that look at a running model: fvcore's, over a traced graph, and torch's."""
+"""What looks at a running model: fvcore over a traced graph, torch's counter, shapes, traffic."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from fvcore.nn.jit_analysis import JitModelAnalysis
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import flop_counter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from s2mlp_cli.measure.counting.operators import handles
 
@@ -31,20 +38,63 @@ class Figures:
         return int(sum(value for key, value in counts.items() if key.startswith(f"{figure}:")))
 
 
-def traced_figures(model: nn.Module, x: torch.Tensor) -> Figures:
+def traced_figures(model: nn.Module, x: Tensor) -> Figures:
     """Trace ``model(x)`` with fvcore and apply this project's rules to every operator."""
+    # The tracer takes tensors only, and some models return a dictionary or an object of them.
+    handle = model.register_forward_hook(lambda module, inputs, output: _flat(output))
     analysis = JitModelAnalysis(model, (x,)).set_op_handle(**handles())
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with torch.no_grad():
-        return Figures(analysis.by_module_and_operator(), dict(analysis.unsupported_ops()))
+    try:
+        with torch.no_grad():
+            return Figures(analysis.by_module_and_operator(), dict(analysis.unsupported_ops()))
+    finally:
+        handle.remove()
 
 
-def flop_counter_macs(model: nn.Module, x: torch.Tensor) -> int:
+def _flat(output: Any) -> Any:
+    found = tensors(output)
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Return the tensors in a value: in containers of any depth, or in an object's attributes."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    leaves = tree_leaves(value)
+    found = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    if not found:
+        inside = [vars(leaf) for leaf in leaves if hasattr(leaf, "__dict__")]
+        found = [leaf for leaf in tree_leaves(inside) if isinstance(leaf, Tensor)]
+    return found
+
+
+def flop_counter_macs(model: nn.Module, x: Tensor) -> int:
     """Run ``model(x)`` under torch's FlopCounterMode: half of its FLOPs are the MACs."""
     _fill_compiler_guard()
-    with torch.no_grad(), flop_counter.FlopCounterMode(display=False) as counter:
+    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=_more_formulas())
+    with torch.no_grad(), counter:
         model(x)
     return int(counter.get_total_flops()) // 2
+
+
+def _more_formulas() -> dict[Any, Any]:
+    """Return FLOPs of products that torch's counter does not know, from the shapes of arguments."""
+
+    def product(matrix: Any, *_: Any, out_shape: Any) -> int:
+        return 2 * int(math.prod(matrix))
+
+    def added(bias: Any, matrix: Any, *_: Any, out_shape: Any) -> int:
+        return 2 * int(math.prod(matrix))
+
+    def deformed(x: Any, weight: Any, *_: Any, out_shape: Any) -> int:
+        positions = out_shape[0] * math.prod(out_shape[2:])
+        return 2 * int(positions * (math.prod(weight) + 4 * x[1] * math.prod(weight[2:])))
+
+    aten = torch.ops.aten
+    formulas = {aten.mv: product, aten.dot: product, aten.addmv: added}
+    if "torchvision" in sys.modules:  # only a model that imported it can have this operator
+        formulas[torch.ops.torchvision.deform_conv2d] = deformed
+    return formulas
 
 
 def _fill_compiler_guard() -> None:
@@ -58,3 +108,78 @@ def _fill_compiler_guard() -> None:
     function = getattr(guarded, "__wrapped__", None)
     if function is not None:
         function.__dict__.setdefault("__dynamo_disable", function)
+
+
+@dataclass
+class Seen:
+    """What went in and out of a module: the shapes of the first call, and the number of calls."""
+
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    calls: int = 1
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
+    """Note the shapes that every module of ``model`` meets while the context lasts, by name."""
+    seen: dict[str, Seen] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, named: Any, output: Any) -> None:
+            if name in seen:
+                seen[name].calls += 1
+            else:
+                seen[name] = Seen(_first_shape((inputs, named)), _first_shape(output))
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _first_shape(value: Any) -> tuple[int, ...] | None:
+    found = tensors(value)
+    return tuple(found[0].shape) if found else None
+
+
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes that the operators inside the context read and write.
+
+    Every operator that is not a view is charged for each tensor that it reads and for each that
+    it writes, once, as if nothing stayed in a cache: what a sequence of separate kernels moves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes_moved = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the guard would import the whole compiler; nothing is compiled here
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run ``func`` and charge it."""
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            written = {id(value): value for value in tree_leaves(out) if isinstance(value, Tensor)}
+            inputs = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+            read = [value for value in inputs if id(value) not in written]
+            self.bytes_moved += sum(
+                tensor.numel() * tensor.element_size() for tensor in [*read, *written.values()]
+            )
+        return out
+
+
+def bytes_moved(function: Callable[..., object], *arguments: object) -> int:
+    """Return the bytes that ``function(*arguments)`` moves; meta tensors will do."""
+    with torch.no_grad(), Traffic() as traffic:
+        function(*arguments)
+    return int(traffic.bytes_moved)

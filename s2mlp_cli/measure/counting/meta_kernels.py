@@ -5,7 +5,7 @@ Two faults of the meta device make counting on it impossible or slow, and both e
 Convolutions cannot be traced there. The tracer records ``aten::_convolution``, which only the
 kernels of real devices call; on the meta device ``aten::convolution`` ends in a Python function
 that runs while tracing is still on, sees traced sizes instead of numbers, and fails ("cond must
-be a bool"). Here the meta device takes the road of the real ones.
+be a bool"). Here the meta device does what the real ones do.
 
 The common operators go through a tower of Python that re-derives strides and types, and imports
 the whole compiler (1.6 s) on its first use. Counting needs shapes, and these few lines give them.

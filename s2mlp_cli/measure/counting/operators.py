@@ -1,8 +1,8 @@
-"""How every operator of a traced graph is counted: one small rule per operator, in tables.
+"""What every operator of a traced graph costs: one small rule per operator, in tables.
 
-A rule takes the operator's graph values and returns its figures: multiply-accumulates (MACs) for
-linear layers, convolutions and matrix products; operations on single values for everything else.
-An operator that only moves data or does arithmetic on shapes counts nothing. An operator that no
+A rule takes the graph values of an operator's inputs and outputs. Linear layers, convolutions and
+matrix products cost multiply-accumulates (MACs); everything else costs element-wise operations.
+An operator that only moves data or does arithmetic on shapes costs nothing. An operator that no
 table names is reported as uncounted.
 
 The values are fvcore's handles (``inputs, outputs -> Counter``); the keys of the counters are
@@ -11,48 +11,189 @@ The values are fvcore's handles (``inputs, outputs -> Counter``); the keys of th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from s2mlp_cli.measure.counting import rules
-from s2mlp_cli.measure.counting.rules import Rule, Values, size
+from fvcore.nn.jit_handles import get_shape
 
 FIGURES = ("macs", "elementwise", "activations", "calls")
 
+Values = list[Any]
 Handle = Callable[[Values, Values], "Counter[str]"]
 
 
-# Operators counted in multiply-accumulates.
-PRODUCTS: dict[str, Rule] = {
-    "aten::linear": rules.linear,
-    "aten::matmul": rules.linear,  # the output's size has any broadcast batch in it
-    "aten::mm": rules.linear,
-    "aten::bmm": rules.linear,
-    "aten::mv": rules.linear,
-    "aten::addmm": rules.added_product,
-    "aten::baddbmm": rules.added_product,
-    "aten::einsum": rules.einsum,
-    "aten::_convolution": rules.convolution,
-    "aten::_convolution_mode": rules.plain_convolution,  # padding="same"
-    "aten::lstm": rules.recurrence,
-    "torchvision::deform_conv2d": rules.deformed_convolution,
-}
+class Cost(NamedTuple):
+    """What one call costs; ``activations`` are the values that a product writes."""
 
-# Operators counted in operations on single values, by a rule of their own.
-OPERATIONS: dict[str, Rule] = {
-    "aten::fft_rfft2": rules.real_transform,
-    "aten::fft_irfft2": rules.real_transform,
-    "aten::max_pool2d": rules.pooling,
-    "aten::avg_pool1d": rules.pooling,
-    "aten::avg_pool2d": rules.pooling,
+    macs: int = 0
+    elementwise: int = 0
+    activations: int = 0
+
+
+Rule = Callable[[Values, Values], Cost]
+
+
+def shape(value: Any) -> list[int]:
+    """Return the sizes of a graph value; those of a scalar are ``[]``."""
+    return list(get_shape(value) or ())
+
+
+def size(value: Any) -> int:
+    return math.prod(shape(value))
+
+
+def _linear(inputs: Values, outputs: Values) -> Cost:
+    """X @ W.T + b: every output value is a dot product over x's last axis."""
+    return Cost(size(outputs[0]) * _last(inputs[0]), 0, size(outputs[0]))
+
+
+def _added_product(inputs: Values, outputs: Values) -> Cost:
+    """Bias + x @ y, as addmm, addmv and baddbmm write it."""
+    return Cost(size(outputs[0]) * _last(inputs[1]), 0, size(outputs[0]))
+
+
+def _convolution(inputs: Values, outputs: Values) -> Cost:
+    """Every output value (input value, if transposed) meets one kernel: Cin/groups x k x k."""
+    met = inputs[0] if bool(inputs[6].toIValue()) else outputs[0]
+    return Cost(size(met) * math.prod(shape(inputs[1])[1:]), 0, size(outputs[0]))
+
+
+def _plain_convolution(inputs: Values, outputs: Values) -> Cost:
+    return Cost(size(outputs[0]) * math.prod(shape(inputs[1])[1:]), 0, size(outputs[0]))
+
+
+def _deformed_convolution(inputs: Values, outputs: Values) -> Cost:
+    """The products of the kernel, and four multiply-adds for each bilinear sample of the input."""
+    batch, channels = shape(inputs[0])[:2]
+    positions = math.prod(shape(outputs[0])[-2:])
+    kernel = shape(inputs[1])
+    samples = batch * channels * math.prod(kernel[2:]) * positions
+    return Cost(size(outputs[0]) * math.prod(kernel[1:]) + 4 * samples, 0, size(outputs[0]))
+
+
+def _recurrence(gates: int, operations: int) -> Rule:
+    """Return the rule of a recurrent network.
+
+    Every token meets each weight matrix once. ``operations`` are element-wise, per hidden value
+    of each layer and direction; a hidden value has ``gates`` rows in the matrices.
+    """
+
+    def rule(inputs: Values, outputs: Values) -> Cost:
+        weights = [shape(weight) for weight in inputs[2].node().inputs()]
+        matrices = [weight for weight in weights if len(weight) == 2]
+        tokens = size(inputs[0]) // _last(inputs[0])
+        projected = gates == 4 and len(matrices) % 3 == 0 and matrices[2][0] == matrices[1][1]
+        hidden = sum(weight[0] for weight in matrices[1 :: 3 if projected else 2]) // gates
+        macs = tokens * sum(map(math.prod, matrices))
+        return Cost(macs, tokens * hidden * operations, size(outputs[0]))
+
+    return rule
+
+
+def _attention(inputs: Values, outputs: Values) -> Cost:
+    """Count a fused attention as its two products, the scaling of Q and the softmax between."""
+    *batch, queries, features = shape(inputs[0])
+    scores = math.prod(batch) * queries * shape(inputs[1])[-2]
+    return Cost(
+        macs=scores * (features + _last(inputs[2])),
+        elementwise=size(inputs[0]) + PER_OUTPUT["aten::softmax"] * scores,
+        activations=scores + size(outputs[0]),
+    )
+
+
+def _einsum(inputs: Values, outputs: Values) -> Cost:
+    """One MAC per combination of all indices: exact for two operands, nothing for one.
+
+    With more operands the cost depends on the order of contraction; this is its upper bound.
+    """
+    left = inputs[0].toIValue().replace(" ", "").partition("->")[0]
+    operands = list(inputs[1].node().inputs())
+    lengths: dict[str, int] = {}
+    for labels, operand in zip(left.split(","), operands, strict=True):
+        for label, length in _labelled(labels, shape(operand)):
+            lengths[label] = max(length, lengths.get(label, 1))
+    macs = math.prod(lengths.values()) * (len(operands) - 1)
+    return Cost(macs, 0, size(outputs[0]))
+
+
+def _labelled(labels: str, lengths: list[int]) -> list[tuple[str, int]]:
+    """Pair labels with lengths; the axes of an ellipsis are numbered from the right."""
+    before, dots, after = labels.partition("...")
+    hidden = [str(axis) for axis in range(len(lengths) - len(before + after), 0, -1)]
+    return list(zip([*before, *(hidden if dots else ()), *after], lengths, strict=True))
+
+
+def _real_transform(inputs: Values, outputs: Values) -> Cost:
+    """The real FFT of N values: 2.5 N log2 N real operations, half of a complex one's 5 N log2 N.
+
+    That is the convention of FFT benchmarks, whatever the factors of N. N is the product of the
+    transformed axes; the real side of the transform is its input, or the output of the inverse.
+    """
+    real = max(inputs[0], outputs[0], key=size)
+    length = math.prod(shape(real)[axis] for axis in _numbers(inputs[2]))
+    return Cost(elementwise=round(2.5 * size(real) * math.log2(length)))
+
+
+def _pooling(inputs: Values, outputs: Values) -> Cost:
+    """One operation for every value under every window.
+
+    A window whose size the model computes is not a constant of the trace: such windows are taken
+    to tile the input.
+    """
+    window = _numbers(inputs[1])
+    tiled = None in window
+    return Cost(elementwise=size(inputs[0]) if tiled else size(outputs[0]) * math.prod(window))
+
+
+def _numbers(value: Any) -> list[Any]:
+    """Return the integers of a constant or a list in the trace; None for a computed one."""
+    constant = value.toIValue()
+    return constant if constant else [item.toIValue() for item in value.node().inputs()]
+
+
+def _last(value: Any) -> int:
+    return shape(value)[-1]
+
+
+# Operators with a rule of their own.
+RULES: dict[str, Rule] = {
+    "aten::linear": _linear,
+    "aten::matmul": _linear,  # the output's size has any broadcast batch in it
+    "aten::mm": _linear,
+    "aten::bmm": _linear,
+    "aten::mv": _linear,
+    "aten::dot": _linear,
+    "aten::addmm": _added_product,
+    "aten::addmv": _added_product,
+    "aten::baddbmm": _added_product,
+    "aten::einsum": _einsum,
+    "aten::_convolution": _convolution,
+    "aten::_convolution_mode": _plain_convolution,  # padding="same"
+    "aten::scaled_dot_product_attention": _attention,
+    # Gates: 4 functions, 4 sums of both products. Cell: two products, a sum. Output: tanh, product.
+    "aten::lstm": _recurrence(4, 13),
+    # Gates: 3 functions, 3 sums of both products, one product. State: a sum of two products, 1 - z.
+    "aten::gru": _recurrence(3, 11),
+    "aten::rnn_tanh": _recurrence(1, 2),
+    "aten::rnn_relu": _recurrence(1, 2),
+    "torchvision::deform_conv2d": _deformed_convolution,
+    "aten::fft_rfft2": _real_transform,
+    "aten::fft_irfft2": _real_transform,
+    "aten::max_pool1d": _pooling,
+    "aten::max_pool2d": _pooling,
+    "aten::max_pool3d": _pooling,
+    "aten::avg_pool1d": _pooling,
+    "aten::avg_pool2d": _pooling,
+    "aten::avg_pool3d": _pooling,
 }
 
 _ONE_EACH = """
 abs add add_ clamp clamp_ clamp_max clamp_min cos div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
-hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ log maximum minimum
-mish mish_ mul mul_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_ silu
-silu_ sin softplus sqrt square sub sub_ tanh tanh_
+hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ log log_sigmoid maximum
+minimum mish mish_ mul mul_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_
+silu silu_ sin softplus sqrt square sub sub_ tanh tanh_
 """
 # Operations per value of the output, by convention: one for each arithmetic function.
 PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EACH.split()), 1) | {
@@ -60,25 +201,38 @@ PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EAC
     "aten::addcmul_": 2,
     "aten::batch_norm": 2,  # with fixed statistics: one scale, one offset
     "aten::group_norm": 5,
+    "aten::instance_norm": 5,
     "aten::layer_norm": 5,  # subtract the mean, divide by the deviation, scale, add; as fvcore
+    "aten::lerp": 3,
     "aten::log_softmax": 5,
     "aten::rms_norm": 4,  # square, average, divide by the root, scale
     "aten::softmax": 5,  # maximum, subtract, exponential, sum, divide
     "aten::prelu": 2,
     "aten::upsample_bilinear2d": 8,  # four neighbours, each multiplied and added
+    "aten::_upsample_bilinear2d_aa": 8,  # the same where it enlarges
+    "aten::grid_sampler": 8,  # bilinear
+    "aten::grid_sampler_2d": 8,
     "aten::upsample_bicubic2d": 32,  # sixteen neighbours
     "aten::_upsample_bicubic2d_aa": 32,  # the same where it enlarges
 }
 
 # Operations per value of the input: reductions.
 PER_INPUT: dict[str, int] = {
+    "aten::adaptive_avg_pool1d": 1,
     "aten::adaptive_avg_pool2d": 1,
+    "aten::adaptive_avg_pool3d": 1,
     "aten::adaptive_max_pool2d": 1,
     "aten::amax": 1,
+    "aten::amin": 1,
     "aten::col2im": 1,  # overlapping patches are added up
     "aten::cumsum": 1,
     "aten::linalg_vector_norm": 2,
+    "aten::logsumexp": 4,  # maximum, subtract, exponential, sum
+    "aten::max": 1,
     "aten::mean": 1,
+    "aten::min": 1,
+    "aten::norm": 2,
+    "aten::prod": 1,
     "aten::std": 4,
     "aten::sum": 1,
     "aten::var": 3,
@@ -88,15 +242,19 @@ PER_INPUT: dict[str, int] = {
 COMPLEX: dict[str, int] = {"aten::mul": 6, "aten::mul_": 6, "aten::add": 2, "aten::sub": 2}
 
 _MOVING = """
-__and__ alias arange bitwise_not broadcast_to cat ceil channel_shuffle chunk clone constant_pad_nd
-contiguous copy_ detach dropout dropout_ empty empty_like empty_strided eq expand expand_as eye
-feature_dropout fill_ flatten flip floor_divide full full_like gather ge gt im2col index index_put_
-index_select Int le lift_fresh lt masked_fill masked_fill_ meshgrid movedim narrow ne new_empty
-new_full new_zeros numel one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle
-reflection_pad2d remainder repeat repeat_interleave replication_pad2d reshape reshape_as
-resolve_conj roll ScalarImplicit select size slice split split_with_sizes squeeze stack swapaxes t
-tile to transpose type_as unbind unflatten unfold unsqueeze upsample_nearest2d view view_as
-view_as_complex view_as_real where zero_ zeros zeros_like
+alias __and__ arange argmax argmin argsort bitwise_and bitwise_not bitwise_or broadcast_tensors
+broadcast_to cat ceil channel_shuffle chunk clone complex constant_pad_nd contiguous copy_ detach
+detach_ dropout dropout_ embedding empty empty_like empty_strided eq expand expand_as eye
+feature_dropout fill_ flatten flip floor floor_divide full full_like gather ge gt im2col index
+index_put_ index_select Int is_nonzero item le lift lift_fresh lift_fresh_copy linspace logical_and
+logical_not logical_or lt masked_fill masked_fill_ meshgrid moveaxis movedim narrow ne new_empty
+new_full new_ones new_zeros numel numpy_T one_hot ones ones_like __or__ pad permute pixel_shuffle
+pixel_unshuffle reflection_pad2d remainder repeat repeat_interleave replication_pad2d reshape
+reshape_as resolve_conj resolve_neg roll round scalar_tensor ScalarImplicit scatter select size
+slice sort split split_with_sizes squeeze stack swapaxes swapdims T t tensor_split tile to topk
+transpose tril triu type_as unbind unflatten unfold unsafe_chunk unsafe_split unsqueeze
+upsample_nearest1d upsample_nearest2d upsample_nearest3d view view_as view_as_complex view_as_real
+where zero_ zeros zeros_like
 """
 # Operators that move, choose or make data, or reckon with shapes: nothing to count.
 MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
@@ -104,67 +262,38 @@ MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
 
 def handles() -> dict[str, Handle]:
     """Return fvcore's table: one handle per operator that any of the tables names."""
-    table = {kind: _product(kind, rule) for kind, rule in PRODUCTS.items()}
-    table |= {kind: _operations(kind, rule) for kind, rule in OPERATIONS.items()}
+    table = {kind: _handle(kind, rule) for kind, rule in RULES.items()}
     table |= {kind: _elementwise(kind, 0, cost) for kind, cost in PER_OUTPUT.items()}
     table |= {kind: _elementwise(kind, cost, 0) for kind, cost in PER_INPUT.items()}
-    table["aten::scaled_dot_product_attention"] = _attention
-    return table | dict.fromkeys(MOVEMENT, _nothing)
+    return table | dict.fromkeys(MOVEMENT, lambda inputs, outputs: Counter())
 
 
-def _product(kind: str, rule: Rule) -> Handle:
-    name = _name(kind)
+def _handle(kind: str, rule: Rule) -> Handle:
+    """Wrap a rule for fvcore; ``linear`` stands for ``aten::linear`` in its keys."""
+    name = kind.partition("::")[2].strip("_")
 
     def handle(inputs: Values, outputs: Values) -> Counter[str]:
-        return Counter(
-            {
-                f"macs:{name}": rule(inputs, outputs),
-                f"activations:{name}": size(outputs[0]),
-                f"calls:{name}": 1,
-            }
+        cost = rule(inputs, outputs)._asdict()
+        return Counter({f"{figure}:{name}": n for figure, n in cost.items() if n}) + Counter(
+            {f"calls:{name}": 1}
         )
 
     return handle
 
 
-def _operations(kind: str, rule: Rule) -> Handle:
-    name = _name(kind)
-
-    def handle(inputs: Values, outputs: Values) -> Counter[str]:
-        return Counter({f"elementwise:{name}": rule(inputs, outputs), f"calls:{name}": 1})
-
-    return handle
-
-
-def _attention(inputs: Values, outputs: Values) -> Counter[str]:
-    """Count a fused attention as its two products, the scaling of Q and the softmax between."""
-    name, scores = "scaled_dot_product_attention", rules.attention_scores(inputs)
-    return Counter(
-        {
-            f"macs:{name}": rules.attention(inputs, outputs),
-            f"elementwise:{name}": size(inputs[0]) + PER_OUTPUT["aten::softmax"] * scores,
-            f"activations:{name}": scores + size(outputs[0]),
-            f"calls:{name}": 1,
-        }
-    )
-
-
 def _elementwise(kind: str, per_input: int, per_output: int) -> Handle:
-    name = _name(kind)
-
-    def handle(inputs: Values, outputs: Values) -> Counter[str]:
-        if not _holds_floats(outputs[0]):
-            return Counter()
+    def rule(inputs: Values, outputs: Values) -> Cost:
         operations = (per_input and per_input * size(inputs[0])) + per_output * size(outputs[0])
         if _dtype(outputs[0]).startswith("Complex"):
             operations *= COMPLEX.get(kind, 1)
-        return Counter({f"elementwise:{name}": operations, f"calls:{name}": 1})
+        return Cost(elementwise=operations)
+
+    counted = _handle(kind, rule)
+
+    def handle(inputs: Values, outputs: Values) -> Counter[str]:
+        return counted(inputs, outputs) if _holds_floats(outputs[0]) else Counter()
 
     return handle
-
-
-def _nothing(inputs: Values, outputs: Values) -> Counter[str]:
-    return Counter()
 
 
 def _holds_floats(value: Any) -> bool:
@@ -174,8 +303,3 @@ def _holds_floats(value: Any) -> bool:
 
 def _dtype(value: Any) -> str:
     return (value.type().scalarType() or "") if value.isCompleteTensor() else ""
-
-
-def _name(kind: str) -> str:
-    """Return ``linear`` for ``aten::linear``, ``convolution`` for ``aten::_convolution``."""
-    return kind.partition("::")[2].strip("_")

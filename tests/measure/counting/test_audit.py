@@ -1,6 +1,5 @@
 import pytest
 
-from s2mlp_cli.measure.counting import audit as module
 from s2mlp_cli.measure.counting.audit import audit, published_figures
 from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.count import count
@@ -142,9 +141,12 @@ def test_rows_without_figures_are_passed_over():
     assert audit([PublishedRow(paper, "7", row)], count_by_formula) == ()
 
 
-def test_published_figures_follow_the_papers_conventions(monkeypatch):
-    monkeypatch.setattr(module, "count", count_by_formula)
-    figures = published_figures(count_by_formula(load_spec("v1-patch-32")))
+def published(spec):
+    return published_figures(spec, count_by_formula(spec), count_by_formula)
+
+
+def test_published_figures_follow_the_papers_conventions():
+    figures = published(load_spec("v1-patch-32"))
     assert [(f.paper, f.table, f.quantity, f.printed, f.computed, f.verdict) for f in figures] == [
         ("v1", "9", "params", "73M", 73_203_456, "agrees"),
         ("v1", "9", "flops", "3.5B", 3_583_770_624, "agrees after a correction"),
@@ -154,7 +156,7 @@ def test_published_figures_follow_the_papers_conventions(monkeypatch):
 
 
 def test_a_batch_has_the_published_figures_of_its_images():
-    one, four = (published_figures(count(load_spec("v2-small"), batch_size=n)) for n in (1, 4))
+    one, four = (count(load_spec("v2-small"), batch_size=n).published for n in (1, 4))
     assert one == four != ()
 
 
@@ -167,7 +169,7 @@ def test_a_batch_has_the_published_figures_of_its_images():
     ],
 )
 def test_nothing_is_published_for_another_model_or_size(spec):
-    assert published_figures(count_by_formula(spec)) == ()
+    assert published(spec) == ()
 
 
 def test_a_users_own_file_does_not_borrow_figures_by_its_name(tmp_path):
@@ -175,4 +177,4 @@ def test_a_users_own_file_does_not_borrow_figures_by_its_name(tmp_path):
     mine.write_text("extends: v2-small\nclasses: 10\n")
     spec = load_spec(str(mine))
     assert spec.name == "v2-small"
-    assert published_figures(count_by_formula(spec)) == ()
+    assert published(spec) == ()

@@ -58,7 +58,7 @@ def specs(draw: st.DrawFn) -> S2MLPSpec:
 
 @settings(max_examples=200)
 @given(specs(), st.integers(1, 3))
-def test_three_roads_come_to_the_same_number(spec: S2MLPSpec, batch_size: int):
+def test_three_methods_come_to_the_same_number(spec: S2MLPSpec, batch_size: int):
     result = count(spec, batch_size=batch_size)
     formula = closed_form(spec)
     assert formula is not None

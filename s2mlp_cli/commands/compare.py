@@ -13,6 +13,9 @@ from s2mlp_cli.records.compare import CompareRecord
 from s2mlp_cli.records.predictions import ENDINGS
 from s2mlp_cli.records.reading import read_record
 
+# The exit status of a gate that fails; 1 and 2 are errors.
+GATE_FAILED = 3
+
 
 @click.command(
     short_help="Saved records against each other; a gate for CI.",
@@ -30,7 +33,7 @@ from s2mlp_cli.records.reading import read_record
 @click.option(
     "--fail-slower",
     type=options.Percentage(),
-    help="Exit 1 if a row takes over PERCENT longer and its whole interval says so, e.g. 5%.",
+    help="Exit 3 if a row is slower by more than PERCENT (95 % confidence) or runs no longer.",
 )
 @options.output
 @click.pass_context
@@ -43,15 +46,20 @@ def command(
 ) -> None:
     """Compare RECORDS of one kind: the last is judged against the first.
 
-    With more than two, given from the oldest to the newest, every row shows its trend. Two files
-    of `s2mlp validate --predictions` get McNemar's test, and so do two records that name theirs.
+    Times are judged relative to `slice` in the same rounds, so that what the machine did between
+    the runs cancels out. With more than two records, from the oldest to the newest, every row shows
+    its trend. Two files of `s2mlp validate --predictions` get McNemar's test, and so do two records
+    that name theirs.
+
+    Exit status: 0; 1 for an error, or where nothing was timed; 2 for wrong usage; 3 if
+    --fail-slower fails.
     """
     if len(records) < 2:
         raise click.UsageError("give two records or more: s2mlp compare A.json B.json")
     record = _compare(records, fail_slower)
     emit(record, output_format, output)
-    if record.too_slow:
-        ctx.exit(1)
+    if record.failed:
+        ctx.exit(GATE_FAILED)
 
 
 def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecord:
@@ -62,4 +70,6 @@ def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecor
         raise click.UsageError(
             "files of predictions are compared two at a time, without records and --fail-slower"
         )
-    return compare_prediction_files(*paths)
+    from s2mlp_cli.measure.environment import environment
+
+    return compare_prediction_files(paths[0], paths[1], environment())

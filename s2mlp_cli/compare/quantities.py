@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from s2mlp_cli import statistics
+from s2mlp_cli.compare.specs import NO_NAMES, Names
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.audit import AuditRecord
-from s2mlp_cli.records.base import Record
+from s2mlp_cli.records.base import BASELINE, Record
 from s2mlp_cli.records.compare import Unit
 from s2mlp_cli.records.count import CountRecord
-from s2mlp_cli.records.profile import ProfileRecord
+from s2mlp_cli.records.profile import KEY, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord
 
 # The name of the quantity that McNemar's test is about.
 TOP1 = "top-1"
+
+# The reference of the baseline itself: the model without its shifts.
+_NO_SHIFT = "none"
+
+# Standard deviation of a machine's speed from run to run, as a fraction of it: a shared CPU was
+# seen to wander by 10 %; a GPU works for one program, with its clock and temperature.
+WANDER = {"cpu": 0.10, "cuda": 0.03}
+
+# Rows that were timed in one run, by what they share with the others of their rounds, and shift.
+Peers = Mapping[tuple[tuple[object, ...], "str | None"], ProfileResult]
+
+
+@dataclass(frozen=True)
+class RelativeSpeed:
+    """A speed over that of ``reference`` in the same rounds, with its 95 % interval."""
+
+    reference: str
+    speed: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,10 @@ class Quantity:
         row: what was measured, in words that are the same in every record of it.
         name: which of its figures this is.
         interval: the 95 % interval of the value, where the record knows one.
+        relative: of a time, the speed relative to a reference, where one ran beside it.
+        samples: of a time; 0 where the record has none.
+        doubtful: fewer than 20 samples, or samples that follow each other.
+        wander: how much a time varies from run to run with the machine, as a fraction.
     """
 
     row: str
@@ -34,10 +59,18 @@ class Quantity:
     unit: Unit
     value: float | int | str
     interval: tuple[float, float] | None = None
+    relative: RelativeSpeed | None = None
+    samples: int = 0
+    doubtful: bool = False
+    wander: float = 0.0
 
 
-def quantities(record: Record) -> list[Quantity]:
+def quantities(record: Record, names: Names = NO_NAMES) -> list[Quantity]:
     """Return all that can be compared in a record.
+
+    Args:
+        record: of any kind but a trace or a comparison.
+        names: what to call models that have another spec in another record.
 
     Raises:
         RecordError: nothing of its kind can be compared.
@@ -46,10 +79,10 @@ def quantities(record: Record) -> list[Quantity]:
         raise RecordError(
             f"records of {record.kind} cannot be compared; give records of {', '.join(_KINDS)}"
         )
-    return list(_KINDS[record.kind](record))
+    return list(_KINDS[record.kind](record, names))
 
 
-def _count(record: CountRecord) -> Iterator[Quantity]:
+def _count(record: CountRecord, names: Names) -> Iterator[Quantity]:
     for result in record.results:
         height, width = result.input_size
         row = f"{result.model} {result.batch_size}×{height}×{width}"
@@ -65,36 +98,106 @@ def _count(record: CountRecord) -> Iterator[Quantity]:
             yield Quantity(row, name, "1", value)
 
 
-def _audit(record: AuditRecord) -> Iterator[Quantity]:
+def _audit(record: AuditRecord, names: Names) -> Iterator[Quantity]:
     for cell in record.results:
         row = f"{cell.paper} table {cell.table}, {cell.row}"
         yield Quantity(row, f"{cell.quantity} computed", "1", cell.computed)
         yield Quantity(row, f"{cell.quantity} verdict", "text", cell.verdict)
 
 
-def _verify(record: VerifyRecord) -> Iterator[Quantity]:
+def _verify(record: VerifyRecord, names: Names) -> Iterator[Quantity]:
     for result in record.results:
         row = f"{result.implementation} on {result.device}"
         yield Quantity(row, "verdict", "text", result.verdict)
 
 
-def _profile(record: ProfileRecord) -> Iterator[Quantity]:
-    for result in record.results:
-        row, shift = f"{where(result)}, {setting(result)}", implementation(result)
-        if result.median_s:
-            yield Quantity(row, f"{shift} time", "s", result.median_s, result.ci95_s)
-        peak = peak_bytes(result)
-        if peak is not None:
-            yield Quantity(row, f"{shift} peak", "B", peak)
-
-
-def _validate(record: ValidateRecord) -> Iterator[Quantity]:
+def _validate(record: ValidateRecord, names: Names) -> Iterator[Quantity]:
     """Yield the scores under the images that they are of: other images give other rows."""
     for result in record.results:
         row = f"{result.images} images of the set {result.data.fingerprint[:12]}"
         row += f", {result.model}" if len(record.results) > 1 else ""
         yield Quantity(row, TOP1, "share", result.top1, result.top1_interval)
         yield Quantity(row, "top-5", "share", result.top5, result.top5_interval)
+
+
+def _profile(record: ProfileRecord, names: Names) -> Iterator[Quantity]:
+    for settings, results in _runs(record):
+        peers = {(_case(each), each.shift): each for each in results if each.median_s}
+        for result in results:
+            row, shift = _row(result, settings, names), implementation(result)
+            if result.median_s:
+                yield _time(row, f"{shift} time", result, peers)
+            peak = peak_bytes(result)
+            if peak is not None:
+                yield Quantity(row, f"{shift} peak", "B", peak)
+
+
+def reasons_not_timed(record: Record, names: Names) -> dict[tuple[str, str], str]:
+    """Return, by row and quantity, why a profile has no time for an implementation."""
+    if not isinstance(record, ProfileRecord):
+        return {}
+    return {
+        (_row(result, settings, names), f"{implementation(result)} time"): result.skipped
+        for settings, results in _runs(record)
+        for result in results
+        if result.skipped
+    }
+
+
+def _runs(record: ProfileRecord) -> Iterator[tuple[ProfileSettings, Sequence[ProfileResult]]]:
+    """Yield the settings and the rows of every run that made the record, oldest first."""
+    start = 0
+    for run in record.earlier:
+        yield run.settings, record.results[start : start + run.rows]
+        start += run.rows
+    yield record.settings, record.results[start:]
+
+
+def _row(result: ProfileResult, settings: ProfileSettings, names: Names) -> str:
+    """Return what was timed and how; what was timed otherwise is another row."""
+    model = names.get(result.model, result.model)
+    words = [model + where(result).removeprefix(result.model), setting(result)]
+    words += ["warm cache"] if settings.hot else []
+    words += ["with the host's time"] if settings.host_time else []
+    return ", ".join(words)
+
+
+def _time(row: str, name: str, result: ProfileResult, peers: Peers) -> Quantity:
+    samples = len(result.samples_s)
+    enough = samples >= statistics.MIN_SAMPLES
+    followed = enough and statistics.effective_count(result.samples_s) < samples
+    return Quantity(
+        row,
+        name,
+        "s",
+        result.median_s or 0.0,
+        result.ci95_s,
+        relative=_relative(result, peers),
+        samples=samples,
+        doubtful=bool(followed or 0 < samples < statistics.FEW_SAMPLES),
+        wander=WANDER.get(result.device.partition(":")[0], WANDER["cpu"]),
+    )
+
+
+def _relative(result: ProfileResult, peers: Peers) -> RelativeSpeed | None:
+    """Return the speed over that of ``slice``, and of ``slice`` over that without a shift."""
+    if result.shift in (None, _NO_SHIFT):
+        return None
+    reference = BASELINE if result.shift != BASELINE else _NO_SHIFT
+    beside = peers.get((_case(result), reference))
+    rounds = min(len(result.samples_s), len(beside.samples_s)) if beside else 0
+    if beside and rounds:
+        ratio = statistics.paired_ratio(beside.samples_s[:rounds], result.samples_s[:rounds])
+        ends = (ratio.low, ratio.high) if ratio.low is not None and ratio.high is not None else None
+        return RelativeSpeed(reference, ratio.value, ends)
+    if result.shift == BASELINE or result.ratio_to_slice is None:
+        return None
+    return RelativeSpeed(reference, result.ratio_to_slice.value, result.ratio_to_slice.ci95)
+
+
+def _case(result: ProfileResult) -> tuple[object, ...]:
+    """Return what tells one set of rounds from another: all that identifies a row but its shift."""
+    return tuple(getattr(result, name) for name in KEY if name != "shift")
 
 
 _KINDS: dict[str, Callable[..., Iterator[Quantity]]] = {

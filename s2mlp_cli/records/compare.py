@@ -9,11 +9,11 @@ from s2mlp_cli.records.base import Frozen, Record
 
 # Of the last source against the first. Faster, slower, better and worse are said only when the
 # whole 95 % interval, or McNemar's test, says so.
-Verdict = Literal[
+Judgement = Literal[
     "faster", "slower", "better", "worse", "undecided", "equal", "less", "more", "differs"
 ]
 
-# Seconds, bytes, a plain number, a part of one, or words.
+# Seconds, bytes, a plain number, a fraction of one, or words.
 Unit = Literal["s", "B", "1", "share", "text"]
 
 
@@ -46,6 +46,10 @@ class ComparedRow(Frozen):
         values: one per source, in their order; None where a source lacks it.
         intervals: the 95 % interval of each value, where one is known.
         ratio: of the speeds, for times.
+        relative_to: the implementation whose time in the same rounds these times were divided by
+            before they were judged; None where the times themselves are.
+        widened: the interval of the ratio is, for under 20 samples or samples that follow each
+            other.
         p_value: of McNemar's test, where both sides kept their images.
     """
 
@@ -55,12 +59,22 @@ class ComparedRow(Frozen):
     values: tuple[float | int | str | None, ...]
     intervals: tuple[tuple[float, float] | None, ...] = ()
     ratio: Ratio | None = None
+    relative_to: str | None = None
+    widened: bool = False
     p_value: float | None = None
-    verdict: Verdict
+    verdict: Judgement
 
 
-class LoneRow(Frozen):
-    """A row that not every source has."""
+class NoLongerTimed(Frozen):
+    """A time that an earlier source has, and the last has not, for this reason."""
+
+    row: str
+    quantity: str
+    reason: str
+
+
+class OnlyIn(Frozen):
+    """A row that not every source has; ``present`` says which."""
 
     row: str
     present: tuple[bool, ...]
@@ -71,8 +85,10 @@ class CompareRecord(Record):
 
     Attributes:
         compared: the kind of all the sources.
-        fail_slower: the part of the first time by which a row may be slower; None without a gate.
-        remarks: what could not be judged although it was asked for, in sentences.
+        lone: the rows that some source lacks.
+        fail_slower: the fraction of the first time by which a row may be slower; None without a
+            gate.
+        remarks: what could not be judged, and why, in sentences.
     """
 
     kind: ClassVar[str] = "compare"
@@ -80,7 +96,8 @@ class CompareRecord(Record):
     compared: str
     sources: tuple[Source, ...]
     environments: tuple[EnvironmentDifference, ...] = ()
-    lone: tuple[LoneRow, ...] = ()
+    lone: tuple[OnlyIn, ...] = ()
+    no_longer_timed: tuple[NoLongerTimed, ...] = ()
     fail_slower: float | None = None
     remarks: tuple[str, ...] = ()
     results: tuple[ComparedRow, ...]
@@ -94,6 +111,11 @@ class CompareRecord(Record):
     def unjudged(self) -> tuple[ComparedRow, ...]:
         """The rows that no gate can judge: without an interval, nothing is sure."""
         return tuple(row for row in self.gated if row.ratio and row.ratio.ci95 is None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a gate fails: a row is slower than allowed, or runs no longer."""
+        return self.fail_slower is not None and bool(self.too_slow or self.no_longer_timed)
 
     @property
     def too_slow(self) -> tuple[ComparedRow, ...]:

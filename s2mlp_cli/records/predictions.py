@@ -1,18 +1,15 @@
-"""Predictions image by image, in CSV or Parquet, and the comparison of two such files."""
+"""Predictions image by image, in CSV or Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from s2mlp_cli.errors import RecordError
+from s2mlp_cli.errors import RecordError, printable
 from s2mlp_cli.files import check_writable, write_atomically
-from s2mlp_cli.records.base import Frozen
-from s2mlp_cli.statistics import mcnemar
 
 ENDINGS = (".csv", ".parquet")
 
@@ -43,27 +40,6 @@ class Prediction(NamedTuple):
 _KINDS: dict[str, type] = get_type_hints(Prediction)
 
 
-class PredictionComparison(Frozen):
-    """Two models on the same images; McNemar's test asks whether one is better.
-
-    Attributes:
-        images: that both could decode.
-        only_first, only_second: right by only one of the two.
-        p: how probable a difference as large is if both are equally good.
-    """
-
-    first: str
-    second: str
-    images: int
-    top1_first: float
-    top1_second: float
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    p: float
-
-
 def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     """Write ``rows`` to ``path``, as CSV or Parquet by its ending, atomically.
 
@@ -72,6 +48,7 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
         WriteError: the file cannot be written.
     """
     check_ending(path)
+    rows = [row._replace(name=printable(row.name)) for row in rows]
     content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
     write_atomically(path, content, _REMEDY)
 
@@ -89,48 +66,6 @@ def load_predictions(path: Path) -> list[Prediction]:
         raise RecordError(
             f"{path} does not hold predictions ({error}); give a file of --predictions"
         ) from error
-
-
-def compare_predictions(first: Path, second: Path) -> PredictionComparison:
-    """Compare two files of predictions on the same images.
-
-    Raises:
-        RecordError: a file is none, or they are not about the same images and labels.
-    """
-    one, other = (_by_name(load_predictions(path)) for path in (first, second))
-    shared = [(one[name], other[name]) for name in one if name in other]
-    if len(shared) < max(len(one), len(other)) or any(a.label != b.label for a, b in shared):
-        raise RecordError(
-            f"{first} and {second} are not about the same images and labels; validate both on the "
-            "same data"
-        )
-    pairs = [(a.correct1, b.correct1) for a, b in shared if not (a.broken or b.broken)]
-    if not pairs:
-        raise RecordError(f"{first} and {second} share no decoded image; validate both again")
-    only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
-    both = pairs.count((True, True))
-    return PredictionComparison(
-        first=str(first),
-        second=str(second),
-        images=len(pairs),
-        top1_first=(both + only_first) / len(pairs),
-        top1_second=(both + only_second) / len(pairs),
-        both=both,
-        only_first=only_first,
-        only_second=only_second,
-        neither=pairs.count((False, False)),
-        p=mcnemar(only_first, only_second),
-    )
-
-
-def _by_name(rows: list[Prediction]) -> dict[tuple[str, int], Prediction]:
-    """Return the rows by name and occurrence: shards may repeat a name, and each is an image."""
-    seen: Counter[str] = Counter()
-    named: dict[tuple[str, int], Prediction] = {}
-    for row in rows:
-        named[row.name, seen[row.name]] = row
-        seen[row.name] += 1
-    return named
 
 
 def check_target(path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.compare import ComparedRow, CompareRecord, LoneRow, Unit
+from s2mlp_cli.records.compare import ComparedRow, CompareRecord, OnlyIn, Unit
 from s2mlp_cli.views.document import Tone
 from s2mlp_cli.views.sheets import Sheet
 from s2mlp_cli.views.tables import HouseTable
@@ -74,27 +74,28 @@ def _gate(record: CompareRecord) -> str:
     """Return how a gate ended, and how many rows it could not judge or find everywhere."""
     if record.fail_slower is None:
         return ""
-    limit, failed = f"{100 * record.fail_slower:g} %", len(record.too_slow)
-    judged, unjudged = len(record.gated) - len(record.unjudged), len(record.unjudged)
-    ending = (
-        f"FAILED: {failed} slower by more than {limit}"
-        if failed
-        else f"passed: none of {judged} is surely slower by more than {limit}"
-    )
-    gaps = [f"{unjudged} could not be judged"] if unjudged else []
+    limit = f"{100 * record.fail_slower:g} %"
+    failures = [f"{len(record.too_slow)} slower by more than {limit}"] if record.too_slow else []
+    gone = len(record.no_longer_timed)
+    failures += [f"{gone} no longer timed"] if gone else []
+    ending = f"passed: no row is slower by more than {limit} (95 % confidence)"
+    gaps = [f"{len(record.unjudged)} without an interval"] if record.unjudged else []
     gaps += [f"{len(record.lone)} not in every record"] if record.lone else []
-    return "; ".join(["", ending, *gaps])
+    return "; ".join(["", f"FAILED: {', '.join(failures)}" if failures else ending, *gaps])
 
 
 def gate_lines(record: CompareRecord) -> list[str]:
-    """Return the rows by name that a gate failed on, and those that it could not judge."""
+    """Return the rows by name that are no longer timed, and what a gate failed on or skipped."""
+    gone = [
+        f"no longer timed: {row.row}: {row.quantity}: {row.reason}"
+        for row in record.no_longer_timed
+    ]
     if record.fail_slower is None:
-        return []
-    found = {
-        "too slow": record.too_slow,
-        "not judged, for want of an interval": record.unjudged,
-    }
-    return [f"{what}: {row.row}: {row.quantity}" for what, rows in found.items() for row in rows]
+        return gone
+    found = {"too slow": record.too_slow, "skipped, no confidence interval": record.unjudged}
+    return gone + [
+        f"{what}: {row.row}: {row.quantity}" for what, rows in found.items() for row in rows
+    ]
 
 
 def source_names(record: CompareRecord) -> list[str]:
@@ -111,23 +112,38 @@ def lone_lines(record: CompareRecord) -> list[str]:
     return [_lone(row, source_names(record)) for row in record.lone]
 
 
-def _lone(row: LoneRow, names: Sequence[str]) -> str:
+def _lone(row: OnlyIn, names: Sequence[str]) -> str:
     present = [name for name, there in zip(names, row.present, strict=True) if there]
     return f"only in {', '.join(present)}: {row.row}"
 
 
 def notes(record: CompareRecord) -> list[str]:
     """Return how the verdicts are to be read."""
+    times = [row for row in record.results if row.ratio]
+    relative = sorted({row.relative_to for row in times if row.relative_to})
     said = []
-    if any(row.ratio for row in record.results):
+    if times:
+        said.append("Speed is the first time over the last: over 1 is faster.")
+    if relative:
         said.append(
-            "Speed is the first time over the last: over 1 is faster. Its 95 % interval covers the "
-            "noise inside each run, not what changed on the machine between them."
+            f"It is relative to {' or '.join(relative)} in the same rounds, so that what the "
+            "machine did between the runs cancels out."
+        )
+    if any(row.relative_to is None for row in times):
+        said.append(
+            "Times without such a reference are judged as if the machine's speed wandered between "
+            "the runs by 10 % (a GPU's by 3 %)."
+        )
+    if any(row.widened for row in times):
+        count = sum(row.widened for row in times)
+        said.append(
+            f"Intervals of {count} of {len(times)} times are widened: under 20 samples, or samples "
+            "that follow each other."
         )
     if record.compared == "validate":
         said.append(_scores_note(any(row.p_value is not None for row in record.results)))
-    if any(row.ratio and row.ratio.ci95 is None for row in record.results):
-        said.append("A time without an interval comes from fewer than six samples: measure longer.")
+    if any(row.ratio and row.ratio.ci95 is None for row in times):
+        said.append("Under six samples a time has no interval: measure longer.")
     return said
 
 

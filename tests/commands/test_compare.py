@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from s2mlp_cli.commands.compare import command
 from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.predictions import Prediction, save_predictions
 from s2mlp_cli.records.reading import read_record
 from tests import samples
@@ -30,10 +31,10 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("after", "limit", "code", "said"),
     [
-        ("mar", "5%", 1, "FAILED: 8 slower by more than 5 %"),
-        ("mar", "0.2", 0, "passed: none of 8 is surely slower by more than 20 %"),
-        ("feb", "5%", 0, "passed: none of 8 is surely slower by more than 5 %"),
-        ("feb", "1.5%", 1, "FAILED: 8 slower by more than 1.5 %"),
+        ("mar", "5%", 3, "FAILED: 4 slower by more than 5 %"),
+        ("mar", "0.2", 0, "passed: no row is slower by more than 20 % (95 % confidence)"),
+        ("feb", "5%", 0, "passed: no row is slower by more than 5 % (95 % confidence)"),
+        ("feb", "1.5%", 3, "FAILED: 4 slower by more than 1.5 %"),
     ],
 )
 def test_the_gate(files, after, limit, code, said):
@@ -45,34 +46,35 @@ def test_the_gate(files, after, limit, code, said):
 def test_the_gate_names_what_it_could_not_judge(files):
     """Ten times as slow, but from too few samples for an interval: no silent pass."""
     record = samples.profile(1.02, (8,))
-    first, *rest = record.results
-    short = first.model_copy(update={"ci95_s": None, "median_s": 10 * first.median_s})
-    record = record.model_copy(update={"results": (short, *rest)})
+    slice_, conv, *rest = record.results
+    few = tuple(10 * sample for sample in conv.samples_s[:3])
+    short = changed(conv, ci95_s=None, median_s=10 * conv.median_s, samples_s=few)
+    record = changed(record, results=(slice_, short, *rest))
     (files / "short.json").write_text(record.to_json())
     done = run("jan.json", "short.json", "--fail-slower", "5%")
     said = " ".join(done.output.split())
     assert done.exit_code == 0
-    assert "passed: none of 7 is surely slower by more than 5 %; 1 could not be judged " in said
+    assert "passed: no row is slower by more than 5 % (95 % confidence); 1 without an " in said
     assert (
-        "not judged, for want of an interval: v2-small, shift alone of stage 0, cpu, fp32, "
-        "batch 8, 224×224, 2 threads: slice time" in said
+        "skipped, no confidence interval: v2-small, shift alone of stage 0, cpu, fp32, "
+        "batch 8, 224×224, 2 threads: conv time" in said
     )
 
 
 def test_the_gate_names_what_failed_and_what_is_gone(files):
     record = samples.profile(1.1, (8,))
-    gone = record.model_copy(update={"results": record.results[1:]})
+    gone = changed(record, results=record.results[1:])
     (files / "gone.json").write_text(gone.to_json())
     said = " ".join(run("jan.json", "gone.json", "--fail-slower", "5%").output.split())
-    assert "FAILED: 7 slower by more than 5 %; 2 not in every record " in said
-    assert said.count("too slow: v2-small, ") == 7
+    assert "FAILED: 4 slower by more than 5 %; 2 not in every record " in said
+    assert said.count("too slow: v2-small, ") == 4
     assert "only in jan: v2-small, shift alone of stage 0" in said
 
 
 def test_without_a_gate_slower_is_no_failure(files):
     done = run("jan.json", "mar.json")
     assert done.exit_code == 0
-    assert done.output.startswith("mar against jan: 8 slower, 8 equal\n")
+    assert done.output.startswith("mar against jan: 4 slower, 8 equal, 4 undecided\n")
 
 
 def test_json_is_a_record_that_can_be_read_back(files):
@@ -80,14 +82,16 @@ def test_json_is_a_record_that_can_be_read_back(files):
     assert json.loads(done.output)["schema"] == "s2mlp.compare/1"
     record = read_record("trend.json")
     assert [source.path for source in record.sources] == ["jan.json", "feb.json", "mar.json"]
-    assert record.results[0].values == pytest.approx((3.2e-3, 3.264e-3, 3.52e-3))
-    assert record.results[0].verdict == "slower"
+    conv = next(row for row in record.results if row.quantity == "conv time")
+    first = 3.2e-3 / 0.62
+    assert conv.values == pytest.approx((first, 1.02 * first, 1.1 * first))
+    assert conv.verdict == "slower"
 
 
 def test_csv_has_a_column_for_every_source(files):
     rows = list(csv.DictReader(io.StringIO(run("jan.json", "mar.json", "--format", "csv").output)))
     assert float(rows[0]["jan"]) == pytest.approx(3.2e-3)
-    assert float(rows[0]["low"]) < float(rows[0]["speed_ratio"]) < float(rows[0]["high"]) < 1
+    assert float(rows[0]["low"]) < float(rows[0]["speed_ratio"]) == 1 < float(rows[0]["high"])
 
 
 def test_other_kinds_are_refused(files):
@@ -215,3 +219,18 @@ def test_two_models_are_counted_against_each_other(files):
     assert lines[0] == "other against count: 2 more, 4 equal"
     assert "v2-small 1×224×224 → v2-medium 1×224×224" in lines
     assert "parameters 25,000,000 55,000,000 +30,000,000 more" in lines
+
+
+def test_a_gate_fails_with_3_when_a_shift_runs_no_longer(files):
+    before = samples.profile(1.0, (8,))
+    refused = changed(before.results[1], samples_s=(), median_s=None, skipped="wrong values: 0.3")
+    after = changed(before, results=(before.results[0], refused, *before.results[2:]))
+    (files / "after.json").write_text(after.to_json())
+    done = run("jan.json", "after.json", "--fail-slower", "5%")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 3
+    assert "FAILED: 1 no longer timed" in said
+    assert ": conv time: wrong values: 0.3" in said
+    assert run("jan.json", "after.json").exit_code == 0
+    help_text = " ".join(run("--help").output.split())
+    assert "3 if --fail-slower fails" in help_text

@@ -1,6 +1,7 @@
 """What is said of two values holds as often as it claims."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from s2mlp_cli import statistics
-from s2mlp_cli.compare.judging import difference_interval, judge, speed_ratio
-from s2mlp_cli.compare.quantities import Quantity
+from s2mlp_cli.compare.judging import difference_interval, judge, quotient
+from s2mlp_cli.compare.quantities import Quantity, RelativeSpeed
 
 times = st.floats(1e-7, 1e3)
 spread = st.floats(0, 0.5)
@@ -20,13 +21,41 @@ def around(value, below, above):
 
 
 @given(times, times, spread, spread, spread, spread)
-def test_the_ratio_lies_in_its_interval_and_turns_over_with_the_sides(a, b, a1, a2, b1, b2):
+def test_the_ratio_is_in_its_interval_and_turns_over_with_the_sides(a, b, a1, a2, b1, b2):
     one, other = around(a, a1, a2), around(b, b1, b2)
-    forth, back = speed_ratio(a, one, b, other), speed_ratio(b, other, a, one)
+    forth, back = quotient(a, one, b, other), quotient(b, other, a, one)
     assert forth.ci95[0] <= forth.value * (1 + 1e-9)
     assert forth.ci95[1] >= forth.value * (1 - 1e-9)
     assert back.ci95[0] == pytest.approx(1 / forth.ci95[1])
     assert back.ci95[1] == pytest.approx(1 / forth.ci95[0])
+
+
+def relative(speed, low, high, reference="slice", samples=20):
+    """Return a time of one second whose speed relative to a reference is known."""
+    speeds = RelativeSpeed(reference, speed, (low, high))
+    return Quantity("row", "time", "s", 1.0, (0.99, 1.01), speeds, samples)
+
+
+def test_a_common_reference_is_what_times_are_judged_by():
+    """Twice as slow a machine, and the same speed relative to it: nothing changed."""
+    first = relative(1.5, 1.49, 1.51)
+    last = replace(first, value=2.0, interval=(1.98, 2.02))
+    ratio, verdict = judge(first, last)
+    assert (ratio.value, verdict) == (1.0, "undecided")
+    assert ratio.ci95 == pytest.approx((0.9906, 1.0095), abs=1e-4)
+    ratio, verdict = judge(first, relative(1.2, 1.19, 1.21))
+    assert (ratio.value, verdict) == (pytest.approx(0.8), "slower")
+
+
+def test_other_references_are_not_a_common_one():
+    first, last = relative(1.5, 1.49, 1.51), relative(1.2, 1.19, 1.21, reference="none")
+    assert judge(first, last)[0].value == 1.0
+
+
+def test_few_samples_widen_the_interval_by_students_t():
+    wide = judge(relative(1, 0.9, 1.1, samples=6), relative(1, 0.9, 1.1, samples=6))[0].ci95
+    narrow = judge(relative(1, 0.9, 1.1), relative(1, 0.9, 1.1))[0].ci95
+    assert math.log(wide[1]) == pytest.approx(2.571 / 1.96 * math.log(narrow[1]), rel=1e-3)
 
 
 @given(times, spread, spread)
@@ -45,7 +74,7 @@ def test_the_verdict_turns_over_with_the_sides(a, b, below, above):
 
 
 def test_no_interval_no_verdict():
-    assert speed_ratio(2.0, None, 1.0, (0.9, 1.1)).ci95 is None
+    assert quotient(2.0, None, 1.0, (0.9, 1.1)).ci95 is None
     one, other = Quantity("r", "t", "s", 2.0), Quantity("r", "t", "s", 1.0, (0.9, 1.1))
     ratio, verdict = judge(one, other)
     assert (ratio.value, verdict) == (2.0, "undecided")
@@ -62,7 +91,7 @@ def test_the_interval_of_two_runs_covers_the_true_ratio(truth, noise):
         if noise == "heavy tail":
             shape = 1 + 0.05 * np.abs(random.standard_t(2, (2, 40)))
         first, last = (statistics.median(run) for run in (shape[0] * truth, shape[1]))
-        ratio = speed_ratio(first.value, (first.low, first.high), last.value, (last.low, last.high))
+        ratio = quotient(first.value, (first.low, first.high), last.value, (last.low, last.high))
         covered += ratio.ci95[0] <= truth <= ratio.ci95[1]
     assert covered / 600 >= 0.93
 

@@ -1,4 +1,4 @@
-"""Predictions image by image survive both forms, and two files compare by McNemar's test."""
+"""Predictions image by image survive both forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from s2mlp_cli.errors import RecordError, WriteError
 from s2mlp_cli.records.predictions import (
     Prediction,
     check_target,
-    compare_predictions,
     load_predictions,
     save_predictions,
 )
@@ -28,48 +27,6 @@ def test_what_is_saved_is_read_back(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"p.{ending}"
     save_predictions(path, rows)
     assert load_predictions(path) == rows
-
-
-def test_two_models_are_compared_on_the_images_that_differ(tmp_path: Path) -> None:
-    names = [f"{n}" for n in range(20)]
-    first, second = tmp_path / "a.csv", tmp_path / "b.parquet"
-    save_predictions(first, [row(n, int(n) < 15) for n in names])
-    save_predictions(second, [row(n, 9 < int(n) < 18) for n in reversed(names)])
-    found = compare_predictions(first, second)
-    assert (found.both, found.only_first, found.only_second, found.neither) == (5, 10, 3, 2)
-    assert (found.top1_first, found.top1_second) == (0.75, 0.4)
-    assert found.p == pytest.approx(0.09228515625)  # 2 * P(X <= 3), 13 throws
-
-
-def test_other_images_or_labels_are_refused(tmp_path: Path) -> None:
-    save_predictions(tmp_path / "a.csv", [row("a", True)])
-    save_predictions(tmp_path / "b.csv", [row("b", True)])
-    save_predictions(tmp_path / "c.csv", [row("a", True, label=5)])
-    for other in ("b.csv", "c.csv"):
-        with pytest.raises(RecordError, match="not about the same images and labels"):
-            compare_predictions(tmp_path / "a.csv", tmp_path / other)
-
-
-def test_images_that_one_could_not_decode_are_left_out(tmp_path: Path) -> None:
-    paths = tmp_path / "a.csv", tmp_path / "b.csv"
-    wrong, right = row("0", False), row("0", True)
-    for path, broken in zip(paths, "12", strict=True):
-        rows = [right._replace(name=name, broken=name in (broken, "3")) for name in "123"]
-        save_predictions(path, [wrong, *rows])
-    found = compare_predictions(*paths)
-    assert (found.images, found.both, found.neither) == (1, 0, 1)
-    for path in paths:
-        save_predictions(path, [right._replace(broken=True)])
-    with pytest.raises(RecordError, match="share no decoded image; validate both again"):
-        compare_predictions(*paths)
-
-
-@pytest.mark.parametrize("ours", [["a"], ["a", "b", "c"]], ids=["fewer", "more"])
-def test_a_file_of_only_some_of_the_images_is_refused(ours: list[str], tmp_path: Path) -> None:
-    save_predictions(tmp_path / "a.csv", [row(name, True) for name in ours])
-    save_predictions(tmp_path / "b.csv", [row(name, True) for name in "ab"])
-    with pytest.raises(RecordError, match="not about the same images and labels"):
-        compare_predictions(tmp_path / "a.csv", tmp_path / "b.csv")
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
@@ -96,11 +53,8 @@ def test_a_read_only_folder_is_refused_before_the_run(
         check_target(tmp_path / "new.csv")
 
 
-def test_images_of_one_name_are_each_compared(tmp_path: Path) -> None:
-    """Shards may number their samples each from 0."""
-    row = Prediction("0.jpg", 3, 3, 1, 2, 4, 5, 0.5, 0.7, True, True, False)
-    paths = tmp_path / "a.csv", tmp_path / "b.csv"
-    for path, right in zip(paths, (True, False), strict=True):
-        save_predictions(path, [row, row._replace(correct1=right), row])
-    found = compare_predictions(*paths)
-    assert (found.images, found.both, found.only_first) == (3, 2, 1)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_name_that_is_not_utf8_is_saved_as_text(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"p.{ending}"
+    save_predictions(path, [row(os.fsdecode(b"caf\xe9/1.png"), True)])
+    assert load_predictions(path) == [row(r"caf\xe9/1.png", True)]

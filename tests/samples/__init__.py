@@ -140,11 +140,12 @@ SPEED = {"slice": 1.0, "conv": 0.62, "fused": 1.31, "none": 1.4}
 
 
 def timed(shift: str, level: str, batch: int = 8, slower: float = 1.0) -> dict[str, Any]:
-    """Return one row of a profile; ``slower`` stretches its time."""
-    median = {"op": 4e-4, "model": 0.025}[level] * batch / SPEED[shift] * slower
+    """Return one row of a profile; ``slower`` stretches the time of what is not a reference."""
+    speed = SPEED[shift] / (1.0 if shift in ("slice", "none") else slower)
+    median = {"op": 4e-4, "model": 0.025}[level] * batch / speed
     samples = [median * (1 + 0.002 * ((7 * number) % 5 - 2)) for number in range(20)]
     operation = level == "op"
-    interval = (SPEED[shift] * 0.99, SPEED[shift] * 1.01)
+    interval = (speed * 0.99, speed * 1.01)
     return {
         "model": "v2-small", "shift": shift, "level": level, "stage": 0 if operation else None,
         "device": "cpu", "dtype": "fp32", "batch_size": batch, "input_size": (224, 224),
@@ -154,7 +155,7 @@ def timed(shift: str, level: str, batch: int = 8, slower: float = 1.0) -> dict[s
         "ci95_s": (median * 0.998, median * 1.002),
         "images_per_s": None if operation else batch / median,
         "bytes_per_s": batch * 32 * 32 * 192 * 8 / median if operation else None,
-        "ratio_to_slice": {"value": SPEED[shift], "ci95": interval},
+        "ratio_to_slice": {"value": speed, "ci95": interval},
         "shift_share": {"value": 0.1}, "copy_fraction": 0.3 if operation else None,
         "memory": {"peak_rss_bytes": int((400 + 20 * batch) * 2**20)},
     }  # fmt: skip

@@ -1,20 +1,20 @@
-"""Two models on the same images, image by image: McNemar's test."""
+"""McNemar's test: two models on the same images, image by image."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import platform
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from s2mlp_cli._version import __version__
 from s2mlp_cli.compare.quantities import TOP1
-from s2mlp_cli.errors import RecordError
-from s2mlp_cli.records.base import Environment, Record
-from s2mlp_cli.records.compare import ComparedRow, CompareRecord, Source, Verdict
-from s2mlp_cli.records.predictions import PredictionComparison, compare_predictions
+from s2mlp_cli.errors import RecordError, printable
+from s2mlp_cli.records.base import Environment, Record, changed
+from s2mlp_cli.records.compare import ComparedRow, CompareRecord, Judgement, Source
+from s2mlp_cli.records.predictions import Prediction, load_predictions
 from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.statistics import mcnemar
 
 Rows = tuple[ComparedRow, ...]
 
@@ -22,8 +22,31 @@ Rows = tuple[ComparedRow, ...]
 SIGNIFICANT = 0.05
 
 
-def compare_prediction_files(first: Path, last: Path) -> CompareRecord:
+@dataclass(frozen=True)
+class Tally:
+    """Two models on the same images.
+
+    Attributes:
+        images: that both could decode.
+        both, only_first, only_second, neither: how many of them which model has right.
+        p: how probable a difference as large is if both models are equally good.
+    """
+
+    images: int
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p: float
+
+
+def compare_prediction_files(first: Path, last: Path, here: Environment) -> CompareRecord:
     """Return what McNemar's test says of two files of ``s2mlp validate --predictions``.
+
+    Args:
+        first: one file.
+        last: the file that is judged against it.
+        here: where the test is computed; its result depends on none of this.
 
     Raises:
         RecordError: a file holds no predictions, or they are not about the same images.
@@ -34,12 +57,14 @@ def compare_prediction_files(first: Path, last: Path) -> CompareRecord:
         row=row,
         quantity=TOP1,
         unit="share",
-        values=(found.top1_first, found.top1_second),
+        values=tuple(
+            (found.both + only) / found.images for only in (found.only_first, found.only_second)
+        ),
         verdict="undecided",
     )
     return CompareRecord.new(
         command=("s2mlp", "compare", str(first), str(last)),
-        environment=_here(),
+        environment=here,
         compared="predictions",
         sources=tuple(Source(path=str(path), schema_name="predictions") for path in (first, last)),
         results=_tested(top1, found),
@@ -71,7 +96,7 @@ def judge_image_by_image(
     return tuple(itertools.chain.from_iterable(judged)), ()
 
 
-def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> PredictionComparison:
+def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> Tally:
     """Compare the predictions of two results, which are known to be of the same images.
 
     Raises:
@@ -91,16 +116,58 @@ def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> Predictio
     return found
 
 
+def compare_predictions(first: Path, second: Path) -> Tally:
+    """Compare two files of predictions on the same images.
+
+    Raises:
+        RecordError: a file is none, or they are not about the same images and labels.
+    """
+    one, other = (_by_name(load_predictions(path)) for path in (first, second))
+    shared = [(one[name], other[name]) for name in one if name in other]
+    if len(shared) < max(len(one), len(other)) or any(a.label != b.label for a, b in shared):
+        raise RecordError(
+            f"{first} and {second} are not about the same images and labels; validate both on the "
+            "same data"
+        )
+    pairs = [(a.correct1, b.correct1) for a, b in shared if not (a.broken or b.broken)]
+    if not pairs:
+        raise RecordError(f"{first} and {second} share no decoded image; validate both again")
+    only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
+    return Tally(
+        images=len(pairs),
+        both=pairs.count((True, True)),
+        only_first=only_first,
+        only_second=only_second,
+        neither=pairs.count((False, False)),
+        p=mcnemar(only_first, only_second),
+    )
+
+
+def _by_name(rows: list[Prediction]) -> dict[tuple[str, int], Prediction]:
+    """Return the rows by name and occurrence: shards may repeat a name, and each is an image."""
+    seen: Counter[str] = Counter()
+    named: dict[tuple[str, int], Prediction] = {}
+    for row in rows:
+        named[row.name, seen[row.name]] = row
+        seen[row.name] += 1
+    return named
+
+
 def _file(record: Path, named: str) -> Path:
-    """Return the file of predictions that a record names, where it was or beside the record."""
-    places = (Path(named), Path(record).parent / Path(named).name)
+    """Return the file of predictions that a record names, where it was or beside the record.
+
+    A record has names as text; on the disk they may be other bytes.
+    """
+    beside = Path(record).parent
+    same_text = (each for each in beside.iterdir() if printable(each.name) == Path(named).name)
+    places = (Path(named), beside / Path(named).name, *same_text)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise RecordError(f"{named}, the predictions of {record}, is not there; put it beside it")
     return found
 
 
-def _tested(top1: ComparedRow, found: PredictionComparison) -> Rows:
+def _tested(top1: ComparedRow, found: Tally) -> Rows:
     """Return a row of top-1 with the test's verdict, and the counts that the test is about."""
     verdict = _verdict(found)
     only = ComparedRow(
@@ -110,22 +177,10 @@ def _tested(top1: ComparedRow, found: PredictionComparison) -> Rows:
         values=(found.only_first, found.only_second),
         verdict=verdict,
     )
-    return top1.model_copy(update={"p_value": found.p, "verdict": verdict}), only
+    return changed(top1, p_value=found.p, verdict=verdict), only
 
 
-def _verdict(found: PredictionComparison) -> Verdict:
+def _verdict(found: Tally) -> Judgement:
     if found.p >= SIGNIFICANT:
         return "undecided"
     return "better" if found.only_second > found.only_first else "worse"
-
-
-def _here() -> Environment:
-    """Return where the test was computed; its result depends on none of this."""
-    return Environment(
-        s2mlp=__version__,
-        python=platform.python_version(),
-        platform=platform.platform(),
-        cpu=platform.machine(),
-        cpu_count=os.cpu_count() or 1,
-        packages={},
-    )

@@ -1,0 +1,184 @@
+"""Loaded records in, their comparison out: rows matched by name, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from s2mlp_cli.compare.judging import judged
+from s2mlp_cli.compare.mcnemar import judge_image_by_image
+from s2mlp_cli.compare.quantities import Quantity, quantities, reasons_not_timed
+from s2mlp_cli.compare.specs import Names, own_names
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.base import Environment, Record
+from s2mlp_cli.records.compare import (
+    ComparedRow,
+    CompareRecord,
+    EnvironmentDifference,
+    NoLongerTimed,
+    OnlyIn,
+    Source,
+)
+from s2mlp_cli.records.profile import ProfileRecord
+
+# The row and the name of a quantity.
+Place = tuple[str, str]
+
+
+def compare_records(
+    paths: Sequence[Path], loaded: Sequence[Record], fail_slower: float | None
+) -> CompareRecord:
+    """Return the comparison of records that were read from ``paths``.
+
+    Raises:
+        RecordError: they are not all of one kind, nothing in them was timed, or a gate has nothing
+            to judge.
+    """
+    for path, record in zip(paths, loaded, strict=True):
+        if record.kind != loaded[0].kind:
+            raise RecordError(
+                f"{paths[0]} is a record of {loaded[0].kind} and {path} one of {record.kind}; "
+                "compare records of one kind"
+            )
+    names, remarks = own_names(paths, loaded)
+    series = [quantities(*each) for each in zip(loaded, names, strict=True)]
+    if loaded[0].kind == ProfileRecord.kind and not any(series):
+        raise RecordError(f"nothing was timed in {_listed(paths)}; the records say why")
+    rows, only_in = compare(_paired(series, loaded[0].kind))
+    rows, more = judge_image_by_image(rows, paths, loaded)
+    compared: CompareRecord = CompareRecord.new(
+        command=("s2mlp", "compare", *map(str, paths)),
+        environment=loaded[-1].environment,
+        compared=loaded[0].kind,
+        sources=tuple(
+            Source(path=str(path), schema_name=record.schema_, created=record.created)
+            for path, record in zip(paths, loaded, strict=True)
+        ),
+        environments=environment_differences([record.environment for record in loaded]),
+        lone=only_in,
+        no_longer_timed=_no_longer_timed(loaded, names, series),
+        fail_slower=fail_slower,
+        remarks=(*remarks, *more),
+        results=rows,
+    )
+    if fail_slower is not None:
+        _refuse_an_idle_gate(compared)
+    return compared
+
+
+def compare(
+    series: Sequence[Sequence[Quantity]],
+) -> tuple[tuple[ComparedRow, ...], tuple[OnlyIn, ...]]:
+    """Return the rows that two sources or more have, and those that some source lacks.
+
+    Args:
+        series: the quantities of each source, in the order in which they are to be read; the last
+            source that has a row is judged against the first that has it.
+    """
+    tables = [{(each.row, each.name): each for each in source} for source in series]
+    places = _row_by_row(place for table in tables for place in table)
+    found = [(place, [table.get(place) for table in tables]) for place in places]
+    rows = tuple(
+        judged(*place, cells) for place, cells in found if len(cells) - cells.count(None) > 1
+    )
+    return rows, _only_in(found)
+
+
+def _row_by_row(places: Iterable[Place]) -> list[Place]:
+    """Return each place once, those of one row together, rows in the order of their first."""
+    rows: dict[str, dict[Place, None]] = {}
+    for place in places:
+        rows.setdefault(place[0], {})[place] = None
+    return [place for row in rows.values() for place in row]
+
+
+def _only_in(found: Sequence[tuple[Place, list[Quantity | None]]]) -> tuple[OnlyIn, ...]:
+    """Return what some source lacks: a whole row by its name, else the one quantity of it."""
+    rows: dict[str, list[bool]] = {}
+    for (row, _), cells in found:
+        seen = rows.setdefault(row, [False] * len(cells))
+        rows[row] = [old or cell is not None for old, cell in zip(seen, cells, strict=True)]
+    missing = {row: tuple(seen) for row, seen in rows.items() if not all(seen)}
+    for (row, name), cells in found:
+        present = tuple(cell is not None for cell in cells)
+        if not all(present) and present != missing.get(row):
+            missing[f"{row}: {name}"] = present
+    return tuple(OnlyIn(row=row, present=present) for row, present in missing.items())
+
+
+def _paired(series: Sequence[Sequence[Quantity]], kind: str) -> list[list[Quantity]]:
+    """Put one counted model against another: with one in each record, it is clear which is meant.
+
+    Only counts are exact whatever was counted; a time of one model says nothing of another's.
+    """
+    names = [dict.fromkeys(each.row for each in source) for source in series]
+    if kind != "count" or any(len(rows) != 1 for rows in names):
+        return [list(source) for source in series]
+    name = " → ".join(dict.fromkeys(row for rows in names for row in rows))
+    return [[replace(each, row=name) for each in source] for source in series]
+
+
+def _no_longer_timed(
+    loaded: Sequence[Record], names: Sequence[Names], series: Sequence[Sequence[Quantity]]
+) -> tuple[NoLongerTimed, ...]:
+    """Return what an earlier record timed, and the last refused or could not run any more."""
+    timed = {(each.row, each.name) for source in series[:-1] for each in source if each.unit == "s"}
+    now = {(each.row, each.name) for each in series[-1]}
+    return tuple(
+        NoLongerTimed(row=row, quantity=name, reason=reason)
+        for (row, name), reason in reasons_not_timed(loaded[-1], names[-1]).items()
+        if (row, name) in timed - now
+    )
+
+
+def environment_differences(
+    environments: Sequence[Environment],
+) -> tuple[EnvironmentDifference, ...]:
+    """Return what differs, the most telling first: the GPU, then torch, then the rest."""
+    described = [_described(environment) for environment in environments]
+    names = list(dict.fromkeys(name for each in described for name in each))
+    rows = [(name, tuple(each.get(name) for each in described)) for name in names]
+    return tuple(
+        EnvironmentDifference(what=name, values=values)
+        for name, values in rows
+        if len(set(values)) > 1
+    )
+
+
+def _described(environment: Environment) -> dict[str, str | None]:
+    packages = dict(environment.packages)
+    return {
+        "GPU": ", ".join(environment.gpus) or None,
+        "torch": packages.pop("torch", None),
+        "driver": environment.driver,
+        "CUDA": environment.cuda,
+        "CPU": environment.cpu,
+        "cores": str(environment.cpu_count),
+        "system": environment.platform,
+        "Python": environment.python,
+        "s2mlp": environment.s2mlp,
+        **packages,
+    }
+
+
+def _refuse_an_idle_gate(record: CompareRecord) -> None:
+    """Raise where no row could ever fail: a gate that judged nothing has not passed."""
+    if record.failed:
+        return
+    files = ", ".join(source.path for source in record.sources)
+    why = "".join(f"; {remark}" for remark in record.remarks)
+    if not record.gated:
+        raise RecordError(
+            f"--fail-slower has nothing to judge: {files} have no timed row in common{why}; "
+            "compare profiles of the same models, shifts and settings"
+        )
+    if len(record.unjudged) == len(record.gated):
+        raise RecordError(
+            f"--fail-slower has nothing to judge: none of the {len(record.gated)} timed rows of "
+            f"{files} has an interval; measure longer, with `s2mlp profile --max-time`"
+        )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))

@@ -1,0 +1,82 @@
+"""Models of one name that are not the same model: their specs differ from record to record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s2mlp_cli.records.base import Record
+from s2mlp_cli.records.count import CountRecord
+from s2mlp_cli.records.profile import ProfileRecord
+
+# model -> what to call it, where its own name means something else in another record.
+Names = Mapping[str, str]
+NO_NAMES: Names = {}
+
+# What does not change a model; its input size is in the name of every row.
+_WORDS = ("name", "title", "source", "published", "input_size")
+
+# Differences that a sentence names.
+_MOST = 3
+
+
+def own_names(paths: Sequence[Path], records: Sequence[Record]) -> tuple[list[Names], list[str]]:
+    """Find the models whose name means another spec in another record.
+
+    Returns:
+        For each record what to call them (in profiles: a time of one model says nothing of
+        another's), and a sentence for each such model.
+    """
+    specs = [_specs(record) for record in records]
+    names: list[dict[str, str]] = [{} for _ in records]
+    remarks = []
+    for model in dict.fromkeys(model for each in specs for model in each):
+        kinds: list[tuple[dict[str, Any], Path]] = []
+        for own, path, called in zip(specs, paths, names, strict=True):
+            if not own.get(model):
+                continue
+            if all(spec != own[model] for spec, _ in kinds):
+                kinds.append((own[model], path))
+            called[model] = next(
+                f"{model} of {where}" for spec, where in kinds if spec == own[model]
+            )
+        if len(kinds) > 1:
+            remarks.append(_sentence(model, kinds))
+        else:
+            for called in names:
+                called.pop(model, None)
+    if not isinstance(records[0], ProfileRecord):
+        return [NO_NAMES for _ in records], remarks
+    return list(names), [f"{remark}; its times are not compared" for remark in remarks]
+
+
+def _specs(record: Record) -> dict[str, dict[str, Any]]:
+    """Return the specs in a record by model, each as a flat table of its keys."""
+    if isinstance(record, ProfileRecord):
+        return {model: dict(_flat(spec)) for model, spec in record.specs.items()}
+    if isinstance(record, CountRecord):
+        return {result.model: dict(_flat(result.spec)) for result in record.results}
+    return {}
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        items: Iterator[tuple[Any, Any]] = iter(value.items())
+    elif isinstance(value, (list, tuple)):
+        items = iter(enumerate(value))
+    else:
+        yield path, value
+        return
+    for key, each in items:
+        if path or key not in _WORDS:
+            yield from _flat(each, f"{path}.{key}" if path else str(key))
+
+
+def _sentence(model: str, kinds: Sequence[tuple[dict[str, Any], Path]]) -> str:
+    """Name the keys in which the first two specs of a model differ."""
+    (first, here), (other, there) = kinds[:2]
+    keys = [key for key in {**first, **other} if first.get(key) != other.get(key)]
+    said = ", ".join(f"{key} {first.get(key)} and {other.get(key)}" for key in keys[:_MOST])
+    more = f" and {len(keys) - _MOST} more" if len(keys) > _MOST else ""
+    return f"{model} has another spec in {here} than in {there} ({said}{more})"

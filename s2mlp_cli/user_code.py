@@ -24,6 +24,9 @@ from s2mlp_cli.errors import UserCodeError, did_you_mean
 _FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[A-Za-z_][\w.]*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_][\w.]*)")
 
+# Characters of a message that is quoted in a sentence.
+_LONGEST = 200
+
 # Of the names under which files are known to sys.modules.
 _PREFIX = "_s2mlp_user_"
 
@@ -188,7 +191,10 @@ def _guarded(what: str, path: Path | None) -> Iterator[None]:
 def described(error: BaseException, path: Path | None = None) -> str:
     """Return an exception in one line: its type, its message, and the user's line that it left."""
     lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    text = type(error).__name__
+    if lines:
+        line = lines[0] if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]}…"
+        text += f": {line.rstrip('.')}"
     own = str(path.resolve()) if path else None
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text

@@ -76,11 +76,21 @@ def has_shifts(model: nn.Module) -> bool:
     return any(isinstance(module, SpatialShiftMixer) for module in model.modules())
 
 
+# What networks call their classifier, where no configuration of timm says it.
+_HEADS = ("head", "fc", "classifier", "mlp_head")
+
+
 def classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the modules that turn features into logits; usually there is one."""
-    config = getattr(model, "pretrained_cfg", None)  # timm's models name theirs here
-    names = config.get("classifier", ()) if config is not None else "head"
-    return (names,) if isinstance(names, str) else tuple(names or ())
+    """Return the names of the modules that turn features into logits; usually there is one.
+
+    timm's configuration may name a classifier that the model was built without.
+    """
+    config = getattr(model, "pretrained_cfg", None)
+    if config is None:
+        return tuple(name for name in _HEADS if hasattr(model, name))[:1]
+    names = config.get("classifier") or ()
+    known = {name for name, _ in model.named_modules()}
+    return tuple(name for name in ((names,) if isinstance(names, str) else names) if name in known)
 
 
 def _available(shift: str, device: torch.device) -> Implementation:

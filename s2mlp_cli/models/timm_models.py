@@ -15,17 +15,20 @@ from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import TimmSpec
 from s2mlp_cli.specs.timm_names import timm_config
+from s2mlp_cli.user_code import described
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def build_timm(spec: TimmSpec) -> nn.Module:
     """Build a timm model, for the image size that the spec names.
 
-    A convolutional network takes any size. Where an architecture has a size, it is built for the
-    one of the spec, and position embeddings become as large as that asks for; where weights join
-    tokens, another size is another model, and is refused.
+    A convolutional network supports any size. Where an architecture has a size, it is built for
+    the spec's, and its position embeddings get that size. Where weights join the tokens, another
+    size would be another model, so it is refused.
 
     Raises:
-        SpecError: timm has no such model, or it cannot take the size.
+        SpecError: timm has no such model, or the model does not support the size.
     """
     config = timm_config(spec.timm, spec.name)
     native = tuple(config.input_size[1:])
@@ -85,13 +88,23 @@ def _create(spec: TimmSpec, **size: Any) -> nn.Module:
             num_classes=spec.classes,
             **size,
         )
-    except AssertionError as error:  # timm's way to say that a size does not fit
-        raise _size_error(spec, f"cannot take it: {error}") from error
+    except Exception as error:  # timm refuses a size by an assertion, an index, a division by zero
+        if is_of_meta(error):
+            raise
+        raise _unsupported(spec, f"timm cannot build it: {described(error)}") from error
     return model
 
 
-def _size_error(spec: TimmSpec, reason: str) -> SpecError:
-    height, width = spec.input_size
+def is_of_meta(error: Exception) -> bool:
+    """Tell whether an operation has no meaning without values, or no kernel for the meta device."""
+    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _unsupported(spec: TimmSpec, reason: str) -> SpecError:
+    """Return the error of a size; the sentence ends with the size that timm made the model for."""
+    (height, width), native = spec.input_size, timm_config(spec.timm).input_size[1:]
+    if native != spec.input_size:
+        reason += f"; its native size is {native[0]}x{native[1]}"
     return SpecError(f"{spec.name} at {height}x{width}: {reason}", reason)
 
 
@@ -101,7 +114,9 @@ def _check_sizes(spec: TimmSpec, model: nn.Module) -> None:
     if isinstance(patch, tuple) and any(
         size % side for size, side in zip(spec.input_size, patch, strict=True)
     ):
-        raise _size_error(spec, f"takes multiples of its patches, {patch[0]}x{patch[1]}")
+        raise _unsupported(
+            spec, f"supports only multiples of its patch size, {patch[0]}x{patch[1]}"
+        )
 
 
 def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]) -> None:
@@ -111,15 +126,17 @@ def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]
     with torch.device("meta"):
         original = dict(_create(spec).named_modules())
     for name, layer in model.named_modules():
-        if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+        before = original.get(name)
+        if not isinstance(layer, _LAYERS) or not isinstance(before, _LAYERS):
             continue
-        shape, was = tuple(layer.weight.shape), tuple(original[name].weight.shape)
+        shape, was = tuple(layer.weight.shape), tuple(before.weight.shape)
         if shape != was:
-            raise _size_error(
-                spec,
-                f"takes {native[0]}x{native[1]} only, since its layer {name} joins the tokens by "
-                f"weights of {_shape(was)}, which would have to be {_shape(shape)}",
+            height, width = spec.input_size
+            reason = (
+                f"supports {native[0]}x{native[1]} only, because its layer {name} joins the tokens "
+                f"by weights of {_shape(was)}, which would have to be {_shape(shape)}"
             )
+            raise SpecError(f"{spec.name} at {height}x{width}: {reason}", reason)
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

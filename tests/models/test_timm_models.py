@@ -49,6 +49,12 @@ def test_classifiers_are_found_by_name(name, expected):
         assert isinstance(model.get_submodule(part), torch.nn.Linear)
 
 
+def test_a_classifier_that_timm_names_but_does_not_build_is_left_out():
+    model = build_model(load_spec("resnet50"), device="meta")
+    model.pretrained_cfg["classifier"] = ("fc", "no_such_part")
+    assert classifiers(model) == ("fc",)
+
+
 def test_a_convolutional_network_takes_any_size():
     model = build_model(with_input_size(load_spec("resnet50"), (96, 160)), device="meta")
     assert model(torch.empty(1, 3, 96, 160, device="meta")).shape == (1, 1000)
@@ -67,19 +73,20 @@ def test_position_embeddings_are_made_for_the_size():
         (
             "mixer-b16",
             112,
-            "mixer-b16 at 112x112: takes 224x224 only, since its layer blocks.0.mlp_tokens.fc1 "
+            "mixer-b16 at 112x112: supports 224x224 only, because its layer blocks.0.mlp_tokens.fc1 "
             "joins the tokens by weights of 384x196, which would have to be 384x49",
         ),
         (
             "resmlp-s24",
             384,
-            "resmlp-s24 at 384x384: takes 224x224 only, since its layer blocks.0.linear_tokens "
+            "resmlp-s24 at 384x384: supports 224x224 only, because its layer blocks.0.linear_tokens "
             "joins the tokens by weights of 196x196, which would have to be 576x576",
         ),
         (
             "vit-b16",
             225,
-            "vit-b16 at 225x225: takes multiples of its patches, 16x16",
+            "vit-b16 at 225x225: supports only multiples of its patch size, 16x16; its native "
+            "size is 224x224",
         ),
     ],
 )
@@ -91,7 +98,8 @@ def test_sizes_that_an_architecture_cannot_take(name, size, sentence):
 
 def test_timms_own_objection_becomes_a_sentence():
     with pytest.raises(
-        SpecError, match="nest-b at 225x225: cannot take it: `patch_size` must divide"
+        SpecError,
+        match="nest-b at 225x225: timm cannot build it: AssertionError: `patch_size` must",
     ):
         build_model(with_input_size(load_spec("nest-b"), (225, 225)), device="meta")
 

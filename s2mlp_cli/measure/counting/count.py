@@ -28,6 +28,7 @@ from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
+from s2mlp_cli.models.timm_models import is_of_meta
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.count import (
     CountResult,
@@ -182,7 +183,7 @@ def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
     except (SpecError, UnavailableError):
         raise
     except Exception as error:
-        if given.spec is not None and not _is_of_meta(error):
+        if given.spec is not None and not is_of_meta(error):
             raise _unsupported(given, error) from error
         reason = str(error) if isinstance(error, UserCodeError) else described(error)
     try:
@@ -224,11 +225,6 @@ def _fused_attention() -> Iterator[None]:
         yield
     finally:
         config._USE_FUSED_ATTN = before
-
-
-def _is_of_meta(error: Exception) -> bool:
-    """Tell whether an operation has no meaning without values, or no kernel for the meta device."""
-    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
 
 
 def _unsupported(given: GivenModel, error: Exception) -> S2MLPError:

@@ -75,13 +75,20 @@ def _in_place(x: Tensor, y: Any, **scales: Any) -> Tensor:
 
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
     other = y.shape if isinstance(y, Tensor) else ()
-    dtype = torch.result_type(x, y)
-    # torch.broadcast_shapes would import sympy for this, a sixth of the whole command's time.
-    return x.new_empty(np.broadcast_shapes(x.shape, other), dtype=dtype)
+    return x.new_empty(_together(x.shape, other), dtype=torch.result_type(x, y))
 
 
 def _added_elementwise(x: Tensor, y: Tensor, z: Tensor, **scales: Any) -> Tensor:
-    return x.new_empty(np.broadcast_shapes(x.shape, y.shape, z.shape))
+    return x.new_empty(_together(x.shape, y.shape, z.shape))
+
+
+def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Broadcast shapes. torch's own function imports sympy, a sixth of the whole command's time."""
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError as error:
+        listed = " and ".join("x".join(map(str, shape)) for shape in shapes)
+        raise RuntimeError(f"tensors of {listed} do not broadcast") from error
 
 
 def _reduced(x: Tensor, axes: Sequence[int] | None, keepdim: bool = False, **named: Any) -> Tensor:

@@ -64,7 +64,27 @@ def test_a_recurrence_meets_every_weight_matrix_once_a_token():
     with meta_kernels():
         found = traced_figures(lstm, torch.empty(2, 3, 4, device="meta"))
     assert found.total("macs") == by_hand
+    assert found.total("elementwise") == tokens * (2 * 2 * 5) * 13
     assert found.unknown == {}
+
+
+@pytest.mark.parametrize(("kind", "gates", "operations"), [(nn.GRU, 3, 11), (nn.RNN, 1, 2)])
+def test_other_recurrences(kind, gates, operations):
+    net = kind(4, 5, batch_first=True, device="meta")
+    with meta_kernels():
+        found = traced_figures(net, torch.empty(2, 3, 4, device="meta"))
+        assert flop_counter_macs(net, torch.empty(2, 3, 4, device="meta")) == found.total("macs")
+    assert found.total("macs") == 6 * gates * (5 * 4 + 5 * 5)
+    assert found.total("elementwise") == 6 * 5 * operations
+    assert found.unknown == {}
+
+
+def test_a_projected_lstm_has_a_hidden_state_of_its_own_size():
+    lstm = nn.LSTM(4, 6, proj_size=2, batch_first=True, device="meta")
+    with meta_kernels():
+        found = traced_figures(lstm, torch.empty(2, 3, 4, device="meta"))
+    assert found.total("macs") == 6 * (24 * 4 + 24 * 2 + 2 * 6)
+    assert found.total("elementwise") == 6 * 6 * 13
 
 
 ELEMENTWISE = {
@@ -77,8 +97,11 @@ ELEMENTWISE = {
     "cumulative sum": (lambda x, w: x.cumsum(1), 24),
     "softmax": (lambda x, w: x.softmax(-1), 5 * 24),
     "mean": (lambda x, w: x.mean(dim=(1,)), 24),
+    "bilinear, antialiased": (
+        lambda x, w: F.interpolate(x[None], (6, 8), mode="bilinear", antialias=True), 8 * 96,
+    ),
     "addcmul": (lambda x, w: torch.addcmul(x, x, x), 48),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("function", "operations"), ELEMENTWISE.values(), ids=ELEMENTWISE)

@@ -12,7 +12,7 @@ import torch
 
 import s2mlp_cli
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
 ROOT = Path(__file__).parent.parent
 

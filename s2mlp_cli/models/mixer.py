@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.models.parts import MeanFusion, SplitAttention
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
 from s2mlp_cli.specs import Mixer
 
@@ -77,5 +78,8 @@ class SpatialShiftMixer(nn.Module):
         fusion = self.attention or self.mean
         if fusion is None:
             return maps[0]
+        # A stack is a copy of all maps to a compiler; counters trace what eager PyTorch runs.
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+            return fuse(maps, self)
         fused: Tensor = fusion(torch.stack(maps, dim=1))
         return fused

@@ -11,7 +11,8 @@ class PatchLayer(nn.Module):
     """Non-overlapping patches of an image or of a map, each fully connected to ``channels``.
 
     The fully connected layer is written as a convolution whose stride is its kernel: the same
-    product, and no copy of the map. In: B,H,W,Cin. Out: B,H/p,W/p,C.
+    product, and no copy of the map. In: B,H,W,Cin. Out: B,H/p,W/p,C, contiguous: the blocks' sums
+    would carry the convolution's strides through the whole stage.
     """
 
     def __init__(self, in_channels: int, channels: int, patch: int, norm: nn.Module | None) -> None:
@@ -22,7 +23,7 @@ class PatchLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed the patches of ``x`` (B,H,W,Cin)."""
         patches: Tensor = self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        normed: Tensor = self.norm(patches)
+        normed: Tensor = self.norm(patches.contiguous())
         return normed
 
 

@@ -15,14 +15,14 @@ in m, so those of ``W x + b`` are W times those of x, plus (positions) * b in th
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import OFFSETS, Directions, groups
+from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.shifts.torch_shifts import remembered
 from s2mlp_cli.shifts.types import MixerParameters, ShiftWork, SplitAttentionParameters
 
 Splits = tuple[Directions, ...]
@@ -54,29 +54,25 @@ def _has_diagonals(splits: Splits) -> bool:
     return any(all(OFFSETS[direction]) for directions in splits for direction in directions)
 
 
+@remembered
 def _coefficients(
     channels: int, splits: Splits, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return (1, dh, dw, dh*dw) of every channel of every split: 4,K,C."""
-    table = torch.zeros(4, len(splits), channels, dtype=dtype)
-    table[0] = 1
-    for split, directions in enumerate(splits):
-        for group, dh, dw in groups(channels, directions):
-            for row, coefficient in enumerate((dh, dw, dh * dw), start=1):
-                table[row, split, group] = coefficient
-    return table.to(device)
-
-
-# An inference tensor in the cache could not be trained with later.
-_cached_coefficients = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(_coefficients))
+    rows: list[list[list[int]]] = [[], [], [], []]
+    for directions in splits:
+        offsets = [OFFSETS[direction] for direction in directions] or [(0, 0)]
+        repeated = [offset for offset in offsets for _ in range(channels // len(offsets))]
+        for row, values in enumerate(zip(*((1, dh, dw, dh * dw) for dh, dw in repeated), strict=True)):
+            rows[row].append(list(values))
+    # Of a list the compiler makes a constant on the device; a table that is written is copied.
+    return torch.tensor(rows, dtype=dtype, device=device)
 
 
 def _count(sums: Tensor, splits: Splits) -> Tensor:
     """Combine the border sums of K maps (B,3 or 4,K*C) into those of the shifted maps: B,K,C."""
     sums = sums.reshape(*sums.shape[:2], len(splits), -1)
-    # A compiler folds the table into its graph, and warns when it meets a cache.
-    table = _coefficients if torch.compiler.is_compiling() else _cached_coefficients
-    coefficients = table(sums.shape[-1], splits, sums.dtype, sums.device)
+    coefficients = _coefficients(sums.shape[-1], splits, sums.dtype, sums.device)
     return (sums * coefficients[: sums.shape[1]]).sum(1)
 
 
@@ -114,7 +110,7 @@ def shifted_linear_sums(
 def split_attention(total: Tensor, attention: SplitAttentionParameters, maps: int) -> Tensor:
     """Return softmax over K of ``W2 GELU(W1 a)`` for the sums a of B,C: the weights B,K,C."""
     hidden = F.gelu(_linear(total, attention.reduce))
-    return _linear(hidden, attention.expand).reshape(len(total), maps, -1).softmax(1)
+    return _linear(hidden, attention.expand).unflatten(-1, (maps, -1)).softmax(1)
 
 
 def _linear(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import Splits, attention_work, fusion_weights
-from s2mlp_cli.shifts.fused import fused_bias, weighted_shift_sum
 from s2mlp_cli.shifts.fused_triton import TRITON, dot_type, gelu
+from s2mlp_cli.shifts.passes import fused_bias, weighted_shift_sum
 from s2mlp_cli.shifts.triton_support import interpreted, offset_table, segments, unavailable
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 

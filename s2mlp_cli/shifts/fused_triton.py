@@ -19,7 +19,7 @@ from torch import Tensor
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import Splits
-from s2mlp_cli.shifts.fused import (
+from s2mlp_cli.shifts.passes import (
     Passes,
     ShiftedGELU,
     WeightedShiftSum,

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
+from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.errors import UnavailableError, did_you_mean
-from s2mlp_cli.shifts.types import Implementation
+from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
-# name -> the module whose IMPLEMENTATION it is.
-_MODULES = {
-    "oracle": "s2mlp_cli.shifts.oracle",
-    "slice": "s2mlp_cli.shifts.slices",
-    "roll": "s2mlp_cli.shifts.roll",
-    "conv": "s2mlp_cli.shifts.conv",
-    "deform": "s2mlp_cli.shifts.deform",
-    "gather": "s2mlp_cli.shifts.gather",
-    "fused": "s2mlp_cli.shifts.fused",
-    "triton": "s2mlp_cli.shifts.triton_shift",
-    "fused-triton": "s2mlp_cli.shifts.fused_triton",
-    "fused-gemm": "s2mlp_cli.shifts.fused_gemm",
-    "inplace": "s2mlp_cli.shifts.inplace",
-    "none": "s2mlp_cli.shifts.none",
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# name -> the module and the object in it.
+_HOMES = {
+    "oracle": "torch_shifts:ORACLE",
+    "slice": "torch_shifts:SLICE",
+    "concat": "torch_shifts:CONCAT",
+    "roll": "torch_shifts:ROLL",
+    "conv": "torch_shifts:CONV",
+    "deform": "torch_shifts:DEFORM",
+    "gather": "torch_shifts:GATHER",
+    "fused": "fused:IMPLEMENTATION",
+    "triton": "triton_shift:IMPLEMENTATION",
+    "fused-triton": "fused_triton:IMPLEMENTATION",
+    "fused-gemm": "fused_gemm:IMPLEMENTATION",
+    "inplace": "torch_shifts:INPLACE",
+    "none": "torch_shifts:NONE",
 }
 
 # Every name, in the order in which people read them.
-NAMES: tuple[str, ...] = tuple(_MODULES)
+NAMES: tuple[str, ...] = tuple(_HOMES)
 
 # The four implementations that the papers and the public code name.
 SOURCE = ("slice", "roll", "conv", "deform")
@@ -41,12 +47,15 @@ def get(name: str) -> Implementation:
     Raises:
         UnavailableError: there is none of that name; the message lists those there are.
     """
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise UnavailableError(
             f"there is no shift implementation '{name}'{did_you_mean(name, NAMES) or ';'} "
             f"known: {', '.join(NAMES)}"
         )
-    implementation: Implementation = importlib.import_module(_MODULES[name]).IMPLEMENTATION
+    module, _, attribute = _HOMES[name].partition(":")
+    implementation: Implementation = getattr(
+        importlib.import_module(f"s2mlp_cli.shifts.{module}"), attribute
+    )
     return implementation
 
 
@@ -66,6 +75,42 @@ def parse(text: str) -> tuple[str, ...]:
             f"'{text}' names no shift implementation; known: all, {', '.join(NAMES)}"
         )
     for name in names:
-        if name not in _MODULES:
+        if name not in _HOMES:
             get(name)
     return names
+
+
+def shift(x: Tensor, directions: Directions, implementation: str = DEFAULT) -> Tensor:
+    """Move each equal group of the channels of ``x`` (B,H,W,C) by its direction.
+
+    ``out[b, h, w, c] = x[b, clamp(h - dh), clamp(w - dw), c]`` (S2-MLP, section 3.2).
+
+    Args:
+        x: B,H,W,C, of any float type and any strides.
+        directions: such as ``("right", "left", "down", "up")``; C must divide by their number.
+        implementation: a name of the registry; ``s2mlp env`` lists them.
+
+    Returns:
+        A tensor of the same shape, dtype and device.
+
+    Raises:
+        UnavailableError: no such direction or implementation, it cannot run on this device, or
+            it is a kernel for a whole mixer.
+        ValueError: the channels do not divide by the directions.
+    """
+    for direction in directions:
+        if direction not in OFFSETS:
+            raise UnavailableError(
+                f"there is no direction '{direction}'{did_you_mean(direction, OFFSETS) or ';'} "
+                f"known: {', '.join(OFFSETS)}"
+            )
+    chosen = get(implementation)
+    if not isinstance(chosen, ShiftFunction):
+        raise UnavailableError(
+            f"'{implementation}' is a kernel for a whole mixer; give it to build_model, or choose "
+            "an implementation of the shift alone"
+        )
+    reason = chosen.unavailable(x.device)
+    if reason is not None:
+        raise UnavailableError(f"the shift '{implementation}' cannot run on {x.device}: {reason}")
+    return chosen.run(x, tuple(directions))

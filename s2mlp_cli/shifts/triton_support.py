@@ -7,7 +7,6 @@ fixed to compiling or interpreting when Triton is first imported, by whichever p
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import math
 import os
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.shifts.borders import Splits
+from s2mlp_cli.shifts.torch_shifts import remembered
 
 
 def interpreted() -> bool:
@@ -53,19 +53,10 @@ def offset_rows(splits: Splits) -> list[list[tuple[int, int]]]:
     ]
 
 
-def _offset_table(splits: Splits, device: torch.device) -> Tensor:
-    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
-
-
-# An inference tensor in the cache could not be trained with later.
-_cached_offset_table = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(_offset_table))
-
-
+@remembered
 def offset_table(splits: Splits, device: torch.device) -> Tensor:
     """Return the same as int32 on the device, K,S,2: a kernel reads two scalars per program."""
-    # A compiler folds the table into its graph, and warns when it meets a cache.
-    table = _offset_table if torch.compiler.is_compiling() else _cached_offset_table
-    return table(splits, device)
+    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
 
 
 def power_of_two_block(size: int, largest: int, smallest: int = 16) -> int:

@@ -116,7 +116,10 @@ class ShiftFunction:
 class MixerKernel:
     """An implementation that replaces expansion, shift, fusion and projection together.
 
-    Attributes: as for :class:`ShiftFunction`; ``trains`` is False where it has no gradient.
+    Attributes: as for :class:`ShiftFunction`, and
+        trains: False where it has no gradient.
+        form: (device, dtype, whether a compiler or exporter records it) -> which of its forms
+            runs there, for one that has several.
     """
 
     name: str
@@ -126,6 +129,7 @@ class MixerKernel:
     trains: bool = True
     unavailable: Callable[[torch.device], str | None] = _always_available
     work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
+    form: Callable[[torch.device, torch.dtype, bool], str] | None = None
 
 
 Implementation = ShiftFunction | MixerKernel

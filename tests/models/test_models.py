@@ -10,7 +10,7 @@ from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.models.norms import Affine
 from s2mlp_cli.models.parts import PatchLayer, SplitAttention
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.specs import Mixer, load_spec
 
 TINY = ("input_size=32", "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2}]", "classes=5")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import OFFSETS, Directions
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
 FIRST: Directions = ("down", "up", "right", "left")
 SECOND: Directions = ("right", "left", "down", "up")

@@ -15,7 +15,7 @@ from s2mlp_cli.shifts.borders import (
     shifted_linear_sums,
     shifted_sums,
 )
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
 
 @given(

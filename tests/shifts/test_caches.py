@@ -7,7 +7,7 @@ import torch
 from mixers import ALL, FIRST
 
 from s2mlp_cli.models.mixer import SpatialShiftMixer
-from s2mlp_cli.shifts import borders, gather, registry, triton_support
+from s2mlp_cli.shifts import borders, registry, torch_shifts, triton_support
 from s2mlp_cli.specs import Mixer
 
 MIXER = Mixer.model_validate(
@@ -18,10 +18,10 @@ MIXER = Mixer.model_validate(
         "reduction": 4,
     }
 )
-CACHES = (
-    gather._indices,
-    borders._cached_coefficients,
-    triton_support._cached_offset_table,
+TABLES = (
+    torch_shifts._source_positions,
+    borders._coefficients,
+    triton_support.offset_table,
 )
 
 
@@ -33,8 +33,8 @@ def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
         pytest.skip(reason)
     mixer = SpatialShiftMixer(16, MIXER, implementation).to(device)
     x = torch.randn(1, 3, 2, 16, device=device)
-    for cache in CACHES:
-        cache.cache_clear()
+    for table in TABLES:
+        table.cache_clear()
     with torch.inference_mode():
         first = mixer(x)
     trained = mixer(x)

@@ -19,7 +19,7 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused_gemm import mix_fused_gemm, shifted_linear
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.specs import load_spec
 
 KERNELS = ("fused", "fused-triton", "fused-gemm")

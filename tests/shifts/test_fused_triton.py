@@ -19,7 +19,8 @@ from torch import nn
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.borders import border_sums
-from s2mlp_cli.shifts.fused import expand_and_fuse, mix_fused
+from s2mlp_cli.shifts.fused import mix_fused
+from s2mlp_cli.shifts.passes import expand_and_fuse
 from s2mlp_cli.shifts.fused_triton import TRITON, TritonBorderSums, mix_fused_triton
 
 

@@ -8,7 +8,7 @@ from mixers import ALL, FIRST, SIZES, layouts
 
 from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.triton_shift import shift_triton
 from s2mlp_cli.shifts.triton_support import offset_rows, power_of_two_block, segments, unavailable
 

@@ -17,7 +17,7 @@ from s2mlp_cli.measure.verifying.cases import (
     together,
 )
 from s2mlp_cli.records.verify import VerifyCase
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.types import ShiftCallable, ShiftFunction
 
 

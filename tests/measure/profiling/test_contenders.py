@@ -11,7 +11,7 @@ from s2mlp_cli.measure.profiling.checks import relative_error
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.slices import shift_slice
+from s2mlp_cli.shifts.torch_shifts import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
 from tests.measure.fakes import Clock, FakeDevice
 

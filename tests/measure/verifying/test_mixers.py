@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, V2_FIRST, Question
 from s2mlp_cli.measure.verifying.mixers import check_mixer
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.types import MixerKernel
 
 CPU = torch.device("cpu")

@@ -6,8 +6,7 @@ import torch
 from s2mlp_cli.measure.verifying.cases import EIGHT, V1, Question
 from s2mlp_cli.measure.verifying.shifts import check_shift, shift_by_loops, wrong_by_direction
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.inplace import IMPLEMENTATION as INPLACE
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import INPLACE, shift_oracle
 from s2mlp_cli.shifts.types import ShiftFunction
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.verifying.cases import EIGHT, V1
 from s2mlp_cli.measure.verifying.verify import verify, verify_one
 from s2mlp_cli.shifts.fused import mix_fused
-from s2mlp_cli.shifts.oracle import shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
 
 CPU = torch.device("cpu")

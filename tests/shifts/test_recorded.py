@@ -1,0 +1,130 @@
+"""Compiled, exported and traced, an implementation computes the same, and eager calls still do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mixers import ALL, FIRST, SECOND
+
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.specs import Mixer
+
+V2 = {
+    "splits": (FIRST, SECOND, ()),
+    "activation": "none",
+    "fusion": "split-attention",
+    "reduction": 4,
+}
+V1 = {"splits": (SECOND,), "activation": "gelu", "fusion": "none"}
+DIAGONAL = {"splits": (ALL, ()), "activation": "gelu", "fusion": "mean"}
+MIXERS = {"v2": V2, "v1": V1, "diagonals": DIAGONAL}
+CPU = torch.device("cpu")
+RECORDABLE = [
+    name
+    for name in registry.NAMES
+    if registry.get(name).unavailable(CPU) is None and name != "inplace"
+]
+CHANNELS = 16
+BATCH = ({0: torch.export.Dim.DYNAMIC},)
+
+
+def mixer(shift, kind="v2"):
+    torch.manual_seed(0)
+    described = Mixer.model_validate(MIXERS[kind])
+    return SpatialShiftMixer(CHANNELS, described, registry.get(shift)).eval()
+
+
+def images(batch):
+    return torch.randn(batch, 5, 4, CHANNELS, generator=torch.Generator().manual_seed(batch))
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+@pytest.mark.parametrize("shift", RECORDABLE)
+def test_the_compiler_records_one_graph_forward_and_backward(shift, kind):
+    eager = mixer(shift, kind)
+    torch._dynamo.reset()
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    x = images(2).requires_grad_()
+    close(compiled(x), eager(x))
+    inputs = [x, *eager.parameters()]
+    expected = torch.autograd.grad(eager(x).square().sum(), inputs)
+    inputs = [x, *compiled.parameters()]
+    for found, right in zip(
+        torch.autograd.grad(compiled(x).square().sum(), inputs), expected, strict=True
+    ):
+        close(found, right)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["with gradients", "frozen"])
+@pytest.mark.parametrize("shift", RECORDABLE)
+def test_an_export_takes_any_batch_and_eager_calls_after_it_are_real(shift, frozen):
+    eager = mixer(shift).requires_grad_(not frozen)
+    expected = {batch: mixer(shift)(images(batch)).detach() for batch in (1, 3)}
+    for table in registry_tables():
+        table.cache_clear()
+    program = torch.export.export(eager, (images(2),), dynamic_shapes=BATCH)
+    for batch, right in expected.items():
+        close(program.module()(images(batch)).detach(), right)
+        after = eager(images(batch)).detach()
+        assert type(after) is torch.Tensor
+        close(after, right)
+
+
+def registry_tables():
+    from s2mlp_cli.shifts import borders, torch_shifts, triton_support
+
+    return (
+        torch_shifts._source_positions,
+        borders._coefficients,
+        triton_support.offset_table,
+    )
+
+
+@pytest.mark.parametrize("shift", RECORDABLE)
+def test_onnx_computes_the_same_at_another_batch_and_eager_calls_after_it_are_real(shift):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    eager = mixer(shift)
+    expected = mixer(shift)(images(3)).detach()
+    for table in registry_tables():
+        table.cache_clear()
+    exported = torch.onnx.export(
+        eager, (images(2),), dynamo=True, dynamic_shapes=BATCH, verbose=False
+    )
+    session = runtime.InferenceSession(exported.model_proto.SerializeToString())
+    (name,) = (given.name for given in session.get_inputs())
+    (found,) = session.run(None, {name: images(3).numpy()})
+    close(torch.from_numpy(found), expected)
+    close(eager(images(3)).detach(), expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("shift", RECORDABLE)
+def test_a_trace_computes_the_same_and_eager_calls_after_it_are_real(shift):
+    eager = mixer(shift)
+    expected = mixer(shift)(images(2)).detach()
+    for table in registry_tables():
+        table.cache_clear()
+    with torch.no_grad():
+        close(torch.jit.trace(eager, (images(2),))(images(2)), expected)
+    close(eager(images(2)).detach(), expected)
+
+
+def test_inplace_stays_wrong_under_the_compiler_and_is_not_exported():
+    """Compiled, the overlapping slices would become the true shift: another model, silently."""
+    eager = mixer("inplace")
+    torch._dynamo.reset()
+    with torch.no_grad():
+        close(torch.compile(copy.deepcopy(eager), backend="aot_eager")(images(2)), eager(images(2)))
+    with pytest.raises(UnavailableError, match="run it in eager PyTorch"):
+        torch.export.export(eager, (images(2),))

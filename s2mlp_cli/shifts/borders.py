@@ -63,7 +63,9 @@ def _coefficients(
     for directions in splits:
         offsets = [OFFSETS[direction] for direction in directions] or [(0, 0)]
         repeated = [offset for offset in offsets for _ in range(channels // len(offsets))]
-        for row, values in enumerate(zip(*((1, dh, dw, dh * dw) for dh, dw in repeated), strict=True)):
+        for row, values in enumerate(
+            zip(*((1, dh, dw, dh * dw) for dh, dw in repeated), strict=True)
+        ):
             rows[row].append(list(values))
     # Of a list the compiler makes a constant on the device; a table that is written is copied.
     return torch.tensor(rows, dtype=dtype, device=device)

@@ -20,8 +20,8 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.borders import border_sums
 from s2mlp_cli.shifts.fused import mix_fused
-from s2mlp_cli.shifts.passes import expand_and_fuse
 from s2mlp_cli.shifts.fused_triton import TRITON, TritonBorderSums, mix_fused_triton
+from s2mlp_cli.shifts.passes import expand_and_fuse
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -112,7 +112,9 @@ def shifted_linear_sums(
 def split_attention(total: Tensor, attention: SplitAttentionParameters, maps: int) -> Tensor:
     """Return softmax over K of ``W2 GELU(W1 a)`` for the sums a of B,C: the weights B,K,C."""
     hidden = F.gelu(_linear(total, attention.reduce))
-    return _linear(hidden, attention.expand).unflatten(-1, (maps, -1)).softmax(1)
+    scores = _linear(hidden, attention.expand)
+    # Its own batch, which len() would fix in an export.
+    return scores.reshape(scores.shape[0], maps, -1).softmax(1)
 
 
 def _linear(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -9,7 +9,7 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.audit import AuditRecord
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 # Value of ``--table`` -> the papers whose rows it means.
 TABLES = {"v1": ("v1",), "v2": ("v2",), "all": ("v1", "v2"), "baselines": ("baselines",)}

@@ -59,7 +59,7 @@ def command(
     from s2mlp_cli.checkpoints.convert import convert
     from s2mlp_cli.checkpoints.loading import load_checkpoint
     from s2mlp_cli.specs import load_spec
-    from s2mlp_cli.views.console import remarks_console
+    from s2mlp_cli.views.terminal import remarks_console
 
     if overrides and model is None:
         raise click.UsageError("--set changes a spec; name it with --model")

@@ -68,7 +68,7 @@ def command(
     in_channels: int | None,
     shift: str,
     batch_size: int,
-    by: str,
+    by: By,
     depth: int,
     output_format: str,
     output: Path | None,
@@ -107,7 +107,7 @@ def command(
 
         results, refused = count_sizes(given, input_sizes, shift, batch_size)
         record = made_here(CountRecord, results=results, refused=refused)
-    emit(record, output_format, output, by=by, depth=depth)
+    emit(record, output_format, output, view(record, by, depth))
     if record.disagreeing:
         first = record.disagreeing[0]
         check = first.crosscheck

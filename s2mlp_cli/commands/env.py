@@ -18,6 +18,7 @@ from s2mlp_cli.commands.output import show
 def command() -> None:
     """Show versions, devices, and which shift implementations can run here, or why not."""
     from s2mlp_cli.measure.environment import available_shifts, environment
-    from s2mlp_cli.views.environment import environment_table
+    from s2mlp_cli.views.environment import environment_view
+    from s2mlp_cli.views.terminal import screen
 
-    show(environment_table(environment(), available_shifts()))
+    show(screen(environment_view(environment(), available_shifts())))

@@ -21,6 +21,7 @@ def command(pattern: str | None) -> None:
     """List the built-in specs; PATTERN keeps the names that contain it."""
     from s2mlp_cli.specs import load_spec, names
     from s2mlp_cli.views.catalogue import catalogue
+    from s2mlp_cli.views.terminal import screen
 
     chosen = [name for name in names() if pattern is None or pattern in name]
-    show(catalogue([load_spec(name) for name in chosen], pattern))
+    show(screen(catalogue([load_spec(name) for name in chosen], pattern)))

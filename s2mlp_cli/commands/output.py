@@ -12,14 +12,15 @@ from rich.console import RenderableType
 
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.views.console import results_console, to_text
-from s2mlp_cli.views.kinds import renderer
-from s2mlp_cli.views.sheets import to_csv, to_markdown
+from s2mlp_cli.views.document import View
+from s2mlp_cli.views.registry import view as view_of
+from s2mlp_cli.views.sheet import to_csv, to_markdown
+from s2mlp_cli.views.terminal import results_console, screen, to_text
 
-TEXTS: dict[str, Callable[..., str]] = {
-    "json": lambda record, **view: record.to_json(),
-    "csv": lambda record, **view: to_csv(renderer(record).sheet(record, **view)),
-    "markdown": lambda record, **view: to_markdown(renderer(record).sheet(record, **view)),
+TEXTS: dict[str, Callable[[Record, View], str]] = {
+    "json": lambda record, view: record.to_json(),
+    "csv": lambda record, view: to_csv(view.sheet),
+    "markdown": lambda record, view: to_markdown(view.sheet),
 }
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
@@ -49,22 +50,26 @@ def show(renderable: RenderableType) -> None:
         print(to_text(renderable, console.width), end="", flush=True)
 
 
-def emit(record: Record, output_format: str, output: Path | None, **view: Any) -> None:
+def emit(
+    record: Record, output_format: str, output: Path | None, view: View | None = None
+) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
-    ``view`` goes to the renderer: which side of the record to show. Where the file cannot be
-    written the record is printed all the same, and not lost.
+    ``view`` is what to show of it, where that is not the usual view of its kind. If the file
+    cannot be written, the record is printed all the same, and not lost.
     """
+    shown = view or view_of(record)
     try:
         if output is not None:
-            save(record, output, **view)
+            save(record, output, shown)
     finally:
         if output_format == "table":
-            show(renderer(record).terminal(record, **view))
+            show(screen(shown))
         else:
-            click.echo(TEXTS[output_format](record, **view), nl=False)
+            click.echo(TEXTS[output_format](record, shown), nl=False)
 
 
-def save(record: Record, output: Path, **view: Any) -> None:
+def save(record: Record, output: Path, view: View | None = None) -> None:
     """Write ``record`` to ``output`` atomically, as JSON, CSV or Markdown by the file's ending."""
-    write_atomically(output, TEXTS[ENDINGS[output.suffix]](record, **view))
+    text = TEXTS[ENDINGS[output.suffix]](record, view or view_of(record))
+    write_atomically(output, text)

@@ -17,7 +17,7 @@ from s2mlp_cli.commands.resuming import previous_record, save_or_show, stopped
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import load_spec, with_input_size
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.measure.profiling.profiler import Profiler

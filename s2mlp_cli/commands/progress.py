@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 # (what is going on, seconds done, seconds that it may take at most).
 Tell = Callable[[str, float, float], None]

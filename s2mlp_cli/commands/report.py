@@ -12,11 +12,10 @@ from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.views import markdown
-from s2mlp_cli.views.console import remarks_console, to_text
-from s2mlp_cli.views.document import Picture, Section
-from s2mlp_cli.views.kinds import renderer
-from s2mlp_cli.views.pictures.canvas import standalone
-from s2mlp_cli.views.sections import sections
+from s2mlp_cli.views.document import Picture, View
+from s2mlp_cli.views.registry import report, view
+from s2mlp_cli.views.svg.canvas import standalone
+from s2mlp_cli.views.terminal import remarks_console, screen, to_text
 
 FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
 
@@ -55,14 +54,14 @@ def command(
     if chosen == "terminal":
         _terminal(loaded, output)
         return
-    parts = sections(loaded, [path.stem for path in records])
+    views = report(loaded, [path.stem for path in records])
     heading = title or "S2-MLP measurements"
     if chosen == "html":
         from s2mlp_cli.views import html
 
-        _give(html.page(parts, heading), output)
+        _give(html.page(views, heading), output)
     else:
-        _markdown(parts, heading, output)
+        _markdown(views, heading, output)
 
 
 def _by_ending(output: Path | None) -> str:
@@ -82,7 +81,7 @@ def _terminal(records: list[Record], output: Path | None) -> None:
     from rich.text import Text
 
     shown = Group(
-        *(part for record in records for part in (renderer(record).terminal(record), Text()))
+        *(part for record in records for part in (screen(view(record)), Text()))
     )
     if output is None:
         show(shown)
@@ -90,25 +89,25 @@ def _terminal(records: list[Record], output: Path | None) -> None:
         write_atomically(output, to_text(shown))
 
 
-def _markdown(parts: list[Section], heading: str, output: Path | None) -> None:
+def _markdown(views: list[View], heading: str, output: Path | None) -> None:
     """Write the document, and its pictures first, so that no link ever points at nothing."""
     if output is None:
-        _give(markdown.document(parts, heading, link=None), None)
+        _give(markdown.document(views, heading, link=None), None)
         remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
         return
 
-    files = _picture_files(parts, output.stem)
+    files = _picture_files(views, output.stem)
     for picture, name in files:
-        write_atomically(output.with_name(name), standalone(picture.draw()))
+        write_atomically(output.with_name(name), standalone(picture.svg()))
     names = {id(picture): name for picture, name in files}
-    text = markdown.document(parts, heading, link=lambda picture: names[id(picture)])
+    text = markdown.document(views, heading, link=lambda picture: names[id(picture)])
     write_atomically(output, text)
 
 
-def _picture_files(parts: list[Section], stem: str) -> list[tuple[Picture, str]]:
+def _picture_files(views: list[View], stem: str) -> list[tuple[Picture, str]]:
     """Return every picture with the name of its file; no two have the same."""
     files: dict[str, Picture] = {}
-    for picture in (picture for part in parts for picture in part.pictures):
+    for picture in (picture for each in views for picture in each.pictures):
         slug = re.sub(r"[^\w.-]+", "-", picture.name)[:80]
         name, number = f"{stem}-{slug}.svg", 2
         while name in files:

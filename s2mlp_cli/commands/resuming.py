@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from s2mlp_cli.commands.output import emit, save
 from s2mlp_cli.errors import RecordError, WriteError
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.records.profile import ProfileRecord

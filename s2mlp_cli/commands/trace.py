@@ -10,7 +10,7 @@ import click
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 NEEDS_NETWORK = (
     "Its PyTorch profiler page loads a charts library from the network and stays blank without; "

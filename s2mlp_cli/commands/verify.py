@@ -11,7 +11,7 @@ from s2mlp_cli.commands.options import Words
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 
 @click.command(

@@ -9,22 +9,30 @@ import importlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from s2mlp_cli.errors import RecordError, did_you_mean
 from s2mlp_cli.records.base import Record
 
-# kind -> the class of its records; a module is imported only when a file of its kind is read.
+class Kind(NamedTuple):
+    """One kind of record: its class, and the function that shows it, as ``module:name``."""
+
+    record: str
+    view: str
+
+
+# Everything that a new kind needs beside its record and its view is a line here. Both are
+# imported only when a file of the kind is read or shown.
 KINDS = {
-    "count": "s2mlp_cli.records.count:CountRecord",
-    "audit": "s2mlp_cli.records.audit:AuditRecord",
-    "verify": "s2mlp_cli.records.verify:VerifyRecord",
-    "profile": "s2mlp_cli.records.profile:ProfileRecord",
-    "trace": "s2mlp_cli.records.trace:TraceRecord",
-    "validate": "s2mlp_cli.records.validate:ValidateRecord",
-    "compare": "s2mlp_cli.records.compare:CompareRecord",
+    "count": Kind("s2mlp_cli.records.count:CountRecord", "s2mlp_cli.views.count:view"),
+    "audit": Kind("s2mlp_cli.records.audit:AuditRecord", "s2mlp_cli.views.audit:view"),
+    "verify": Kind("s2mlp_cli.records.verify:VerifyRecord", "s2mlp_cli.views.verify:view"),
+    "profile": Kind("s2mlp_cli.records.profile:ProfileRecord", "s2mlp_cli.views.profile:view"),
+    "trace": Kind("s2mlp_cli.records.trace:TraceRecord", "s2mlp_cli.views.trace:view"),
+    "validate": Kind("s2mlp_cli.records.validate:ValidateRecord", "s2mlp_cli.views.validate:view"),
+    "compare": Kind("s2mlp_cli.records.compare:CompareRecord", "s2mlp_cli.views.compare:view"),
 }
 
 _LARGEST = 10**300
@@ -65,11 +73,16 @@ def record_class(path: str | Path, schema: object) -> type[Record]:
             f"{path} holds a record of the kind '{kind}', which this s2mlp does not know"
             f"{did_you_mean(kind, KINDS)}; known are {', '.join(KINDS)}"
         )
-    module, name = KINDS[kind].split(":")
-    found: type[Record] = getattr(importlib.import_module(module), name)
+    found: type[Record] = imported(KINDS[kind].record)
     if version != found.version:
         raise RecordError(_wrong_version(path, kind, version, found.version))
     return found
+
+
+def imported(path: str) -> Any:
+    """Return what ``module:name`` names."""
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _document(path: str | Path) -> dict[str, Any]:

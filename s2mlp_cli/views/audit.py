@@ -1,99 +1,152 @@
-"""How the record of ``audit`` looks."""
+"""``audit``: every published figure beside the recomputed one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from s2mlp_cli.records.audit import AuditCell, AuditRecord, Verdict
+from s2mlp_cli.records.audit import VERDICTS, AuditCell, AuditRecord, Verdict
 from s2mlp_cli.units import count
-from s2mlp_cli.views.sheets import Sheet
-from s2mlp_cli.views.tables import house_table
+from s2mlp_cli.views.document import (
+    Cell,
+    Column,
+    KeyFigure,
+    KnownModel,
+    Sheet,
+    Table,
+    Tone,
+    View,
+    plural,
+)
 
-_SHORT: dict[Verdict, str] = {
-    "agrees": "agree",
-    "agrees in binary units": "in binary units",
-    "agrees after a correction": "after a correction",
-    "differs": "differ",
-}
-_QUANTITIES = {"params": "parameters", "flops": "FLOPs"}
-_STYLES: dict[Verdict, str] = {
+TONES: dict[str, Tone] = {
     "agrees": "good",
     "agrees in binary units": "good",
     "agrees after a correction": "warn",
     "differs": "bad",
 }
-_COLUMNS = (
+QUANTITIES = {"params": "parameters", "flops": "MACs"}
+_SHORT: dict[Verdict, str] = {
+    "agrees": "agree",
+    "agrees in binary units": "agree in binary units",
+    "agrees after a correction": "agree after a correction",
+    "differs": "differ",
+}
+_PAPERS = {"v1": "S2-MLP", "v2": "S2-MLPv2", "baselines": "the comparison models"}
+_FIELDS = (
     *("paper", "table", "row", "model", "quantity", "printed", "computed", "difference"),
     *("corrected", "verdict", "known", "reason"),
 )
 
 
-def terminal(record: AuditRecord) -> RenderableType:
-    """Return the answer, a line per row of the papers' tables, and the reasons."""
-    return Group(_answer(record), _rows(record.results), *_reasons(record.results))
+def view(record: AuditRecord) -> View:
+    """Return the view."""
+    papers = dict.fromkeys(cell.paper for cell in record.results)
+    tally = record.tally
+    return View(
+        title="Published figures, recomputed: "
+        + (" and ".join(_PAPERS.get(name, name) for name in papers) or "none"),
+        answers=(_answer(record),),
+        alarm=bool(record.changed),
+        sheet=Sheet(
+            _FIELDS,
+            tuple(tuple(getattr(cell, key) for key in _FIELDS) for cell in record.results),
+        ),
+        key_figures=tuple(
+            KeyFigure(each, str(tally[each]), f"of {len(record.results)} figures", TONES[each])
+            for each in VERDICTS
+        ),
+        tables=(_rows(record), _reasons(record)),
+        warnings=tuple(
+            f"{place(cell)}, {cell.row}, {cell.printed}: {cell.verdict}, where '{cell.known}' was "
+            "expected"
+            for cell in record.changed
+        ),
+        models=tuple(_models(record)),
+    )
 
 
-def sheet(record: AuditRecord) -> Sheet:
-    """Return one row per published figure, raw."""
-    rows = tuple(tuple(getattr(cell, key) for key in _COLUMNS) for cell in record.results)
-    return Sheet(_COLUMNS, rows)
-
-
-def _answer(record: AuditRecord) -> Text:
+def _answer(record: AuditRecord) -> str:
     tally = ", ".join(
         f"{number} {_SHORT[verdict]}" for verdict, number in record.tally.items() if number
     )
     changed = len(record.changed)
-    ending = f"{changed} VERDICTS CHANGED" if changed else "every verdict is the known one"
-    return Text(
-        f"{len(record.results)} published figures: {tally}; {ending}",
-        style="bad" if changed else "answer",
+    ending = f"{changed} VERDICTS CHANGED" if changed else "every verdict is as expected"
+    return f"{plural(len(record.results), 'published figure')}: {tally or 'none'}; {ending}"
+
+
+def _rows(record: AuditRecord) -> Table:
+    """Return a line for each row of the papers' tables, parameters beside MACs."""
+
+    def line(cells: Iterable[AuditCell]) -> tuple[object, ...]:
+        found = {cell.quantity: cell for cell in cells}
+        first = next(iter(found.values()))
+        pair = (found.get("params"), found.get("flops"))
+        values = (value for cell in pair for value in _pair(cell))
+        return (place(first), first.row, *values, _verdicts(found.values()))
+
+    groups = groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row))
+    return Table(
+        caption="Figures",
+        columns=(
+            Column("Table", common="{}"),
+            Column("Row"),
+            Column("Parameters", numeric=True),
+            Column("computed", count, numeric=True, beside=True),
+            Column("MACs", numeric=True),
+            Column("computed", count, numeric=True, beside=True),
+            Column("Verdict"),
+        ),
+        rows=tuple(line(group) for _, group in groups),
     )
 
 
-def _rows(cells: Iterable[AuditCell]) -> RenderableType:
-    table = house_table("table", "row", ">params", ">here", ">FLOPs", ">here", "verdict")
-    table.columns[1].no_wrap = True
-    for (paper, number, row), group in groupby(cells, lambda c: (c.paper, c.table, c.row)):
-        figures = {cell.quantity: cell for cell in group}
-        printed = [
-            text for quantity in ("params", "flops") for text in _figure(figures.get(quantity))
-        ]
-        table.add_row(
-            _where(paper, number), Text(row, style="key"), *printed, _verdicts(figures.values())
-        )
-    return table
+def _pair(cell: AuditCell | None) -> tuple[str | None, int | None]:
+    return (cell.printed, cell.computed) if cell else (None, None)
 
 
-def _where(paper: str, table: str, between: str = " ") -> str:
-    return paper if paper == table else f"{paper}{between}{table}"
+def _verdicts(cells: Iterable[AuditCell]) -> Cell:
+    """Return ``agree`` where both figures of a row do, else the verdict of each that does not."""
+    said = [cell for cell in cells if cell.verdict != "agrees" or cell.changed]
+    worst = max(said, key=lambda cell: VERDICTS.index(cell.verdict), default=None)
+    text = "\n".join(f"{QUANTITIES[cell.quantity]} {_SHORT[cell.verdict]}" for cell in said)
+    tone: Tone = "bad" if any(cell.changed for cell in said) else TONES[worst.verdict if worst else "agrees"]
+    return Cell(text or "agree", text or "agree", tone)
 
 
-def _figure(cell: AuditCell | None) -> tuple[str, str]:
-    return (cell.printed, count(cell.computed)) if cell else ("", "")
+def _reasons(record: AuditRecord) -> Table:
+    return Table(
+        caption="Why a figure does not simply agree",
+        columns=(
+            Column("Table"),
+            Column("Row"),
+            Column("Printed"),
+            Column("Verdict", tones=TONES),
+            Column("Reason", prose=True),
+        ),
+        rows=tuple(
+            (place(cell), cell.row, cell.printed, cell.verdict, cell.reason)
+            for cell in record.results
+            if cell.reason
+        ),
+    )
 
 
-def _verdicts(cells: Iterable[AuditCell]) -> Text:
-    """Return what is to be said of a row: nothing but ``agrees`` where both figures do."""
-    parts = [
-        Text(
-            f"{_QUANTITIES[cell.quantity]} {_SHORT[cell.verdict]}",
-            style="bad" if cell.changed else _STYLES[cell.verdict],
-        )
-        for cell in cells
-        if cell.verdict != "agrees" or cell.changed
-    ]
-    return Text("\n").join(parts) if parts else Text("agree", style=_STYLES["agrees"])
+def place(cell: AuditCell) -> str:
+    """Return the paper and its table; the comparison models are one table of both papers."""
+    return cell.paper if cell.paper == cell.table else f"{cell.paper} table {cell.table}"
 
 
-def _reasons(cells: Iterable[AuditCell]) -> Iterable[Text]:
-    for cell in cells:
-        where = f"{_where(cell.paper, cell.table, ' table ')}, {cell.row}, {cell.printed}: "
-        if cell.changed:
-            yield Text(f"{where}{cell.verdict}, but known as: {cell.known}", style="bad")
-        elif cell.reason:
-            yield Text(where, style="quiet").append(cell.reason)
+def _models(record: AuditRecord) -> Iterator[KnownModel]:
+    """Yield the published accuracies that the record carries, each at its computed cost."""
+    for _, group in groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row)):
+        cells = {cell.quantity: cell for cell in group}
+        first = next(iter(cells.values()))
+        if first.top1 is not None:
+            yield KnownModel(
+                model=first.model,
+                label=first.row,
+                top1=first.top1,
+                params=cells["params"].computed if "params" in cells else None,
+                macs=cells["flops"].computed if "flops" in cells else None,
+            )

@@ -1,27 +1,26 @@
-"""Specs on the terminal: the list of all, and one as YAML."""
+"""The list of specs, and one spec as YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import yaml
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from s2mlp_cli.specs import ModelSpec
-from s2mlp_cli.views.tables import house_table
+from s2mlp_cli.views.document import Column, Sheet, Table, View, plural
 
 
-def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> RenderableType:
+def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> View:
     """Return the table of ``specs``, one line each, under a line that counts them."""
-    noun, names = ("spec", "its name") if len(specs) == 1 else ("specs", "their names")
-    matching = f" with '{pattern}' in {names}" if pattern else ""
-    answer = Text(f"{len(specs)} built-in {noun}{matching}", style="answer")
-    table: Table = house_table("name", "title", "family", "source")
-    for spec in specs:
-        table.add_row(Text(spec.name, style="key"), spec.title, spec.family, spec.source)
-    return Group(answer, table)
+    header = ("name", "title", "family", "source")
+    rows = tuple((spec.name, spec.title, spec.family, spec.source) for spec in specs)
+    matching = f" with '{pattern}' in the name" if pattern else ""
+    return View(
+        title="Built-in specs",
+        answers=(f"{plural(len(specs), 'built-in spec')}{matching}",),
+        sheet=Sheet(header, rows),
+        tables=(Table("", tuple(Column(name.capitalize()) for name in header), rows),),
+    )
 
 
 def spec_yaml(spec: ModelSpec) -> str:

@@ -1,23 +1,27 @@
-"""A comparison on the terminal: what differs in the surroundings first, then row by row."""
+"""``compare``: what differs in the surroundings first, then row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import PurePath
-from typing import Literal
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from s2mlp_cli import units
-from s2mlp_cli.records.compare import ComparedRow, CompareRecord, OnlyIn, Unit
-from s2mlp_cli.views.document import Tone
-from s2mlp_cli.views.sheets import Sheet
-from s2mlp_cli.views.tables import HouseTable
+from s2mlp_cli.records.compare import ComparedRow, CompareRecord, Unit
+from s2mlp_cli.views.document import (
+    Cell,
+    Column,
+    Picture,
+    Sheet,
+    Table,
+    Tone,
+    View,
+    listed,
+    measured,
+)
+from s2mlp_cli.views.svg import lines
 
-STYLES: dict[str, Tone] = {
+_TONES: dict[str, Tone] = {
     "faster": "good",
     "better": "good",
     "slower": "bad",
@@ -29,49 +33,47 @@ STYLES: dict[str, Tone] = {
     "undecided": "quiet",
 }
 
-
-def terminal(record: CompareRecord) -> RenderableType:
-    """Return the answer, the differing environments, the rows, and what stands alone."""
-    parts: list[RenderableType] = [Text(answer(record), style="answer")]
-    if record.environments:
-        parts.append(_environments(record))
-    if record.results:
-        parts.append(_rows(record))
-    warnings = (*gate_lines(record), *lone_lines(record), *record.remarks)
-    parts += [Text(line, style="warn") for line in warnings]
-    parts += [Text(line, style="quiet") for line in notes(record)]
-    return Group(*parts)
+# Rows in the picture of a trend.
+_MOST_LINES = 6
 
 
-def sheet(record: CompareRecord) -> Sheet:
-    """Return the raw rows."""
+def view(record: CompareRecord) -> View:
+    """Return the view."""
     names = source_names(record)
-    header = ("row", "quantity", "unit", *names, "speed_ratio", "low", "high", "p_value", "verdict")
-    return Sheet(header, tuple(_raw(row) for row in record.results))
+    return View(
+        title=f"Comparison of {record.compared} records: " + listed(names, "records"),
+        answers=(_answer(record),),
+        alarm=record.failed,
+        sheet=_sheet(record),
+        pictures=tuple(_trend(record)),
+        tables=tuple(_tables(record)),
+        warnings=(*_gate_lines(record), *record.remarks),
+        remarks=tuple(_notes(record)),
+    )
 
 
-def _raw(row: ComparedRow) -> Sequence[object]:
-    low, high = (row.ratio.ci95 if row.ratio else None) or (None, None)
-    ratio = row.ratio.value if row.ratio else None
-    return (
-        row.row, row.quantity, row.unit, *row.values, ratio, low, high, row.p_value, row.verdict
-    )  # fmt: skip
+def source_names(record: CompareRecord) -> list[str]:
+    """Return a short name per source: the file's, numbered where two have the same."""
+    names = [PurePath(source.path).stem for source in record.sources]
+    return [
+        name if names.count(name) == 1 else f"{name} #{number}"
+        for number, name in enumerate(names, 1)
+    ]
 
 
-def answer(record: CompareRecord) -> str:
-    """Return the one line that says how the last source stands to the first."""
+def _answer(record: CompareRecord) -> str:
+    """Say how the last source compares with the first, and how a gate ended."""
     if not record.results:
         return "The records have no row in common."
-    tally: dict[str, int] = dict.fromkeys(STYLES, 0)
+    tally: dict[str, int] = dict.fromkeys(_TONES, 0)
     for row in record.results:
         tally[row.verdict] += 1
     said = ", ".join(f"{count} {verdict}" for verdict, count in tally.items() if count)
-    last, first = source_names(record)[-1], source_names(record)[0]
-    return f"{last} against {first}: {said}{_gate(record)}"
+    names = source_names(record)
+    return f"{names[-1]} against {names[0]}: {said}{_gate(record)}"
 
 
 def _gate(record: CompareRecord) -> str:
-    """Return how a gate ended, and how many rows it could not judge or find everywhere."""
     if record.fail_slower is None:
         return ""
     limit = f"{100 * record.fail_slower:g} %"
@@ -84,79 +86,98 @@ def _gate(record: CompareRecord) -> str:
     return "; ".join(["", f"FAILED: {', '.join(failures)}" if failures else ending, *gaps])
 
 
-def gate_lines(record: CompareRecord) -> list[str]:
-    """Return the rows by name that are no longer timed, and what a gate failed on or skipped."""
-    gone = [
-        f"no longer timed: {row.row}: {row.quantity}: {row.reason}"
-        for row in record.no_longer_timed
-    ]
-    if record.fail_slower is None:
-        return gone
-    found = {"too slow": record.too_slow, "skipped, no confidence interval": record.unjudged}
-    return gone + [
-        f"{what}: {row.row}: {row.quantity}" for what, rows in found.items() for row in rows
-    ]
+def _gate_lines(record: CompareRecord) -> Iterator[str]:
+    """Yield the rows that are no longer timed, and what a gate failed on or skipped."""
+    for gone in record.no_longer_timed:
+        yield f"no longer timed: {gone.row}: {gone.quantity}: {gone.reason}"
+    if record.fail_slower is not None:
+        for row in record.too_slow:
+            yield f"too slow: {row.row}: {row.quantity}"
+        for row in record.unjudged:
+            yield f"skipped, no confidence interval: {row.row}: {row.quantity}"
 
 
-def source_names(record: CompareRecord) -> list[str]:
-    """Return a short name per source: the file's, numbered where two have the same."""
-    names = [PurePath(source.path).stem for source in record.sources]
-    return [
-        name if names.count(name) == 1 else f"{name} #{number}"
-        for number, name in enumerate(names, 1)
-    ]
+def _tables(record: CompareRecord) -> Iterator[Table]:
+    names = source_names(record)
+    yield Table(
+        caption="Measured under different conditions",
+        columns=(Column("What"), *map(Column, names)),
+        rows=tuple(
+            (each.what, *(value or "none" for value in each.values))
+            for each in record.environments
+        ),
+    )
+    series = len(names) > 2
+    yield Table(
+        caption="",
+        columns=(
+            Column("Quantity"),
+            Column("Row", common="{}", heading=True),
+            *(Column(name, numeric=True) for name in names),
+            *([Column("Trend")] if series else []),
+            Column("Change", numeric=True),
+            Column("Verdict", tones=_TONES),
+        ),
+        rows=tuple(
+            (
+                row.quantity,
+                row.row,
+                *(Cell(value, shown(value, row.unit)) for value in row.values),
+                *([sparkline(row.values)] if series else []),
+                change(row),
+                row.verdict,
+            )
+            for row in record.results
+        ),
+    )
+    yield Table(
+        caption="",
+        columns=(Column("Only in"), Column("Row", prose=True)),
+        rows=tuple(
+            (
+                "only in "
+                + ", ".join(n for n, there in zip(names, row.present, strict=True) if there),
+                row.row,
+            )
+            for row in record.lone
+        ),
+    )
 
 
-def lone_lines(record: CompareRecord) -> list[str]:
-    """Return a sentence per row that some source lacks."""
-    return [_lone(row, source_names(record)) for row in record.lone]
-
-
-def _lone(row: OnlyIn, names: Sequence[str]) -> str:
-    present = [name for name, there in zip(names, row.present, strict=True) if there]
-    return f"only in {', '.join(present)}: {row.row}"
-
-
-def notes(record: CompareRecord) -> list[str]:
-    """Return how the verdicts are to be read."""
+def _notes(record: CompareRecord) -> Iterator[str]:
+    """Yield how the verdicts are to be read."""
     times = [row for row in record.results if row.ratio]
     relative = sorted({row.relative_to for row in times if row.relative_to})
-    said = []
     if times:
-        said.append("Speed is the first time over the last: over 1 is faster.")
+        yield "The change of a time is the ratio of the speeds: over 1 is faster."
     if relative:
-        said.append(
+        yield (
             f"It is relative to {' or '.join(relative)} in the same rounds, so that what the "
             "machine did between the runs cancels out."
         )
     if any(row.relative_to is None for row in times):
-        said.append(
-            "Times without such a reference are judged as if the machine's speed wandered between "
+        yield (
+            "Times without such a baseline are judged as if the machine's speed wandered between "
             "the runs by 10 % (a GPU's by 3 %)."
         )
     if any(row.widened for row in times):
-        count = sum(row.widened for row in times)
-        said.append(
-            f"Intervals of {count} of {len(times)} times are widened: under 20 samples, or samples "
-            "that follow each other."
+        yield (
+            f"The intervals of {sum(row.widened for row in times)} of {len(times)} times are "
+            "widened: under 20 samples, or samples that follow each other."
         )
     if record.compared == "validate":
-        said.append(_scores_note(any(row.p_value is not None for row in record.results)))
+        if any(row.p_value is not None for row in record.results):
+            yield (
+                "Top-1 is judged image by image with McNemar's test; top-5 as if each side had "
+                "images of its own."
+            )
+        else:
+            yield (
+                "The scores are judged as if each side had images of its own. McNemar's test "
+                "detects smaller differences; it needs files of `s2mlp validate --predictions`."
+            )
     if any(row.ratio and row.ratio.ci95 is None for row in times):
-        said.append("Under six samples a time has no interval: measure longer.")
-    return said
-
-
-def _scores_note(tested: bool) -> str:
-    if tested:
-        return (
-            "Top-1 is judged image by image, by McNemar's test; top-5 as if each side had images "
-            "of its own."
-        )
-    return (
-        "The scores are judged as if each side had images of its own; McNemar's test, which tells "
-        "smaller differences apart, needs the files of `s2mlp validate --predictions`."
-    )
+        yield "Under six samples a time has no interval: measure longer."
 
 
 def shown(value: float | int | str | None, unit: Unit) -> str:
@@ -167,7 +188,7 @@ def shown(value: float | int | str | None, unit: Unit) -> str:
         "s": units.seconds,
         "B": units.size,
         "1": "{:,}".format,
-        "share": lambda part: f"{100 * part:.2f} %",
+        "share": lambda fraction: f"{100 * fraction:.2f} %",
     }
     return written[unit](value)
 
@@ -175,9 +196,8 @@ def shown(value: float | int | str | None, unit: Unit) -> str:
 def change(row: ComparedRow) -> str:
     """Return how far the last value is from the first."""
     if row.ratio:
-        interval = row.ratio.ci95
-        bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-        return f"{row.ratio.value:.3f}×{bounds}"
+        ratio, interval = measured(row.ratio.value, row.ratio.ci95, digits=3)
+        return f"{ratio.text}× ({interval.text})" if interval.text else f"{ratio.text}×"
     known = [value for value in row.values if value is not None]
     first, last = known[0], known[-1]
     if isinstance(first, str) or isinstance(last, str):
@@ -189,8 +209,8 @@ def change(row: ComparedRow) -> str:
         return f"{100 * (last - first):+.2f} points{test}"
     if row.unit == "1":
         return f"{last - first:+,}"
-    part = f" ({100 * (last / first - 1):+.1f} %)" if first else ""
-    return f"{'-' if last < first else '+'}{units.size(abs(last - first))}{part}"
+    percent = f" ({100 * (last / first - 1):+.1f} %)" if first else ""
+    return f"{'-' if last < first else '+'}{units.size(abs(last - first))}{percent}"
 
 
 def sparkline(values: Sequence[float | int | str | None]) -> str:
@@ -207,52 +227,40 @@ def sparkline(values: Sequence[float | int | str | None]) -> str:
     return "".join(map(block, values))
 
 
-def _environments(record: CompareRecord) -> RenderableType:
-    table = HouseTable(box=None, padding=(0, 2, 0, 2), header_style="bold")
-    table.add_column("", style="key")
-    for name in source_names(record):
-        table.add_column(name, overflow="fold")
-    for each in record.environments:
-        table.add_row(each.what, *(Text(value or "none") for value in each.values))
-    return Group(Text("Measured under different conditions:", style="warn"), table, Text())
+def _trend(record: CompareRecord) -> Iterator[Picture]:
+    """Yield the picture of a series: the rows that moved most."""
+    series = [(row, _numbers(row)) for row in record.results if _moved(row)]
+    if len(record.sources) > 2 and series:
+        largest = sorted(series, key=lambda each: -_moved(each[0]))[:_MOST_LINES]
+        drawn = {f"{row.row}: {row.quantity}": values for row, values in largest}
+        yield Picture(
+            name="trend",
+            title="What changed most",
+            description=f"Lines of the change in percent of {len(drawn)} rows over "
+            f"{len(record.sources)} records.",
+            draw=partial(lines.trend, source_names(record), drawn),
+        )
 
 
-def _rows(record: CompareRecord) -> RenderableType:
-    """Return a block of lines per row; the columns of all the blocks stand in one line."""
-    lines = [_line(record, row) for row in record.results]
-    columns = zip(_header(record), *lines, strict=True)
-    widths = [max(cell.cell_len for cell in column) for column in columns]
-    parts: list[RenderableType] = [_grid(widths, [_header(record)], "bold")]
-    for name, group in groupby(zip(record.results, lines, strict=True), lambda each: each[0].row):
-        parts += [Text(name, style="key"), _grid(widths, [line for _, line in group])]
-    return Group(*parts)
+def _numbers(row: ComparedRow) -> list[float | None]:
+    return [None if isinstance(value, str) else value for value in row.values]
 
 
-def _header(record: CompareRecord) -> list[Text]:
+def _moved(row: ComparedRow) -> float:
+    """Return how far the values are apart, as a fraction of the largest."""
+    known = [value for value in _numbers(row) if value is not None]
+    return (max(known) - min(known)) / max(known) if known and max(known) > 0 else 0.0
+
+
+def _sheet(record: CompareRecord) -> Sheet:
     names = source_names(record)
-    trend = ["trend"] if len(names) > 2 else []
-    return [Text(title) for title in ("", names[0], names[-1], *trend, "change", "verdict")]
+    header = ("row", "quantity", "unit", *names, "speed_ratio", "low", "high", "p_value", "verdict")
+    return Sheet(header, tuple(_raw(row) for row in record.results))
 
 
-def _line(record: CompareRecord, row: ComparedRow) -> list[Text]:
-    trend = [Text(sparkline(row.values))] if len(record.sources) > 2 else []
-    return [
-        Text(f"  {row.quantity}"),
-        Text(shown(row.values[0], row.unit)),
-        Text(shown(row.values[-1], row.unit)),
-        *trend,
-        Text(change(row)),
-        Text(row.verdict, style=STYLES[row.verdict]),
-    ]
-
-
-def _grid(widths: Sequence[int], lines: Sequence[Sequence[Text]], style: str = "") -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    last = len(widths) - 1
-    for place, width in enumerate(widths):
-        side: Literal["left", "right"] = "left" if place in (0, last) else "right"
-        least = width if place else None  # a narrow terminal folds the names, never the numbers
-        table.add_column(min_width=least, justify=side, style=style, overflow="fold")
-    for name, *cells in lines:
-        table.add_row(name.plain.ljust(widths[0]), *cells)
-    return table
+def _raw(row: ComparedRow) -> Sequence[object]:
+    low, high = (row.ratio.ci95 if row.ratio else None) or (None, None)
+    ratio = row.ratio.value if row.ratio else None
+    return (
+        row.row, row.quantity, row.unit, *row.values, ratio, low, high, row.p_value, row.verdict
+    )  # fmt: skip

@@ -1,12 +1,11 @@
-"""Counts on the terminal, and as plain rows."""
+"""``count``: what each model costs, where, and what the papers print."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.text import Text
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
 
 from s2mlp_cli.records.count import (
     CountRecord,
@@ -14,145 +13,478 @@ from s2mlp_cli.records.count import (
     ModuleCount,
     OperatorCount,
     PublishedFigure,
+    Refusal,
 )
-from s2mlp_cli.units import count
-from s2mlp_cli.views.count_notes import notes
-from s2mlp_cli.views.count_table import (
-    QUANTITIES,
-    comparison,
-    headline,
-    in_order,
-    published,
-    refusals,
-    size_text,
+from s2mlp_cli.units import count, size
+from s2mlp_cli.views.document import (
+    Cell,
+    Column,
+    KeyFigure,
+    KnownModel,
+    Number,
+    Picture,
+    Sheet,
+    Table,
+    Tone,
+    View,
+    listed,
+    percentage,
+    plural,
 )
-from s2mlp_cli.views.sheets import Sheet
-from s2mlp_cli.views.tables import house_table
+from s2mlp_cli.views.svg import bars
+
+By = Literal["model", "operator", "module"]
+
+QUANTITIES = {"params": "parameters", "flops": "MACs"}
+_TONES: dict[str, Tone] = {
+    "agrees": "good",
+    "agrees in binary units": "good",
+    "agrees after a correction": "warn",
+    "differs": "bad",
+}
+
+# Bars in a picture of one model.
+_MOST_PARTS = 14
+
+# A part with less than this of the parameters and of the multiply-adds has no bar of its own.
+_LEAST = 0.005
 
 
-def terminal(record: CountRecord, by: str = "model", depth: int = 3) -> RenderableType:
-    """Return the answer in one line per model, then the side of the record that ``by`` names."""
-    parts: list[RenderableType] = [answer(result) for result in record.results]
-    if by == "operator":
-        parts += [*map(_operators, record.results), *refusals(record)]
-    elif by == "module":
-        parts += [*(_modules(result, depth) for result in record.results), *refusals(record)]
-    elif len(record.results) == 1 and not record.refused:
-        parts.append(_details(record.results[0]))
-    else:
-        parts = [headline(record), comparison(record)]
-    return Group(*parts, *notes(record.results))
+def view(record: CountRecord, by: By = "model", depth: int | None = None) -> View:
+    """Return the view.
+
+    Args:
+        by: which tables come first and make the sheet.
+        depth: levels of modules that are shown; None for all.
+    """
+    results = record.results
+    alone = len(results) == 1 and not record.refused
+    detailed = len(results) == 1 and (alone or by != "model")
+    wrong = [result for result in results if not result.crosscheck.agree]
+    return View(
+        title="Parameters and multiply-adds: "
+        + listed((result.title or result.model for result in results), "models"),
+        answers=tuple(map(_answer, results)) if detailed or by != "model" else (_summary(record),),
+        alarm=bool(wrong),
+        sheet=_models_sheet(record) if by == "model" else _parts_sheet(record, by, depth),
+        key_figures=tuple(_key_figures(results[0])) if alone else (),
+        pictures=tuple(map(_picture, results)),
+        tables=(
+            _details(results[0], by) if alone else _comparison(record, by),
+            *(table for result in results for table in _parts(result, by, depth)),
+            _unsupported(record),
+            _published_table(results),
+            _reasons(results),
+        ),
+        warnings=(*map(_disagreement, wrong), *_uncounted(results)),
+        remarks=tuple(_remarks(results)),
+        models=tuple(map(_known, results)),
+    )
 
 
-def answer(result: CountResult) -> Text:
-    """Return the line that answers the question for one model."""
+def _answer(result: CountResult) -> str:
     height, width = result.input_size
-    text = Text(style="answer")
-    text.append(f"{result.title or result.model}", style="key")
     batch = f", batch {result.batch_size}" if result.batch_size > 1 else ""
-    text.append(f" at {height}x{width}{batch}: {count(result.params)} parameters, ")
-    text.append(f"{count(result.macs_matmul)} MACs")
     printed = [
-        f"{figures[0].printed} {QUANTITIES[quantity]}"
-        for quantity in QUANTITIES
-        if (figures := published(result, quantity))
+        f"{figures[0].printed} {name}"
+        for quantity, name in QUANTITIES.items()
+        if (figures := _published(result, quantity))
     ]
-    if printed:
-        text.append(f" (published: {', '.join(printed)})")
-    return text
+    return (
+        f"{result.title or result.model} at {height}x{width}{batch}: {count(result.params)} "
+        f"parameters, {count(result.macs_matmul)} MACs"
+        + (f" (published: {', '.join(printed)})" if printed else "")
+    )
 
 
-def _details(result: CountResult) -> RenderableType:
-    """Return one model, one figure to a row, with the published ones beside."""
-    table = house_table("figure", ">value", ">published", ">difference", "verdict")
-    rows: list[_Figure] = [
+def _summary(record: CountRecord) -> str:
+    """Answer for several counts: the least and the most."""
+    results = record.results
+    if not results:
+        return "No model was counted."
+    least, most = (choose(results, key=lambda result: result.macs_matmul) for choose in (min, max))
+    models = len({result.model for result in results})
+    sizes = len({result.input_size for result in results})
+
+    def called(result: CountResult) -> str:
+        words = [result.model] if models > 1 or sizes == 1 else []
+        words += [size_text(result.input_size)] if sizes > 1 else []
+        return " at ".join(words)
+
+    counted = plural(models, "model") + (f" at {sizes} sizes" if sizes > 1 else "")
+    unsupported = f"; {len(record.refused)} unsupported" if record.refused else ""
+    return (
+        f"{counted}, from {count(least.macs_matmul)} MACs ({called(least)}) to "
+        f"{count(most.macs_matmul)} ({called(most)}){unsupported}"
+    )
+
+
+def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
+    values = {"params": result.params, "flops": result.macs_matmul}
+    for quantity, title in (("params", "Parameters"), ("flops", "MACs")):
+        figures = _published(result, quantity)
+        said = f"published {figures[0].printed}: {figures[0].verdict}" if figures else ""
+        tone = _TONES[figures[0].verdict] if figures else None
+        yield KeyFigure(title, count(values[quantity]), said, tone)
+    yield KeyFigure("Activations", count(result.activations), "conv/linear outputs")
+    agree = result.crosscheck.agree
+    said = "fvcore, closed form, FlopCounterMode"
+    yield KeyFigure("Three methods", "agree" if agree else "differ", said, "good" if agree else "bad")
+
+
+def _details(result: CountResult, by: By) -> Table:
+    """Return one model, one quantity to a row, with the published ones beside."""
+    rows: list[tuple[str, int, str | None]] = [
         ("parameters", result.params, "params"),
-        ("  without the classifier", result.params_without_head, None),
-        ("MACs, algorithmic", result.macs_matmul, "flops"),
-        *_executed(result),
-        ("activations of the products", result.activations, None),
-        ("operations on single values", result.elementwise, None),
+        (_inside("without the classifier"), result.params_without_head, None),
+        ("MACs", result.macs_matmul, "flops"),
+        *([(_inside(f"as executed with '{result.shift}'"), result.macs, None)] * bool(result.shift)),
+        ("conv/linear outputs", result.activations, None),
+        ("element-wise operations", result.elementwise, None),
     ]
-    for label, value, quantity in rows:
-        figures = published(result, quantity) if quantity else []
-        same = bool(figures) and count(figures[0].computed) == count(value)
-        table.add_row(label, count(value), *_beside(figures if same else []))
-        if figures and not same:
-            table.add_row("  as the paper counts", count(figures[0].computed), *_beside(figures))
-    return table
+    return Table(
+        caption="",
+        columns=(
+            Column("Quantity"),
+            Column("Value", count, numeric=True),
+            Column("Published", numeric=True),
+            Column("Difference", "{:+.1%}".format, numeric=True),
+            Column("Verdict", tones=_TONES),
+        ),
+        rows=tuple(row for each in rows for row in _beside_published(result, *each)),
+        folded=by != "model",
+    )
 
 
-# (label, value, the quantity of which papers print figures).
-_Figure = tuple[str, float, str | None]
-
-
-def _executed(result: CountResult) -> Iterable[_Figure]:
-    if result.shift is not None:
-        yield f"  as executed with '{result.shift}'", result.macs, None
-
-
-def _beside(figures: list[PublishedFigure]) -> tuple[str, str, RenderableType]:
-    """Return the cells beside a value: what is printed, how far off, and the verdict."""
+def _beside_published(
+    result: CountResult, name: str, value: int, quantity: str | None
+) -> Iterator[tuple[object, ...]]:
+    """Yield a quantity, and a row of its own for what the paper counts where that is not it."""
+    figures = _published(result, quantity) if quantity else []
     if not figures:
-        return "", "", ""
+        yield name, value, None, None, None
+        return
     first = figures[0]
-    style = "bad" if first.verdict == "differs" else "good"
-    return first.printed, f"{first.difference:+.1%}", Text(first.verdict, style=style)
+    beside = (first.printed, first.difference, first.verdict)
+    if count(first.computed) == count(value):
+        yield name, value, *beside
+    else:
+        yield name, value, None, None, None
+        yield _inside("as the paper counts"), first.computed, *beside
 
 
-def _operators(result: CountResult) -> RenderableType:
-    table = house_table(
-        "operator",
-        ">calls",
-        ">MACs",
-        ">share",
-        ">single values",
-        ">activations",
-        title=result.model,
+def _inside(text: str) -> str:
+    return f"\u00a0\u00a0{text}"
+
+
+def _comparison(record: CountRecord, by: By) -> Table:
+    """Return one row per model and size."""
+    return Table(
+        caption="",
+        columns=(
+            Column("Model"),
+            Column("Input", common="{}"),
+            Column("Batch", numeric=True, common="batch {}"),
+            Column("Parameters", count, numeric=True),
+            Column("MACs", count, numeric=True),
+            Column("Published", numeric=True),
+            Column("Verdict"),
+            Column("Without head", count, numeric=True),
+            Column("As the paper counts", count, numeric=True),
+            Column("Shift", common="shift {}"),
+            Column("MACs as executed", count, numeric=True),
+            Column("Activations", count, numeric=True),
+        ),
+        rows=tuple(_compared(result) for result in record.results),
+        folded=by != "model",
     )
-    for row in result.by_operator:
-        share = f"{row.macs / result.macs_matmul:.1%}" if row.macs else ""
-        table.add_row(
-            row.operator,
-            str(row.calls),
-            *_counts(row.macs),
-            share,
-            *_counts(row.elementwise, row.activations),
-        )
-    return table
 
 
-def _modules(result: CountResult, depth: int) -> RenderableType:
-    """Return the modules down to ``depth`` as an indented tree."""
-    table = house_table(
-        "module", ">params", ">MACs", ">share", ">single values", ">activations", title=result.model
+def _compared(result: CountResult) -> tuple[object, ...]:
+    params = _published(result, "params")
+    figures = [figures[0] for name in QUANTITIES if (figures := _published(result, name))]
+    verdicts = list(dict.fromkeys(figure.verdict for figure in figures))
+    said = "\n".join(
+        verdicts
+        if len(verdicts) < 2
+        else [f"{QUANTITIES[figure.quantity]}: {figure.verdict}" for figure in figures]
     )
-    for row in result.by_module:
-        if _level(row) <= depth:
-            share = f"{row.macs / result.macs_matmul:.1%}" if row.macs else ""
-            table.add_row(
-                _indented(row),
-                *_counts(row.params, row.macs),
-                share,
-                *_counts(row.elementwise, row.activations),
-            )
-    return table
+    tone = _TONES[max(verdicts, key=list(_TONES).index)] if verdicts else None
+    return (
+        result.model,
+        size_text(result.input_size),
+        result.batch_size,
+        result.params,
+        result.macs_matmul,
+        ", ".join(figure.printed for figure in figures),
+        Cell(said, said, tone),
+        result.params_without_head,
+        params[0].computed if params else None,
+        result.shift,
+        result.macs if result.shift else None,
+        result.activations,
+    )
+
+
+def _unsupported(record: CountRecord) -> Table:
+    return Table(
+        caption="Unsupported",
+        columns=(Column("Model"), Column("Input"), Column("Why", prose=True)),
+        rows=tuple(
+            (each.model, size_text(each.input_size), each.reason) for each in record.refused
+        ),
+    )
+
+
+def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
+    whole = result.macs_matmul or 1
+    yield Table(
+        caption=f"{result.model}: operators",
+        columns=(
+            Column("Operator"),
+            Column("Calls", numeric=True),
+            Column("MACs", _count, numeric=True),
+            percentage("of all"),
+            Column("Element-wise", _count, numeric=True),
+            Column("Activations", _count, numeric=True),
+        ),
+        rows=tuple(
+            (each.operator, each.calls, each.macs, _share(each.macs / whole), each.elementwise,
+             each.activations)
+            for each in result.by_operator
+        ),
+        folded=by != "operator",
+    )  # fmt: skip
+    yield Table(
+        caption=f"{result.model}: modules",
+        columns=(
+            Column("Module"),
+            Column("Parameters", _count, numeric=True),
+            Column("MACs", _count, numeric=True),
+            percentage("of all"),
+            Column("Element-wise", _count, numeric=True),
+            Column("Activations", _count, numeric=True),
+            Column("Kind"),
+        ),
+        rows=tuple(
+            (_indented(each), each.params, each.macs, _share(each.macs / whole), each.elementwise,
+             each.activations, each.kind)
+            for each in _down_to(result, depth)
+        ),
+        folded=by != "module",
+    )  # fmt: skip
+
+
+def _count(value: float) -> str:
+    return count(value) if value else ""
+
+
+def _share(fraction: float) -> Cell:
+    return Cell(fraction, f"{100 * fraction:.1f}" if fraction else "", fraction=min(fraction, 1))
+
+
+def _indented(row: ModuleCount) -> Cell:
+    name = row.module.rpartition(".")[2] or "model"
+    return Cell(row.module, "\u00a0\u00a0" * _level(row) + name)
 
 
 def _level(row: ModuleCount) -> int:
     return len(row.module.split(".")) if row.module else 0
 
 
-def _indented(row: ModuleCount) -> Text:
-    name = row.module.rpartition(".")[2] or "model"
-    return Text("  " * _level(row) + name)
+def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
+    return [row for row in result.by_module if depth is None or _level(row) <= depth]
 
 
-def _counts(*values: int) -> Iterable[str]:
-    return [count(value) if value else "" for value in values]
+def _published(result: CountResult, quantity: str) -> list[PublishedFigure]:
+    """Return the figures that papers print of one quantity of a model."""
+    return [figure for figure in result.published if figure.quantity == quantity]
 
 
-_COLUMNS: dict[str, Callable[[CountResult], Any]] = {
+def _published_table(results: Iterable[CountResult]) -> Table:
+    return Table(
+        caption="Published figures",
+        columns=(
+            Column("Model", common="{}"),
+            Column("Where"),
+            Column("Quantity"),
+            Column("Printed", numeric=True),
+            Column("As the paper counts", count, numeric=True),
+            Column("Verdict", tones=_TONES),
+        ),
+        rows=tuple(
+            (
+                result.model,
+                f"{_place(figure)}, {figure.row}",
+                QUANTITIES[figure.quantity],
+                figure.printed,
+                figure.computed,
+                figure.verdict,
+            )
+            for result in results
+            for figure in result.published
+        ),
+        folded=True,
+    )
+
+
+def _reasons(results: Collection[CountResult]) -> Table:
+    """Return why a figure does not simply agree, each printed figure and reason once."""
+    unique = {
+        (result.model, figure.printed, figure.reason): figure
+        for result in results
+        for figure in result.published
+        if figure.reason
+    }
+    return Table(
+        caption="Why a figure does not simply agree",
+        columns=(
+            Column("Model", common="{}"),
+            Column("Where"),
+            Column("Printed"),
+            Column("Verdict", tones=_TONES),
+            Column("Reason", prose=True),
+        ),
+        rows=tuple(
+            (model, _place(figure), printed, figure.verdict, reason)
+            for (model, printed, reason), figure in unique.items()
+        ),
+    )
+
+
+def _place(figure: PublishedFigure) -> str:
+    """Return the paper and its table; the comparison models are one table of both papers."""
+    same = figure.paper == figure.table
+    return figure.paper if same else f"{figure.paper} table {figure.table}"
+
+
+def _disagreement(result: CountResult) -> str:
+    check = result.crosscheck
+    return (
+        f"{result.model}: the methods DISAGREE: fvcore {check.fvcore:,}, closed form "
+        f"{check.closed_form}, FlopCounterMode {check.flop_counter:,} MACs"
+    )
+
+
+def _uncounted(results: Iterable[CountResult]) -> Iterator[str]:
+    for result in results:
+        for each in result.uncounted:
+            yield (
+                f"{result.model}: {each.operator} is not counted ({each.calls} calls): "
+                f"{each.reason}"
+            )
+
+
+def _remarks(results: Collection[CountResult]) -> Iterator[str]:
+    """Yield what a reader must know to trust the numbers: the unit, the shift, the checks."""
+    yield "1 MAC = one multiply-add: what the papers call a FLOP."
+    if len(results) == 1:
+        (result,) = results
+        yield from _shift_remark(result)
+        check = result.crosscheck
+        if check.agree:
+            closed = ", closed form" if check.closed_form is not None else ""
+            yield f"fvcore{closed} and FlopCounterMode agree: {check.fvcore:,} MACs."
+    elif results and all(result.crosscheck.agree for result in results):
+        yield "For every model all methods agree to the last unit."
+
+
+def _shift_remark(result: CountResult) -> Iterator[str]:
+    cost = result.shift_cost
+    if cost is not None:
+        moved = "an unknown amount" if cost.bytes_moved is None else size(cost.bytes_moved)
+        executed = f"executes {count(cost.macs)} MACs" if cost.macs else "multiplies nothing"
+        yield (
+            f"The shift '{result.shift}' {executed} and moves {moved} at {cost.itemsize} bytes "
+            f"per value; one read and one write of each shifted map would be "
+            f"{size(cost.bytes_least)}."
+        )
+
+
+def size_text(input_size: tuple[int, int]) -> str:
+    """Return height and width as users write them: ``288x224``."""
+    return "x".join(map(str, input_size))
+
+
+def _picture(result: CountResult) -> Picture:
+    shares = parts(result)
+    largest = max(shares, key=lambda part: part[2], default=("nothing", 0, 0))
+    name = result.title or result.model
+    return Picture(
+        name=f"modules-{result.model}-{size_text(result.input_size)}",
+        title=f"Where {name} has its parameters and MACs",
+        description=(
+            f"Bars of the percentage of parameters and of multiply-adds in each part of "
+            f"{name}; most multiply-adds are in {largest[0]}."
+        ),
+        draw=partial(bars.modules, shares),
+    )
+
+
+def parts(result: CountResult) -> list[tuple[str, int, int]]:
+    """Return (part, parameters, MACs) that add up to the model, in the order of the model.
+
+    The blocks of a stage are added up (``stages.0.mixer`` is all mixers of stage 0); parts under
+    half a percent of both, and those beyond the 14 largest, become ``others``.
+    """
+    sums: dict[str, list[int]] = {}
+    for module, params, macs in _own(result):
+        entry = sums.setdefault(_part(module), [0, 0])
+        entry[0] += params
+        entry[1] += macs
+    rows = [(name, params, macs) for name, (params, macs) in sums.items()]
+
+    def weight(row: tuple[str, int, int]) -> float:
+        return max(row[1] / (result.params or 1), row[2] / (result.macs or 1))
+
+    large = [row for row in sorted(rows, key=weight, reverse=True) if weight(row) >= _LEAST]
+    kept = [row for row in rows if row in large[:_MOST_PARTS]]
+    rest = [row for row in rows if row not in kept]
+    others = ("others", sum(row[1] for row in rest), sum(row[2] for row in rest))
+    return [*kept, others] if any(others[1:]) else kept
+
+
+def _own(result: CountResult) -> list[tuple[str, int, int]]:
+    """Return what each module has beyond its children: these add up to the model."""
+    own = {each.module: [each.params, each.macs] for each in result.by_module}
+    for each in result.by_module:
+        parent = _parent(each.module, own)
+        if parent is not None:
+            own[parent][0] -= each.params
+            own[parent][1] -= each.macs
+    return [(module, params, macs) for module, (params, macs) in own.items()]
+
+
+def _parent(module: str, known: Collection[str]) -> str | None:
+    """Return the nearest module around this one that is listed too."""
+    while module:
+        module = module.rpartition(".")[0]
+        if module in known:
+            return module
+    return None
+
+
+def _part(module: str) -> str:
+    """Return the part of the model that a module belongs to: ``stages.0.mixer``, ``head``."""
+    if not module:
+        return "(model)"
+    inside = re.match(r"(.*?)\bblocks\.\d+\.?([^.]*)", module)
+    if inside:
+        return f"{inside[1]}{inside[2] or 'blocks'}"
+    return ".".join(module.split(".")[:3])
+
+
+def _known(result: CountResult) -> KnownModel:
+    return KnownModel(
+        model=result.model,
+        label=result.model,
+        macs=result.macs_matmul / result.batch_size,
+        params=result.params,
+    )
+
+
+# Header of the sheet -> what it reads.
+_FIELDS: dict[str, Callable[[CountResult], Any]] = {
     "model": lambda result: result.model,
     "title": lambda result: result.title,
     "input_size": lambda result: size_text(result.input_size),
@@ -171,14 +503,26 @@ _COLUMNS: dict[str, Callable[[CountResult], Any]] = {
 
 
 def _printed(result: CountResult, quantity: str) -> str | None:
-    figures = published(result, quantity)
+    figures = _published(result, quantity)
     return figures[0].printed if figures else None
 
 
-def sheet(record: CountRecord, by: str = "model", depth: int | None = None) -> Sheet:
-    """Return raw numbers: one row per model, or per model and operator or module."""
-    if by == "model":
-        return _models_sheet(record)
+def _models_sheet(record: CountRecord) -> Sheet:
+    """Return a row per count, the smallest size first; a last column says what is unsupported."""
+    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
+    order = list(dict.fromkeys(row.model for row in asked))
+    header = (*_FIELDS, *(["not_built"] if record.refused else []))
+    rows = [
+        {name: read(row) for name, read in _FIELDS.items()}
+        if isinstance(row, CountResult)
+        else {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
+        for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size))
+    ]
+    return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))
+
+
+def _parts_sheet(record: CountRecord, by: By, depth: int | None) -> Sheet:
+    """Return a row per model and operator or module."""
     kind: type[OperatorCount | ModuleCount] = OperatorCount if by == "operator" else ModuleCount
     rows = tuple(
         (result.model, *part.model_dump().values())
@@ -186,19 +530,3 @@ def sheet(record: CountRecord, by: str = "model", depth: int | None = None) -> S
         for part in (result.by_operator if by == "operator" else _down_to(result, depth))
     )
     return Sheet(("model", *kind.model_fields), rows)
-
-
-def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
-    return [row for row in result.by_module if depth is None or _level(row) <= depth]
-
-
-def _models_sheet(record: CountRecord) -> Sheet:
-    """Return a row per count; a last column says why others were not built, if there are any."""
-    rows = [
-        {name: read(row) for name, read in _COLUMNS.items()}
-        if isinstance(row, CountResult)
-        else {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
-        for row in in_order(record)
-    ]
-    header = (*_COLUMNS, *(["not_built"] if record.refused else []))
-    return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))

@@ -1,15 +1,16 @@
-"""What a report consists of, before anybody decides whether it becomes HTML or Markdown.
+"""What is shown of a record: one :class:`View`, which four writers turn into text.
 
-A record of any kind becomes one :class:`Section`: the answer in one line, key figures, pictures
-and tables of raw values. The writers (:mod:`~s2mlp_cli.views.html`,
-:mod:`~s2mlp_cli.views.markdown`) know nothing of kinds.
+Every kind of record has one function that reads a record and returns its view: the answer in a
+sentence, key figures, tables of raw values, pictures, warnings and remarks. The writers
+(:mod:`~s2mlp_cli.views.terminal`, :mod:`~s2mlp_cli.views.sheet`,
+:mod:`~s2mlp_cli.views.markdown`, :mod:`~s2mlp_cli.views.html`) know no kinds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Tone = Literal["good", "bad", "warn", "quiet"]
@@ -17,12 +18,12 @@ Tone = Literal["good", "bad", "warn", "quiet"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One value, raw and as it is written."""
+    """One value, raw and as it is written; ``fraction`` is the length of a bar behind it."""
 
     value: object
     text: str
     tone: Tone | None = None
-    part: float | None = None
+    fraction: float | None = None
 
 
 EMPTY = Cell(None, "")
@@ -37,11 +38,14 @@ class Column:
 
     Attributes:
         title: the heading, without the unit.
-        show: how a raw value is written; None is always an empty cell.
-        unit: stands in the heading, so that cells hold bare numbers.
+        show: writes a raw value; None is always an empty cell.
+        unit: goes into the heading, so that cells hold bare numbers.
         numeric: aligned to the right and sorted as numbers.
-        tones: how a cell with this text is to be understood (a verdict is good, bad …).
-        prose: sentences, which may break into lines; all else stays on one.
+        tones: what a cell with this text means (a verdict is good, bad …).
+        prose: sentences, which may break into lines; all other cells stay on one line.
+        common: where all rows have the same value, it goes into the caption, in this format.
+        heading: a terminal writes the value above the rows that share it.
+        beside: belongs to the column before it (its interval) and is never parted from it.
     """
 
     title: str
@@ -50,9 +54,12 @@ class Column:
     numeric: bool = False
     tones: Mapping[str, Tone] = field(default_factory=dict)
     prose: bool = False
+    common: str = ""
+    heading: bool = False
+    beside: bool = False
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
-        """Return the column's values written out; None is an empty cell, a cell stays as it is."""
+        """Return the values written out; None is an empty cell, a cell stays as it is."""
         return [self._written(value) for value in values]
 
     def _written(self, value: Any) -> Cell:
@@ -60,9 +67,12 @@ class Column:
             return value
         return EMPTY if value is None else self.cell(value, self.show(value))
 
-    def cell(self, value: Any, text: str, part: float | None = None) -> Cell:
-        """Return the cell of a value that is written as ``text``."""
-        return Cell(value, text, self.tones.get(text), part)
+    def cell(self, value: Any, text: str, fraction: float | None = None) -> Cell:
+        return Cell(value, text, self.tones.get(text), fraction)
+
+    def label(self, cell: Cell) -> str:
+        """Return a value as a caption or a heading names it: ``batch 8``."""
+        return (self.common or "{}").format(cell.text)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Number(Column):
     Attributes:
         scale: what one ``unit`` is in raw units: 1e6 for values shown in millions.
         digits: significant digits of the largest value.
-        bar: a cell carries a bar as long as its part of the largest value.
+        bar: a bar behind each cell shows its fraction of the largest value.
     """
 
     numeric: bool = True
@@ -85,7 +95,7 @@ class Number(Column):
     bar: bool = False
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
-        """Return the values with equal decimals, so that their points stand in one line."""
+        """Return the values with equal decimals, so that their points are aligned."""
         sizes = [abs(value) for value in values if value]
         largest = max(sizes, default=0)
         counts = self.scale == 1 and all(isinstance(size, int) for size in sizes)
@@ -102,20 +112,67 @@ class Number(Column):
 
     def _places(self, largest: float, smallest: float) -> int:
         return max(
-            _decimals(largest / self.scale, self.digits),
-            min(_decimals(smallest / self.scale, 3), MOST_DECIMALS),
+            decimals(largest / self.scale, self.digits),
+            min(decimals(smallest / self.scale, 3), MOST_DECIMALS),
         )
+
+
+def percentage(title: str, places: int = 1, *, beside: bool = False, common: str = "") -> Column:
+    """Return a column of fractions, written as percentages."""
+    return Column(
+        title,
+        lambda fraction: f"{100 * fraction:.{places}f}",
+        "%",
+        numeric=True,
+        beside=beside,
+        common=common,
+    )
+
+
+def measured(
+    value: float | None,
+    ends: tuple[float, float] | None,
+    factor: float = 1.0,
+    digits: int = 4,
+    bar: float | None = None,
+) -> tuple[Cell, Cell]:
+    """Return the cells of a value and of its interval, both with the same decimals.
+
+    They get more decimals where an end of an interval around 1 would read as exactly 1.
+    """
+    if value is None:
+        return EMPTY, EMPTY
+    places = decimals(value * factor, digits)
+    if ends and any(end != 1 and round(end * factor, places) == 1 for end in ends):
+        places += 1
+    shown = Cell(value, f"{value * factor:.{places}f}", fraction=bar)
+    if ends is None:
+        return shown, EMPTY
+    return shown, Cell(ends[0], "–".join(f"{end * factor:.{places}f}" for end in ends))
+
+
+def with_interval(value: float, ends: tuple[float, float] | None, factor: float = 1.0) -> str:
+    """Return ``1.12 (1.05–1.20)``, or the bare value without an interval."""
+    number, interval = measured(value, ends, factor, digits=3)
+    return f"{number.text} ({interval.text})" if interval.text else number.text
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of raw values (or of cells) under columns; the first column names the row."""
+    """Rows of raw values (or of cells) under columns; the first column names the row.
+
+    Attributes:
+        note: a sentence under the table.
+        folded: secondary: documents fold it, a terminal leaves it out.
+        preview: how many rows a terminal shows of a folded table.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     note: str = ""
     folded: bool = False
+    preview: int = 0
 
     def cells(self) -> list[tuple[Cell, ...]]:
         """Return every row with its values written out."""
@@ -125,6 +182,25 @@ class Table:
         ]
         return list(zip(*columns, strict=True))
 
+    def condensed(self) -> Table:
+        """Return the table without empty columns, and with what all rows share in the caption."""
+        if not self.rows:
+            return self
+        columns = list(zip(self.columns, zip(*self.cells(), strict=True), strict=True))
+        shared = [
+            (column, cells)
+            for column, cells in columns
+            if column.common and len({cell.text for cell in cells}) == 1
+        ]
+        kept = [each for each in columns if each not in shared and any(c.text for c in each[1])]
+        words = [column.label(cells[0]) for column, cells in shared if cells[0].text]
+        return replace(
+            self,
+            caption=": ".join(filter(None, [self.caption, ", ".join(words)])),
+            columns=tuple(column for column, _ in kept),
+            rows=tuple(zip(*(cells for _, cells in kept), strict=True)),
+        )
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -133,19 +209,23 @@ class Picture:
     Attributes:
         name: a short file name without its ending.
         title: the heading above it.
-        description: what a reader sees who cannot see it.
-        draw: returns the SVG document.
+        description: what a reader gets who cannot see it.
+        draw: returns the SVG document under a title.
     """
 
     name: str
     title: str
     description: str
-    draw: Callable[[], str]
+    draw: Callable[[str], str]
+
+    def svg(self) -> str:
+        """Draw it, with its title inside."""
+        return self.draw(self.title)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A key figure: what it is, its value, and a remark under it."""
+class KeyFigure:
+    """One number of a record's answer: what it is, its value, and a remark under it."""
 
     title: str
     value: str
@@ -154,16 +234,64 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
-    """One record's part of a report."""
+class Sheet:
+    """The raw values of a record as CSV has them: one header, rows of the same length."""
+
+    header: tuple[str, ...]
+    rows: tuple[Sequence[object], ...]
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What one record knows of one model: any of its accuracy, cost and speed.
+
+    Attributes:
+        top1: in percent; ``measured`` says whether here, or printed by a paper.
+        macs: multiply-adds of one image.
+    """
+
+    model: str
+    label: str
+    top1: float | None = None
+    measured: bool = False
+    macs: float | None = None
+    params: float | None = None
+    images_per_s: float | None = None
+    setting: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of one record.
+
+    Attributes:
+        answers: the sentences that answer, the most important first.
+        alarm: whether the answer is bad news.
+        key_figures: numbers of the answer, for documents.
+        warnings: what makes the numbers less trustworthy.
+        remarks: how to read them.
+        facts: what was measured, name -> text.
+        environment: where and how it was measured, for documents.
+        models: what goes into the comparison of all models of a report.
+    """
 
     title: str
-    answer: str
-    figures: tuple[Figure, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    answers: tuple[str, ...]
+    sheet: Sheet
+    alarm: bool = False
+    key_figures: tuple[KeyFigure, ...] = ()
     tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[KnownModel, ...] = ()
+
+    @property
+    def answer(self) -> str:
+        """The whole answer on one line."""
+        return " ".join(self.answers)
 
 
 # Names that a title lists; of more it says how many.
@@ -178,11 +306,17 @@ def listed(names: Iterable[str], what: str) -> str:
     return f"{len(unique) or 'no'} {what}"
 
 
-def _decimals(largest: float, digits: int) -> int:
-    """Return how many decimals give ``largest`` this many significant digits."""
-    if not largest or math.isinf(largest) or math.isnan(largest):
+def plural(number: int, noun: str) -> str:
+    """Return ``1 model``, ``2 models``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def decimals(value: float, digits: int) -> int:
+    """Return how many decimals give ``value`` this many significant digits."""
+    if not value or math.isinf(value) or math.isnan(value):
         return 0
-    return max(digits - 1 - math.floor(math.log10(largest)), 0)
+    exponent = int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
+    return max(digits - 1 - exponent, 0)
 
 
 def _fixed(value: float, places: int) -> str:

@@ -1,33 +1,36 @@
-"""The environment on the terminal."""
+"""What this machine offers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.views.tables import house_table
+from s2mlp_cli.views.document import Cell, Column, Sheet, Table, View
 
 
-def environment_table(
+def environment_view(
     environment: Environment, shifts: Mapping[str, Mapping[str, str | None]]
-) -> RenderableType:
-    """Return versions and devices, and one row per shift: runs on each device, or why not."""
+) -> View:
+    """Return versions and devices, and for each shift and device whether it runs, or why not."""
     devices = ", ".join(environment.gpus) or "no GPU"
-    answer = Text(f"{environment.cpu}, {environment.cpu_count} cores; {devices}", style="answer")
-    versions = house_table("what", "version")
-    versions.add_row("s2mlp", environment.s2mlp)
-    versions.add_row("python", f"{environment.python} on {environment.platform}")
-    for package, version in environment.packages.items():
-        versions.add_row(package, version)
-    versions.add_row("CUDA of torch", environment.cuda or "none")
-    if environment.driver is not None:
-        versions.add_row("NVIDIA driver", environment.driver)
-    table = house_table("shift", "device", "runs here")
-    for name, devices_of in shifts.items():
-        for device, reason in devices_of.items():
-            runs = Text("yes", style="good") if reason is None else Text(f"no: {reason}", "warn")
-            table.add_row(Text(name, style="key"), device, runs)
-    return Group(answer, versions, table)
+    versions = (
+        ("s2mlp", environment.s2mlp),
+        ("python", f"{environment.python} on {environment.platform}"),
+        *environment.packages.items(),
+        ("CUDA of torch", environment.cuda or "none"),
+        *([("NVIDIA driver", environment.driver)] if environment.driver is not None else []),
+    )
+    shown = tuple(
+        (name, device, Cell(None, "yes", "good") if why is None else Cell(why, f"no: {why}", "warn"))
+        for name, reasons in shifts.items()
+        for device, why in reasons.items()
+    )
+    return View(
+        title="Environment",
+        answers=(f"{environment.cpu}, {environment.cpu_count} cores; {devices}",),
+        sheet=Sheet(("what", "version"), versions),
+        tables=(
+            Table("", (Column("What"), Column("Version")), versions),
+            Table("", (Column("Shift"), Column("Device"), Column("Runs here", prose=True)), shown),
+        ),
+    )

@@ -1,72 +1,89 @@
-"""Sections as Markdown for GitHub: pictures are files beside it, long tables are folded."""
+"""Views as Markdown for GitHub: pictures are files beside it, long tables are folded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from s2mlp_cli.views.document import Cell, Column, Picture, Section, Table
+from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View
 
 
-def document(sections: Sequence[Section], title: str, link: Callable[[Picture], str] | None) -> str:
+def document(views: Sequence[View], title: str, link: Callable[[Picture], str] | None) -> str:
     """Return the document.
 
     Args:
-        sections: the parts, in order.
+        views: the sections, in order.
         title: the heading of the whole.
-        link: says where a picture's file is, relative to the document; None leaves pictures out.
+        link: returns where a picture's file is, relative to the document; None leaves pictures out.
     """
     parts = [f"# {_text(title)}"]
-    for each in sections:
+    for each in views:
         parts += _section(each, link)
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section, link: Callable[[Picture], str] | None) -> list[str]:
-    parts = [f"## {_text(section.title)}", f"**{_text(section.answer)}**"]
-    if section.figures:
-        parts.append("\n".join(_figure(*each) for each in _figures(section)))
+def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]:
+    yield f"## {_text(view.title)}"
+    for answer in view.answers:
+        yield f"**{_text(answer)}**"
+    if view.warnings:
+        yield "\n".join(["> [!WARNING]", *(f"> - {_text(each)}" for each in view.warnings)])
+    if view.key_figures:
+        yield "\n".join(map(_key_figure, view.key_figures))
     if link:
-        parts += [f"![{_text(each.description)}]({quote(link(each))})" for each in section.pictures]
-    for table in section.tables:
-        parts += _table(table)
-    parts += [_text(remark) for remark in section.remarks]
-    if section.facts:
-        facts = "\n".join(f"- {name}: {_text(text)}" for name, text in section.facts.items())
-        parts += _folded("How this was measured", facts)
-    return parts
+        for each in view.pictures:
+            yield f"![{_text(each.title)}: {_text(each.description)}]({quote(link(each))})"
+    for table in view.tables:
+        if table.rows:
+            yield from _table(table.condensed())
+    yield from map(_text, view.remarks)
+    if view.facts:
+        yield _list(view.facts)
+    if view.environment:
+        yield from _folded("How this was measured", _list(view.environment))
 
 
-def _figures(section: Section) -> list[tuple[str, str, str]]:
-    return [(each.title, each.value, each.remark) for each in section.figures]
+def _key_figure(each: KeyFigure) -> str:
+    remark = f" ({_text(each.remark)})" if each.remark else ""
+    return f"- {_text(each.title)}: **{_text(each.value)}**{remark}"
 
 
-def _figure(title: str, value: str, remark: str) -> str:
-    return f"- {_text(title)}: **{_text(value)}**" + (f" ({_text(remark)})" if remark else "")
+def _list(facts: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {_text(text)}" for name, text in facts.items())
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: Table) -> Iterator[str]:
+    columns = table.columns
     lines = [
-        _line([_heading(column) for column in table.columns]),
-        "|" + "|".join("---:" if column.numeric else "---" for column in table.columns) + "|",
-        *(_line([_cell(cell) for cell in row]) for row in table.cells()),
+        _line([_heading(column) for column in columns]),
+        "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
+        *(_line([_cell(*each) for each in zip(row, columns, strict=True)]) for row in table.cells()),
     ]
     body = "\n".join(lines)
-    parts = _folded(table.caption, body) if table.folded else [f"### {_text(table.caption)}", body]
-    return [*parts, _text(table.note)] if table.note else parts
+    if table.folded:
+        yield from _folded(table.caption, body)
+    else:
+        if table.caption:
+            yield f"### {_text(table.caption)}"
+        yield body
+    if table.note:
+        yield _text(table.note)
 
 
-def _folded(title: str, body: str) -> list[str]:
-    return [f"<details><summary>{_text(title)}</summary>", body, "</details>"]
+def _folded(title: str, body: str) -> Iterator[str]:
+    yield from (f"<details><summary>{_text(title)}</summary>", body, "</details>")
 
 
 def _heading(column: Column) -> str:
     return _text(column.title) + (f" ({column.unit})" if column.unit else "")
 
 
-def _cell(cell: Cell) -> str:
-    text = _text(cell.text)
+def _cell(cell: Cell, column: Column) -> str:
+    """Return a cell; an interval never breaks over two lines."""
+    text = "<br>".join(map(_text, cell.text.split("\n")))
+    if column.numeric:
+        text = text.replace("–", "\u2060–\u2060").replace(" ", "\u00a0")
     return f"**{text}**" if cell.tone == "bad" else text
 
 
@@ -76,5 +93,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def _text(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    escaped = re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", " ".join(text.split()))
-    return escaped.replace("&", "&amp;")
+    flat = re.sub(r"[^\S\u00a0]+", " ", text)  # no-break spaces indent
+    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", flat).replace("&", "&amp;")

@@ -1,30 +1,559 @@
-"""``profile`` for people: the answer first, then a table for each case, then what to doubt."""
+"""``profile``: how fast each implementation of the shift is, and what it needs."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.profile import Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.profile import Level, Limit, Measured, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import (
+    Ranked,
     implementation,
     not_told_apart,
     options,
     peak_bytes,
     rankings,
+    rate_interval,
+    setting,
     where,
 )
-from s2mlp_cli.views import ranking
-from s2mlp_cli.views.profile_remarks import above_limits, doubts, earlier_runs, limits, means
-from s2mlp_cli.views.sheets import Sheet
-from s2mlp_cli.views.tables import dense_table
+from s2mlp_cli.views.document import (
+    EMPTY,
+    MOST_NAMES,
+    Cell,
+    Column,
+    Number,
+    Picture,
+    Sheet,
+    Table,
+    Tone,
+    View,
+    listed,
+    measured,
+    percentage,
+    plural,
+    with_interval,
+)
+from s2mlp_cli.views.svg import bars, lines
 
-_SHEET = (
+_TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "undecided": "quiet"}
+_LEVELS: dict[Level, str] = {
+    "model": "Whole model",
+    "block": "One block",
+    "op": "The shift alone",
+}
+
+# So many implementations are answered one by one; of more, the fastest is.
+_FEW = 2
+
+
+def view(record: ProfileRecord) -> View:
+    """Return the view."""
+    timed = [row for row in record.results if row.median_s is not None]
+    return View(
+        title="Speed and memory: " + listed((row.model for row in record.results), "models"),
+        answers=tuple(_answers(timed)),
+        sheet=_sheet(record),
+        pictures=(
+            *_ranking_pictures(timed),
+            *_speed_pictures(timed),
+            *_bandwidth_pictures(record),
+            *_batch_pictures(timed),
+        ),
+        tables=(
+            *map(_ranking, rankings(record.results)),
+            *(_level(level, rows) for level in _LEVELS if (rows := _at(timed, level))),
+            _roofline(record),
+            _not_timed(record),
+        ),
+        warnings=tuple(_doubts(record)),
+        remarks=tuple(_remarks(record, timed)),
+    )
+
+
+def _at(rows: Iterable[ProfileResult], level: Level) -> list[ProfileResult]:
+    return [row for row in rows if row.level == level]
+
+
+# The answer
+
+
+def _answers(timed: Sequence[ProfileResult]) -> list[str]:
+    """Answer how fast each implementation is and what its shifts cost, at the widest level timed.
+
+    Several models are ranked; those timed with the baseline alone are in the ranking only.
+    """
+    rows = next((found for level in _LEVELS if (found := _at(timed, level))), [])
+    if not rows:
+        return ["Nothing was timed."]
+    ranked = rankings(rows)
+    cases = [case for case in _cases(rows) if not ranked or _compares_shifts(case)]
+    return [*(said for case in cases for said in _of_case(case)), *map(_ranking_answer, ranked)]
+
+
+def _compares_shifts(rows: Iterable[ProfileResult]) -> bool:
+    return any(row.shift not in (None, BASELINE, "none") for row in rows)
+
+
+def _cases(rows: Iterable[ProfileResult]) -> list[list[ProfileResult]]:
+    """Group the rows that were measured in the same rounds: all but the implementation is equal."""
+    groups: dict[tuple[object, ...], list[ProfileResult]] = {}
+    for row in rows:
+        groups.setdefault(row.key[:1] + row.key[2:], []).append(row)
+    return list(groups.values())
+
+
+def _case_name(row: ProfileResult) -> str:
+    switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
+    mode = [row.mode] if row.mode != "inference" else []
+    return ", ".join(
+        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *mode, *switched]
+    )
+
+
+def _of_case(rows: list[ProfileResult]) -> list[str]:
+    """Return a sentence for each implementation that was asked for, or one on the fastest."""
+    competing = [row for row in rows if row.shift not in ("none", "oracle")]
+    asked = [row for row in competing if row.shift != BASELINE] or competing or rows
+    if len(asked) <= _FEW:
+        return [f"{_case_name(row)}: {_answer(row)}." for row in asked]
+    fastest = min(competing, key=lambda row: row.median_s or 0)
+    alike = not_told_apart(fastest, competing)
+    first = [implementation(fastest), *alike]
+    slower = [
+        f"{implementation(row)}{_times_baseline(row)}"
+        for row in sorted(competing, key=lambda row: row.median_s or 0)
+        if implementation(row) not in first
+    ]
+    said = (
+        f"no winner among {', '.join(first)}"
+        if alike
+        else f"the fastest of {len(competing)} is {_answer(fastest)}"
+    )
+    behind = f"; slower: {', '.join(slower)}" if slower else ""
+    return [f"{_case_name(fastest)}: {said}{behind}."]
+
+
+def _times_baseline(row: ProfileResult) -> str:
+    ratio = row.ratio_to_slice
+    return f" ({units.significant(ratio.value, 3)} × {BASELINE})" if ratio else ""
+
+
+def _answer(row: ProfileResult) -> str:
+    alone = " (n = 1)" if len(row.samples_s) == 1 else ""
+    parts = [f"{implementation(row)}, {units.seconds(row.median_s or 0)}{alone}"]
+    if row.ratio_to_slice and row.shift != BASELINE:
+        ratio = row.ratio_to_slice
+        speed = with_interval(ratio.value, ratio.ci95)
+        parts.append(f"{speed} × the speed of {BASELINE}: {ratio.verdict}")
+    if row.shift_share and row.shift != "none":
+        parts.append(
+            f"shifts take {with_interval(row.shift_share.value, row.shift_share.ci95, 100)} % of "
+            "its time"
+            if _resolved(row.shift_share)
+            else "the cost of its shifts is within the noise"
+        )
+    return "; ".join(parts)
+
+
+def _resolved(share: Measured) -> bool:
+    return share.ci95 is not None and share.ci95[0] > 0
+
+
+def _ranking_answer(ranked: Sequence[Ranked]) -> str:
+    """Say which models are the fastest, and how far the slowest is behind."""
+    first, last = ranked[0].row, ranked[-1].row
+    best = [row for rank, row in ranked if rank == 1]
+    won = (
+        f"no winner among {', '.join(row.model for row in best)}"
+        if len(best) > 1
+        else f"{first.model} is the fastest"
+    )
+    behind = f"; slowest: {last.model}, {_speed(last)} ({100 * _fraction(last, first):.3g} % of it)"
+    return (
+        f"{len(ranked)} models ({_ranking_setting(first)}): {won}, {_speed(first)} images/s"
+        f"{behind if len(best) < len(ranked) else ''}."
+    )
+
+
+def _ranking_setting(row: ProfileResult) -> str:
+    """Return what all models of a ranking have in common: ``cpu, fp32, batch 8, inference``."""
+    return ", ".join([row.device, row.dtype, f"batch {row.batch_size}", row.mode, *options(row)])
+
+
+def _speed(row: ProfileResult) -> str:
+    return units.significant(row.images_per_s or 0.0)
+
+
+def _fraction(row: ProfileResult, first: ProfileResult) -> float:
+    return (row.images_per_s or 0.0) / (first.images_per_s or 1.0)
+
+
+# The tables
+
+Shown = tuple[Column, Callable[[ProfileResult], Any]]
+
+# What tells rows apart beside the implementation: shared by all rows, it goes into the caption.
+_IDENTITY: tuple[Shown, ...] = (
+    (Column("Model", common="{}", heading=True), lambda row: row.model),
+    (Column("Stage", numeric=True, common="stage {}", heading=True), lambda row: row.stage),
+    (Column("Map", common="{}", heading=True), lambda row: None if row.level == "model" else
+     "×".join(map(str, row.shape)) or None),
+    (Column("Device", common="{}", heading=True), lambda row: row.device),
+    (Column("Dtype", common="{}", heading=True), lambda row: row.dtype),
+    (Column("Batch", numeric=True, common="batch {}", heading=True), lambda row: row.batch_size),
+    (Column("Input", common="{}", heading=True), lambda row: "×".join(map(str, row.input_size))),
+    (Column("Mode", common="{}", heading=True), lambda row: row.mode),
+    (Column("Options", common="{}", heading=True), lambda row: ", ".join(options(row)) or None),
+)  # fmt: skip
+
+
+def _level(level: Level, rows: list[ProfileResult]) -> Table:
+    columns = (*_IDENTITY, *_measures(level, rows))
+    return Table(
+        caption=_LEVELS[level],
+        columns=(Column("Shift"), *(column for column, _ in columns)),
+        rows=tuple((_named(row), *(read(row) for _, read in columns)) for row in rows),
+    )
+
+
+def _named(row: ProfileResult) -> Cell:
+    """Return the implementation, marked where a warning is about this row."""
+    name = implementation(row)
+    return Cell(name, f"{name} !" if row.warnings else name, "warn" if row.warnings else None)
+
+
+def _measures(level: Level, rows: Sequence[ProfileResult]) -> list[Shown]:
+    """Return the columns of what was measured, each with what it reads from a row."""
+    factor, unit = _scale(rows)
+    operation = level == "op"
+    rate = "bytes_per_s" if operation else "images_per_s"
+    fastest = max((getattr(row, rate) or 0.0 for row in rows), default=0.0)
+    return [
+        *_pair(Column("Median", unit=unit, numeric=True),
+               lambda row: measured(row.median_s, row.ci95_s, factor)),
+        (Column("Rate", unit="GB/s", numeric=True) if operation else
+         Column("Speed", unit="images/s", numeric=True),
+         lambda row: _rate(getattr(row, rate), 1e-9 if operation else 1, fastest)),
+        *_pair(Column(f"× {BASELINE}", numeric=True), _ratio),
+        (Column("Verdict", tones=_TONES), _verdict),
+        (Column("n", numeric=True), lambda row: len(row.samples_s) or None),
+        (Column("p50", unit=unit, numeric=True), lambda row: measured(row.p50_s, None, factor)[0]),
+        (Column("p90", unit=unit, numeric=True), lambda row: measured(row.p90_s, None, factor)[0]),
+        (Column("p99", unit=unit, numeric=True), lambda row: measured(row.p99_s, None, factor)[0]),
+        *_pair(Column("Shifts", unit="%", numeric=True), _share),
+        (percentage("of copy"), lambda row: row.copy_fraction if operation else None),
+        (percentage("of matmul"), lambda row: None if operation else row.matmul_fraction),
+        *(
+            (Column(title, unit="MiB", numeric=True), partial(_mebibytes, field=field))
+            for title, field in _MEMORY.items()
+        ),
+    ]  # fmt: skip
+
+
+_MEMORY = {
+    "Peak RSS": "peak_rss_bytes",
+    "Weights": "weights_bytes",
+    "Activations": "activations_bytes",
+    "Peak allocated": "peak_allocated_bytes",
+    "Peak reserved": "peak_reserved_bytes",
+}
+
+
+def _mebibytes(row: ProfileResult, field: str) -> Cell:
+    """Return what one row needs; a CPU's weights are in its resident set already."""
+    if row.memory is None or (row.device == "cpu" and field != "peak_rss_bytes"):
+        return EMPTY
+    return measured(getattr(row.memory, field), None, 2.0**-20)[0]
+
+
+def _scale(rows: Iterable[ProfileResult]) -> tuple[float, str]:
+    """Return the factor and the unit in which the slowest median reads well."""
+    slowest = max(row.median_s or 0 for row in rows)
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if slowest * factor >= 1:
+            return factor, unit
+    return 1e6, "µs"
+
+
+def _pair(column: Column, read: Callable[[ProfileResult], tuple[Cell, Cell]]) -> tuple[Shown, Shown]:
+    """Return the columns of a value and of its interval."""
+    interval = Column("95 %", unit=column.unit if column.unit == "%" else "", numeric=True, beside=True)
+    return (column, lambda row: read(row)[0]), (interval, lambda row: read(row)[1])
+
+
+def _rate(value: float | None, factor: float, fastest: float) -> Cell:
+    return measured(value, None, factor, digits=3, bar=(value or 0) / (fastest or 1))[0]
+
+
+def _ratio(row: ProfileResult) -> tuple[Cell, Cell]:
+    ratio = row.ratio_to_slice if row.shift != BASELINE else None
+    return measured(ratio.value, ratio.ci95, digits=3) if ratio else (EMPTY, EMPTY)
+
+
+def _verdict(row: ProfileResult) -> str | None:
+    if row.shift == BASELINE:
+        return "baseline"
+    return row.ratio_to_slice.verdict if row.ratio_to_slice else None
+
+
+def _share(row: ProfileResult) -> tuple[Cell, Cell]:
+    """Return what the shifts take; ``none`` has none, and without an interval nothing is known."""
+    share = row.shift_share if row.shift != "none" else None
+    if share is None or share.ci95 is None:
+        return EMPTY, EMPTY
+    value, interval = measured(share.value, share.ci95, 100, digits=3)
+    return (value, interval) if _resolved(share) else (Cell(None, "noise", "quiet"), interval)
+
+
+def _ranking(ranked: Sequence[Ranked]) -> Table:
+    first = ranked[0].row
+    return Table(
+        caption=f"Models, the fastest first: {_ranking_setting(first)}",
+        columns=(
+            Column("Model"),
+            Column("Rank", numeric=True),
+            Column("Shift"),
+            Column("Speed", unit="images/s", numeric=True),
+            Column("95 %", numeric=True, beside=True),
+            percentage("of first"),
+            percentage("of matmul"),
+            Column("Peak", unit="MiB", numeric=True),
+        ),
+        rows=tuple(
+            (
+                row.model,
+                rank,
+                row.shift,
+                *measured(row.images_per_s, rate_interval(row), bar=_fraction(row, first)),
+                _fraction(row, first),
+                row.matmul_fraction,
+                measured(peak_bytes(row), None, 2.0**-20)[0],
+            )
+            for rank, row in ranked
+        ),
+        note="Models whose 95 % intervals overlap share a rank. They were timed one after another: "
+        "intervals do not account for changes of the machine between models.",
+    )
+
+
+def _roofline(record: ProfileRecord) -> Table:
+    return Table(
+        caption="Roofline, measured in the same run",
+        columns=(
+            Column("Device"),
+            Column("Dtype"),
+            Column("Threads", numeric=True),
+            Column("Copy", unit="GB/s", numeric=True),
+            Column("Matrix product", unit="TFLOP/s", numeric=True),
+        ),
+        rows=tuple(map(_limit, record.limits)),
+    )
+
+
+def _limit(limit: Limit) -> tuple[object, ...]:
+    return (
+        limit.device,
+        limit.dtype,
+        limit.threads if limit.device == "cpu" else None,
+        _known(limit.copy_bytes_per_s, 1e-9),
+        _known(limit.matmul_flops_per_s, 1e-12),
+    )
+
+
+def _known(value: float | None, factor: float) -> Cell:
+    return Cell(None, "unknown") if value is None else measured(value, None, factor)[0]
+
+
+def _not_timed(record: ProfileRecord) -> Table:
+    """Return a row for each reason, with all the implementations and cases that it is about."""
+    reasons: dict[str, list[ProfileResult]] = {}
+    for row in record.results:
+        if row.skipped:
+            reasons.setdefault(row.skipped, []).append(row)
+    return Table(
+        caption="Not timed",
+        columns=(Column("Shift"), Column("Of"), Column("Why", prose=True)),
+        rows=tuple(
+            (
+                ", ".join(dict.fromkeys(map(implementation, rows))),
+                listed((f"{where(row)}, batch {row.batch_size}" for row in rows), "cases"),
+                why,
+            )
+            for why, rows in reasons.items()
+        ),
+    )
+
+
+# What to know and what to doubt
+
+
+def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[str]:
+    if any(row.ratio_to_slice and row.shift != BASELINE for row in timed):
+        yield (
+            f"× {BASELINE}: speed relative to {BASELINE}, paired by round, so it may differ from "
+            "the ratio of the medians; 'undecided' when its 95 % interval contains 1."
+        )
+    if any(row.shift_share and not _resolved(row.shift_share) for row in timed):
+        yield "Shifts: 'noise' when the 95 % interval of their share contains 0."
+    calls = max((row.calls_per_sample or 1 for row in record.results), default=1)
+    if calls > 1:
+        yield f"A sample of a fast row is the mean of up to {calls:,} calls; so are p50 to p99."
+    if any((row.copy_fraction or 0) > 1 for row in timed):
+        yield (
+            "Over 100 % of copy: this map stays in the cache, and the large tensor of the copy "
+            "does not."
+        )
+    if any((row.matmul_fraction or 0) > 1 for row in timed):
+        yield (
+            "Over 100 % of matmul: the roofline is one large square product, which ran slower than "
+            "the model, most likely on a busy machine: measure again when it is idle."
+        )
+    for shift, why in {row.shift: row.reference for row in record.results if row.reference}.items():
+        yield f"{shift} is {why}."
+    yield from _earlier_runs(record)
+
+
+def _earlier_runs(record: ProfileRecord) -> Iterator[str]:
+    """Say of a record that was resumed which of its rows are older."""
+    first = 0
+    for run in record.earlier:
+        last = first + run.rows
+        yield (
+            f"Rows {first + 1} to {last} of {len(record.results)} are from "
+            f"{run.created:%Y-%m-%d %H:%M} UTC, seed {run.settings.seed}."
+        )
+        first = last
+
+
+def _doubts(record: ProfileRecord) -> Iterator[str]:
+    """Yield each warning once, with the rows that it is about."""
+    yield from record.warnings
+    timed = [row for row in record.results if row.median_s is not None]
+    found: dict[str, list[ProfileResult]] = {}
+    for row in record.results:
+        for warning in row.warnings:
+            found.setdefault(warning, []).append(row)
+    for warning in sorted(found):
+        rows = found[warning]
+        cases: dict[str, list[str]] = {}
+        for row in rows:
+            cases.setdefault(_case_name(row), []).append(implementation(row))
+        shown = [f"{case}: {', '.join(names)}" for case, names in cases.items()][:MOST_NAMES]
+        more = len(cases) - len(shown)
+        shown += [f"and {plural(more, 'other case')}"] if more else []
+        whole = f"all {len(timed)} rows" if len(rows) == len(timed) > 1 else "; ".join(shown)
+        yield f"{warning} ({whole})"
+
+
+# The pictures
+
+
+def _groups(
+    rows: Iterable[ProfileResult], name: Callable[[ProfileResult], str]
+) -> Iterator[tuple[int, str, list[ProfileResult]]]:
+    """Yield the rows of each name, numbered."""
+    found: dict[str, list[ProfileResult]] = {}
+    for row in rows:
+        found.setdefault(name(row), []).append(row)
+    for number, (title, group) in enumerate(found.items(), 1):
+        yield number, title, group
+
+
+def _bar(row: ProfileResult, label: str) -> bars.Bar:
+    return bars.Bar(
+        label=label,
+        value=row.images_per_s or 0.0,
+        interval=rate_interval(row),
+        samples=tuple(row.batch_size / seconds for seconds in row.samples_s if seconds > 0),
+        hollow=row.reference is not None,
+    )
+
+
+def _speed_pictures(timed: Iterable[ProfileResult]) -> Iterator[Picture]:
+    models = _at(timed, "model")
+    for number, title, group in _groups(models, lambda row: f"{row.model}, {setting(row)}"):
+        if len(group) == 1:
+            continue
+        found = [_bar(row, implementation(row)) for row in group]
+        fastest = max(found, key=lambda bar: bar.value)
+        known = " with 95 % intervals" if any(bar.interval for bar in found) else ""
+        yield Picture(
+            name=f"speed-{number}",
+            title=f"Images per second: {title}",
+            description=f"Bars of images per second{known} for {len(found)} implementations; "
+            f"{fastest.label} has the most, {units.significant(fastest.value)}.",
+            draw=partial(bars.speeds, found, "images/s"),
+        )
+
+
+def _ranking_pictures(timed: Sequence[ProfileResult]) -> Iterator[Picture]:
+    for number, ranked in enumerate(rankings(timed), 1):
+        first = ranked[0].row
+        yield Picture(
+            name=f"models-{number}",
+            title=f"Images per second of each model: {_ranking_setting(first)}",
+            description=f"Bars of images per second for {len(ranked)} models; {first.model} has "
+            f"the most, {_speed(first)}.",
+            draw=partial(bars.speeds, [_bar(row, row.model) for _, row in ranked], "images/s"),
+        )
+
+
+def _bandwidth_pictures(record: ProfileRecord) -> Iterator[Picture]:
+    rows = [row for row in _at(record.results, "op") if row.bytes_per_s and not row.reference]
+    for number, title, group in _groups(rows, lambda row: f"{row.model}, {setting(row)}"):
+        rates: dict[str, dict[str, float]] = {}
+        for row in group:
+            shape = "×".join(map(str, row.shape[1:]))
+            rate = (row.bytes_per_s or 0.0) / 1e9
+            rates.setdefault(implementation(row), {})[f"stage {row.stage}, {shape}"] = rate
+        found = record.limit_of(group[0])
+        copy = found.copy_bytes_per_s if found else None
+        yield Picture(
+            name=f"bandwidth-{number}",
+            title=f"Bandwidth of the shift alone: {title}",
+            description="Bars of the bytes per second that each implementation of the shift "
+            "reaches, beside the copy rate that was measured on the same device.",
+            draw=partial(
+                bars.grouped,
+                rates,
+                "GB/s, one read and one write",
+                line=("copy, measured", copy / 1e9) if copy else None,
+            ),
+        )
+
+
+def _batch_pictures(timed: Iterable[ProfileResult]) -> Iterator[Picture]:
+    models = _at(timed, "model")
+    for number, title, group in _groups(
+        models, lambda row: f"{row.model}, {setting(row, batch=False)}"
+    ):
+        if len({row.batch_size for row in group}) > 1:
+            points: dict[str, list[lines.Point]] = {}
+            for row in group:
+                points.setdefault(implementation(row), []).append(_point(row))
+            yield Picture(
+                name=f"batch-{number}",
+                title=f"Time and memory over the batch size: {title}",
+                description="Lines of milliseconds per image and of peak memory over the batch "
+                f"size, one for each of {len(points)} implementations.",
+                draw=partial(lines.batches, points),
+            )
+
+
+def _point(row: ProfileResult) -> lines.Point:
+    each = row.batch_size
+    ends = (row.ci95_s[0] / each, row.ci95_s[1] / each) if row.ci95_s else None
+    return lines.Point(each, (row.median_s or 0.0) / each, ends, peak_bytes(row))
+
+
+# The sheet
+
+_FIELDS = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "mode", "compiled",
     "cuda_graph", "channels_last", "threads", "median_s", "ci95_s", "p50_s", "p90_s", "p99_s",
     "images_per_s", "bytes_per_s", "ratio_to_slice", "cost_over_none_s", "shift_share",
@@ -35,203 +564,9 @@ _SHEET = (
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
 
 
-def terminal(record: ProfileRecord) -> RenderableType:
-    """Return what a terminal shows."""
-    parts: list[RenderableType] = [Text(line, style="answer") for line in answers(record)]
-    for ranked in rankings(record.results):
-        parts += [Text(), *ranking.terminal(ranked)]
-    for rows in _cases(record.results):
-        parts += [Text(), *_case(rows)]
-    parts.append(Text())
-    quiet = (*limits(record), *means(record), *earlier_runs(record))
-    parts += [Text(line, style="quiet") for line in quiet]
-    parts += [Text(f"! {line}", style="warn") for line in doubts(record)]
-    return Group(*parts)
-
-
-def answers(record: ProfileRecord) -> list[str]:
-    """Return the sentences that answer: how fast is each implementation, and what do shifts cost?
-
-    They speak of the whole model where it was measured, else of the widest level that was. Where
-    several models ran, the last one ranks them; it is the only one where no implementation beside
-    the references was asked for.
-    """
-    timed = [row for row in record.results if row.median_s is not None]
-    widest = next((level for level in ("model", "block", "op") if _has(timed, level)), None)
-    rows = [row for row in timed if row.level == widest]
-    if not rows:
-        return ["Nothing was timed."]
-    ranked = rankings(rows)
-    cases = [case for case in _cases(rows) if not ranked or _chooses(case)]
-    sentences = [sentence for case in cases for sentence in _of_case(case)]
-    return [*sentences, *map(ranking.sentence, ranked)]
-
-
-def _chooses(rows: list[ProfileResult]) -> bool:
-    """Whether implementations beside the references were timed."""
-    return any(row.shift not in (None, "slice", "none") for row in rows)
-
-
-# So many implementations are answered one by one; of more, the fastest is.
-FEW = 2
-
-
-def _of_case(rows: list[ProfileResult]) -> list[str]:
-    """Return a sentence for each implementation that was asked for, or one on the fastest."""
-    right = [row for row in rows if row.shift != "none"]
-    asked = [row for row in right if row.shift != "slice"] or right or rows
-    if len(asked) <= FEW:
-        return [_answer(row) for row in asked]
-    fastest = min(right, key=lambda row: row.median_s or 0)
-    alike = not_told_apart(fastest, right)
-    company = [f"Not told apart from it: {', '.join(alike)}."] if alike else []
-    return [f"Fastest of {len(right)}, {_answer(fastest)}", *company]
-
-
-def _has(rows: Iterable[ProfileResult], level: str) -> bool:
-    return any(row.level == level for row in rows)
-
-
-def _answer(row: ProfileResult) -> str:
-    parts = [f"{implementation(row)}: {units.seconds(row.median_s or 0)} ({where(row)})"]
-    if row.ratio_to_slice and row.shift != "slice":
-        ratio = row.ratio_to_slice
-        parts.append(f"{_ranged(ratio)} × the speed of slice: {ratio.verdict}")
-    if row.shift_share and row.shift != "none":
-        parts.append(_share(row.shift_share))
-    return "; ".join(parts) + "."
-
-
-def _share(share: Measured) -> str:
-    """Say what the shifts take, or that these samples cannot tell it from nothing."""
-    if share.ci95 is None or share.ci95[0] <= 0:
-        return "what its shifts take is not resolved"
-    return f"shifts take {_ranged(share, 100)} % of its time"
-
-
-def _cases(rows: Iterable[ProfileResult]) -> Iterator[list[ProfileResult]]:
-    """Group the rows that were measured in the same rounds."""
-    groups: dict[tuple[object, ...], list[ProfileResult]] = {}
-    for row in rows:
-        key = row.key[:1] + row.key[2:]  # all but the implementation
-        groups.setdefault(key, []).append(row)
-    return iter(groups.values())
-
-
-def _case(rows: list[ProfileResult]) -> Iterator[RenderableType]:
-    first = rows[0]
-    shape = "×".join(map(str, first.shape))
-    words = [shape, first.dtype, first.device, first.mode, *options(first)]
-    yield Text(where(first), style="key").append(f" · {' · '.join(words)}", style="quiet")
-    timed = [row for row in rows if row.median_s is not None]
-    if timed:
-        yield _speeds(timed)
-        yield _costs(timed)
-        yield from _cuda_memory(timed)
-    yield from (Text(remark, style="quiet") for remark in above_limits(timed))
-    for row in rows:
-        if row.skipped:
-            yield Text(f"{row.shift} skipped: {row.skipped}", style="warn")
-        elif row.reference:
-            yield Text(f"{row.shift} is {row.reference}", style="quiet")
-
-
-def _speeds(rows: list[ProfileResult]) -> Table:
-    """Median, rate and the ratio to ``slice``, each with its interval."""
-    factor, unit = _scale(rows)
-    rate = "GB/s" if rows[0].level == "op" else "images/s"
-    table = dense_table("shift", f"median {unit}", "95 %", rate, "× slice", "95 %", "")
-    for row in rows:
-        speed = row.bytes_per_s and row.bytes_per_s / 1e9
-        ratio = row.ratio_to_slice if row.shift != "slice" else None
-        table.add_row(
-            implementation(row),
-            _number(row.median_s, factor),
-            _ends(row.ci95_s, factor),
-            _number(speed if row.level == "op" else row.images_per_s, digits=3),
-            *_both(ratio),
-            ratio.verdict if ratio else "reference" if row.shift == "slice" else "",
-        )
-    return table
-
-
-def _costs(rows: list[ProfileResult]) -> Table:
-    """Percentiles, the part of the shifts, the distance to the limit, and a CPU's memory."""
-    factor, unit = _scale(rows)
-    operation = rows[0].level == "op"
-    on_cpu = rows[0].device == "cpu"
-    table = dense_table(
-        "shift", f"p50 {unit}", "p90", "p99", "shifts %", "95 %",
-        "% of copy" if operation else "% of matmul", *(("peak RSS MiB",) if on_cpu else ()),
-    )  # fmt: skip
-    for row in rows:
-        share = row.shift_share if row.shift != "none" else None
-        table.add_row(
-            implementation(row),
-            _number(row.p50_s, factor),
-            _number(row.p90_s, factor),
-            _number(row.p99_s, factor),
-            *_both(share, 100),
-            _number(row.copy_fraction if operation else row.matmul_fraction, 100, 3),
-            *((_number(peak_bytes(row), 2.0**-20),) if on_cpu else ()),
-        )
-    return table
-
-
-def _cuda_memory(rows: list[ProfileResult]) -> Iterator[Table]:
-    """Yield what CUDA's allocator counted, if it did; the peaks hold the weights as well."""
-    known = [(row, row.memory) for row in rows if row.memory and row.device != "cpu"]
-    if known:
-        table = dense_table(
-            "shift", "weights MiB", "activations", "peak allocated", "peak reserved"
-        )
-        for row, memory in known:
-            parts = (
-                memory.weights_bytes,
-                memory.activations_bytes,
-                memory.peak_allocated_bytes,
-                memory.peak_reserved_bytes,
-            )
-            table.add_row(implementation(row), *(_number(part, 2.0**-20) for part in parts))
-        yield table
-
-
-def _scale(rows: list[ProfileResult]) -> tuple[float, str]:
-    """Return the factor and the unit in which the slowest median reads well."""
-    slowest = max(row.median_s or 0 for row in rows)
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if slowest * factor >= 1:
-            return factor, unit
-    return 1e6, "µs"
-
-
-def _number(value: float | None, factor: float = 1.0, digits: int = 4) -> str:
-    return "" if value is None else units.significant(value * factor, digits)
-
-
-def _ends(ends: tuple[float, float] | None, factor: float = 1.0) -> str:
-    """Join the ends, in a fourth digit where three would make one of a ratio's ends just 1."""
-    if ends is None:
-        return ""
-    near = any(end != 1 and _number(end, factor, 3) == "1.00" for end in ends)
-    return "–".join(_number(end, factor, digits=4 if near else 3) for end in ends)
-
-
-def _both(measured: Measured | None, factor: float = 1.0) -> tuple[str, str]:
-    """Return the cells of a value and of its interval, in three digits."""
-    if measured is None:
-        return "", ""
-    return _number(measured.value, factor, 3), _ends(measured.ci95, factor)
-
-
-def _ranged(measured: Measured, factor: float = 1.0) -> str:
-    value, ends = _both(measured, factor)
-    return f"{value} ({ends})" if ends else value
-
-
-def sheet(record: ProfileRecord) -> Sheet:
+def _sheet(record: ProfileRecord) -> Sheet:
     """Return the rows with all that was measured but the samples."""
-    header = tuple(itertools.chain.from_iterable(map(_columns, _SHEET)))
+    header = tuple(itertools.chain.from_iterable(map(_columns, _FIELDS)))
     return Sheet(header, tuple(_cells(row) for row in record.results))
 
 
@@ -243,14 +578,14 @@ def _columns(field: str) -> tuple[str, ...]:
 
 def _cells(row: ProfileResult) -> tuple[object, ...]:
     cells: list[object] = []
-    for field in _SHEET:
+    for field in _FIELDS:
         if field.endswith("_bytes"):
             cells.append(getattr(row.memory, field, None))
         elif field == "ci95_s":
             cells += row.ci95_s or (None, None)
         elif field in _RANGES:
-            measured: Measured | None = getattr(row, field)
-            cells += [measured and measured.value, *((measured and measured.ci95) or (None, None))]
+            found: Measured | None = getattr(row, field)
+            cells += [found and found.value, *((found and found.ci95) or (None, None))]
         else:
             cells.append(getattr(row, field))
     return tuple(cells)

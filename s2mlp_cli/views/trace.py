@@ -1,145 +1,173 @@
-"""``trace`` for people: the share of the shift first, then where the time and the memory went."""
+"""``trace``: the share of the shift first, then where the time and the memory went."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from s2mlp_cli import units
-from s2mlp_cli.records.trace import (
-    ModuleTime,
-    OperatorMemory,
-    OperatorTime,
-    TraceRecord,
-    TraceResult,
+from s2mlp_cli.records.trace import ModuleTime, OperatorTime, TraceRecord, TraceResult
+from s2mlp_cli.views.document import (
+    Column,
+    Number,
+    Picture,
+    Sheet,
+    Table,
+    View,
+    listed,
+    percentage,
 )
-from s2mlp_cli.views.sheets import Sheet
-from s2mlp_cli.views.tables import HouseTable
+from s2mlp_cli.views.svg import bars
 
-# Of each table; the record has them all.
-ROWS = 10
-
-NO_TIMING = "Tracing slows everything down unevenly: for timings use `s2mlp profile`."
+# Rows that a terminal shows of a long table, and scopes in the picture.
+_ROWS, _SCOPES = 10, 16
 
 
-def terminal(record: TraceRecord) -> RenderableType:
-    """Return what a terminal shows."""
-    parts: list[RenderableType] = []
-    for result in record.results:
-        parts += [Text(answer(result), style="answer"), *_views(result), Text()]
-    return Group(*parts, Text(NO_TIMING, style="quiet"))
+def view(record: TraceRecord) -> View:
+    """Return the view."""
+    runs = [result.run for result in record.results]
+    return View(
+        title="Where the time of a traced run goes: " + listed(runs, "runs"),
+        answers=tuple(map(_answer, record.results)) or ("The trace holds no run.",),
+        sheet=_sheet(record),
+        pictures=tuple(_pictures(record)),
+        tables=tuple(table for result in record.results for table in _tables(result, len(runs))),
+        warnings=tuple(text for result in record.results for text in result.recommendations),
+        remarks=(
+            "Tracing slows everything down unevenly: for timings use `s2mlp profile`.",
+            "All times are milliseconds per run of the model.",
+        ),
+    )
 
 
-def answer(result: TraceResult) -> str:
-    """Return the sentence that answers: how much of the model's time are its shifts?"""
+def _answer(result: TraceResult) -> str:
+    """Answer how much of the model's time its shifts take."""
     if result.shift_share is None:
         share = "the trace has no scope of a shift alone"
     else:
         share = f"shifts are {units.significant(100 * result.shift_share, 3)} % of the model's time"
-    step = f" ({units.seconds(result.step_s)} a run)" if result.step_s else ""
+    step = f" ({units.seconds(result.step_s)} per run)" if result.step_s else ""
     return f"{result.run}: {share}{step}."
 
 
-Cells = tuple[str, ...]
+def _pictures(record: TraceRecord) -> Iterator[Picture]:
+    """Yield one picture of all runs, so that they share an axis."""
+    scopes = {
+        result.run: {scope.name: scope.seconds / max(result.steps, 1) for scope in result.scopes}
+        for result in record.results
+        if result.scopes
+    }
+    if scopes:
+        longest = {name: max(own.get(name, 0) for own in scopes.values())
+                   for name in dict.fromkeys(name for own in scopes.values() for name in own)}  # fmt: skip
+        shown = sorted(longest, key=lambda name: -longest[name])[:_SCOPES]
+        yield Picture(
+            name="scopes",
+            title="Time by scope: " + listed(scopes, "runs"),
+            description="Bars of the milliseconds per run inside each named scope, inner scopes "
+            f"included; most is inside {shown[0]}.",
+            draw=partial(
+                bars.grouped,
+                {name: {run: 1e3 * own[name] for run, own in scopes.items() if name in own}
+                 for name in shown},
+                "ms per run inside the scope, inner scopes included",
+            ),
+        )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _View:
-    """A table of a traced run: its title, its columns, the rows it takes and what it shows."""
-
-    title: str
-    header: Cells
-    rows: Callable[[TraceResult], Sequence[Any]]
-    cells: Callable[[Any], Cells]
+Shown = tuple[Column, Callable[[Any], Any]]
 
 
-def _by_own_memory(result: TraceResult) -> Sequence[OperatorMemory]:
-    return sorted(result.memory, key=lambda row: -row.self_allocated_bytes)
+def _name(title: str) -> Shown:
+    return Column(title), lambda row: row.name
 
 
-# What is shown of a run, in this order; a view without rows is left out.
-_VIEWS = (
-    _View(
-        "scopes",
-        ("scope", "calls", "ms", "% of model"),
-        lambda result: result.scopes,
-        lambda row: (row.name, str(row.calls), _ms(row.seconds), _percent(row.share)),
-    ),
-    _View(
-        "operators, by own time",
-        ("operator", "calls", "own ms", "total ms", "GPU ms"),
-        lambda result: result.operators,
-        lambda row: (
-            row.name, str(row.calls), _ms(row.host_self_s), _ms(row.host_s), _ms(row.device_self_s)
+def _ms(title: str, field: str, steps: int, bar: bool = False) -> Shown:
+    def read(row: Any) -> float | None:
+        seconds: float | None = getattr(row, field)
+        return None if seconds is None else seconds / steps
+
+    return Number(title, unit="ms", scale=1e-3, bar=bar), read
+
+
+def _calls(title: str, steps: int, field: str = "calls") -> Shown:
+    def read(row: Any) -> float:
+        calls: int = getattr(row, field)
+        return calls / steps if calls % steps else calls // steps
+
+    return Number(title), read
+
+
+def _tables(result: TraceResult, runs: int) -> Iterator[Table]:
+    """Yield the tables of one run, all per run of the model; empty ones are left out."""
+    steps = max(result.steps, 1)
+    shown: dict[str, tuple[Sequence[Any], tuple[Shown, ...]]] = {
+        "Scopes": (
+            result.scopes,
+            (
+                _name("Scope"),
+                _calls("Calls", steps),
+                _ms("Time", "seconds", steps, bar=True),
+                (percentage("of the model"), lambda scope: scope.share),
+            ),
         ),
-    ),
-    _View(
-        "kernels",
-        ("kernel", "calls", "ms", "mean ms"),
-        lambda result: result.kernels,
-        lambda row: (row.name, str(row.calls), _ms(row.total_s), _ms(row.mean_s)),
-    ),
-    _View(
-        "modules",
-        ("module", "calls", "own ms", "total ms"),
-        lambda result: result.modules,
-        lambda row: (
-            "  " * row.depth + row.name, str(row.calls), _ms(row.host_self_s), _ms(row.host_s)
+        "Operators, by own time": (
+            result.operators,
+            (
+                _name("Operator"),
+                _calls("Calls", steps),
+                _ms("Own", "host_self_s", steps, bar=True),
+                _ms("Total", "host_s", steps),
+                _ms("GPU own", "device_self_s", steps, bar=True),
+                _ms("GPU total", "device_s", steps),
+            ),
         ),
-    ),
-    _View(
-        "memory, by allocated bytes",
-        ("operator", "device", "calls", "own MiB"),
-        _by_own_memory,
-        lambda row: (row.name, row.device, str(row.calls), _mib(row.self_allocated_bytes)),
-    ),
-)  # fmt: skip
-
-
-def _views(result: TraceResult) -> Iterator[RenderableType]:
-    for view in _VIEWS:
-        rows = view.rows(result)
+        "Kernels": (
+            result.kernels,
+            (
+                _name("Kernel"),
+                _calls("Launches", steps),
+                _ms("Total", "total_s", steps, bar=True),
+                (Number("Mean", unit="µs", scale=1e-6), lambda kernel: kernel.mean_s),
+            ),
+        ),
+        "Modules": (
+            result.modules,
+            (
+                (Column("Module"), lambda module: "\u00a0\u00a0" * module.depth + module.name),
+                _calls("Calls", steps),
+                _ms("Own", "host_self_s", steps),
+                _ms("Total", "host_s", steps, bar=True),
+                _ms("GPU", "device_s", steps),
+            ),
+        ),
+        "Memory, by allocated bytes": (
+            sorted(result.memory, key=lambda row: -row.self_allocated_bytes),
+            (
+                _name("Operator"),
+                (Column("Device", common="on {}"), lambda row: row.device),
+                _calls("Allocations", steps, "allocations"),
+                (Number("Allocated", unit="MiB", scale=2**20, bar=True),
+                 lambda row: row.allocated_bytes / steps),
+                (Number("by itself", unit="MiB", scale=2**20),
+                 lambda row: row.self_allocated_bytes / steps),
+            ),
+        ),
+    }  # fmt: skip
+    for caption, (rows, columns) in shown.items():
         if rows:
-            yield _table(view.title, view.header, [view.cells(row) for row in rows])
-    for text in result.recommendations:
-        yield Text(f"! {text}", style="warn")
+            yield Table(
+                caption=f"{result.run}: {caption.lower()}" if runs > 1 else caption,
+                columns=tuple(column for column, _ in columns),
+                rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
+                folded=caption != "Scopes",
+                preview=_ROWS,
+            )
 
 
-def _table(title: str, header: Cells, rows: Sequence[Cells]) -> Group:
-    """Return the first rows under a title that says how many there are.
-
-    A column without any value is left out: there is no GPU's time on a CPU.
-    """
-    shown = f"{title} (first {ROWS} of {len(rows)})" if len(rows) > ROWS else title
-    columns = zip(header, zip(*rows, strict=True), strict=True)
-    (first, names), *numbers = ((name, cells[:ROWS]) for name, cells in columns if any(cells))
-    table = HouseTable(box=None, pad_edge=False, header_style="quiet")
-    table.add_column(first, overflow="ellipsis", no_wrap=True, max_width=48)
-    for name, _ in numbers:
-        table.add_column(name, justify="right", overflow="fold", no_wrap=True)
-    for row in zip(names, *(cells for _, cells in numbers), strict=True):
-        table.add_row(*row)
-    return Group(Text(shown, style="key"), table)
-
-
-def _ms(seconds: float | None) -> str:
-    return "" if seconds is None else units.significant(seconds * 1e3)
-
-
-def _mib(size: float) -> str:
-    return units.significant(size / 2**20)
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else units.significant(100 * share, 3)
-
-
-def sheet(record: TraceRecord) -> Sheet:
-    """Return the scopes and the operators of all runs as rows."""
+def _sheet(record: TraceRecord) -> Sheet:
+    """Return the scopes, operators, kernels and modules of all runs, summed over their steps."""
     header = ("run", "view", "name", "calls", "host_s", "host_self_s", "device_s", "share")
     rows = [
         (result.run, *line)

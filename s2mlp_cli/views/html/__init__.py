@@ -1,4 +1,4 @@
-"""Sections as one HTML file that needs nothing else: no network, no fonts, no other file."""
+"""Views as one HTML file that needs nothing else: no network, no fonts, no other file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2mlp_cli._version import __version__
-from s2mlp_cli.views.document import Picture, Section
-from s2mlp_cli.views.pictures import canvas
+from s2mlp_cli.views.document import Picture, Table, View
+from s2mlp_cli.views.svg import canvas
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -17,25 +17,30 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 
 
-def page(sections: Sequence[Section], title: str) -> str:
+def page(views: Sequence[View], title: str) -> str:
     """Return the page. Texts of records are escaped; only our own pictures and style are not."""
     from markupsafe import Markup
 
     return _template().render(
         title=title,
-        sections=sections,
+        views=views,
         version=__version__,
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8") + canvas.shared_css()),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         inline=_inline,
+        condensed=_condensed,
     )
+
+
+def _condensed(tables: Sequence[Table]) -> list[Table]:
+    return [table.condensed() for table in tables if table.rows]
 
 
 def _inline(picture: Picture, prefix: str) -> object:
     """Return the SVG for the middle of a page: its ids unique, its description readable."""
     from markupsafe import Markup, escape
 
-    svg = canvas.with_prefix(picture.draw(), prefix)
+    svg = canvas.with_prefix(picture.svg(), prefix)
     label = escape(picture.description)
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 

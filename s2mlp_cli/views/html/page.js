@@ -20,7 +20,7 @@ for (const table of document.querySelectorAll("table")) {
 
 function sort(body, column, sign) {
   const rows = [...body.rows].map((row) => [key(row.cells[column]), row]);
-  rows.sort(([a], [b]) => (a === null) - (b === null) || sign * compare(a, b));
+  rows.sort(([a], [b]) => (a === null) - (b === null) || sign * ordered(a, b));
   body.append(...rows.map(([, row]) => row));
 }
 
@@ -30,7 +30,7 @@ function key(cell) {
   return cell.textContent.trim() || null;
 }
 
-function compare(a, b) {
+function ordered(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
 }

@@ -8,10 +8,12 @@ an HTML page and in a file of its own alike (a viewer without CSS shows the ligh
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import re
+import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#1f2937", "#5b6472", "#e3e6eb"
-# Told apart by colour-blind eyes too: they differ in lightness, and marks differ in shape.
-SERIES = ("#2f6fb3", "#c8641b", "#3d8b5a", "#8a5aa8", "#b3404a", "#7a6a2f")
+# Colour-blind eyes can tell them apart too: they differ in lightness, and marks differ in shape.
+SERIES = (
+    *("#2f6fb3", "#3d8b5a", "#8a5aa8", "#b3404a", "#7a6a2f", "#1d7f8c", "#c2549a", "#6b5344"),
+)
+# Names that have the same colour in every picture, which no other series has.
+OWN = {"fused": "#c8641b"}
 
-MARKS = ("o", "s", "^", "D", "v", "P")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 DARK = {
     INK: "#e6e9ee",
@@ -35,6 +41,9 @@ DARK = {
     "#8a5aa8": "#c195dd",
     "#b3404a": "#ee7f88",
     "#7a6a2f": "#cdb96a",
+    "#1d7f8c": "#58c4d1",
+    "#c2549a": "#ef94cb",
+    "#6b5344": "#b99f8d",
 }
 
 STYLE: Any = {
@@ -60,27 +69,35 @@ STYLE: Any = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "legend.fontsize": 8,
+    "legend.handlelength": 3.2,  # long enough to show a dashed line
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
 
 # Inches: text of 9 points stays readable when a phone shrinks the picture to its width.
 WIDTH = 5.6
+_TITLE_WIDTH = 84  # letters of a line of the title
 
 _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
-def draw(plot: Callable[[Figure], None], height: float) -> str:
-    """Return what ``plot`` draws on an empty figure ``height`` inches high as an SVG document."""
+def draw(plot: Callable[[Figure], None], height: float, title: str) -> str:
+    """Return what ``plot`` draws below the title, ``height`` inches high, as an SVG document."""
     # It says where its fonts are cached, and when that cannot be at home: no reader's concern.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    heading = textwrap.wrap(" ".join(title.split()), _TITLE_WIDTH)
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # Text stays text: it is the reader's fonts that have to know its letters.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height + 0.17 * len(heading)), layout="constrained")
+        if heading:
+            figure.suptitle(
+                "\n".join(map(_printable, heading)), x=0.012, ha="left", fontsize=9.5,
+                fontweight="bold",
+            )  # fmt: skip
         plot(figure)
         stream = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -99,28 +116,36 @@ def shared_css() -> str:
     return f"{joints}@media screen and (prefers-color-scheme: dark){{{rules}}}"
 
 
-def colour(number: int) -> str:
-    """Return the colour of the series with this number."""
-    return SERIES[number % len(SERIES)]
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name; those of :data:`OWN` have theirs in every picture."""
+    others = itertools.cycle(SERIES)
+    return {name: OWN.get(name) or next(others) for name in dict.fromkeys(names)}
 
 
-def line(number: int) -> dict[str, Any]:
-    """Return how matplotlib is to draw the line of the series with this number."""
-    style = ("-", "--", ":")[number // len(SERIES) % 3]
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return for each name how matplotlib is to draw its line: no two look the same."""
+    found = colours(names)
     return {
-        "color": colour(number),
-        "marker": MARKS[number % len(MARKS)],
-        "markersize": 4.5,
-        "linestyle": style,
-        "linewidth": 1.5,
+        name: {
+            "color": colour,
+            "marker": "*" if name in OWN else MARKS[(number + number // len(MARKS)) % len(MARKS)],
+            "markersize": 7 if name in OWN else 4.5,
+            "linestyle": ("-", "--", ":")[number // (len(SERIES) + 1) % 3],
+            "linewidth": 1.5,
+        }
+        for number, (name, colour) in enumerate(found.items())
     }
 
 
 def short(label: str, most: int = 44) -> str:
     """Return a name that leaves room for the picture: the middle of a long one is left out."""
-    label = "".join(letter for letter in label if letter.isprintable())
+    label = _printable(label)
     half = (most - 1) // 2
     return label if len(label) <= most else f"{label[:half]}…{label[-half:]}"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def bars_height(count: float) -> float:

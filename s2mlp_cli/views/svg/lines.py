@@ -1,0 +1,82 @@
+"""Pictures of lines: over the batch size, and over a series of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s2mlp_cli.views.svg import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """One batch size: seconds per image with their interval, and peak bytes where known."""
+
+    batch_size: int
+    seconds_per_image: float
+    interval: tuple[float, float] | None = None
+    peak_bytes: int | None = None
+
+
+def batches(points: Mapping[str, Sequence[Point]], title: str) -> str:
+    """Draw name -> points as one line each: time per image on the left, memory on the right."""
+    sizes = sorted({point.batch_size for own in points.values() for point in own})
+    looks = canvas.looks(points)
+
+    def plot(figure: Figure) -> None:
+        times, memory = figure.subplots(1, 2)
+        for name, own in points.items():
+            ordered = sorted(own, key=lambda point: point.batch_size)
+            _times(times, ordered, looks[name], canvas.short(name, 20))
+            known = [(p.batch_size, p.peak_bytes / 2**20) for p in ordered if p.peak_bytes]
+            memory.plot([size for size, _ in known], [mib for _, mib in known], **looks[name])
+        _dress(times, sizes, "ms per image (95 % interval)")
+        _dress(memory, sizes, "peak memory, MiB")
+        figure.legend(loc="outside lower left", ncols=4)
+
+    return canvas.draw(plot, 2.7 + 0.18 * ((len(points) - 1) // 4), title)
+
+
+def _times(axes: Axes, points: Sequence[Point], look: dict[str, object], name: str) -> None:
+    batch_sizes = [point.batch_size for point in points]
+    axes.plot(batch_sizes, [1e3 * p.seconds_per_image for p in points], label=name, **look)  # type: ignore[arg-type]
+    for point in points:
+        if point.interval:
+            ends = [1e3 * end for end in point.interval]
+            axes.plot([point.batch_size] * 2, ends, color=str(look["color"]), linewidth=1.0)
+
+
+def _dress(axes: Axes, sizes: Sequence[int], title: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("batch size")
+    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_ylim(bottom=0)
+
+
+def trend(names: Sequence[str], rows: Mapping[str, Sequence[float | None]], title: str) -> str:
+    """Draw row -> value per record, each relative to its first known value."""
+    looks = canvas.looks(rows)
+
+    def plot(figure: Figure) -> None:
+        axes = figure.subplots()
+        for label, values in rows.items():
+            first = next(value for value in values if value is not None)
+            known = [
+                (place, 100 * (value / first - 1) if first else 0.0)
+                for place, value in enumerate(values)
+                if value is not None
+            ]
+            axes.plot(*zip(*known, strict=True), label=canvas.short(label, 84), **looks[label])
+        axes.axhline(0, color=canvas.QUIET, linewidth=0.8)
+        axes.set_xticks(range(len(names)), [canvas.short(name, 14) for name in names])
+        axes.set_ylabel("change (%)")
+        figure.legend(loc="outside lower left")
+
+    return canvas.draw(plot, 2.4 + 0.19 * len(rows), title)

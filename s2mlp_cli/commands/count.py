@@ -11,7 +11,8 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.count import By, view
+from s2mlp_cli.views.terminal import remarks_console
 
 
 @click.command(

@@ -50,9 +50,7 @@ def show(renderable: RenderableType) -> None:
         print(to_text(renderable, console.width), end="", flush=True)
 
 
-def emit(
-    record: Record, output_format: str, output: Path | None, view: View | None = None
-) -> None:
+def emit(record: Record, output_format: str, output: Path | None, view: View | None = None) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
     ``view`` is what to show of it, where that is not the usual view of its kind. If the file

@@ -80,9 +80,7 @@ def _terminal(records: list[Record], output: Path | None) -> None:
     from rich.console import Group
     from rich.text import Text
 
-    shown = Group(
-        *(part for record in records for part in (screen(view(record)), Text()))
-    )
+    shown = Group(*(part for record in records for part in (screen(view(record)), Text())))
     if output is None:
         show(shown)
     else:

@@ -27,6 +27,7 @@ class AuditCell(Frozen):
         verdict: how the computed figure compares with the printed one, by rule.
         known: the expected verdict; another one means that something changed.
         reason: one line for everything but plain agreement.
+        top1: the accuracy on ImageNet-1K that the row prints, in percent.
     """
 
     paper: str
@@ -41,6 +42,7 @@ class AuditCell(Frozen):
     verdict: Verdict
     known: Verdict | None = None
     reason: str = ""
+    top1: float | None = None
 
     @property
     def changed(self) -> bool:

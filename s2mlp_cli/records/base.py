@@ -20,6 +20,9 @@ DTYPES = ("fp32", "tf32", "bf16", "fp16")
 # The implementation that ratios are relative to: the papers' own code slices.
 BASELINE = "slice"
 
+# The definition, which every other implementation is checked against; it does not compete.
+REFERENCE = "oracle"
+
 
 class Frozen(BaseModel):
     """Base of everything in a record: immutable, and unknown keys are refused."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from s2mlp_cli.errors import RecordError, did_you_mean
 from s2mlp_cli.records.base import Record
 
+
 class Kind(NamedTuple):
     """One kind of record: its class, and the function that shows it, as ``module:name``."""
 

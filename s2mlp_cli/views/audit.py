@@ -83,15 +83,15 @@ def _rows(record: AuditRecord) -> Table:
         first = next(iter(found.values()))
         pair = (found.get("params"), found.get("flops"))
         values = (value for cell in pair for value in _pair(cell))
-        return (place(first), first.row, *values, _verdicts(found.values()))
+        return (first.row, place(first), *values, _verdicts(found.values()))
 
     groups = groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row))
     return Table(
         caption="Figures",
         columns=(
-            Column("Table", common="{}"),
             Column("Row"),
-            Column("Parameters", numeric=True),
+            Column("Table", common="{}", heading=True),
+            Column("Params", numeric=True),
             Column("computed", count, numeric=True, beside=True),
             Column("MACs", numeric=True),
             Column("computed", count, numeric=True, beside=True),
@@ -110,7 +110,9 @@ def _verdicts(cells: Iterable[AuditCell]) -> Cell:
     said = [cell for cell in cells if cell.verdict != "agrees" or cell.changed]
     worst = max(said, key=lambda cell: VERDICTS.index(cell.verdict), default=None)
     text = "\n".join(f"{QUANTITIES[cell.quantity]} {_SHORT[cell.verdict]}" for cell in said)
-    tone: Tone = "bad" if any(cell.changed for cell in said) else TONES[worst.verdict if worst else "agrees"]
+    tone: Tone = (
+        "bad" if any(cell.changed for cell in said) else TONES[worst.verdict if worst else "agrees"]
+    )
     return Cell(text or "agree", text or "agree", tone)
 
 

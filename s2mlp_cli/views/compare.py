@@ -103,8 +103,7 @@ def _tables(record: CompareRecord) -> Iterator[Table]:
         caption="Measured under different conditions",
         columns=(Column("What"), *map(Column, names)),
         rows=tuple(
-            (each.what, *(value or "none" for value in each.values))
-            for each in record.environments
+            (each.what, *(value or "none" for value in each.values)) for each in record.environments
         ),
     )
     series = len(names) > 2

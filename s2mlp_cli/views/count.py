@@ -129,7 +129,9 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
     yield KeyFigure("Activations", count(result.activations), "conv/linear outputs")
     agree = result.crosscheck.agree
     said = "fvcore, closed form, FlopCounterMode"
-    yield KeyFigure("Three methods", "agree" if agree else "differ", said, "good" if agree else "bad")
+    yield KeyFigure(
+        "Three methods", "agree" if agree else "differ", said, "good" if agree else "bad"
+    )
 
 
 def _details(result: CountResult, by: By) -> Table:
@@ -138,7 +140,10 @@ def _details(result: CountResult, by: By) -> Table:
         ("parameters", result.params, "params"),
         (_inside("without the classifier"), result.params_without_head, None),
         ("MACs", result.macs_matmul, "flops"),
-        *([(_inside(f"as executed with '{result.shift}'"), result.macs, None)] * bool(result.shift)),
+        *(
+            [(_inside(f"as executed with '{result.shift}'"), result.macs, None)]
+            * bool(result.shift)
+        ),
         ("conv/linear outputs", result.activations, None),
         ("element-wise operations", result.elementwise, None),
     ]
@@ -185,15 +190,15 @@ def _comparison(record: CountRecord, by: By) -> Table:
             Column("Model"),
             Column("Input", common="{}"),
             Column("Batch", numeric=True, common="batch {}"),
-            Column("Parameters", count, numeric=True),
+            Column("Params", count, numeric=True),
+            Column("as paper counts", count, numeric=True),
             Column("MACs", count, numeric=True),
             Column("Published", numeric=True),
             Column("Verdict"),
-            Column("Without head", count, numeric=True),
-            Column("As the paper counts", count, numeric=True),
             Column("Shift", common="shift {}"),
-            Column("MACs as executed", count, numeric=True),
-            Column("Activations", count, numeric=True),
+            Column("Without head", count, numeric=True, optional=True),
+            Column("MACs as executed", count, numeric=True, optional=True),
+            Column("Activations", count, numeric=True, optional=True),
         ),
         rows=tuple(_compared(result) for result in record.results),
         folded=by != "model",
@@ -215,12 +220,12 @@ def _compared(result: CountResult) -> tuple[object, ...]:
         size_text(result.input_size),
         result.batch_size,
         result.params,
+        params[0].computed if params else None,
         result.macs_matmul,
         ", ".join(figure.printed for figure in figures),
         Cell(said, said, tone),
-        result.params_without_head,
-        params[0].computed if params else None,
         result.shift,
+        result.params_without_head,
         result.macs if result.shift else None,
         result.activations,
     )

@@ -45,6 +45,7 @@ class Column:
         prose: sentences, which may break into lines; all other cells stay on one line.
         common: where all rows have the same value, it goes into the caption, in this format.
         heading: a terminal writes the value above the rows that share it.
+        optional: left out where a terminal is too narrow for the whole table.
         beside: belongs to the column before it (its interval) and is never parted from it.
     """
 
@@ -56,6 +57,7 @@ class Column:
     prose: bool = False
     common: str = ""
     heading: bool = False
+    optional: bool = False
     beside: bool = False
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
@@ -96,19 +98,17 @@ class Number(Column):
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
         """Return the values with equal decimals, so that their points are aligned."""
-        sizes = [abs(value) for value in values if value]
+        raw: list[Any] = [value.value if isinstance(value, Cell) else value for value in values]
+        sizes = [abs(value) for value in raw if value]
         largest = max(sizes, default=0)
         counts = self.scale == 1 and all(isinstance(size, int) for size in sizes)
         places = 0 if counts else self._places(largest, min(sizes, default=0))
-        whole = largest if self.bar else None
-        return [
-            EMPTY
-            if value is None
-            else self.cell(
-                value, _fixed(value / self.scale, places), max(value, 0) / whole if whole else None
-            )
-            for value in values
-        ]
+
+        def written(value: float) -> Cell:
+            fraction = max(value, 0) / largest if self.bar and largest else None
+            return self.cell(value, _fixed(value / self.scale, places), fraction)
+
+        return [EMPTY if value is None else written(value) for value in raw]
 
     def _places(self, largest: float, smallest: float) -> int:
         return max(

@@ -21,7 +21,11 @@ def environment_view(
         *([("NVIDIA driver", environment.driver)] if environment.driver is not None else []),
     )
     shown = tuple(
-        (name, device, Cell(None, "yes", "good") if why is None else Cell(why, f"no: {why}", "warn"))
+        (
+            name,
+            device,
+            Cell(None, "yes", "good") if why is None else Cell(why, f"no: {why}", "warn"),
+        )
         for name, reasons in shifts.items()
         for device, why in reasons.items()
     )

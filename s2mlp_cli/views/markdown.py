@@ -58,7 +58,10 @@ def _table(table: Table) -> Iterator[str]:
     lines = [
         _line([_heading(column) for column in columns]),
         "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
-        *(_line([_cell(*each) for each in zip(row, columns, strict=True)]) for row in table.cells()),
+        *(
+            _line([_cell(*each) for each in zip(row, columns, strict=True)])
+            for row in table.cells()
+        ),
     ]
     body = "\n".join(lines)
     if table.folded:

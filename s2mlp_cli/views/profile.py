@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.base import BASELINE, REFERENCE
 from s2mlp_cli.records.profile import Level, Limit, Measured, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import (
     Ranked,
@@ -117,10 +117,10 @@ def _case_name(row: ProfileResult) -> str:
 
 def _of_case(rows: list[ProfileResult]) -> list[str]:
     """Return a sentence for each implementation that was asked for, or one on the fastest."""
-    competing = [row for row in rows if row.shift not in ("none", "oracle")]
+    competing = [row for row in rows if row.shift not in ("none", REFERENCE)]
     asked = [row for row in competing if row.shift != BASELINE] or competing or rows
     if len(asked) <= _FEW:
-        return [f"{_case_name(row)}: {_answer(row)}." for row in asked]
+        return [f"{_case_name(asked[0])}: {'; '.join(map(_answer, asked))}."]
     fastest = min(competing, key=lambda row: row.median_s or 0)
     alike = not_told_apart(fastest, competing)
     first = [implementation(fastest), *alike]
@@ -145,11 +145,11 @@ def _times_baseline(row: ProfileResult) -> str:
 
 def _answer(row: ProfileResult) -> str:
     alone = " (n = 1)" if len(row.samples_s) == 1 else ""
-    parts = [f"{implementation(row)}, {units.seconds(row.median_s or 0)}{alone}"]
+    parts = [f"{implementation(row)} {units.seconds(row.median_s or 0)}{alone}"]
     if row.ratio_to_slice and row.shift != BASELINE:
         ratio = row.ratio_to_slice
         speed = with_interval(ratio.value, ratio.ci95)
-        parts.append(f"{speed} × the speed of {BASELINE}: {ratio.verdict}")
+        parts.append(f"{speed} × the speed of {BASELINE} ({ratio.verdict})")
     if row.shift_share and row.shift != "none":
         parts.append(
             f"shifts take {with_interval(row.shift_share.value, row.shift_share.ci95, 100)} % of "
@@ -157,7 +157,7 @@ def _answer(row: ProfileResult) -> str:
             if _resolved(row.shift_share)
             else "the cost of its shifts is within the noise"
         )
-    return "; ".join(parts)
+    return ", ".join(parts)
 
 
 def _resolved(share: Measured) -> bool:
@@ -236,15 +236,14 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> list[Shown]:
     return [
         *_pair(Column("Median", unit=unit, numeric=True),
                lambda row: measured(row.median_s, row.ci95_s, factor)),
-        (Column("Rate", unit="GB/s", numeric=True) if operation else
-         Column("Speed", unit="images/s", numeric=True),
+        (Column("GB/s" if operation else "images/s", numeric=True),
          lambda row: _rate(getattr(row, rate), 1e-9 if operation else 1, fastest)),
-        *_pair(Column(f"× {BASELINE}", numeric=True), _ratio),
+        *_pair(Column(f"×\u00a0{BASELINE}", numeric=True), _ratio),
         (Column("Verdict", tones=_TONES), _verdict),
         (Column("n", numeric=True), lambda row: len(row.samples_s) or None),
         (Column("p50", unit=unit, numeric=True), lambda row: measured(row.p50_s, None, factor)[0]),
-        (Column("p90", unit=unit, numeric=True), lambda row: measured(row.p90_s, None, factor)[0]),
-        (Column("p99", unit=unit, numeric=True), lambda row: measured(row.p99_s, None, factor)[0]),
+        (Column("p90", numeric=True, beside=True), lambda row: measured(row.p90_s, None, factor)[0]),
+        (Column("p99", numeric=True, beside=True), lambda row: measured(row.p99_s, None, factor)[0]),
         *_pair(Column("Shifts", unit="%", numeric=True), _share),
         (percentage("of copy"), lambda row: row.copy_fraction if operation else None),
         (percentage("of matmul"), lambda row: None if operation else row.matmul_fraction),
@@ -280,9 +279,11 @@ def _scale(rows: Iterable[ProfileResult]) -> tuple[float, str]:
     return 1e6, "µs"
 
 
-def _pair(column: Column, read: Callable[[ProfileResult], tuple[Cell, Cell]]) -> tuple[Shown, Shown]:
+def _pair(
+    column: Column, read: Callable[[ProfileResult], tuple[Cell, Cell]]
+) -> tuple[Shown, Shown]:
     """Return the columns of a value and of its interval."""
-    interval = Column("95 %", unit=column.unit if column.unit == "%" else "", numeric=True, beside=True)
+    interval = Column("95\u00a0%", numeric=True, beside=True)
     return (column, lambda row: read(row)[0]), (interval, lambda row: read(row)[1])
 
 
@@ -318,8 +319,8 @@ def _ranking(ranked: Sequence[Ranked]) -> Table:
             Column("Model"),
             Column("Rank", numeric=True),
             Column("Shift"),
-            Column("Speed", unit="images/s", numeric=True),
-            Column("95 %", numeric=True, beside=True),
+            Column("images/s", numeric=True),
+            Column("95\u00a0%", numeric=True, beside=True),
             percentage("of first"),
             percentage("of matmul"),
             Column("Peak", unit="MiB", numeric=True),

@@ -15,7 +15,7 @@ from s2mlp_cli.views.document import View
 def view(record: Record) -> View:
     """Return the view of one record."""
     found: View = imported(KINDS[record.kind].view)(record)
-    return replace(found, environment=_environment(record))
+    return replace(found, environment={**found.environment, **_environment(record)})
 
 
 def report(records: Sequence[Record], names: Sequence[str] = ()) -> list[View]:

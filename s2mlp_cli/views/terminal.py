@@ -7,8 +7,8 @@ itself, each block beginning with the names of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -30,8 +30,8 @@ THEME = Theme(
     }
 )
 
-# Blanks between two columns, and the width from which on a name may fold.
-_GAP, _NAME = 2, 32
+# Blanks between two columns, and the widths that names and other texts keep before they fold.
+_GAP, _NAME, _TEXT = 2, 32, 14
 
 
 def results_console() -> Console:
@@ -64,17 +64,21 @@ def to_text(renderable: object, width: int = 100) -> str:
 def screen(view: View) -> RenderableType:
     """Return the view for a terminal: the answer first, warnings last."""
     style = "bad" if view.alarm else "answer"
-    parts = [
+    parts: list[list[RenderableType]] = [
         [Text(line, style=style) for line in view.answers],
-        *([_Narrowing(table)] for table in map(_previewed, view.tables) if table.rows),
+        *_tables(view),
         [_facts(view)] if view.facts else [],
         [
             *(Text(line, style="quiet") for line in view.remarks),
             *(Text(f"! {line}", style="warn") for line in view.warnings),
         ],
     ]
-    shown = [part for part in parts if part]
-    return Group(*(line for n, part in enumerate(shown) for line in ([Text()] * (n > 0) + part)))
+    first, *others = (part for part in parts if part)
+    return Group(*first, *(line for part in others for line in (Text(), *part)))
+
+
+def _tables(view: View) -> list[list[RenderableType]]:
+    return [[_Narrowing(table)] for table in map(_previewed, view.tables) if table.rows]
 
 
 def _previewed(table: Table) -> Table:
@@ -98,8 +102,9 @@ def _facts(view: View) -> RenderableType:
 class _Narrowing:
     """A table that takes as many blocks of columns as the width of the terminal asks for.
 
-    rich would cut what does not fit, without a sign: 16.28 G would read 16. No cell is cut here: a
-    block that has only one column beside the names, and is still too wide, makes the line longer.
+    rich would cut what does not fit, without a sign: 16.28 G would read 16. Here no cell is cut:
+    headings break into two lines, optional columns are left out, names and texts fold, and a block
+    of one column that is still too wide makes the line longer.
     """
 
     def __init__(self, table: Table) -> None:
@@ -116,115 +121,158 @@ class _Narrowing:
             yield Text(self.table.note, style="quiet")
 
     def _blocks(self, width: int) -> Iterator[RenderableType]:
-        columns = self.table.columns
-        inner = [place for place, column in enumerate(columns) if not column.heading]
         cells = self.table.cells()
-        widths = {place: _width(columns[place], [row[place] for row in cells]) for place in inner}
-        for rows in _headed(columns, cells):
-            if rows.heading:
-                yield Text(rows.heading, style="key")
-            for block in _fitting(inner, columns, widths, width):
-                yield _grid(block, columns, widths, rows.cells, width)
+        blocks = _fitting(self.table.columns, cells, width)
+        for number, (heading, rows) in enumerate(_headed(self.table.columns, cells)):
+            if heading:
+                yield from [Text()] * bool(number and len(blocks) > 1)
+                yield Text(heading, style="key")
+            for block in blocks:
+                yield _grid(block, rows, titles=number == 0 or len(blocks) > 1)
 
 
-class _Rows:
-    """Rows under one heading."""
+def _headed(
+    columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]]
+) -> Iterator[tuple[str, list[tuple[Cell, ...]]]]:
+    """Yield the rows under each heading: the values of the columns that are headings."""
 
-    def __init__(self, heading: str, cells: Sequence[Sequence[Cell]]) -> None:
-        self.heading, self.cells = heading, cells
-
-
-def _headed(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]]) -> Iterator[_Rows]:
     def heading(row: tuple[Cell, ...]) -> str:
         named = zip(columns, row, strict=True)
         return ", ".join(c.label(cell) for c, cell in named if c.heading and cell.text)
 
     for text, group in groupby(rows, heading):
-        yield _Rows(text, list(group))
+        yield text, list(group)
 
 
-def _width(column: Column, cells: Sequence[Cell]) -> int:
-    lines = [_title(column), *(line for cell in cells for line in cell.text.splitlines())]
-    return max(map(cell_len, lines))
+@dataclass(frozen=True)
+class _Place:
+    """A column in a block: its number in the table, the lines of its heading, its width."""
 
+    number: int
+    column: Column
+    title: tuple[str, ...]
+    width: int
 
-def _title(column: Column) -> str:
-    return f"{column.title} {column.unit}".strip()
+    @property
+    def least(self) -> int:
+        """The width that it needs: names fold below 32, other texts below 14."""
+        if self.column.numeric:
+            return self.width
+        return min(self.width, _NAME if self.number == 0 else _TEXT)
 
 
 def _fitting(
-    inner: Sequence[int], columns: Sequence[Column], widths: dict[int, int], width: int
-) -> Iterator[list[int]]:
-    """Yield the columns of each block: the first one, and as many others as fit beside it."""
-    name, *others = inner
-    named = min(widths[name], _NAME)
-    block, used = [name], named
-    for place in others:
-        pair = [place]
-        if columns[place].beside:
-            continue
-        if place + 1 in widths and columns[place + 1].beside:
-            pair.append(place + 1)
-        needed = sum(widths[each] + _GAP for each in pair)
-        if len(block) > 1 and used + needed > width:
-            yield block
-            block, used = [name], named
-        block += pair
-        used += needed
-    yield block
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+) -> list[list[_Place]]:
+    """Return the columns of each block: the first one, and as many others as fit beside it."""
+    whole = _places(columns, rows, _one_line)
+    if _needed(whole) <= width:
+        return [whole]
+    short = _places(columns, rows, _two_lines)
+    if _needed(short) > width:
+        short = [place for place in short if not place.column.optional]
+    name, *others = short
+    blocks = [[name]]
+    for unit in _units(others):
+        if len(blocks[-1]) > 1 and _needed([*blocks[-1], *unit]) > width:
+            blocks.append([name])
+        blocks[-1] += unit
+    return [_stretched(block, width) for block in blocks]
 
 
-def _grid(
-    block: Sequence[int],
+def _places(
     columns: Sequence[Column],
-    widths: dict[int, int],
     rows: Sequence[Sequence[Cell]],
-    width: int,
-) -> RenderableType:
-    grid = Grid(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="quiet")
-    room = width - sum(widths[place] + _GAP for place in block[1:])
+    heading: Callable[[str], tuple[str, ...]],
+) -> list[_Place]:
+    found = []
+    for number, column in enumerate(columns):
+        if not column.heading:
+            title = heading(f"{column.title} {column.unit}".strip())
+            lines = [line for row in rows for line in row[number].text.splitlines()]
+            widest = max(map(cell_len, (*title, *lines)))
+            found.append(_Place(number, column, title, widest))
+    return found
+
+
+def _one_line(title: str) -> tuple[str, ...]:
+    return (title,)
+
+
+def _two_lines(title: str) -> tuple[str, ...]:
+    """Break a heading into the two lines that are the narrowest."""
+    words = title.split(" ")
+    breaks = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
+    return min(breaks, key=lambda two: max(map(len, two)), default=(title,))
+
+
+def _units(places: Sequence[_Place]) -> Iterator[list[_Place]]:
+    """Yield each column with the one that must stay beside it."""
+    unit: list[_Place] = []
+    for place in places:
+        if unit and not place.column.beside:
+            yield unit
+            unit = []
+        unit.append(place)
+    yield unit
+
+
+def _needed(block: Sequence[_Place]) -> int:
+    return sum(place.least + _GAP for place in block) - _GAP
+
+
+def _stretched(block: Sequence[_Place], width: int) -> list[_Place]:
+    """Return the block with its room given to the texts that would fold."""
+    room = max(width - _needed(block), 0)
+    found = []
     for place in block:
-        least = widths[place] if place != block[0] else min(widths[place], max(room, 12))
+        given = min(room, place.width - place.least)
+        room -= given
+        found.append(replace(place, width=place.least + given))
+    return found
+
+
+def _grid(block: Sequence[_Place], rows: Sequence[Sequence[Cell]], titles: bool) -> RenderableType:
+    high = max(len(place.title) for place in block)
+    grid = Grid(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="quiet")
+    grid.show_header = titles
+    for place in block:
         grid.add_column(
-            _title(columns[place]),
-            justify="right" if columns[place].numeric else "left",
-            min_width=least,
-            max_width=least,
-            no_wrap=place != block[0],
+            "\n" * (high - len(place.title)) + _plain("\n".join(place.title)),
+            justify="right" if place.column.numeric else "left",
+            width=place.width,
+            no_wrap=place.column.numeric,
             overflow="fold",
         )
     for row in rows:
-        grid.add_row(*(_styled(row[place], place == block[0]) for place in block))
-    return _Whole(grid)
+        grid.add_row(*(_styled(row[place.number], place.number == 0) for place in block))
+    return _Whole(grid, sum(place.width + _GAP for place in block))
 
 
 class _Whole:
     """A grid that is as wide as its columns need, even on a terminal that is not."""
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
+    def __init__(self, grid: Grid, width: int) -> None:
+        self.grid, self.width = grid, width
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        needed = sum((column.min_width or 0) + _GAP for column in self.grid.columns)
-        yield from self.grid.__rich_console__(console, options.update(width=needed))
+        yield from self.grid.__rich_console__(console, options.update(width=self.width))
+
+
+def _plain(text: str) -> str:
+    return text.replace("\u00a0", " ")
 
 
 def _styled(cell: Cell, names: bool) -> Text:
-    return Text(cell.text, style=cell.tone or ("key" if names else ""))
+    return Text(_plain(cell.text), style=cell.tone or ("key" if names else ""))
 
 
 def _sentences(table: Table) -> Iterator[Text]:
     """Yield a line per row of a table that ends in a sentence: ``what, where: why``."""
     for row in table.cells():
-        named = [
-            cell
-            for cell, column in zip(row, table.columns, strict=True)
-            if cell.text and not column.prose
-        ]
-        said = [
-            cell.text
-            for cell, column in zip(row, table.columns, strict=True)
-            if cell.text and column.prose
-        ]
+        filled = [pair for pair in zip(row, table.columns, strict=True) if pair[0].text]
+        named = [cell for cell, column in filled if not column.prose]
+        said = [cell for cell, column in filled if column.prose]
         line = Text(", ").join(_styled(cell, n == 0) for n, cell in enumerate(named))
-        yield line.append(": " * bool(named and said)).append("; ".join(said))
+        line.append(": " * bool(named and said))
+        yield line.append(Text("; ").join(_styled(cell, names=False) for cell in said))

@@ -50,6 +50,9 @@ def view(record: ValidateRecord) -> View:
         tables=tuple(table for result in record.results for table in _tables(result)),
         warnings=tuple(remark for result in record.results for remark in result.remarks),
         facts=facts,
+        environment={}
+        if others
+        else {"SHA-256": first.ckpt.sha256, "Fingerprint": first.data.fingerprint},
         models=tuple(map(_known, filter(_imagenet, record.results))),
     )
 
@@ -162,7 +165,7 @@ def _scores(result: ValidateResult) -> Table:
         columns=(
             Column("Score"),
             Column("Value", numeric=True),
-            Column("95 % interval", numeric=True, beside=True),
+            Column("95\u00a0% interval", numeric=True, beside=True),
             Column("Published" if whose is None else f"Published for {whose}", numeric=True),
         ),
         rows=tuple(rows),
@@ -180,13 +183,13 @@ def _class(label: int, name: str | None) -> str:
 def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
     ckpt, data, prep, timing = result.ckpt, result.data, result.preprocessing, result.timing
     yield "Weights", f"{ckpt.path} ({ckpt.form}, {units.size(ckpt.bytes)}): {ckpt.taken}"
-    yield "Tensor names", f"{ckpt.layout}, sha256 {ckpt.sha256}"
+    yield "Tensor names", f"{ckpt.layout}; sha256 {ckpt.sha256[:16]}…"
     if ckpt.nearest is not None:
         yield "Nearest built-in", ckpt.nearest
     used = f"{data.images:,} of {data.available:,}" if data.limit else f"{data.available:,}"
     seed = f" (seed {data.seed})" if data.limit else ""
     yield "Data", f"{data.path}: {data.form}, {used} images{seed}, {data.classes} classes"
-    yield "Labels", f"from {data.labels}; fingerprint {data.fingerprint}"
+    yield "Labels", f"from {data.labels}; fingerprint {data.fingerprint[:16]}…"
     height, width = prep.input_size
     crop = f"{height}x{width}, crop {prep.crop_pct:g}, {prep.interpolation}"
     normalised = f", mean {_triple(prep.mean)}, std {_triple(prep.std)}"

@@ -38,7 +38,10 @@ def _answer(record: VerifyRecord) -> str:
     alarms = [r.implementation for r in record.results if not r.as_expected]
     checks = sum(r.checks for r in record.results)
     parts = [
-        *([f"{right} of {len(safe)} implementations match the reference on {devices}"] * bool(safe)),
+        *(
+            [f"{right} of {len(safe)} implementations match the reference on {devices}"]
+            * bool(safe)
+        ),
         *([f"WRONG: {', '.join(alarms)}"] * bool(alarms)),
         *([f"expected failure: {', '.join(expected)}"] * bool(expected)),
         *([f"unavailable here: {', '.join(idle)}"] * bool(idle)),

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from s2mlp_cli.cli import group
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.environment import environment_table
 
 EXPECTED = """\

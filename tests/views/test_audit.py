@@ -1,7 +1,7 @@
 from s2mlp_cli.records.audit import AuditCell, AuditRecord
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.views.audit import sheet, terminal
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.sheets import to_csv
 
 ENVIRONMENT = Environment(

@@ -2,7 +2,7 @@ import pytest
 
 from s2mlp_cli.specs import load_spec
 from s2mlp_cli.views.catalogue import catalogue
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from s2mlp_cli.compare import compare_records
 from s2mlp_cli.views import compare
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.sheets import to_csv
 from tests import samples
 

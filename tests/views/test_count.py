@@ -19,7 +19,7 @@ from s2mlp_cli.records.count import (
     Uncounted,
 )
 from s2mlp_cli.views import count as render
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.sheets import to_csv, to_markdown
 
 ENVIRONMENT = Environment(

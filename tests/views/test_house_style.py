@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from s2mlp_cli.compare import compare_records
-from s2mlp_cli.views.console import THEME, to_text
+from s2mlp_cli.views.terminal import THEME, to_text
 from s2mlp_cli.views.kinds import renderer
 from s2mlp_cli.views.sections import section
 from tests import samples

@@ -13,7 +13,7 @@ from s2mlp_cli.records.profile import (
     ProfileSettings,
     Ratio,
 )
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.profile import answers, sheet, terminal
 from s2mlp_cli.views.profile_remarks import doubts
 from s2mlp_cli.views.sections import section

@@ -3,7 +3,7 @@
 import pytest
 
 from s2mlp_cli.records.profile_rows import rankings
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.profile import answers, terminal
 from s2mlp_cli.views.sections import section
 from tests import samples

@@ -7,7 +7,7 @@ import pytest
 from s2mlp_cli.compare import compare_records
 from s2mlp_cli.records.count import PublishedFigure
 from s2mlp_cli.records.validate import ValidateRecord
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.kinds import renderer
 from s2mlp_cli.views.sections import section, sections
 from s2mlp_cli.views.sections.count import parts

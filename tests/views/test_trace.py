@@ -8,7 +8,7 @@ from s2mlp_cli.records.trace import (
     TraceRecord,
     TraceResult,
 )
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.trace import answer, sheet, terminal
 
 RESULT = TraceResult(

@@ -8,7 +8,7 @@ from s2mlp_cli.errors import RecordError
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.records.validate import LabelOrder, Published, RealScore, ValidateRecord
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.validate import sheet, terminal
 from tests import samples
 

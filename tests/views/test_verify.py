@@ -1,6 +1,6 @@
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
-from s2mlp_cli.views.console import to_text
+from s2mlp_cli.views.terminal import to_text
 from s2mlp_cli.views.sheets import to_csv
 from s2mlp_cli.views.verify import remark, sheet, terminal
 

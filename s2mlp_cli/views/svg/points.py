@@ -49,7 +49,7 @@ def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str
         axes.set_ylabel("top-1 (%)")
         axes.margins(0.09)
         _plain_ticks(axes)
-        _labels(axes, marks)
+        _labels(figure, axes, marks)
         figure.legend(loc="outside lower left", ncols=4)
 
     return canvas.draw(plot, 3.9, title)
@@ -81,10 +81,10 @@ _PLACES = (
 )  # fmt: skip
 
 
-def _labels(axes: Axes, marks: Sequence[Mark]) -> None:
+def _labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     """Name the marks, each where it covers no other name and no mark, the highest first."""
-    axes.figure.draw_without_rendering()
-    scale = 72 / axes.figure.dpi
+    figure.draw_without_rendering()
+    scale = 72 / figure.dpi
     spots = {id(mark): axes.transData.transform((mark.x, mark.y)) * scale for mark in marks}
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in spots.values()]
     for mark in sorted(marks, key=lambda mark: (-mark.filled, -mark.y)):

@@ -80,7 +80,8 @@ def _terminal(records: list[Record], output: Path | None) -> None:
     from rich.console import Group
     from rich.text import Text
 
-    shown = Group(*(part for record in records for part in (screen(view(record)), Text())))
+    first, *others = (screen(view(record)) for record in records)
+    shown = Group(first, *(part for each in others for part in (Text(), each)))
     if output is None:
         show(shown)
     else:

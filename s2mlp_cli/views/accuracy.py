@@ -62,7 +62,7 @@ def view(models: Sequence[KnownModel]) -> View | None:
 
 
 def _joined(models: Sequence[KnownModel]) -> Iterator[KnownModel]:
-    """Yield each known accuracy once, with the cost and speed that any record knows of its model."""
+    """Yield each known accuracy once, with what any record knows of the model's cost and speed."""
     seen = set()
     for each in models:
         mark = (each.model, each.label, each.measured)

@@ -112,7 +112,10 @@ def _tables(record: CompareRecord) -> Iterator[Table]:
         columns=(
             Column("Quantity"),
             Column("Row", common="{}", heading=True),
-            *(Column(name, numeric=True) for name in names),
+            *(
+                Column(name, numeric=True, optional=0 < number < len(names) - 1)
+                for number, name in enumerate(names)
+            ),
             *([Column("Trend")] if series else []),
             Column("Change", numeric=True),
             Column("Verdict", tones=_TONES),

@@ -21,7 +21,6 @@ from s2mlp_cli.views.document import (
     Column,
     KeyFigure,
     KnownModel,
-    Number,
     Picture,
     Sheet,
     Table,
@@ -51,12 +50,7 @@ _LEAST = 0.005
 
 
 def view(record: CountRecord, by: By = "model", depth: int | None = None) -> View:
-    """Return the view.
-
-    Args:
-        by: which tables come first and make the sheet.
-        depth: levels of modules that are shown; None for all.
-    """
+    """Return the view; ``by`` picks the tables that come first, ``depth`` the levels of modules."""
     results = record.results
     alone = len(results) == 1 and not record.refused
     detailed = len(results) == 1 and (alone or by != "model")
@@ -200,9 +194,16 @@ def _comparison(record: CountRecord, by: By) -> Table:
             Column("MACs as executed", count, numeric=True, optional=True),
             Column("Activations", count, numeric=True, optional=True),
         ),
-        rows=tuple(_compared(result) for result in record.results),
+        rows=tuple(_compared(row) for row in _in_order(record) if isinstance(row, CountResult)),
         folded=by != "model",
     )
+
+
+def _in_order(record: CountRecord) -> list[CountResult | Refusal]:
+    """Return what was counted and what is unsupported: model by model, the smallest size first."""
+    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
+    order = list(dict.fromkeys(row.model for row in asked))
+    return sorted(asked, key=lambda row: (order.index(row.model), row.input_size))
 
 
 def _compared(result: CountResult) -> tuple[object, ...]:
@@ -249,7 +250,7 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
             Column("Operator"),
             Column("Calls", numeric=True),
             Column("MACs", _count, numeric=True),
-            percentage("of all"),
+            percentage("Share"),
             Column("Element-wise", _count, numeric=True),
             Column("Activations", _count, numeric=True),
         ),
@@ -266,10 +267,10 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
             Column("Module"),
             Column("Parameters", _count, numeric=True),
             Column("MACs", _count, numeric=True),
-            percentage("of all"),
+            percentage("Share"),
             Column("Element-wise", _count, numeric=True),
             Column("Activations", _count, numeric=True),
-            Column("Kind"),
+            Column("Kind", optional=True),
         ),
         rows=tuple(
             (_indented(each), each.params, each.macs, _share(each.macs / whole), each.elementwise,
@@ -514,14 +515,12 @@ def _printed(result: CountResult, quantity: str) -> str | None:
 
 def _models_sheet(record: CountRecord) -> Sheet:
     """Return a row per count, the smallest size first; a last column says what is unsupported."""
-    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
-    order = list(dict.fromkeys(row.model for row in asked))
     header = (*_FIELDS, *(["not_built"] if record.refused else []))
     rows = [
         {name: read(row) for name, read in _FIELDS.items()}
         if isinstance(row, CountResult)
         else {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
-        for row in sorted(asked, key=lambda row: (order.index(row.model), row.input_size))
+        for row in _in_order(record)
     ]
     return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))
 

@@ -20,14 +20,17 @@ def environment_view(
         ("CUDA of torch", environment.cuda or "none"),
         *([("NVIDIA driver", environment.driver)] if environment.driver is not None else []),
     )
+    alike: dict[tuple[str, str | None], list[str]] = {}
+    for name, reasons in shifts.items():
+        for device, why in reasons.items():
+            alike.setdefault((device, why), []).append(name)
     shown = tuple(
         (
-            name,
+            ", ".join(names),
             device,
-            Cell(None, "yes", "good") if why is None else Cell(why, f"no: {why}", "warn"),
+            Cell(why, f"no: {why}", "warn") if why else Cell(why, "yes", "good"),
         )
-        for name, reasons in shifts.items()
-        for device, why in reasons.items()
+        for (device, why), names in alike.items()
     )
     return View(
         title="Environment",
@@ -35,6 +38,10 @@ def environment_view(
         sheet=Sheet(("what", "version"), versions),
         tables=(
             Table("", (Column("What"), Column("Version")), versions),
-            Table("", (Column("Shift"), Column("Device"), Column("Runs here", prose=True)), shown),
+            Table(
+                "Shifts that run here",
+                (Column("Shifts"), Column("Device"), Column("Runs here", prose=True)),
+                shown,
+            ),
         ),
     )

@@ -26,7 +26,6 @@ from s2mlp_cli.views.document import (
     MOST_NAMES,
     Cell,
     Column,
-    Number,
     Picture,
     Sheet,
     Table,
@@ -241,15 +240,18 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> list[Shown]:
         *_pair(Column(f"×\u00a0{BASELINE}", numeric=True), _ratio),
         (Column("Verdict", tones=_TONES), _verdict),
         (Column("n", numeric=True), lambda row: len(row.samples_s) or None),
-        (Column("p50", unit=unit, numeric=True), lambda row: measured(row.p50_s, None, factor)[0]),
-        (Column("p90", numeric=True, beside=True), lambda row: measured(row.p90_s, None, factor)[0]),
-        (Column("p99", numeric=True, beside=True), lambda row: measured(row.p99_s, None, factor)[0]),
+        (Column("p50", unit=unit, numeric=True), lambda row: _plain(row.p50_s, factor)),
+        (Column("p90", numeric=True, beside=True), lambda row: _plain(row.p90_s, factor)),
+        (Column("p99", numeric=True, beside=True), lambda row: _plain(row.p99_s, factor)),
         *_pair(Column("Shifts", unit="%", numeric=True), _share),
         (percentage("of copy"), lambda row: row.copy_fraction if operation else None),
         (percentage("of matmul"), lambda row: None if operation else row.matmul_fraction),
         *(
-            (Column(title, unit="MiB", numeric=True), partial(_mebibytes, field=field))
-            for title, field in _MEMORY.items()
+            (
+                Column(title, unit="MiB", numeric=True, beside=number > 1),
+                partial(_mebibytes, field=field),
+            )
+            for number, (title, field) in enumerate(_MEMORY.items())
         ),
     ]  # fmt: skip
 
@@ -267,7 +269,11 @@ def _mebibytes(row: ProfileResult, field: str) -> Cell:
     """Return what one row needs; a CPU's weights are in its resident set already."""
     if row.memory is None or (row.device == "cpu" and field != "peak_rss_bytes"):
         return EMPTY
-    return measured(getattr(row.memory, field), None, 2.0**-20)[0]
+    return _plain(getattr(row.memory, field), 2.0**-20)
+
+
+def _plain(value: float | None, factor: float) -> Cell:
+    return measured(value, None, factor)[0]
 
 
 def _scale(rows: Iterable[ProfileResult]) -> tuple[float, str]:
@@ -333,7 +339,7 @@ def _ranking(ranked: Sequence[Ranked]) -> Table:
                 *measured(row.images_per_s, rate_interval(row), bar=_fraction(row, first)),
                 _fraction(row, first),
                 row.matmul_fraction,
-                measured(peak_bytes(row), None, 2.0**-20)[0],
+                _plain(peak_bytes(row), 2.0**-20),
             )
             for rank, row in ranked
         ),
@@ -367,7 +373,7 @@ def _limit(limit: Limit) -> tuple[object, ...]:
 
 
 def _known(value: float | None, factor: float) -> Cell:
-    return Cell(None, "unknown") if value is None else measured(value, None, factor)[0]
+    return Cell(None, "unknown") if value is None else _plain(value, factor)
 
 
 def _not_timed(record: ProfileRecord) -> Table:
@@ -399,7 +405,7 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[
             f"× {BASELINE}: speed relative to {BASELINE}, paired by round, so it may differ from "
             "the ratio of the medians; 'undecided' when its 95 % interval contains 1."
         )
-    if any(row.shift_share and not _resolved(row.shift_share) for row in timed):
+    if any(cell.text == "noise" for row in timed for cell in _share(row)):
         yield "Shifts: 'noise' when the 95 % interval of their share contains 0."
     calls = max((row.calls_per_sample or 1 for row in record.results), default=1)
     if calls > 1:

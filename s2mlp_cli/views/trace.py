@@ -59,21 +59,22 @@ def _pictures(record: TraceRecord) -> Iterator[Picture]:
         if result.scopes
     }
     if scopes:
-        longest = {name: max(own.get(name, 0) for own in scopes.values())
-                   for name in dict.fromkeys(name for own in scopes.values() for name in own)}  # fmt: skip
+        longest: dict[str, float] = {}
+        for own in scopes.values():
+            for name, seconds in own.items():
+                longest[name] = max(longest.get(name, 0.0), seconds)
         shown = sorted(longest, key=lambda name: -longest[name])[:_SCOPES]
+        values = {
+            name: {run: 1e3 * own[name] for run, own in scopes.items() if name in own}
+            for name in shown
+        }
         yield Picture(
             name="scopes",
             title="Time by scope: " + listed(scopes, "runs"),
             description="Bars of the milliseconds per run inside each named scope, inner scopes "
             f"included; most is inside {shown[0]}.",
-            draw=partial(
-                bars.grouped,
-                {name: {run: 1e3 * own[name] for run, own in scopes.items() if name in own}
-                 for name in shown},
-                "ms per run inside the scope, inner scopes included",
-            ),
-        )  # fmt: skip
+            draw=partial(bars.grouped, values, "ms per run, inner scopes included"),
+        )
 
 
 Shown = tuple[Column, Callable[[Any], Any]]
@@ -92,11 +93,8 @@ def _ms(title: str, field: str, steps: int, bar: bool = False) -> Shown:
 
 
 def _calls(title: str, steps: int, field: str = "calls") -> Shown:
-    def read(row: Any) -> float:
-        calls: int = getattr(row, field)
-        return calls / steps if calls % steps else calls // steps
-
-    return Number(title), read
+    column = Column(title, "{:.4g}".format, numeric=True)
+    return column, lambda row: getattr(row, field) / steps
 
 
 def _tables(result: TraceResult, runs: int) -> Iterator[Table]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s2mlp_cli.views import html
-from s2mlp_cli.views.sections import sections
+from s2mlp_cli.views.registry import report
 from tests import samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "a report.html"
     records = [make() for make in samples.ALL.values()]
-    path.write_text(html.page(sections(records), "A report"), encoding="utf-8")
+    path.write_text(html.page(report(records), "A report"), encoding="utf-8")
     return path.as_uri()
 
 

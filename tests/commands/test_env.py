@@ -5,29 +5,24 @@ from click.testing import CliRunner
 from s2mlp_cli.cli import group
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.views.terminal import to_text
-from s2mlp_cli.views.environment import environment_table
+from s2mlp_cli.views.environment import environment_view
+from tests.views import shown
 
 EXPECTED = """\
 A processor, 16 cores; NVIDIA H200, NVIDIA H200
 
- what            version
- ──────────────────────────────────────
- s2mlp           0.1.0
- python          3.12.1 on Linux-x86_64
- torch           2.11.0
- CUDA of torch   13.0
- NVIDIA driver   580.159.03
+What           Version
+s2mlp          0.1.0
+python         3.12.1 on Linux-x86_64
+torch          2.11.0
+CUDA of torch  13.0
+NVIDIA driver  580.159.03
 
-
- shift    device   runs here
- ──────────────────────────────────────────────
- slice    cpu      yes
- slice    cuda     yes
- triton   cpu      no: Triton kernels run on
-                   cuda, not on cpu
- triton   cuda     yes
-
+Shifts that run here
+slice, cpu: yes
+slice, triton, cuda: yes
+triton, cpu: no: Triton kernels run on cuda, not
+on cpu
 """
 
 
@@ -47,7 +42,7 @@ def test_each_shift_runs_on_each_device_or_says_why_not():
         "slice": {"cpu": None, "cuda": None},
         "triton": {"cpu": "Triton kernels run on cuda, not on cpu", "cuda": None},
     }
-    assert to_text(environment_table(environment, shifts), width=48) == EXPECTED
+    assert shown(environment_view(environment, shifts), 48) == EXPECTED
 
 
 def test_this_machine_is_described():

@@ -50,7 +50,8 @@ def test_markdown_has_its_pictures_beside_it(folder):
 
 def test_a_terminal_that_is_too_narrow_cuts_no_column_off(folder):
     done = run("report", "count.json", cwd=folder, COLUMNS="30")
-    assert "verdict" in done.stdout
+    assert "operations" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 40
 
 
 def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
@@ -60,16 +61,14 @@ def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
     done = run("report", "trace.json", "odd.json", "-o", "t.md", cwd=folder)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in folder.glob("*.svg"))
-    assert names == [
-        "t-scopes-runs-of-today-2.svg", "t-scopes-runs-of-today.svg", "t-scopes-v2-small.svg",
-    ]  # fmt: skip
+    assert names == ["t-scopes-2.svg", "t-scopes.svg"]
     assert all(f"]({name})" in (folder / "t.md").read_text() for name in names)
 
 
 def test_the_terminal_is_what_the_commands_print(folder):
     done = run("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 safe implementations agree with the definition" in done.stdout
+    assert "1 of 1 implementations match the reference" in done.stdout
     assert "\x1b" not in done.stdout
     saved = run("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
     assert saved.returncode == 0, saved.stderr

@@ -31,7 +31,7 @@ def test_the_terminal_shows_every_view(traces):
     done = invoke(traces)
     assert done.exit_code == 0
     assert done.stdout.startswith("run: shifts are ")
-    for view in ("scopes", "operators, by own time", "modules", "memory, by allocated bytes"):
+    for view in ("Scopes", "Operators, by own time", "Modules", "Memory, by allocated bytes"):
         assert view in done.stdout
     assert "stages.*.blocks.*.mixer.shift" in done.stdout
     assert done.stderr == ""

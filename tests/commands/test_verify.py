@@ -42,7 +42,7 @@ def test_a_wrong_implementation_ends_with_1(monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: broken)
     done = run("--shift", "slice", "--dtype", "fp32,fp64", "--device", "cpu")
     assert done.return_value == 1
-    assert "ALARM: slice" in done.stdout
+    assert "WRONG: slice" in done.stdout
 
 
 @pytest.mark.parametrize(

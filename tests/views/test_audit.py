@@ -1,8 +1,7 @@
 from s2mlp_cli.records.audit import AuditCell, AuditRecord
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.views.audit import sheet, terminal
-from s2mlp_cli.views.terminal import to_text
-from s2mlp_cli.views.sheets import to_csv
+from s2mlp_cli.views.audit import view
+from tests.views import csv, shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11", platform="Linux", cpu="a cpu", cpu_count=2, packages={}
@@ -39,39 +38,39 @@ def record(*cells):
 
 
 def test_terminal():
-    assert to_text(terminal(record(*WIDE, *DEEP)), width=90) == EXPECTED
+    assert shown(view(record(*WIDE, *DEEP)), 80) == EXPECTED
 
 
 EXPECTED = """\
-4 published figures: 2 agree, 1 in binary units, 1 differ; every verdict is the known one
+4 published figures: 2 agree, 1 agree in binary units, 1 differ; every verdict
+is as expected
 
- table   row    params      here   FLOPs      here   verdict
- ──────────────────────────────────────────────────────────────────────────────
- v1 2    wide      71M   71.43 M     14B   13.99 G   agree
- v1 2    deep      51M   53.48 M   10.5B   10.46 G   parameters in binary units
-                                                     FLOPs differ
+Figures: v1 table 2
+Row   Params  computed   MACs  computed  Verdict
+wide     71M   71.43 M    14B   13.99 G  agree
+deep     51M   53.48 M  10.5B   10.46 G  parameters agree in binary units
+                                         MACs differ
 
-v1 table 2, deep, 51M: 51.00 in 2^20
-v1 table 2, deep, 10.5B: nobody knows
+Why a figure does not simply agree
+v1 table 2, deep, 51M, agrees in binary units: 51.00 in 2^20
+v1 table 2, deep, 10.5B, differs: nobody knows
 """
 
 
 def test_a_changed_verdict_is_in_the_first_line_and_named():
     changed = cell("wide", "params", "71M", 72, "differs", known="agrees")
-    shown = to_text(terminal(record(changed))).splitlines()
-    assert shown[0] == "1 published figures: 1 differ; 1 VERDICTS CHANGED"
-    assert shown[-1] == "v1 table 2, wide, 71M: differs, but known as: agrees"
+    lines = shown(view(record(changed))).splitlines()
+    assert lines[0] == "1 published figure: 1 differ; 1 VERDICTS CHANGED"
+    assert lines[-1] == "! v1 table 2, wide, 71M: differs, where 'agrees' was expected"
 
 
-def test_a_baseline_needs_no_table_twice():
+def test_the_comparison_models_are_one_table_of_both_papers():
     baseline = cell("ResNet50", "params", "25.6M", 1, paper="baselines", table="baselines")
-    shown = to_text(terminal(record(baseline)))
-    assert "baselines baselines" not in shown
-    assert " baselines   ResNet50 " in shown
+    assert "\nFigures: baselines\n" in shown(view(record(baseline)))
 
 
 def test_sheet_is_raw():
-    assert to_csv(sheet(record(DEEP[0]))) == (
+    assert csv(view(record(DEEP[0]))) == (
         "paper,table,row,model,quantity,printed,computed,difference,corrected,verdict,known,"
         "reason\n"
         "v1,2,deep,v1-wide,params,51M,53476224,0.25,,agrees in binary units,"

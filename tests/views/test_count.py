@@ -18,9 +18,9 @@ from s2mlp_cli.records.count import (
     ShiftCost,
     Uncounted,
 )
-from s2mlp_cli.views import count as render
-from s2mlp_cli.views.terminal import to_text
-from s2mlp_cli.views.sheets import to_csv, to_markdown
+from s2mlp_cli.views.count import view
+from s2mlp_cli.views.sheet import to_markdown
+from tests.views import csv, shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11.7", platform="Linux", cpu="a processor", cpu_count=2, packages={}
@@ -93,25 +93,26 @@ def record(*results: CountResult) -> CountRecord:
 
 def test_one_model_at_80_columns():
     assert (
-        to_text(render.terminal(record(result())), width=80)
+        shown(view(record(result())), 80)
         == """\
 Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs (published: 25M parameters,
 5.7B MACs)
 
- figure                          value   published   difference   verdict
- ────────────────────────────────────────────────────────────────────────
- parameters                    25.11 M         25M        +0.4%   agrees
-   without the classifier      24.73 M
- MACs, algorithmic             6.902 G        5.7B       +21.0%   differs
-   as executed with 'conv'     6.941 G
- activations of the products   17.62 M
- operations on single values   52.59 M
+Quantity                     Value  Published  Difference  Verdict
+parameters                 25.11 M        25M       +0.4%  agrees
+  without the classifier   24.73 M
+MACs                       6.902 G       5.7B      +21.0%  differs
+  as executed with 'conv'  6.941 G
+conv/linear outputs        17.62 M
+element-wise operations    52.59 M
+
+Why a figure does not simply agree: tiny
+a paper table 1, 5.7B, differs: its settings do not give it
 
 1 MAC = one multiply-add: what the papers call a FLOP.
-The shift 'conv' executes 38.93 M MACs and moves 74.02 MiB at 4 bytes a value;
+The shift 'conv' executes 38.93 M MACs and moves 74.02 MiB at 4 bytes per value;
 one read and one write of each shifted map would be 33.00 MiB.
 fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
-5.7B in table 1 of a paper: differs; its settings do not give it
 """
     )
 
@@ -119,43 +120,48 @@ fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
 def test_several_models_at_80_columns():
     plain = result(model="other", published=(), title="", batch_size=1)
     assert (
-        to_text(render.terminal(record(result(), plain)), width=80)
+        shown(view(record(result(), plain)), 80)
         == """\
 2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny)
 
- model   input      params      MACs   published   verdict
- ─────────────────────────────────────────────────────────────────
- tiny    224x192   25.11 M   6.902 G   25M, 5.7B   agrees, differs
- other   224x192   25.11 M   6.902 G
+224x192, batch 1, shift conv
+                as paper
+Model   Params    counts     MACs  Published  Verdict
+tiny   25.11 M   25.11 M  6.902 G  25M, 5.7B  parameters: agrees
+                                              MACs: differs
+other  25.11 M            6.902 G
+
+Why a figure does not simply agree: tiny
+a paper table 1, 5.7B, differs: its settings do not give it
 
 1 MAC = one multiply-add: what the papers call a FLOP.
-For every model all counters agree to the last unit.
-tiny, 5.7B in table 1 of a paper: differs; its settings do not give it
+For every model all methods agree to the last unit.
 """
     )
 
 
 def test_what_could_not_be_built_is_a_row_with_its_reason():
     refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
-    shown = record(result(published=()), result(model="other", published=()))
-    shown = shown.model_copy(update={"refused": (refusal,)})
+    counted = record(result(published=()), result(model="other", published=()))
+    counted = counted.model_copy(update={"refused": (refusal,)})
     assert (
-        to_text(render.terminal(shown), width=80)
+        shown(view(counted), 80)
         == """\
-2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny); 1 not built
+2 models, from 6.902 G MACs (tiny) to 6.902 G (tiny); 1 unsupported
 
- model   input      params      MACs   published   verdict
- ──────────────────────────────────────────────────────────────────────────────
- tiny    112x112                                   not built: takes 224x192
-                                                   only
- tiny    224x192   25.11 M   6.902 G
- other   224x192   25.11 M   6.902 G
+224x192, batch 1, shift conv
+Model   Params     MACs  Without head  MACs as executed  Activations
+tiny   25.11 M  6.902 G       24.73 M           6.941 G      17.62 M
+other  25.11 M  6.902 G       24.73 M           6.941 G      17.62 M
+
+Unsupported
+tiny, 112x112: takes 224x192 only
 
 1 MAC = one multiply-add: what the papers call a FLOP.
-For every model all counters agree to the last unit.
+For every model all methods agree to the last unit.
 """
     )
-    table = to_csv(render.sheet(shown)).splitlines()
+    table = csv(view(counted)).splitlines()
     assert table[0].endswith(",crosscheck,not_built")
     assert [line.rpartition(",")[2] for line in table[1:]] == ["takes 224x192 only", "", ""]
     assert table[1].startswith("tiny,,112x112,,")
@@ -163,110 +169,110 @@ For every model all counters agree to the last unit.
 
 def test_by_operator_too_says_what_could_not_be_built():
     refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
-    shown = record(result(published=())).model_copy(update={"refused": (refusal,)})
+    counted = record(result(published=())).model_copy(update={"refused": (refusal,)})
     for by in ("operator", "module"):
-        lines = to_text(render.terminal(shown, by=by), width=80).splitlines()
-        assert "tiny at 112x112 is not built: takes 224x192 only" in lines
+        lines = shown(view(counted, by=by), 80).splitlines()
+        assert "tiny, 112x112: takes 224x192 only" in lines
 
 
 def test_one_model_at_several_sizes_is_told_by_its_size():
     large = result(input_size=(448, 384), macs_matmul=27_600_000_000, published=())
     refusal = Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14")
-    shown = record(result(published=()), large).model_copy(update={"refused": (refusal,)})
-    assert to_text(render.terminal(shown), width=100).splitlines()[0] == (
-        "1 model at 2 sizes, from 6.902 G MACs (224x192) to 27.60 G (448x384); 1 not built"
+    counted = record(result(published=()), large).model_copy(update={"refused": (refusal,)})
+    assert shown(view(counted), 100).splitlines()[0] == (
+        "1 model at 2 sizes, from 6.902 G MACs (224x192) to 27.60 G (448x384); 1 unsupported"
     )
-    both = record(*shown.results, result(model="other", published=()))
-    assert to_text(render.terminal(both), width=100).splitlines()[0] == (
+    both = record(*counted.results, result(model="other", published=()))
+    assert shown(view(both), 100).splitlines()[0] == (
         "2 models at 2 sizes, from 6.902 G MACs (tiny at 224x192) to 27.60 G (tiny at 448x384)"
     )
 
 
 def test_by_operator_and_by_module():
-    shown = record(result(published=(), shift_cost=None))
+    counted = record(result(published=(), shift_cost=None))
     assert (
-        to_text(render.terminal(shown, by="operator"), width=90)
+        shown(view(counted, by="operator"), 90)
         == """\
 Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs
-tiny
 
- operator   calls      MACs   share   single values   activations
- ────────────────────────────────────────────────────────────────
- linear       109   6.797 G   98.5%                       17.32 M
- gelu          36                           6.490 M
+tiny: operators
+Operator  Calls     MACs  Share %  Element-wise  Activations
+linear      109  6.797 G     98.5                    17.32 M
+gelu         36                         6.490 M
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
 """
     )
     assert (
-        to_text(render.terminal(shown, by="module", depth=2), width=90)
+        shown(view(counted, by="module", depth=2), 90)
         == """\
 Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs
-tiny
 
- module      params      MACs    share   single values   activations
- ───────────────────────────────────────────────────────────────────
- model      25.11 M   6.902 G   100.0%         52.59 M       17.62 M
-   stages   24.73 M   6.901 G   100.0%         52.00 M       17.62 M
-     0      1.610 M   1.000 k     0.0%               5             7
-   head     385.0 k   384.0 k     0.0%                       1.000 k
+tiny: modules
+Module    Parameters     MACs  Share %  Element-wise  Activations  Kind
+model        25.11 M  6.902 G    100.0       52.59 M      17.62 M  S2MLP
+  stages     24.73 M  6.901 G    100.0       52.00 M      17.62 M  Sequential
+    0        1.610 M  1.000 k      0.0             5            7  PyramidStage
+  head       385.0 k  384.0 k      0.0                    1.000 k  Linear
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
 """
     )
-    assert "    0 " not in to_text(render.terminal(shown, by="module", depth=1))
+    assert "    0 " not in shown(view(counted, by="module", depth=1))
 
 
 def test_what_is_left_out_and_what_disagrees_is_said():
-    shown = record(
+    counted = record(
         result(
             uncounted=(Uncounted(operator="aten::fft", calls=3, reason="no rule"),),
             crosscheck=CrossCheck(fvcore=5, closed_form=None, flop_counter=6),
         )
     )
-    text = " ".join(to_text(render.terminal(shown)).split())
+    text = " ".join(shown(view(counted)).split())
     assert "tiny: aten::fft is not counted (3 calls): no rule" in text
-    assert "The counters DISAGREE: fvcore 5, closed form None, FlopCounterMode 6." in text
+    assert (
+        "! tiny: the methods DISAGREE: fvcore 5, closed form None, FlopCounterMode 6 MACs" in text
+    )
 
 
 def test_csv_and_markdown_hold_raw_numbers():
-    sheet = render.sheet(record(result()))
-    assert to_csv(sheet).splitlines()[1] == (
+    found = view(record(result()))
+    assert csv(found).splitlines()[1] == (
         "tiny,Tiny/7,224x192,1,conv,25113448,24728448,6940695552,6901767168,17617384,52588032,"
         "25M,5.7B,agree"
     )
-    assert to_markdown(sheet).splitlines()[1].count("---:") == 7
+    assert to_markdown(found.sheet).splitlines()[1].count("---:") == 7
 
 
 def test_csv_of_one_side_has_a_row_for_each_part():
-    shown = record(result())
-    assert to_csv(render.sheet(shown, by="operator")).splitlines() == [
+    counted = record(result())
+    assert csv(view(counted, by="operator")).splitlines() == [
         "model,operator,calls,macs,elementwise,activations",
         "tiny,linear,109,6797368320,0,17322472",
         "tiny,gelu,36,0,6489600,0",
     ]
-    modules = to_csv(render.sheet(shown, by="module", depth=1)).splitlines()
+    modules = csv(view(counted, by="module", depth=1)).splitlines()
     assert [line.split(",")[1] for line in modules] == ["module", "", "stages", "head"]
 
 
 @pytest.mark.parametrize("width", [30, 40, 60])
 def test_a_narrow_terminal_keeps_every_number_whole(width: int):
-    text = to_text(render.terminal(record(result(), result(model="other"))), width)
-    for cell in ("25.11 M", "6.902 G", "25M, 5.7B", "224x192"):
+    text = shown(view(record(result(), result(model="other"))), width)
+    for cell in ("25.11 M", "6.902 G", "25M, 5.7B"):
         assert text.count(cell) >= 2, cell
-    words = to_text(render.terminal(record(result())), width).split()
-    assert {"parameters", "activations", "25.11", "6.941", "differs"} <= set(words)
+    words = shown(view(record(result())), width).split()
+    assert {"parameters", "operations", "25.11", "6.941", "differs"} <= set(words)
 
 
 def test_the_figure_that_a_paper_counts_stands_in_its_own_row():
     figure = published("params", "24M", 24_100_000, 0.004)
-    text = to_text(render.terminal(record(result(published=(figure,)))), 80)
+    text = shown(view(record(result(published=(figure,)))), 80)
     assert "as the paper counts 24.10 M 24M +0.4% agrees" in " ".join(text.split())
 
 
 def test_no_line_is_wider_than_the_terminal():
     many = record(*(result(model=f"v1-directions-{index}") for index in range(3)))
     for width in (80, 100, 200):
-        assert max(map(len, to_text(render.terminal(many), width).splitlines())) <= width
+        assert max(map(len, shown(view(many), width).splitlines())) <= width

@@ -32,9 +32,9 @@ def test_integers_are_counts_and_have_none_either():
     assert texts(Number("MACs", unit="M", scale=1e6), [1_500_000]) == ["1.500"]
 
 
-def test_a_bar_is_as_long_as_the_part_of_the_largest():
+def test_a_bar_is_as_long_as_the_fraction_of_the_largest():
     cells = Number("MACs", bar=True).cells([4.0, 1.0, -1.0, None])
-    assert [cell.part for cell in cells] == [1.0, 0.25, 0.0, None]
+    assert [cell.fraction for cell in cells] == [1.0, 0.25, 0.0, None]
 
 
 def test_a_column_of_nothing_and_one_of_zeros():

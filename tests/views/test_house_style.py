@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from s2mlp_cli.compare import compare_records
-from s2mlp_cli.views.terminal import THEME, to_text
-from s2mlp_cli.views.kinds import renderer
-from s2mlp_cli.views.sections import section
+from s2mlp_cli.views.registry import view
+from s2mlp_cli.views.terminal import THEME, screen
 from tests import samples
+from tests.views import shown as text_of
 
 RECORDS = {
     **samples.ALL,
@@ -21,7 +21,7 @@ RECORDS = {
 
 
 def shown(record, width):
-    return to_text(renderer(record).terminal(record), width=width)
+    return text_of(view(record), width)
 
 
 @pytest.fixture(params=RECORDS)
@@ -48,7 +48,7 @@ def test_a_wide_terminal_needs_no_more_lines(record):
 def on_terminal(record, **settings):
     stream = io.StringIO()
     console = Console(theme=THEME, file=stream, width=100, force_terminal=True, **settings)
-    console.print(renderer(record).terminal(record))
+    console.print(screen(view(record)))
     return stream.getvalue()
 
 
@@ -65,7 +65,7 @@ def test_piped_output_is_plain(record):
 @pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "trace"])
 def test_every_sheet_is_a_table(kind):
     record = RECORDS[kind]()
-    sheet = renderer(record).sheet(record)
+    sheet = view(record).sheet
     assert sheet.rows
     assert all(len(row) == len(sheet.header) for row in sheet.rows)
 
@@ -74,4 +74,4 @@ def test_every_sheet_is_a_table(kind):
 def test_a_record_without_results_is_shown_as_such(kind):
     empty = RECORDS[kind]().model_copy(update={"results": ()})
     assert len(shown(empty, 80).splitlines()[0]) > 10
-    assert section(empty).answer == shown(empty, 200).splitlines()[0]
+    assert view(empty).answers[0] == shown(empty, 200).splitlines()[0]

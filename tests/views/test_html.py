@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from s2mlp_cli.views import html
-from s2mlp_cli.views.sections import sections
+from s2mlp_cli.views.registry import report
 from tests import samples
 
 VOID = {"meta", "link", "br", "img", "input"}
@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 
 def page(*records):
-    return html.page(sections(records), "A report")
+    return html.page(report(records), "A report")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_pictures_are_described(everything):
 def test_every_record_has_its_section_and_the_navigation_leads_there(everything):
     found = Page(everything)
     links = [link["href"] for link in found.all("a") if link["href"].startswith("#section")]
-    assert links == [f"#section-{number}" for number in range(1, len(samples.ALL) + 2)]
+    assert links == [f"#section-{number}" for number in range(1, len(samples.ALL) + 1)]
     assert {link[1:] for link in links} <= set(found.ids)
 
 
@@ -99,7 +99,15 @@ def test_texts_of_records_are_never_markup():
     assert Page(text).all("script") == [{}]
 
 
-def test_numbers_carry_their_raw_value_and_units_stand_in_the_heading():
-    text = page(samples.count())
-    assert '<td class="number" data-value="24000000" title="24000000">24.00</td>' in text
-    assert 'Parameters <span class="unit">(M)</span>' in text
+def test_numbers_carry_their_raw_value_and_units_are_in_the_heading():
+    text = page(samples.count(), samples.profile())
+    assert 'data-value="24000000" title="24000000">24.00 M</td>' in text
+    assert 'Median <span class="unit">(ms)</span>' in text
+
+
+def test_every_answer_and_the_number_of_warnings_are_on_the_first_screen():
+    record = samples.profile()
+    doubtful = record.model_copy(update={"warnings": ("the machine is busy",)})
+    head = page(samples.count(), doubtful).partition("</header>")[0]
+    assert "S2-MLP v2-small at 224x224: 25.00 M parameters, 6.900 G MACs" in head
+    assert "1 warning<" in head

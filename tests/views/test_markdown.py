@@ -1,30 +1,33 @@
 """Markdown: the whole text of a small report."""
 
 from s2mlp_cli.views import markdown
-from s2mlp_cli.views.document import Column, Figure, Number, Picture, Section, Table
-from s2mlp_cli.views.sections import sections
+from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Sheet, Table, View
+from s2mlp_cli.views.registry import report
 from tests import samples
 
-SECTION = Section(
+VIEW = View(
     title="Speed of <b>",
-    answer="conv is * slower | than slice",
-    figures=(Figure("Top-1", "90 %", "of 300"),),
-    pictures=(Picture("speed", "Speed", "Bars of [speed]", lambda: "<svg/>"),),
+    answers=("conv is * slower | than slice",),
+    sheet=Sheet((), ()),
+    key_figures=(KeyFigure("Top-1", "90 %", "of 300"),),
+    pictures=(Picture("speed", "Speed", "Bars of [speed]", lambda title: "<svg/>"),),
     tables=(
         Table(
             "Rows",
             (
                 Column("Shift"),
-                Number("Time", unit="ms"),
+                Column("Time", unit="ms", numeric=True),
                 Column("Verdict", tones={"slower": "bad"}),
             ),
-            (("slice_a", 1.0, None), ("conv", 2.0, "slower")),
+            (("slice_a", 1.0, None), ("conv", Cell(2.0, "2–3"), "slower")),
             note="A note.",
         ),
         Table("More", (Column("x"),), (("a\nb",),), folded=True),
     ),
     remarks=("A remark.",),
-    facts={"CPU": "a & b"},
+    warnings=("busy",),
+    facts={"Data": "d"},
+    environment={"CPU": "a & b"},
 )
 
 EXPECTED = r"""# A report
@@ -33,16 +36,19 @@ EXPECTED = r"""# A report
 
 **conv is \* slower \| than slice**
 
+> [!WARNING]
+> - busy
+
 - Top-1: **90 %** (of 300)
 
-![Bars of \[speed\]](report-speed.svg)
+![Speed: Bars of \[speed\]](report-speed.svg)
 
 ### Rows
 
 | Shift | Time (ms) | Verdict |
 |---|---:|---|
-| slice\_a | 1.000 |  |
-| conv | 2.000 | **slower** |
+| slice\_a | 1.0 |  |
+| conv | 2⁠–⁠3 | **slower** |
 
 A note.
 
@@ -56,6 +62,8 @@ A note.
 
 A remark.
 
+- Data: d
+
 <details><summary>How this was measured</summary>
 
 - CPU: a &amp; b
@@ -65,24 +73,22 @@ A remark.
 
 
 def test_a_document():
-    text = markdown.document([SECTION], "A report", link=lambda each: f"report-{each.name}.svg")
+    text = markdown.document([VIEW], "A report", link=lambda each: f"report-{each.name}.svg")
     assert text == EXPECTED
 
 
 def test_without_a_place_for_pictures_there_are_none():
-    assert "![" not in markdown.document([SECTION], "A report", link=None)
+    assert "![" not in markdown.document([VIEW], "A report", link=None)
 
 
 def test_every_kind_has_its_tables():
-    text = markdown.document(sections([make() for make in samples.ALL.values()]), "All", None)
+    text = markdown.document(report([make() for make in samples.ALL.values()]), "All", None)
     for heading in (
-        "### Totals",
-        "### Why a cell does not plainly agree",
-        "### Implementations",
+        "### Why a figure does not simply agree",
+        "### Implementations: each replaces the shift, on cpu",
         "### Whole model: v2-small, cpu, fp32, 224×224, inference, 2 threads",
-        "### v2-small: scopes",
+        "### Scopes",
         "### digits: scores",
-        "## Accuracy over cost",
     ):
         assert f"\n{heading}\n" in text
     for line in text.splitlines():
@@ -91,5 +97,5 @@ def test_every_kind_has_its_tables():
 
 
 def test_a_link_holds_what_a_name_of_a_file_may_hold():
-    text = markdown.document([SECTION], "A report", link=lambda each: "my report (ü).svg")
-    assert "![Bars of \\[speed\\]](my%20report%20%28%C3%BC%29.svg)" in text
+    text = markdown.document([VIEW], "A report", link=lambda each: "my report (ü).svg")
+    assert "![Speed: Bars of \\[speed\\]](my%20report%20%28%C3%BC%29.svg)" in text

@@ -7,52 +7,47 @@ from xml.etree import ElementTree
 
 import pytest
 
-from s2mlp_cli.views.pictures import (
-    accuracy,
-    bandwidth,
-    batch,
-    canvas,
-    classes,
-    modules,
-    scopes,
-    throughput,
-    trend,
-)
+from s2mlp_cli.views.svg import bars, canvas, lines, points
 
 DRAWN = {
-    "accuracy": lambda: accuracy.svg(
+    "accuracy": lambda: points.scatter(
         [
-            accuracy.Point("S2-MLPv2", "Small", 6.9e9, 25e6, 82.0),
-            accuracy.Point("ViT", "B", 17e9, 86e6, 79.7, measured=True),
-        ]
+            points.Mark("S2-MLPv2", "Small", 6.9, 82.0),
+            points.Mark("ViT", "B", 17, 79.7, filled=True),
+        ],
+        "GMACs", False, "Accuracy",
     ),
-    "bandwidth": lambda: bandwidth.svg({"slice": {"a": 4e9, "b": 3e9}, "conv": {"a": 2e9}}, 9e9),
-    "batch": lambda: batch.svg(
-        {"slice": [batch.Point(8, 0.02, 2**29), batch.Point(1, 0.03, 2**28)],
-         "conv": [batch.Point(1, 0.04)]}
+    "bandwidth": lambda: bars.grouped(
+        {"slice": {"a": 4.0, "b": 3.0}, "conv": {"a": 2.0}}, "GB/s", "Bandwidth", ("copy", 9.0)
     ),
-    "classes": lambda: classes.svg([("cat", 0.8), ("dog", 0.7)], 0.75),
-    "classes (many)": lambda: classes.svg([(str(n), n / 100) for n in range(100)], 0.5),
-    "modules": lambda: modules.svg([("stages.0.mixer", 10, 20), ("head", 1, 2)]),
-    "scopes": lambda: scopes.svg([("stage", 0.2), ("shift", 0.02)]),
-    "throughput": lambda: throughput.svg(
-        [throughput.Bar("slice", 40, (39, 41)), throughput.Bar("none", 56, reference=True)],
-        "images/s",
+    "batch": lambda: lines.batches(
+        {"slice": [lines.Point(8, 0.02, (0.01, 0.03), 2**29), lines.Point(1, 0.03, None, 2**28)],
+         "conv": [lines.Point(1, 0.04)]}, "Batches",
     ),
-    "trend": lambda: trend.svg(["a", "b", "c"], {"slice": [1.0, None, 1.1], "conv": [0, 0, 0]}),
+    "classes": lambda: bars.classes([("cat", 0.8), ("dog", 0.7)], 0.75, "Classes"),
+    "classes (many)": lambda: bars.classes([(str(n), n / 100) for n in range(100)], 0.5, "Many"),
+    "modules": lambda: bars.modules([("stages.0.mixer", 10, 20), ("head", 1, 2)], "Modules"),
+    "speeds": lambda: bars.speeds(
+        [bars.Bar("slice", 40, (39, 41), (38.0, 42.0)), bars.Bar("conv", 20, None, (20.0,)),
+         bars.Bar("none", 56, hollow=True), bars.Bar("fused", 50)],
+        "images/s", "Speeds of today",
+    ),
+    "trend": lambda: lines.trend(
+        ["a", "b", "c"], {"slice": [1.0, None, 1.1], "conv": [0, 0, 0]}, "Trend"
+    ),
 }  # fmt: skip
 
 WORDS = {
-    "accuracy": ["GMACs", "M parameters", "top-1 (%)", "S2-MLPv2", "ViT"],
-    "bandwidth": ["slice", "conv", "copy, measured", "GB/s, one read and one write"],
-    "batch": ["batch size", "ms per image", "peak memory, MiB", "slice", "conv"],
+    "accuracy": ["GMACs", "top-1 (%)", "S2-MLPv2", "ViT", "Small", "B", "Accuracy"],
+    "bandwidth": ["slice", "conv", "copy", "GB/s", "Bandwidth"],
+    "batch": ["batch size", "ms per image (95 % interval)", "peak memory, MiB", "slice", "conv"],
     "classes": ["cat", "dog"],
     "classes (many)": ["top-1 (%)"],
     "modules": ["stages.0.mixer", "head", "parameters", "MACs"],
-    "scopes": ["stage", "shift"],
-    "throughput": ["slice", "none", "images/s", "40.00", "56.00"],
+    "speeds": ["slice", "none", "40.00", "56.00", "20.00 (n = 1)", "Speeds of today",
+               "images/s; line: 95 % interval; dots: samples; hollow: not a true shift"],
     "trend": ["change (%)", "a", "b", "c", "slice"],
-}
+}  # fmt: skip
 
 
 def words(svg):
@@ -76,8 +71,8 @@ def test_the_same_numbers_give_the_same_picture(name):
 
 def test_the_same_bytes_in_another_process():
     code = (
-        "import sys; from s2mlp_cli.views.pictures import modules; "
-        "sys.stdout.write(modules.svg([('stages.0.mixer', 10, 20), ('head', 1, 2)]))"
+        "import sys; from s2mlp_cli.views.svg import bars; "
+        "sys.stdout.write(bars.modules([('stages.0.mixer', 10, 20), ('head', 1, 2)], 'Modules'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == DRAWN["modules"]()
@@ -107,11 +102,11 @@ def test_ids_of_two_pictures_on_a_page_differ():
 
 def test_names_from_outside_are_escaped_and_never_formulas():
     name = "<script>$\\frac$ & \u00e9</script>"
-    assert name in words(scopes.svg([(name, 1.0)]))
+    assert name in words(bars.grouped({name: {"a": 1.0}}, "ms", "T"))
 
 
 def test_the_fastest_stands_on_top_and_references_are_hollow():
-    svg = DRAWN["throughput"]()
+    svg = DRAWN["speeds"]()
     assert svg.index(">none<") < svg.index(">slice<")
     bars = re.findall(r'style="fill: (\S+); stroke: #2f6fb3', svg)
     assert bars[0] == "none"
@@ -122,17 +117,51 @@ def test_a_picture_leaves_the_settings_of_matplotlib_alone():
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    DRAWN["scopes"]()
+    DRAWN["bandwidth"]()
     assert dict(mpl.rcParams) == before
 
 
 def test_a_long_name_leaves_room_for_its_picture():
     name = "stages." + "x" * 3000 + ".mixer"
-    (found,) = (text for text in words(scopes.svg([(name, 1.0)])) if text.startswith("stages."))
+    (found,) = (
+        text
+        for text in words(bars.grouped({name: {"a": 1.0}}, "ms", "T"))
+        if text.startswith("stages.")
+    )
     assert len(found) < 50
     assert found.endswith(".mixer")
 
 
 def test_letters_of_all_scripts_are_kept_and_what_is_no_letter_is_not():
-    found = words(classes.svg([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75))
+    found = words(bars.classes([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75, "T"))
     assert "\u732b" in found
+
+
+def test_one_sample_draws_no_interval_and_more_are_dots():
+    plain = bars.speeds([bars.Bar("a", 2.0, None, (2.0,))], "images/s", "T")
+    assert "95 %" not in plain
+    assert "dots" not in plain
+    many = bars.speeds([bars.Bar("a", 2.0, (1.9, 2.1), tuple(map(float, range(1000))))], "x", "T")
+    assert 0 < many.count("<use") < 100
+
+
+def test_fused_has_a_colour_of_its_own_in_every_picture():
+    own = canvas.OWN["fused"]
+    names = [*"abcdefgh", "fused"]
+    assert canvas.colours(names)["fused"] == own
+    assert own not in {canvas.colours(names)[name] for name in names[:-1]}
+    assert own in DRAWN["speeds"]()
+
+
+def test_no_two_of_sixteen_lines_look_the_same():
+    looks = canvas.looks([f"series {number}" for number in range(16)])
+    keys = {(look["color"], look["marker"], look["linestyle"]) for look in looks.values()}
+    assert len(keys) == 16
+    assert len(set(canvas.colours("abcdefgh").values())) == 8
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_both():
+    marks = [points.Mark("f", name, x, y) for name, x, y in
+             (("cheap", 1, 70), ("worse", 2, 69), ("good", 3, 80), ("dear", 9, 80))]  # fmt: skip
+    assert [mark.label for mark in points.pareto_front(marks, False)] == ["cheap", "good"]
+    assert [mark.label for mark in points.pareto_front(marks, True)] == ["dear"]

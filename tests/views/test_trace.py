@@ -8,8 +8,8 @@ from s2mlp_cli.records.trace import (
     TraceRecord,
     TraceResult,
 )
-from s2mlp_cli.views.terminal import to_text
-from s2mlp_cli.views.trace import answer, sheet, terminal
+from s2mlp_cli.views.trace import view
+from tests.views import shown
 
 RESULT = TraceResult(
     run="v2-small-conv-fp32-b1-inference",
@@ -48,56 +48,61 @@ def record(*results):
 
 EXPECTED = """\
 v2-small-conv-fp32-b1-inference: shifts are 25.0 % of the model's time (200.0 ms
-a run).
-scopes
-scope                          calls     ms  % of model
-model                              3  600.0         100
-stages.*.blocks.*.mixer.shift     54  150.0        25.0
-operators, by own time
-operator     calls  own ms  total ms
-aten::addmm      9   250.0     300.0
-aten::copy_      4   10.00     10.00
-modules
-module      calls  own ms  total ms
-S2MLP_0         3   1.000     600.0
-  Linear_0      3   100.0     100.0
-memory, by allocated bytes
-operator     device  calls  own MiB
-aten::addmm     CPU      9    1.000
-! GPU 0 has low utilization.
+per run).
+
+Scopes
+Scope                          Calls  Time ms  of the model %
+model                              1    200.0           100.0
+stages.*.blocks.*.mixer.shift     18     50.0            25.0
+
+Operators, by own time
+Operator     Calls  Own ms  Total ms
+aten::addmm      3   83.33    100.00
+aten::copy_  1.333    3.33      3.33
+
+Modules
+Module      Calls  Own ms  Total ms
+S2MLP_0         1   0.333     200.0
+  Linear_0      1  33.333      33.3
+
+Memory, by allocated bytes: on CPU
+Operator     Allocations  Allocated MiB  by itself MiB
+aten::addmm            3         0.6667         0.3333
 
 Tracing slows everything down unevenly: for timings use `s2mlp profile`.
+All times are milliseconds per run of the model.
+! GPU 0 has low utilization.
 """
 
 
 def test_the_terminal_at_80_columns():
-    assert to_text(terminal(record(RESULT)), 80) == EXPECTED
+    assert shown(view(record(RESULT)), 80) == EXPECTED
 
 
 def test_kernels_bring_the_time_on_the_gpu():
     kernel = KernelTime(name="shift_kernel", calls=2, total_s=6e-5, mean_s=3e-5)
     operator = RESULT.operators[0].model_copy(update={"device_s": 0.2, "device_self_s": 0.2})
     gpu = RESULT.model_copy(update={"kernels": (kernel,), "operators": (operator,)})
-    lines = to_text(terminal(record(gpu)), 80).splitlines()
-    assert "shift_kernel      2  0.06000  0.03000" in lines
-    assert "aten::addmm      9   250.0     300.0   200.0" in lines
+    lines = shown(view(record(gpu)), 80).splitlines()
+    assert "shift_kernel    0.6667   0.02000    30.00" in lines
+    assert "aten::addmm      3   83.33     100.0       66.67         66.67" in lines
 
 
 def test_long_tables_say_how_long_they_are():
     many = RESULT.model_copy(update={"operators": RESULT.operators[:1] * 30})
-    text = to_text(terminal(record(many)), 80)
-    assert "operators, by own time (first 10 of 30)" in text
+    text = shown(view(record(many)), 80)
+    assert "Operators, by own time (first 10 of 30)" in text
     assert text.count("aten::addmm") == 10 + 1  # and once in the memory
 
 
 def test_a_fused_mixer_has_no_share_of_a_shift_alone():
     fused = RESULT.model_copy(update={"shift_share": None, "step_s": None})
-    assert answer(fused) == (
+    assert view(record(fused)).answer == (
         "v2-small-conv-fp32-b1-inference: the trace has no scope of a shift alone."
     )
 
 
 def test_the_sheet_has_all_views():
-    assert [row[1] for row in sheet(record(RESULT)).rows] == [
+    assert [row[1] for row in view(record(RESULT)).sheet.rows] == [
         "scope", "scope", "operator", "operator", "module", "module",
     ]  # fmt: skip

@@ -1,8 +1,7 @@
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
-from s2mlp_cli.views.terminal import to_text
-from s2mlp_cli.views.sheets import to_csv
-from s2mlp_cli.views.verify import remark, sheet, terminal
+from s2mlp_cli.views.verify import remark, view
+from tests.views import csv, shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11", platform="Linux", cpu="a cpu", cpu_count=2, packages={}
@@ -75,22 +74,24 @@ def record(*results):
 
 def test_terminal_answers_first():
     gemm = TRITON.model_copy(update={"implementation": "fused-gemm"})
-    shown = to_text(terminal(record(result("slice"), DEFORM, TRITON, INPLACE, gemm)), width=80)
-    assert shown == EXPECTED
+    assert shown(view(record(result("slice"), DEFORM, TRITON, INPLACE, gemm)), 80) == EXPECTED
 
 
 EXPECTED = """\
-2 of 2 safe implementations agree with the definition on cpu; inplace wrong, as
-known; triton, fused-gemm cannot run here (2,016 checks)
+2 of 2 implementations match the reference on cpu; expected failure: inplace;
+unavailable here: triton, fused-gemm (2,016 checks)
 
-                                          wrong     wrong  largest
-implementation  verdict         checks  forward  gradient    error
-slice           right              672        0         0        0
-deform          right              672        0         0        0
-triton          cannot run           0
-inplace         wrong as known     672   33.8 %     3.7 %      1.9
-fused-gemm      cannot run           0
+Implementations: each replaces the shift, on cpu
+                                                  Outputs  Gradients  Largest
+Implementation  Verdict           Checks  Failed  wrong %    wrong %    error
+slice           right                672       0      0.0        0.0        0
+deform          right                672       0      0.0        0.0        0
+triton          unsupported            0       0
+inplace         expected failure     672     432     33.8        3.7      1.9
+fused-gemm      unsupported            0       0
+Errors are relative to the largest value. A shift must be equal in every bit.
 
+Remarks
 deform: not in bf16, fp16: no bf16
 triton, fused-gemm: needs a GPU
 inplace: wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %
@@ -98,15 +99,16 @@ inplace: wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %
 
 
 def test_nothing_is_said_of_safe_ones_where_none_was_asked_for():
-    shown = record(result("inplace", "wrong as known", safe=False))
-    assert to_text(terminal(shown)).splitlines()[0] == "inplace wrong, as known (672 checks)"
+    found = view(record(result("inplace", "wrong as known", safe=False)))
+    assert found.answer == "Expected failure: inplace (672 checks)"
 
 
 def test_an_alarm_is_in_the_first_line():
     wrong = result("mine", "wrong", wrong_forward=0.5)
-    lines = to_text(terminal(record(result("slice"), wrong))).splitlines()
-    assert lines[0] == (
-        "1 of 2 safe implementations agree with the definition on cpu; ALARM: mine (1,344 checks)"
+    found = view(record(result("slice"), wrong))
+    assert found.alarm
+    assert found.answer == (
+        "1 of 2 implementations match the reference on cpu; WRONG: mine (1,344 checks)"
     )
 
 
@@ -125,7 +127,7 @@ def test_the_remark_states_the_tolerances_of_a_mixer_kernel():
 
 
 def test_sheet_is_raw():
-    assert to_csv(sheet(record(INPLACE, TRITON))) == (
+    assert csv(view(record(INPLACE, TRITON))) == (
         "implementation,subject,safe,device,seed,verdict,checks,failed,wrong_forward,"
         "wrong_gradient,max_error,remark\n"
         "inplace,shift,False,cpu,0,wrong as known,672,432,0.3382,0.0371,1.899,"
@@ -135,4 +137,4 @@ def test_sheet_is_raw():
 
 
 def test_without_remarks_the_table_ends_the_text():
-    assert to_text(terminal(record(result("slice"))), width=80).splitlines()[-1].startswith("slice")
+    assert "Remarks" not in shown(view(record(result("slice"))))

@@ -15,7 +15,7 @@ from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import DataError, WriteError, printable
 from s2mlp_cli.records.base import DTYPES, changed
-from s2mlp_cli.views.console import remarks_console
+from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
     from s2mlp_cli.checkpoints.loading import Checkpoint

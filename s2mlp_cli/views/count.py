@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal
 
+from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.count import (
     CountRecord,
     CountResult,
     ModuleCount,
     OperatorCount,
-    PublishedFigure,
     Refusal,
 )
 from s2mlp_cli.units import count, size
+from s2mlp_cli.views.audit import QUANTITIES, TONES, place
 from s2mlp_cli.views.document import (
     Cell,
     Column,
@@ -24,7 +25,6 @@ from s2mlp_cli.views.document import (
     Picture,
     Sheet,
     Table,
-    Tone,
     View,
     listed,
     percentage,
@@ -33,14 +33,6 @@ from s2mlp_cli.views.document import (
 from s2mlp_cli.views.svg import bars
 
 By = Literal["model", "operator", "module"]
-
-QUANTITIES = {"params": "parameters", "flops": "MACs"}
-_TONES: dict[str, Tone] = {
-    "agrees": "good",
-    "agrees in binary units": "good",
-    "agrees after a correction": "warn",
-    "differs": "bad",
-}
 
 # Bars in a picture of one model.
 _MOST_PARTS = 14
@@ -71,8 +63,9 @@ def view(record: CountRecord, by: By = "model", depth: int | None = None) -> Vie
             _reasons(results),
         ),
         warnings=(*map(_disagreement, wrong), *_uncounted(results)),
-        remarks=tuple(_remarks(results)),
-        models=tuple(map(_known, results)),
+        remarks=(*_remarks(results), *(note for result in results for note in _notes(result))),
+        facts=dict(fact for result in results for fact in _facts(result)),
+        models=tuple(model for result in results for model in _models(result)),
     )
 
 
@@ -118,7 +111,7 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
     for quantity, title in (("params", "Parameters"), ("flops", "MACs")):
         figures = _published(result, quantity)
         said = f"published {figures[0].printed}: {figures[0].verdict}" if figures else ""
-        tone = _TONES[figures[0].verdict] if figures else None
+        tone = TONES[figures[0].verdict] if figures else None
         yield KeyFigure(title, count(values[quantity]), said, tone)
     yield KeyFigure("Activations", count(result.activations), "conv/linear outputs")
     agree = result.crosscheck.agree
@@ -148,7 +141,7 @@ def _details(result: CountResult, by: By) -> Table:
             Column("Value", count, numeric=True),
             Column("Published", numeric=True),
             Column("Difference", "{:+.1%}".format, numeric=True),
-            Column("Verdict", tones=_TONES),
+            Column("Verdict", tones=TONES),
         ),
         rows=tuple(row for each in rows for row in _beside_published(result, *each)),
         folded=by != "model",
@@ -215,7 +208,7 @@ def _compared(result: CountResult) -> tuple[object, ...]:
         if len(verdicts) < 2
         else [f"{QUANTITIES[figure.quantity]}: {figure.verdict}" for figure in figures]
     )
-    tone = _TONES[max(verdicts, key=list(_TONES).index)] if verdicts else None
+    tone = TONES[max(verdicts, key=list(TONES).index)] if verdicts else None
     return (
         result.model,
         size_text(result.input_size),
@@ -271,14 +264,23 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
             Column("Element-wise", _count, numeric=True),
             Column("Activations", _count, numeric=True),
             Column("Kind", optional=True),
+            Column("Input", _shape, optional=True),
+            Column("Output", _shape, optional=True),
+            Column("Kernel", _shape, optional=True),
+            Column("Shared with", optional=True),
         ),
         rows=tuple(
             (_indented(each), each.params, each.macs, _share(each.macs / whole), each.elementwise,
-             each.activations, each.kind)
+             each.activations, each.kind, each.input_shape, each.output_shape, each.kernel_size,
+             each.shared)
             for each in _down_to(result, depth)
         ),
         folded=by != "module",
     )  # fmt: skip
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes))
 
 
 def _count(value: float) -> str:
@@ -302,7 +304,7 @@ def _down_to(result: CountResult, depth: int | None) -> list[ModuleCount]:
     return [row for row in result.by_module if depth is None or _level(row) <= depth]
 
 
-def _published(result: CountResult, quantity: str) -> list[PublishedFigure]:
+def _published(result: CountResult, quantity: str) -> list[AuditCell]:
     """Return the figures that papers print of one quantity of a model."""
     return [figure for figure in result.published if figure.quantity == quantity]
 
@@ -316,12 +318,12 @@ def _published_table(results: Iterable[CountResult]) -> Table:
             Column("Quantity"),
             Column("Printed", numeric=True),
             Column("As the paper counts", count, numeric=True),
-            Column("Verdict", tones=_TONES),
+            Column("Verdict", tones=TONES),
         ),
         rows=tuple(
             (
                 result.model,
-                f"{_place(figure)}, {figure.row}",
+                f"{place(figure)}, {figure.row}",
                 QUANTITIES[figure.quantity],
                 figure.printed,
                 figure.computed,
@@ -348,20 +350,14 @@ def _reasons(results: Collection[CountResult]) -> Table:
             Column("Model", common="{}"),
             Column("Where"),
             Column("Printed"),
-            Column("Verdict", tones=_TONES),
+            Column("Verdict", tones=TONES),
             Column("Reason", prose=True),
         ),
         rows=tuple(
-            (model, _place(figure), printed, figure.verdict, reason)
+            (model, place(figure), printed, figure.verdict, reason)
             for (model, printed, reason), figure in unique.items()
         ),
     )
-
-
-def _place(figure: PublishedFigure) -> str:
-    """Return the paper and its table; the comparison models are one table of both papers."""
-    same = figure.paper == figure.table
-    return figure.paper if same else f"{figure.paper} table {figure.table}"
 
 
 def _disagreement(result: CountResult) -> str:
@@ -393,6 +389,22 @@ def _remarks(results: Collection[CountResult]) -> Iterator[str]:
             yield f"fvcore{closed} and FlopCounterMode agree: {check.fvcore:,} MACs."
     elif results and all(result.crosscheck.agree for result in results):
         yield "For every model all methods agree to the last unit."
+
+
+def _notes(result: CountResult) -> Iterator[str]:
+    yield from (f"{result.model}: {note}" for note in result.notes)
+
+
+def _facts(result: CountResult) -> Iterator[tuple[str, str]]:
+    """Yield where a model came from, if it is more than a spec."""
+    source = result.source
+    if source is not None and source.kind != "spec":
+        arguments = ", ".join(f"{name}={value}" for name, value in source.arguments.items())
+        file = f"sha256 {source.sha256[:16]}…" if source.sha256 else ""
+        weights = f"weights of {source.weights}" if source.weights else ""
+        averaged = "averaged weights" if source.averaged else ""
+        said = ", ".join(filter(None, [source.path, arguments, file, weights, averaged]))
+        yield f"{result.model} ({source.kind})", said
 
 
 def _shift_remark(result: CountResult) -> Iterator[str]:
@@ -480,13 +492,13 @@ def _part(module: str) -> str:
     return ".".join(module.split(".")[:3])
 
 
-def _known(result: CountResult) -> KnownModel:
-    return KnownModel(
-        model=result.model,
-        label=result.model,
-        macs=result.macs_matmul / result.batch_size,
-        params=result.params,
-    )
+def _models(result: CountResult) -> Iterator[KnownModel]:
+    """Yield the cost that was counted, and the accuracies that papers print of the model."""
+    macs, params = result.macs_matmul / result.batch_size, result.params
+    yield KnownModel(result.model, result.model, macs=macs, params=params)
+    for figure in result.published:
+        if figure.top1 is not None:
+            yield KnownModel(result.model, figure.row, figure.top1, macs=macs, params=params)
 
 
 # Header of the sheet -> what it reads.
@@ -529,8 +541,12 @@ def _parts_sheet(record: CountRecord, by: By, depth: int | None) -> Sheet:
     """Return a row per model and operator or module."""
     kind: type[OperatorCount | ModuleCount] = OperatorCount if by == "operator" else ModuleCount
     rows = tuple(
-        (result.model, *part.model_dump().values())
+        (result.model, *map(_raw, part.model_dump().values()))
         for result in record.results
         for part in (result.by_operator if by == "operator" else _down_to(result, depth))
     )
     return Sheet(("model", *kind.model_fields), rows)
+
+
+def _raw(value: object) -> object:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value

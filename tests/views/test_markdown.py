@@ -56,7 +56,7 @@ A note.
 
 | x |
 |---|
-| a b |
+| a<br>b |
 
 </details>
 

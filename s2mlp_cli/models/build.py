@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.models.gfnet import GFNet
 from s2mlp_cli.models.mixer import SpatialShiftMixer
 from s2mlp_cli.models.s2mlp import S2MLP
-from s2mlp_cli.models.vip import VisionPermutator
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.specs import ModelSpec, TimmSpec
+from s2mlp_cli.specs import GFNetSpec, ModelSpec, S2MLPSpec, TimmSpec, VipSpec
 
 
-def _timm(spec: TimmSpec, _: Implementation) -> nn.Module:
-    from s2mlp_cli.models.timm_models import build_timm  # timm takes seconds to import
+def _build(spec: ModelSpec, implementation: Implementation) -> nn.Module:
+    """Build a model; a family is imported when it is needed (timm takes seconds)."""
+    if isinstance(spec, S2MLPSpec):
+        return S2MLP(spec, implementation)
+    if isinstance(spec, VipSpec):
+        from s2mlp_cli.models.vip import VisionPermutator
 
-    return build_timm(spec)
+        return VisionPermutator(spec)
+    if isinstance(spec, GFNetSpec):
+        from s2mlp_cli.models.gfnet import GFNet
 
+        return GFNet(spec)
+    if isinstance(spec, TimmSpec):
+        from s2mlp_cli.models.timm_models import build_timm
 
-# family -> a function of its spec and the implementation of the shift, if it has shifts.
-_BUILDERS: dict[str, Callable[[Any, Implementation], nn.Module]] = {
-    "s2mlp": S2MLP,
-    "vip": lambda spec, _: VisionPermutator(spec),
-    "gfnet": lambda spec, _: GFNet(spec),
-    "timm": _timm,
-}
+        return build_timm(spec)
+    raise AssertionError(f"no builder for the family {spec.family}")
 
 
 def build_model(
@@ -51,7 +50,7 @@ def build_model(
     """
     implementation = _available(shift, torch.device(device))
     with torch.device(device):
-        return _BUILDERS[spec.family](spec, implementation).eval()
+        return _build(spec, implementation).eval()
 
 
 def set_shift(model: nn.Module, shift: str) -> int:

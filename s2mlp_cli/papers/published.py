@@ -1,8 +1,8 @@
 """The figures that the papers print, cell by cell: ``published.yaml`` as frozen data.
 
 The file holds what is printed, the convention that each paper counts by, the reading that
-explains a cell where the plain one does not, and the verdict that is known. Verdicts are always
-computed (:mod:`s2mlp_cli.papers.verdicts`); the known one is only compared with.
+explains a cell where the plain one does not, and the expected verdict. Verdicts are always
+computed (:mod:`s2mlp_cli.papers.verdicts`) and then compared with the expected one.
 """
 
 from __future__ import annotations
@@ -10,43 +10,29 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, model_validator
-from typing_extensions import Self
+from pydantic import BeforeValidator, Field
 
-from s2mlp_cli.papers.verdicts import Correction, LeftOut, parse
+from s2mlp_cli.papers.verdicts import FIGURE, Correction, LeftOut
 from s2mlp_cli.records.audit import Quantity, Verdict
 from s2mlp_cli.records.base import Frozen
 
 
-def _readable(printed: str) -> str:
-    parse(printed)
-    return printed
-
-
-def _plain_cell(value: Any) -> Any:
-    """Let ``71M`` stand for a cell that plainly agrees."""
-    return {"printed": value} if isinstance(value, str) else value
-
-
 class Cell(Frozen):
-    """One printed figure; everything but plain agreement has to give its reason."""
+    """One printed figure; everything but plain agreement has a reason."""
 
-    printed: Annotated[str, AfterValidator(_readable)]
+    printed: str = Field(pattern=rf"^{FIGURE}$")
     verdict: Verdict = "agrees"
     correction: Correction | None = None
     reason: str = ""
 
-    @model_validator(mode="after")
-    def _reasoned(self) -> Self:
-        if self.verdict != "agrees" and not self.reason:
-            raise ValueError(f"{self.printed}: a reason for everything but plain agreement")
-        return self
 
-
-PlainCell = Annotated[Cell, BeforeValidator(_plain_cell)]
+# In the file, ``71M`` means a cell that plainly agrees.
+PlainCell = Annotated[
+    Cell, BeforeValidator(lambda cell: {"printed": cell} if isinstance(cell, str) else cell)
+]
 
 
 class Row(Frozen):
@@ -93,7 +79,7 @@ class Paper(Frozen):
 
 
 class PublishedRow(NamedTuple):
-    """A row with the paper and the table that it stands in."""
+    """A row with its paper and table."""
 
     paper: Paper
     table: str

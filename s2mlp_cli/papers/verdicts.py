@@ -22,12 +22,8 @@ DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
 
 
-class Printed(NamedTuple):
-    """A figure as printed: ``4.3M`` is 4.3, with one decimal, in units of M."""
-
-    value: Decimal
-    decimals: int
-    unit: str
+# A figure as papers print it.
+FIGURE = r"(\d+(?:\.(\d+))?)([MBG])"
 
 
 class Correction(Frozen):
@@ -50,15 +46,23 @@ class Correction(Frozen):
     truncated: bool = False
 
 
+class Printed(NamedTuple):
+    """A figure as printed: ``4.3M`` is 4.3, with one decimal, in units of M."""
+
+    value: Decimal
+    decimals: int
+    unit: str
+
+
 def parse(printed: str) -> Printed:
     """Read a figure such as ``71M``, ``16.3B`` or ``4.5G``.
 
     Raises:
         ValueError: it is not digits, optional decimals and one of M, B, G.
     """
-    match = re.fullmatch(r"(\d+(?:\.(\d+))?)([MBG])", printed)
+    match = re.fullmatch(FIGURE, printed)
     if match is None:
-        raise ValueError(f"'{printed}' is no figure such as 71M or 16.3B")
+        raise ValueError(f"'{printed}' is not a figure such as 71M or 16.3B")
     return Printed(Decimal(match[1]), len(match[2] or ""), match[3])
 
 

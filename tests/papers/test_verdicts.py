@@ -45,8 +45,8 @@ def test_parse(printed, value, decimals, unit):
 
 
 @pytest.mark.parametrize("printed", ["", "71", "M", "7 1M", "71MB", "-1M", "1.M", "71m"])
-def test_parse_refuses_what_is_no_figure(printed):
-    with pytest.raises(ValueError, match="is no figure such as 71M"):
+def test_parse_refuses_what_is_not_a_figure(printed):
+    with pytest.raises(ValueError, match="is not a figure such as 71M"):
         parse(printed)
 
 

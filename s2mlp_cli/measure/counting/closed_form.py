@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates from the spec alone: no model, no graph, no torch.
 
 The formulas are the papers' (S2-MLP v1, section 3.4), with the biases that they leave out of the
-multiplications and the split attention of v2. They stand beside the traced numbers as a second,
+multiplications and the split attention of v2. They check the traced numbers as a second,
 independent method for the same figures.
 """
 
@@ -31,26 +31,22 @@ def closed_form(spec: ModelSpec) -> ClosedForm | None:
     return formulas(spec) if formulas else None
 
 
-@dataclass(frozen=True)
-class _Block:
-    """One block, without its two norms; they have the same size in every family."""
-
-    params: int
-    macs: int
+# (parameters, MACs) of one block, without its two norms: they have the same size in every family.
+Block = tuple[int, int]
 
 
 def _s2mlp(spec: S2MLPSpec) -> ClosedForm:
-    mixer, maps = spec.mixer, len(spec.mixer.splits)
+    maps, mixer = len(spec.mixer.splits), spec.mixer
 
-    def block(stage: Stage, tokens: int) -> _Block:
-        biases = stage.dim * (maps + 1)
-        params = _mixer_weights(stage.dim, maps) + biases + _mlp_params(stage)
-        macs = tokens * (_mixer_weights(stage.dim, maps) + _mlp_weights(stage))
+    def block(stage: Stage, tokens: int) -> Block:
+        mlp, mlp_biases = _mlp(stage)
+        weights, biases = stage.dim**2 * (maps + 1), stage.dim * (maps + 1)
+        attention = attention_biases = 0
         if mixer.fusion == "split-attention":
-            weights, biases = _attention(stage.dim, maps, mixer.reduction)
-            params += weights + mixer.attention_bias * biases
-            macs += weights
-        return _Block(params, macs)
+            attention, attention_biases = _attention(stage.dim, maps, mixer.reduction)
+        params = weights + biases + mlp + mlp_biases
+        params += attention + mixer.attention_bias * attention_biases
+        return params, tokens * (weights + mlp) + attention
 
     return _pyramid(spec, block, spec.patch_norm, spec.head_norm)
 
@@ -58,11 +54,12 @@ def _s2mlp(spec: S2MLPSpec) -> ClosedForm:
 def _vip(spec: VipSpec) -> ClosedForm:
     """The same products as S2-MLPv2 with three splits; other biases."""
 
-    def block(stage: Stage, tokens: int) -> _Block:
-        weights, biases = _attention(stage.dim, 3, spec.reduction)
-        params = _mixer_weights(stage.dim, 3) + stage.dim + weights + biases + _mlp_params(stage)
-        macs = tokens * (_mixer_weights(stage.dim, 3) + _mlp_weights(stage)) + weights
-        return _Block(params, macs)
+    def block(stage: Stage, tokens: int) -> Block:
+        mlp, mlp_biases = _mlp(stage)
+        attention, attention_biases = _attention(stage.dim, 3, spec.reduction)
+        weights, biases = 4 * stage.dim**2, stage.dim
+        params = weights + biases + attention + attention_biases + mlp + mlp_biases
+        return params, tokens * (weights + mlp) + attention
 
     return _pyramid(spec, block)
 
@@ -70,9 +67,9 @@ def _vip(spec: VipSpec) -> ClosedForm:
 def _gfnet(spec: GFNetSpec) -> ClosedForm:
     """Only the MLP multiplies matrices: the filters are transforms and products by value."""
 
-    def block(stage: Stage, tokens: int) -> _Block:
-        params = _mlp_params(stage) + spec.layer_scale * stage.dim
-        return _Block(params, tokens * _mlp_weights(stage))
+    def block(stage: Stage, tokens: int) -> Block:
+        mlp, mlp_biases = _mlp(stage)
+        return mlp + mlp_biases + spec.layer_scale * stage.dim, tokens * mlp
 
     form = _pyramid(spec, block)
     sizes = spec.filters()
@@ -86,7 +83,7 @@ def _gfnet(spec: GFNetSpec) -> ClosedForm:
 
 def _pyramid(
     spec: PyramidSpec,
-    block: Callable[[Stage, int], _Block],
+    block: Callable[[Stage, int], Block],
     patch_norm: bool = False,
     head_norm: bool = True,
 ) -> ClosedForm:
@@ -95,10 +92,10 @@ def _pyramid(
     in_channels = spec.in_channels
     for stage, (height, width) in zip(spec.stages, spec.maps(), strict=True):
         tokens = height * width
-        one = block(stage, tokens)
+        block_params, block_macs = block(stage, tokens)
         weights = stage.patch**2 * in_channels * stage.dim
-        params += weights + stage.dim + stage.depth * one.params
-        macs += tokens * weights + stage.depth * one.macs
+        params += weights + stage.dim + stage.depth * block_params
+        macs += tokens * weights + stage.depth * block_macs
         norms += 2 * stage.dim * (2 * stage.depth + patch_norm)
         in_channels = stage.dim
     norms += 2 * in_channels * head_norm
@@ -107,23 +104,15 @@ def _pyramid(
     return ClosedForm(params + norms + head, head, norms, macs + macs_head, macs_head)
 
 
-def _mixer_weights(dim: int, maps: int) -> int:
-    """C to K*C for the maps, and C to C for the projection."""
-    return dim * dim * (maps + 1)
-
-
 def _attention(dim: int, maps: int, reduction: int) -> tuple[int, int]:
     """Return the weights and the biases of split attention: C to C/r to K*C."""
     hidden = dim // reduction
     return dim * hidden * (1 + maps), hidden + maps * dim
 
 
-def _mlp_weights(stage: Stage) -> int:
-    return 2 * stage.expansion * stage.dim * stage.dim
-
-
-def _mlp_params(stage: Stage) -> int:
-    return _mlp_weights(stage) + (stage.expansion + 1) * stage.dim
+def _mlp(stage: Stage) -> tuple[int, int]:
+    """Return the weights and the biases of a channel MLP: C to r*C to C."""
+    return 2 * stage.expansion * stage.dim**2, (stage.expansion + 1) * stage.dim
 
 
 _FAMILIES: dict[str, Callable[[Any], ClosedForm]] = {

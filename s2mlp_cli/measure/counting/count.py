@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,6 @@ from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
-from s2mlp_cli.models.timm_models import is_of_meta
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.count import (
     CountResult,
@@ -46,6 +44,9 @@ from s2mlp_cli.user_code import described
 LARGEST_BATCH = 1_000_000
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
+
+# Figures that a module's parts add up to.
+_SUMS = ("macs", "elementwise", "activations")
 
 
 def count(
@@ -139,8 +140,10 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
     model, figures, cost = run.model, run.figures, run.shift_cost
     formula = closed_form(given.spec) if given.spec else None
     algorithmic = figures.total("macs")
-    params = _parameters(model)
+    own, shared = _owned_parameters(model)
     heads = classifiers(model)
+    norms = {name for name, part in model.named_modules() if isinstance(part, _NORMS)}
+    norms |= {name for name, part in model.named_modules() if type(part).__name__ == "Affine"}
     return CountResult(
         model=given.name,
         title=given.spec.title if given.spec else "",
@@ -149,9 +152,9 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
         input_size=given.input_size,
         batch_size=batch_size,
         shift=shift if cost else None,
-        params=params,
-        params_without_head=params - sum(_parameters(model.get_submodule(name)) for name in heads),
-        params_norm=sum(_parameters(part) for part in model.modules() if _is_norm(part)),
+        params=own[""],
+        params_without_head=own[""] - sum(own[name] for name in heads),
+        params_norm=sum(own[name] for name in norms),
         macs=algorithmic + (cost.macs if cost else 0),
         macs_matmul=algorithmic,
         macs_head=sum(figures.total("macs", name) for name in heads),
@@ -164,7 +167,7 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
             flop_counter=run.flop_counter,
         ),
         by_operator=_by_operator(figures.modules[""]),
-        by_module=_by_module(run),
+        by_module=_by_module(run, own, shared),
         uncounted=tuple(
             Uncounted(operator=operator, calls=calls, reason="no rule for this operator")
             for operator, calls in sorted(figures.unknown.items())
@@ -183,6 +186,8 @@ def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
     except (SpecError, UnavailableError):
         raise
     except Exception as error:
+        from s2mlp_cli.models.timm_models import is_of_meta
+
         if given.spec is not None and not is_of_meta(error):
             raise _unsupported(given, error) from error
         reason = str(error) if isinstance(error, UserCodeError) else described(error)
@@ -237,15 +242,6 @@ def _unsupported(given: GivenModel, error: Exception) -> S2MLPError:
     return SpecError(f"{given.name} at {height}x{width}: {reason}", reason)
 
 
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """Affine transformations in the place of norms count as norms, timm's by their name too."""
-    return isinstance(module, _NORMS) or type(module).__name__ == "Affine"
-
-
 def _fusible(model: nn.Module) -> tuple[str, ...]:
     """Say that branches are counted as trained which timm can fuse for inference."""
     names = ("fuse", "reparameterize", "switch_to_deploy")
@@ -270,9 +266,8 @@ def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.macs, -row.elementwise, row.operator)))
 
 
-def _by_module(run: _Run) -> tuple[ModuleCount, ...]:
+def _by_module(run: _Run, own: Counter[str], shared: Mapping[str, str]) -> tuple[ModuleCount, ...]:
     """Return a row per module; what it shares with an earlier one counts there."""
-    own, shared = _owned_parameters(run.model)
     first = {module: name for name, module in reversed([*run.model.named_modules()])}
     rows = []
     for name, module in run.model.named_modules(remove_duplicate=False):
@@ -280,15 +275,12 @@ def _by_module(run: _Run) -> tuple[ModuleCount, ...]:
             continue
         again = first[module] if first[module] != name else None
         seen = None if again else run.seen.get(name)
-        total = functools.partial(_nothing if again else run.figures.total, module=name)
         rows.append(
             ModuleCount(
                 module=name,
                 kind=type(module).__name__,
                 params=0 if again else own[name],
-                macs=total("macs"),
-                elementwise=total("elementwise"),
-                activations=total("activations"),
+                **{figure: 0 if again else run.figures.total(figure, name) for figure in _SUMS},
                 input_shape=seen.input_shape if seen else None,
                 output_shape=seen.output_shape if seen else None,
                 kernel_size=_kernel_size(module),
@@ -296,10 +288,6 @@ def _by_module(run: _Run) -> tuple[ModuleCount, ...]:
             )
         )
     return tuple(rows)
-
-
-def _nothing(figure: str, module: str) -> int:
-    return 0
 
 
 def _owned_parameters(model: nn.Module) -> tuple[Counter[str], dict[str, str]]:

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,7 +42,9 @@ class Figures:
 def traced_figures(model: nn.Module, x: Tensor) -> Figures:
     """Trace ``model(x)`` with fvcore and apply this project's rules to every operator."""
     # The tracer takes tensors only, and some models return a dictionary or an object of them.
-    handle = model.register_forward_hook(lambda module, inputs, output: _flat(output))
+    handle = model.register_forward_hook(
+        lambda module, inputs, output: output if isinstance(output, Tensor) else tensors(output)
+    )
     analysis = JitModelAnalysis(model, (x,)).set_op_handle(**handles())
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     try:
@@ -51,12 +54,7 @@ def traced_figures(model: nn.Module, x: Tensor) -> Figures:
         handle.remove()
 
 
-def _flat(output: Any) -> Any:
-    found = tensors(output)
-    return found[0] if len(found) == 1 else tuple(found)
-
-
-def tensors(value: Any) -> list[Tensor]:
+def tensors(value: Any) -> tuple[Tensor, ...]:
     """Return the tensors in a value: in containers of any depth, or in an object's attributes."""
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -65,36 +63,32 @@ def tensors(value: Any) -> list[Tensor]:
     if not found:
         inside = [vars(leaf) for leaf in leaves if hasattr(leaf, "__dict__")]
         found = [leaf for leaf in tree_leaves(inside) if isinstance(leaf, Tensor)]
-    return found
+    return tuple(found)
+
+
+def _deformed_flops(x: Any, weight: Any, *_: Any, out_shape: Any) -> int:
+    positions = out_shape[0] * math.prod(out_shape[2:])
+    return 2 * int(positions * (math.prod(weight) + 4 * x[1] * math.prod(weight[2:])))
+
+
+# FLOPs of products that torch's counter does not know, from the shapes of the arguments.
+_FORMULAS: dict[Any, Any] = {
+    torch.ops.aten.mv: lambda matrix, *_, out_shape: 2 * math.prod(matrix),
+    torch.ops.aten.dot: lambda vector, *_, out_shape: 2 * math.prod(vector),
+    torch.ops.aten.addmv: lambda bias, matrix, *_, out_shape: 2 * math.prod(matrix),
+}
 
 
 def flop_counter_macs(model: nn.Module, x: Tensor) -> int:
     """Run ``model(x)`` under torch's FlopCounterMode: half of its FLOPs are the MACs."""
     _fill_compiler_guard()
-    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=_more_formulas())
+    formulas = dict(_FORMULAS)
+    if "torchvision" in sys.modules:  # only a model that imported it can have this operator
+        formulas[torch.ops.torchvision.deform_conv2d] = _deformed_flops
+    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=formulas)
     with torch.no_grad(), counter:
         model(x)
     return int(counter.get_total_flops()) // 2
-
-
-def _more_formulas() -> dict[Any, Any]:
-    """Return FLOPs of products that torch's counter does not know, from the shapes of arguments."""
-
-    def product(matrix: Any, *_: Any, out_shape: Any) -> int:
-        return 2 * int(math.prod(matrix))
-
-    def added(bias: Any, matrix: Any, *_: Any, out_shape: Any) -> int:
-        return 2 * int(math.prod(matrix))
-
-    def deformed(x: Any, weight: Any, *_: Any, out_shape: Any) -> int:
-        positions = out_shape[0] * math.prod(out_shape[2:])
-        return 2 * int(positions * (math.prod(weight) + 4 * x[1] * math.prod(weight[2:])))
-
-    aten = torch.ops.aten
-    formulas = {aten.mv: product, aten.dot: product, aten.addmv: added}
-    if "torchvision" in sys.modules:  # only a model that imported it can have this operator
-        formulas[torch.ops.torchvision.deform_conv2d] = deformed
-    return formulas
 
 
 def _fill_compiler_guard() -> None:
@@ -123,18 +117,8 @@ class Seen:
 def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
     """Note the shapes that every module of ``model`` meets while the context lasts, by name."""
     seen: dict[str, Seen] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, named: Any, output: Any) -> None:
-            if name in seen:
-                seen[name].calls += 1
-            else:
-                seen[name] = Seen(_first_shape((inputs, named)), _first_shape(output))
-
-        return hook
-
     hooks = [
-        module.register_forward_hook(note(name), with_kwargs=True)
+        module.register_forward_hook(partial(_note, seen, name), with_kwargs=True)
         for name, module in model.named_modules()
         if not isinstance(module, torch.jit.ScriptModule)
     ]
@@ -145,9 +129,14 @@ def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
             hook.remove()
 
 
-def _first_shape(value: Any) -> tuple[int, ...] | None:
-    found = tensors(value)
-    return tuple(found[0].shape) if found else None
+def _note(
+    seen: dict[str, Seen], name: str, module: nn.Module, inputs: Any, named: Any, output: Any
+) -> None:
+    if name in seen:
+        seen[name].calls += 1
+        return
+    into, out = ([tuple(each.shape) for each in tensors(v)] for v in ((inputs, named), output))
+    seen[name] = Seen(into[0] if into else None, out[0] if out else None)
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]

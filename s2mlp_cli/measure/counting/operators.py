@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from fvcore.nn.jit_handles import get_shape
@@ -32,7 +33,8 @@ class Cost(NamedTuple):
     activations: int = 0
 
 
-Rule = Callable[[Values, Values], Cost]
+# None where the values are not a network's.
+Rule = Callable[[Values, Values], "Cost | None"]
 
 
 def shape(value: Any) -> list[int]:
@@ -46,12 +48,12 @@ def size(value: Any) -> int:
 
 def _linear(inputs: Values, outputs: Values) -> Cost:
     """X @ W.T + b: every output value is a dot product over x's last axis."""
-    return Cost(size(outputs[0]) * _last(inputs[0]), 0, size(outputs[0]))
+    return Cost(size(outputs[0]) * shape(inputs[0])[-1], 0, size(outputs[0]))
 
 
 def _added_product(inputs: Values, outputs: Values) -> Cost:
     """Bias + x @ y, as addmm, addmv and baddbmm write it."""
-    return Cost(size(outputs[0]) * _last(inputs[1]), 0, size(outputs[0]))
+    return Cost(size(outputs[0]) * shape(inputs[1])[-1], 0, size(outputs[0]))
 
 
 def _convolution(inputs: Values, outputs: Values) -> Cost:
@@ -73,23 +75,19 @@ def _deformed_convolution(inputs: Values, outputs: Values) -> Cost:
     return Cost(size(outputs[0]) * math.prod(kernel[1:]) + 4 * samples, 0, size(outputs[0]))
 
 
-def _recurrence(gates: int, operations: int) -> Rule:
-    """Return the rule of a recurrent network.
+def _recurrence(gates: int, operations: int, inputs: Values, outputs: Values) -> Cost:
+    """Every token meets each weight matrix of a recurrent network once.
 
-    Every token meets each weight matrix once. ``operations`` are element-wise, per hidden value
-    of each layer and direction; a hidden value has ``gates`` rows in the matrices.
+    A hidden value has ``gates`` rows in the matrices of each layer and direction, and costs
+    ``operations``, element-wise.
     """
-
-    def rule(inputs: Values, outputs: Values) -> Cost:
-        weights = [shape(weight) for weight in inputs[2].node().inputs()]
-        matrices = [weight for weight in weights if len(weight) == 2]
-        tokens = size(inputs[0]) // _last(inputs[0])
-        projected = gates == 4 and len(matrices) % 3 == 0 and matrices[2][0] == matrices[1][1]
-        hidden = sum(weight[0] for weight in matrices[1 :: 3 if projected else 2]) // gates
-        macs = tokens * sum(map(math.prod, matrices))
-        return Cost(macs, tokens * hidden * operations, size(outputs[0]))
-
-    return rule
+    weights = [shape(weight) for weight in inputs[2].node().inputs()]
+    matrices = [weight for weight in weights if len(weight) == 2]
+    tokens = size(inputs[0]) // shape(inputs[0])[-1]
+    projected = gates == 4 and len(matrices) % 3 == 0 and matrices[2][0] == matrices[1][1]
+    hidden = sum(weight[0] for weight in matrices[1 :: 3 if projected else 2]) // gates
+    macs = tokens * sum(map(math.prod, matrices))
+    return Cost(macs, tokens * hidden * operations, size(outputs[0]))
 
 
 def _attention(inputs: Values, outputs: Values) -> Cost:
@@ -97,7 +95,7 @@ def _attention(inputs: Values, outputs: Values) -> Cost:
     *batch, queries, features = shape(inputs[0])
     scores = math.prod(batch) * queries * shape(inputs[1])[-2]
     return Cost(
-        macs=scores * (features + _last(inputs[2])),
+        macs=scores * (features + shape(inputs[2])[-1]),
         elementwise=size(inputs[0]) + PER_OUTPUT["aten::softmax"] * scores,
         activations=scores + size(outputs[0]),
     )
@@ -153,10 +151,6 @@ def _numbers(value: Any) -> list[Any]:
     return constant if constant else [item.toIValue() for item in value.node().inputs()]
 
 
-def _last(value: Any) -> int:
-    return shape(value)[-1]
-
-
 # Operators with a rule of their own.
 RULES: dict[str, Rule] = {
     "aten::linear": _linear,
@@ -173,11 +167,11 @@ RULES: dict[str, Rule] = {
     "aten::_convolution_mode": _plain_convolution,  # padding="same"
     "aten::scaled_dot_product_attention": _attention,
     # Gates: 4 functions, 4 sums of both products. Cell: two products, a sum. Output: tanh, product.
-    "aten::lstm": _recurrence(4, 13),
+    "aten::lstm": partial(_recurrence, 4, 13),
     # Gates: 3 functions, 3 sums of both products, one product. State: a sum of two products, 1 - z.
-    "aten::gru": _recurrence(3, 11),
-    "aten::rnn_tanh": _recurrence(1, 2),
-    "aten::rnn_relu": _recurrence(1, 2),
+    "aten::gru": partial(_recurrence, 3, 11),
+    "aten::rnn_tanh": partial(_recurrence, 1, 2),
+    "aten::rnn_relu": partial(_recurrence, 1, 2),
     "torchvision::deform_conv2d": _deformed_convolution,
     "aten::fft_rfft2": _real_transform,
     "aten::fft_irfft2": _real_transform,
@@ -262,44 +256,34 @@ MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
 
 def handles() -> dict[str, Handle]:
     """Return fvcore's table: one handle per operator that any of the tables names."""
-    table = {kind: _handle(kind, rule) for kind, rule in RULES.items()}
-    table |= {kind: _elementwise(kind, 0, cost) for kind, cost in PER_OUTPUT.items()}
-    table |= {kind: _elementwise(kind, cost, 0) for kind, cost in PER_INPUT.items()}
-    return table | dict.fromkeys(MOVEMENT, lambda inputs, outputs: Counter())
+    table: dict[str, Rule] = dict(RULES)
+    for kind, cost in PER_OUTPUT.items():
+        table[kind] = partial(_elementwise, COMPLEX.get(kind, 1), 0, cost)
+    for kind, cost in PER_INPUT.items():
+        table[kind] = partial(_elementwise, 1, cost, 0)
+    counted: dict[str, Handle] = {
+        kind: partial(_counted, kind.partition("::")[2].strip("_"), rule)
+        for kind, rule in table.items()
+    }
+    return counted | dict.fromkeys(MOVEMENT, lambda inputs, outputs: Counter())
 
 
-def _handle(kind: str, rule: Rule) -> Handle:
-    """Wrap a rule for fvcore; ``linear`` stands for ``aten::linear`` in its keys."""
-    name = kind.partition("::")[2].strip("_")
-
-    def handle(inputs: Values, outputs: Values) -> Counter[str]:
-        cost = rule(inputs, outputs)._asdict()
-        return Counter({f"{figure}:{name}": n for figure, n in cost.items() if n}) + Counter(
-            {f"calls:{name}": 1}
-        )
-
-    return handle
+def _counted(name: str, rule: Rule, inputs: Values, outputs: Values) -> Counter[str]:
+    """Apply a rule; ``name`` is ``linear`` for ``aten::linear``."""
+    cost = rule(inputs, outputs)
+    if cost is None:
+        return Counter()
+    figures = {f"{figure}:{name}": value for figure, value in cost._asdict().items() if value}
+    return Counter({**figures, f"calls:{name}": 1})
 
 
-def _elementwise(kind: str, per_input: int, per_output: int) -> Handle:
-    def rule(inputs: Values, outputs: Values) -> Cost:
-        operations = (per_input and per_input * size(inputs[0])) + per_output * size(outputs[0])
-        if _dtype(outputs[0]).startswith("Complex"):
-            operations *= COMPLEX.get(kind, 1)
-        return Cost(elementwise=operations)
-
-    counted = _handle(kind, rule)
-
-    def handle(inputs: Values, outputs: Values) -> Counter[str]:
-        return counted(inputs, outputs) if _holds_floats(outputs[0]) else Counter()
-
-    return handle
-
-
-def _holds_floats(value: Any) -> bool:
-    """Tell values of the network from shape arithmetic, which the tracer writes as tensors."""
-    return _dtype(value) in {"Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"}
-
-
-def _dtype(value: Any) -> str:
-    return (value.type().scalarType() or "") if value.isCompleteTensor() else ""
+def _elementwise(
+    of_complex: int, per_input: int, per_output: int, inputs: Values, outputs: Values
+) -> Cost | None:
+    """Count operations on the values of a network; the tracer writes shape arithmetic alike."""
+    value = outputs[0]
+    dtype = (value.type().scalarType() or "") if value.isCompleteTensor() else ""
+    if dtype not in {"Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"}:
+        return None
+    operations = (per_input and per_input * size(inputs[0])) + per_output * size(value)
+    return Cost(elementwise=operations * (of_complex if dtype.startswith("Complex") else 1))

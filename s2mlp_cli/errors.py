@@ -26,6 +26,11 @@ def printable(name: str | os.PathLike[str]) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def visible(text: str) -> str:
+    r"""Return text on one line in which what does not print is escaped: ``\\x1b``, ``\\n``."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class S2MLPError(Exception):
     """A fault that the user can mend; the message is one sentence, ending with the remedy.
 
@@ -38,15 +43,11 @@ class S2MLPError(Exception):
     def __init__(self, sentence: str) -> None:
         if len(sentence) > _LONGEST:
             sentence = f"{sentence[: _LONGEST // 2]} […] {sentence[-_LONGEST // 3 :]}"
-        super().__init__("".join(map(_visible, printable(sentence))))
+        super().__init__(visible(printable(sentence)))
 
 
 # Characters that a person still reads; two paths of the greatest length that is usual fit.
 _LONGEST = 1200
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 class SpecError(S2MLPError):

@@ -7,7 +7,7 @@ A record holds raw values, seconds and bytes and counts, never formatted text. I
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
@@ -22,6 +22,12 @@ BASELINE = "slice"
 
 # The definition, which every other implementation is checked against; it does not compete.
 REFERENCE = "oracle"
+
+
+# What is counted or timed: no file with other values was measured.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Frozen(BaseModel):

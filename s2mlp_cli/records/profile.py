@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.base import Frozen, NotNegative, Positive, Record
 
 Level = Literal["op", "block", "model"]
 Mode = Literal["inference", "training"]
@@ -90,20 +90,20 @@ class ProfileResult(Frozen):
     reference: str | None = None
     skipped: str | None = None
     error: float | None = None
-    samples_s: tuple[float, ...] = ()
+    samples_s: tuple[Positive, ...] = ()
     calls_per_sample: int | None = None
-    median_s: float | None = None
-    ci95_s: tuple[float, float] | None = None
-    p50_s: float | None = None
-    p90_s: float | None = None
-    p99_s: float | None = None
-    images_per_s: float | None = None
-    bytes_per_s: float | None = None
+    median_s: Positive | None = None
+    ci95_s: tuple[NotNegative, NotNegative] | None = None
+    p50_s: NotNegative | None = None
+    p90_s: NotNegative | None = None
+    p99_s: NotNegative | None = None
+    images_per_s: NotNegative | None = None
+    bytes_per_s: NotNegative | None = None
     ratio_to_slice: Ratio | None = None
     cost_over_none_s: Measured | None = None
     shift_share: Measured | None = None
-    copy_fraction: float | None = None
-    matmul_fraction: float | None = None
+    copy_fraction: NotNegative | None = None
+    matmul_fraction: NotNegative | None = None
     memory: Memory | None = None
     warnings: tuple[str, ...] = ()
 

@@ -38,6 +38,9 @@ KINDS = {
 
 _LARGEST = 10**300
 
+# Levels of lists and objects in a record: four times what a spec inside one needs.
+_DEEPEST = 40
+
 _SCHEMA = re.compile(r"s2mlp\.([a-z]+)/([0-9]{1,6})")
 
 
@@ -89,12 +92,13 @@ def imported(path: str) -> Any:
 def _document(path: str | Path) -> dict[str, Any]:
     """Return the JSON object in the file, with every other content refused in a sentence."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        raw = Path(path).read_bytes()
+        text = raw.decode(json.detect_encoding(raw))  # PowerShell's > writes UTF-16
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise RecordError(
-            f"{path} is not a record of s2mlp: it is no text; give the JSON file of a record"
+            f"{path} is not a record of s2mlp: it is not text; give the JSON file of a record"
         ) from error
     if not text.strip():
         raise RecordError(f"{path} is empty; run the command that makes it again")
@@ -109,6 +113,11 @@ def _document(path: str | Path) -> dict[str, Any]:
             f"{path} is not a record of s2mlp: its JSON cannot be read ({error}); run the "
             "command that makes it again"
         ) from error
+    if isinstance(document, (dict, list)) and _deeper_than(_DEEPEST, document):
+        raise RecordError(
+            f"{path} is not a record of s2mlp: its JSON is nested over {_DEEPEST} levels deep; "
+            "give a file that `s2mlp … -o FILE.json` wrote"
+        )
     if not isinstance(document, dict):
         raise RecordError(
             f"{path} is not a record of s2mlp: it holds a JSON {_JSON_NAMES[type(document)]}, "
@@ -125,6 +134,15 @@ def _measured(digits: str) -> int | float:
     return value
 
 
+def _deeper_than(levels: int, value: dict[str, Any] | list[Any]) -> bool:
+    """Tell whether lists and objects are nested deeper, level by level: recursion has a limit."""
+    layer: list[Any] = [value]
+    for _ in range(levels + 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in layer)
+        layer = [each for outer in inner for each in outer if isinstance(each, (dict, list))]
+    return bool(layer)
+
+
 _JSON_NAMES = {
     list: "array",
     str: "string",
@@ -138,7 +156,7 @@ _JSON_NAMES = {
 def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
     if not text.lstrip().startswith("{"):
         return (
-            f"{path} is not a record of s2mlp: line {error.lineno} is no JSON; give the JSON file "
+            f"{path} is not a record of s2mlp: line {error.lineno} is not JSON; give the JSON file "
             "of a record"
         )
     if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
@@ -147,7 +165,7 @@ def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
             "complete; run the command that makes it again"
         )
     return (
-        f"{path} is damaged: line {error.lineno}, column {error.colno} is no JSON "
+        f"{path} is damaged: line {error.lineno}, column {error.colno} is not JSON "
         f"({error.msg}); run the command that makes it again"
     )
 

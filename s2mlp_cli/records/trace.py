@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.base import Count, Frozen, NotNegative, Record
 
 
 class ScopeTime(Frozen):
     """Time inside the scopes of one name, on the device where there is one, else on the host."""
 
     name: str
-    calls: int
-    seconds: float
-    share: float | None = None
+    calls: Count
+    seconds: NotNegative
+    share: NotNegative | None = None
 
 
 class OperatorTime(Frozen):
     """Calls of one operator; ``self`` is without the operators that it called."""
 
     name: str
-    calls: int
-    host_s: float
-    host_self_s: float
-    device_s: float | None = None
-    device_self_s: float | None = None
+    calls: Count
+    host_s: NotNegative
+    host_self_s: NotNegative
+    device_s: NotNegative | None = None
+    device_self_s: NotNegative | None = None
 
 
 class KernelTime(Frozen):
     """Launches of one kernel on a GPU."""
 
     name: str
-    calls: int
-    total_s: float
-    mean_s: float
+    calls: Count
+    total_s: NotNegative
+    mean_s: NotNegative
 
 
 class ModuleTime(Frozen):
     """One module of the model; ``depth`` counts the modules around it."""
 
     name: str
-    depth: int
-    calls: int
-    host_s: float
-    host_self_s: float
-    device_s: float | None = None
+    depth: Count
+    calls: Count
+    host_s: NotNegative
+    host_self_s: NotNegative
+    device_s: NotNegative | None = None
 
 
 class OperatorMemory(Frozen):
@@ -52,10 +52,10 @@ class OperatorMemory(Frozen):
 
     device: str
     name: str
-    calls: int
-    allocations: int
-    allocated_bytes: float
-    self_allocated_bytes: float
+    calls: Count
+    allocations: Count
+    allocated_bytes: NotNegative
+    self_allocated_bytes: NotNegative
 
 
 class TraceResult(Frozen):
@@ -74,9 +74,9 @@ class TraceResult(Frozen):
 
     run: str
     file: str
-    steps: int
-    step_s: float | None
-    shift_share: float | None
+    steps: Count
+    step_s: NotNegative | None
+    shift_share: NotNegative | None
     scopes: tuple[ScopeTime, ...] = ()
     operators: tuple[OperatorTime, ...] = ()
     kernels: tuple[KernelTime, ...] = ()

@@ -37,9 +37,9 @@ def changed(**fields):
     ("text", "sentence"),
     [
         ("", "is empty; run the command that makes it again"),
-        ("hello", "is not a record of s2mlp: line 1 is no JSON; give the JSON file of a record"),
+        ("hello", "is not a record of s2mlp: line 1 is not JSON; give the JSON file of a record"),
         (TEXT[: len(TEXT) // 2], "is cut off: its JSON ends in line"),
-        ('{"a": 1,, "b": 2}', "is damaged: line 1, column 9 is no JSON"),
+        ('{"a": 1,, "b": 2}', "is damaged: line 1, column 9 is not JSON"),
         ("[1, 2]", "it holds a JSON array, where an object is expected"),
         ("{}", "its 'schema' is missing, where 's2mlp.<kind>/<version>' is expected"),
         (changed(schema="other/1"), "its 'schema' is 'other/1'"),
@@ -53,6 +53,8 @@ def changed(**fields):
         (TEXT.replace("25000000", "1e999"), "the number '1e999' is out of range"),
         (TEXT.replace("25000000", "NaN"), "the number 'NaN' is out of range"),
         ("[" * 100_000, "is not a record of s2mlp"),
+        (changed(results=json.loads("[" * 60 + "]" * 60)), "nested over 40 levels deep"),
+        (changed(schema=["s2mlp.count/1"]), "its 'schema' is ['s2mlp.count/1']"),
         ('{"schema": ' + "9" * 5000 + "}", "is not a record of s2mlp"),
     ],
 )
@@ -65,6 +67,25 @@ def test_a_file_that_is_no_record_gets_a_sentence(text, sentence, tmp_path):
     assert str(path) in said
     assert sentence in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_what_a_shell_wrote_in_another_encoding_is_read(encoding, tmp_path):
+    """PowerShell's ``>`` writes UTF-16 with a mark, ``Out-File -Encoding utf8`` one of UTF-8."""
+    path = tmp_path / "record.json"
+    path.write_bytes(TEXT.encode(encoding))
+    assert read_record(path) == samples.count()
+
+
+@pytest.mark.parametrize("field", ["median_s", "p99_s", "samples_s", "ci95_s"])
+@pytest.mark.parametrize("value", [-1.0, [[]], {}])
+def test_times_that_nobody_can_measure_are_refused(field, value, tmp_path):
+    tree = json.loads(samples.profile().to_json())
+    tree["results"][0][field] = value
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(RecordError, match=rf"is damaged: at results\.0\.{field}"):
+        read_record(path)
 
 
 def test_a_validation_of_nothing_is_no_validation(tmp_path):
@@ -83,7 +104,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "picture.json"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
-    with pytest.raises(RecordError, match="it is no text"):
+    with pytest.raises(RecordError, match="it is not text"):
         read_record(path)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import re
 import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 from s2mlp_cli.errors import RecordError
+from s2mlp_cli.measure.torch_support import first_line
 from s2mlp_cli.measure.tracing.writing import ROOT_SCOPE
 from s2mlp_cli.records.trace import (
     KernelTime,
@@ -29,6 +32,18 @@ _KIB = 1024
 # What newer profilers call the launches of kernels, and the name under which the parser looks for
 # them; without, it gives operators no time on the GPU.
 _RENAMED = {"cuda_runtime": "runtime", "cuda_driver": "runtime"}
+
+# Microseconds since the epoch of a trace that anybody reads: three thousand years.
+_LONGEST = 1e17
+
+# Sentences of the parser's log that are kept.
+_MOST = 5
+
+# What the parser raises on numbers and names that make no sense together.
+_FAULTS = (
+    LookupError, TypeError, AttributeError, ValueError, ArithmeticError, AssertionError,
+    RecursionError,
+)  # fmt: skip
 
 _ENDING = re.compile(r"\.pt\.trace\.json(\.gz)?$")
 
@@ -52,10 +67,20 @@ def read_trace(path: Path, root: Path) -> TraceResult:
     """Parse one trace file; ``root`` is the folder that its run is named from.
 
     Raises:
-        RecordError: the file is cut off or no trace of torch.profiler.
+        RecordError: the file is cut off, or not a trace of torch.profiler.
     """
     document = _load(path)
-    data, profile, scopes = _parse(path, document)
+    try:
+        data, profile, said = _parse(document)
+        scopes = tuple(_scopes(document["traceEvents"]))
+        return _result(path, root, data, profile, scopes, said)
+    except _FAULTS as error:  # of the parser, which believes all it reads
+        raise _not_whole(path, f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def _result(
+    path: Path, root: Path, data: Any, profile: Any, scopes: tuple[ScopeTime, ...], said: list[str]
+) -> TraceResult:
     steps = next((scope.calls for scope in scopes if scope.name == ROOT_SCOPE), 0)
     whole = next((scope.seconds for scope in scopes if scope.name == ROOT_SCOPE), None)
     return TraceResult(
@@ -69,43 +94,86 @@ def read_trace(path: Path, root: Path) -> TraceResult:
         kernels=tuple(_kernels(data)),
         modules=tuple(_modules(profile)),
         memory=tuple(_memory(profile)),
-        recommendations=tuple(_plain(text) for text in data.recommendations),
+        recommendations=(*(_plain(text) for text in data.recommendations), *said),
     )
 
 
 def _load(path: Path) -> Any:
-    """Return the JSON document of a trace, compressed or not."""
+    """Return the JSON document of a trace, compressed or not, once its events are known to be some.
+
+    Raises:
+        RecordError: it is none, or an event of it is not one.
+    """
     try:
         raw = path.read_bytes()
         document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-        events = document.get("traceEvents") if isinstance(document, dict) else None
-        if isinstance(events, list) and events and all(isinstance(e, dict) for e in events):
-            for event in events:
-                event["cat"] = _RENAMED.get(event.get("cat"), event.get("cat"))
-            return document
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise _not_whole(path, error) from error
-    raise _not_whole(path, "it has no traceEvents")
+    events = document.get("traceEvents") if isinstance(document, dict) else None
+    if not isinstance(events, list) or not events:
+        raise _not_whole(path, "it has no traceEvents")
+    for number, event in enumerate(events):
+        fault = _fault(event)
+        if fault:
+            raise _not_whole(path, f"event {number}: {fault}")
+        event["cat"] = _RENAMED.get(event.get("cat"), event.get("cat"))
+    return document
 
 
-def _parse(path: Path, document: Any) -> tuple[Any, Any, tuple[ScopeTime, ...]]:
-    """Return the parser's run data, what its generator makes of it, and our own scopes."""
+def _fault(event: Any) -> str | None:
+    """Return what is wrong with an event, which the parser would stumble over or leave out."""
+    if not isinstance(event, dict):
+        return "it is not an object"
+    wanted = {"ph": str, "cat": str, "name": str, "args": dict}
+    for key, kind in wanted.items():
+        if not isinstance(event.get(key, kind()), kind):
+            return f"its '{key}' is not a {'text' if kind is str else 'table'}"
+    for key in ("ts", "dur"):
+        value = event.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"its '{key}' is not a number"
+        if not (abs(value) < _LONGEST if key == "ts" else 0 <= value < _LONGEST):
+            return f"its '{key}' is out of range"
+    return None
+
+
+def _parse(document: Any) -> tuple[Any, Any, list[str]]:
+    """Return the parser's run data, what its generator makes of it, and what it logged."""
     from torch_tb_profiler.profiler.data import RunProfileData
     from torch_tb_profiler.profiler.run_generator import RunGenerator
 
+    with warnings.catch_warnings(), _logged() as said:
+        warnings.simplefilter("ignore")  # it calls pandas in ways that pandas 3 deprecates
+        data = RunProfileData.from_json("s2mlp", None, document)
+        profile = RunGenerator("s2mlp", None, data).generate_run_profile()
+    return data, profile, said
+
+
+@contextmanager
+def _logged() -> Iterator[list[str]]:
+    """Collect what the parser would print on stderr: each sentence once, the first few."""
+    said: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, entry: logging.LogRecord) -> None:
+            sentence = entry.getMessage()
+            if entry.levelno >= logging.WARNING and sentence not in said and len(said) < _MOST:
+                said.append(sentence)
+
+    logger = logging.getLogger("pytorch_profiler")
+    collector = Collector()
+    logger.addHandler(collector)
+    logger.propagate, before = False, logger.propagate
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls pandas in ways that pandas 3 deprecates
-            data = RunProfileData.from_json("s2mlp", None, document)
-            profile = RunGenerator("s2mlp", None, data).generate_run_profile()
-        return data, profile, tuple(_scopes(document["traceEvents"]))
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        raise _not_whole(path, error) from error
+        yield said
+    finally:
+        logger.removeHandler(collector)
+        logger.propagate = before
 
 
 def _not_whole(path: Path, reason: object) -> RecordError:
     return RecordError(
-        f"{path} is no whole trace of torch.profiler ({reason}); "
+        f"{path} is not a whole trace of torch.profiler ({reason}); "
         "make it again with: s2mlp profile --trace"
     )
 

@@ -8,6 +8,7 @@ that the models stay clean.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -105,10 +106,28 @@ def _write(profiler: profile, run: Path) -> None:
 
 
 def _export(profiler: profile, file: Path) -> None:
+    """Write the trace from inside its folder.
+
+    The profiler copies the path into its JSON as it is, quotes and backslashes too, and takes none
+    that is not UTF-8: it is given the name alone.
+    """
+    with _inside(file.parent):
+        try:
+            profiler.export_chrome_trace(file.name)
+        finally:  # the profiler's own half-written file, where it could not finish it
+            Path(f"{file.name}.tmp").unlink(missing_ok=True)
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Make ``folder`` the current one for a while (contextlib.chdir is of Python 3.11)."""
+    before = os.open(".", os.O_RDONLY)
     try:
-        profiler.export_chrome_trace(str(file))
-    finally:  # the profiler's own half-written file, where it could not finish it
-        file.with_name(f"{file.name}.tmp").unlink(missing_ok=True)
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 @contextmanager

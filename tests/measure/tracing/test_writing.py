@@ -1,13 +1,14 @@
 import dataclasses
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from s2mlp_cli.errors import RecordError, WriteError
+from s2mlp_cli.errors import RecordError, WriteError, printable
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
 from s2mlp_cli.measure.tracing.writing import (
@@ -18,6 +19,8 @@ from s2mlp_cli.measure.tracing.writing import (
     trace_case,
     try_to_trace,
 )
+from s2mlp_cli.records.trace import TraceRecord
+from tests.samples import ENVIRONMENT
 
 
 @pytest.fixture(scope="module")
@@ -213,11 +216,11 @@ GPU_TRACE = {
         (b"{}", "it has no traceEvents"),
         (b"[1, 2]", "it has no traceEvents"),
         (b"\x1f\x8b\x08cut", "codec can't decode"),
-        (b'{"traceEvents": []}', "no whole trace"),
-        (b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', "no whole trace"),
-        (b'{"traceEvents": [1, 2]}', "it has no traceEvents"),
-        (b'{"traceEvents": [{"cat": "user_annotation", "name": "model"}]}', "no whole trace"),
-        (b'{"traceEvents": [{"cat": "user_annotation", "name": 3}]}', "no whole trace"),
+        (b'{"traceEvents": []}', "not a whole trace"),
+        (b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', "not a whole trace"),
+        (b'{"traceEvents": [1, 2]}', "event 0: it is not an object"),
+        (b'{"traceEvents": [{"cat": "user_annotation", "name": "model"}]}', "not a whole trace"),
+        (b'{"traceEvents": [{"cat": "user_annotation", "name": 3}]}', "not a whole trace"),
     ],
 )
 def test_what_is_no_trace_is_a_sentence(tmp_path, content, words):
@@ -232,7 +235,7 @@ def test_a_trace_that_was_cut_off_is_a_sentence(traces, tmp_path):
     whole = find_traces(traces)[0].read_bytes()
     path = tmp_path / "x.pt.trace.json"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RecordError, match="no whole trace of torch.profiler"):
+    with pytest.raises(RecordError, match="not a whole trace of torch.profiler"):
         read_trace(path, tmp_path)
 
 
@@ -253,3 +256,47 @@ def test_nothing_but_traces_is_found(traces, tmp_path):
     shutil.copytree(traces, tmp_path / "copy")
     (tmp_path / "copy" / "notes.json").write_text("{}")
     assert len(find_traces(Path(tmp_path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": ["a"]}, "event 1: its 'name' is not a text"),
+        ({"cat": []}, "event 1: its 'cat' is not a text"),
+        ({"dur": -1}, "event 1: its 'dur' is out of range"),
+        ({"dur": float("nan")}, "event 1: its 'dur' is out of range"),
+        ({"ts": "now"}, "event 1: its 'ts' is not a number"),
+        ({"ts": 10**400}, "event 1: its 'ts' is out of range"),
+        ({"args": [1]}, "event 1: its 'args' is not a table"),
+    ],
+)
+def test_an_event_that_is_none_is_named(tmp_path, change, words):
+    events = [dict(each) for each in GPU_TRACE["traceEvents"]]
+    events[1] |= change
+    path = tmp_path / "x.pt.trace.json"
+    path.write_text(json.dumps({**GPU_TRACE, "traceEvents": events}))
+    with pytest.raises(RecordError, match=words):
+        read_trace(path, tmp_path)
+
+
+def test_what_the_parser_logs_is_kept_and_not_printed(tmp_path, capfd):
+    events = [dict(each) for each in GPU_TRACE["traceEvents"]]
+    events[6] = {**events[6], "args": {**events[6]["args"], "est. achieved occupancy %": -1}}
+    path = tmp_path / "x.pt.trace.json"
+    path.write_text(json.dumps({**GPU_TRACE, "traceEvents": events}))
+    assert any("occupancy" in text for text in read_trace(path, tmp_path).recommendations)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "name", ['a "quoted" name', r"back\slash", "new\nline", os.fsdecode(b"caf\xe9")]
+)
+def test_a_folder_may_have_any_name(tiny, tmp_path, name):
+    folder = tmp_path / name
+    trace_case(Case(tiny, "model", None, "cpu", "fp32", 1), "slice", folder / "run")
+    (path,) = find_traces(folder)
+    result = read_trace(path, tmp_path)
+    assert result.steps == STEPS
+    assert Path.cwd() != folder / "run"
+    record = TraceRecord.new(command=(), environment=ENVIRONMENT, results=(result,))
+    assert printable(name) in json.loads(record.to_json())["results"][0]["run"]

@@ -36,7 +36,7 @@ from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.profiling.device import Device, open_device
 from s2mlp_cli.measure.profiling.limits import measure_limits
 from s2mlp_cli.models import build_model, set_shift
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import load_spec
 

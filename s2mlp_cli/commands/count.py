@@ -36,7 +36,7 @@ from s2mlp_cli.views.terminal import remarks_console
 @options.overrides
 @options.input_sizes
 @options.in_channels
-@options.shift()
+@options.shift(BASELINE)
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1_000_000),
@@ -88,7 +88,8 @@ def command(
     counted, and 1 otherwise.
     """
     from s2mlp_cli.measure.source import open_models
-    from s2mlp_cli.records.count import CountRecord
+    from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.count import CountRecord
     from s2mlp_cli.specs import names
 
     if ckpts and len(models) > 1:

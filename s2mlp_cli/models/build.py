@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.models.mixer import SpatialShiftMixer
-from s2mlp_cli.models.s2mlp import S2MLP
+from s2mlp_cli.models.s2mlp import S2MLP, SpatialShiftMixer
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import GFNetSpec, ModelSpec, S2MLPSpec, TimmSpec, VipSpec

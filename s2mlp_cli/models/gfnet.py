@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
-from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
+from s2mlp_cli.models.layers import ChannelMLP, PatchLayer, PyramidClassifier, PyramidStage
 from s2mlp_cli.specs import GFNetSpec, Stage
 
 # What the authors' LayerScale factors start from.

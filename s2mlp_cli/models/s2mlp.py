@@ -2,14 +2,91 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from s2mlp_cli.models.mixer import SpatialShiftMixer
-from s2mlp_cli.models.norms import make_norm
-from s2mlp_cli.models.parts import ChannelMLP, PatchLayer
-from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
-from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.specs import S2MLPSpec, Stage
+from s2mlp_cli.directions import Directions
+from s2mlp_cli.models.layers import (
+    ChannelMLP,
+    MeanFusion,
+    PatchLayer,
+    PyramidClassifier,
+    PyramidStage,
+    SplitAttention,
+    make_norm,
+)
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.fused import fuse
+from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
+from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage
+
+
+class Shift(nn.Module):
+    """Splits K*C channels into K maps and shifts each by its own directions.
+
+    An empty list of directions passes its map on as it is, without a copy.
+    """
+
+    def __init__(self, splits: tuple[Directions, ...], function: ShiftFunction) -> None:
+        super().__init__()
+        self.splits = splits
+        self.function = function
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the K shifted maps, B,H,W,C each, of ``x`` (B,H,W,K*C)."""
+        return [
+            self.function.run(part, directions) if directions else part
+            for part, directions in zip(x.chunk(len(self.splits), -1), self.splits, strict=True)
+        ]
+
+
+class SpatialShiftMixer(nn.Module):
+    """``project(fuse(shift(activation(expand(x)))))`` on a map of B,H,W,C.
+
+    v1 (section 3.2): one split, GELU, nothing to fuse. v2 (section 3.1): three splits, split
+    attention, no activation. With a mixer kernel as implementation, the kernel does all of it
+    with this module's weights; it satisfies :class:`s2mlp_cli.shifts.types.MixerParameters`.
+    """
+
+    def __init__(self, channels: int, mixer: Mixer, implementation: Implementation) -> None:
+        super().__init__()
+        maps = len(mixer.splits)
+        self.splits: tuple[Directions, ...] = mixer.splits
+        self.fusion = mixer.fusion
+        self.expand = nn.Linear(channels, maps * channels)
+        self.activation = nn.GELU() if mixer.activation == "gelu" else nn.Identity()
+        self.attention = (
+            SplitAttention(channels, maps, mixer.reduction, mixer.attention_bias)
+            if mixer.fusion == "split-attention"
+            else None
+        )
+        self.mean = MeanFusion() if mixer.fusion == "mean" else None
+        self.project = nn.Linear(channels, channels)
+        self.set_implementation(implementation)
+
+    def set_implementation(self, implementation: Implementation) -> None:
+        """Change how the shift is computed; the weights stay."""
+        self.kernel = implementation if isinstance(implementation, MixerKernel) else None
+        if isinstance(implementation, ShiftFunction):
+            self.shift = Shift(self.splits, implementation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix ``x`` (B,H,W,C) over positions and channels."""
+        if self.kernel is not None:
+            return self.kernel.run(x, self)
+        maps = self.shift(self.activation(self.expand(x)))
+        projected: Tensor = self.project(self._fuse(maps))
+        return projected
+
+    def _fuse(self, maps: list[Tensor]) -> Tensor:
+        fusion = self.attention or self.mean
+        if fusion is None:
+            return maps[0]
+        # A stack is a copy of all maps to a compiler; counters trace what eager PyTorch runs.
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+            return fuse(maps, self)
+        fused: Tensor = fusion(torch.stack(maps, dim=1))
+        return fused
 
 
 class Block(nn.Module):

@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from s2mlp_cli.models.parts import ChannelMLP, PatchLayer, SplitAttention
-from s2mlp_cli.models.pyramid import PyramidClassifier, PyramidStage
+from s2mlp_cli.models.layers import (
+    ChannelMLP,
+    PatchLayer,
+    PyramidClassifier,
+    PyramidStage,
+    SplitAttention,
+)
 from s2mlp_cli.specs import VipSpec, VipStage
 
 

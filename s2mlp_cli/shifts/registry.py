@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.errors import UnavailableError, did_you_mean
+from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _HOMES = {
     "fused-gemm": "fused_gemm:IMPLEMENTATION",
     "inplace": "torch_shifts:INPLACE",
     "none": "torch_shifts:NONE",
+    "products": "torch_shifts:PRODUCTS",
 }
 
 # Every name, in the order in which people read them.
@@ -36,9 +38,10 @@ NAMES: tuple[str, ...] = tuple(_HOMES)
 SOURCE = ("slice", "roll", "conv", "deform")
 
 # Known not to compute the shift: never part of ``all``, never a default.
-UNSAFE = ("inplace", "none")
+UNSAFE = ("inplace", "none", "products")
 
-DEFAULT = "slice"
+# What models are built with unless somebody chooses.
+DEFAULT = BASELINE
 
 
 def get(name: str) -> Implementation:
@@ -80,7 +83,7 @@ def parse(text: str) -> tuple[str, ...]:
     return names
 
 
-def shift(x: Tensor, directions: Directions, implementation: str = DEFAULT) -> Tensor:
+def shift(x: Tensor, directions: Directions, implementation: str = BASELINE) -> Tensor:
     """Move each equal group of the channels of ``x`` (B,H,W,C) by its direction.
 
     ``out[b, h, w, c] = x[b, clamp(h - dh), clamp(w - dw), c]`` (S2-MLP, section 3.2).

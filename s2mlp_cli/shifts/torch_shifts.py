@@ -17,7 +17,7 @@ from torch import Tensor
 
 from s2mlp_cli.directions import Directions, destination_and_source, groups
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.types import ShiftFunction
+from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftFunction, ShiftWork
 
 
 def is_recorded() -> bool:
@@ -268,6 +268,17 @@ def shift_none(x: Tensor, directions: Directions) -> Tensor:
     return x
 
 
+def mix_products(x: Tensor, mixer: MixerParameters) -> Tensor:
+    """Expand, keep the first C of the K*C channels, project: a mixer's matrix products alone.
+
+    Below ``none``, which still stacks, sums and weighs its maps, this is the floor of what an
+    implementation can cost. Weights that it leaves out have no gradient.
+    """
+    kept = mixer.activation(mixer.expand(x)[..., : x.shape[-1]])
+    projected: Tensor = mixer.project(kept)
+    return projected
+
+
 ORACLE = ShiftFunction("oracle", "index arithmetic straight from the definition", shift_oracle)
 SLICE = ShiftFunction("slice", "slice indexing on a copy", shift_slice)
 CONCAT = ShiftFunction("concat", "edge and moved slice joined, no assignment", shift_concat)
@@ -288,3 +299,11 @@ INPLACE = ShiftFunction(
     unavailable=_undefined_on_a_gpu,
 )
 NONE = ShiftFunction("none", "shifts taken out: WRONG on purpose", shift_none, safe=False)
+PRODUCTS = MixerKernel(
+    "products",
+    "a mixer's two matrix products alone: WRONG on purpose",
+    mix_products,
+    safe=False,
+    trains=False,
+    work=lambda splits, fusion: ShiftWork(maps=0, products=0),
+)

@@ -9,7 +9,7 @@ from torch import nn
 from s2mlp_cli import sample
 from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.measure.source import module_model, open_model, open_models, reopen
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.specs import load_spec
 
 NET = """

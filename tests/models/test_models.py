@@ -6,9 +6,8 @@ from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models import build_model, set_shift
-from s2mlp_cli.models.mixer import SpatialShiftMixer
-from s2mlp_cli.models.norms import Affine
-from s2mlp_cli.models.parts import PatchLayer, SplitAttention
+from s2mlp_cli.models.layers import Affine, PatchLayer, SplitAttention
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.specs import Mixer, load_spec
@@ -27,7 +26,7 @@ def test_logits_have_one_row_per_image_and_gradients_reach_every_weight(base: st
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("shift", [*registry.SOURCE, "gather", "oracle"])
+@pytest.mark.parametrize("shift", [*registry.SOURCE, "concat", "gather", "oracle"])
 def test_every_implementation_gives_the_same_logits(shift: str):
     torch.manual_seed(0)
     model = build_model(load_spec("v2-small", TINY))
@@ -138,3 +137,36 @@ def test_an_unknown_shift_names_the_nearest():
         UnavailableError, match="no shift implementation 'cnov'; did you mean 'conv'?"
     ):
         build_model(load_spec("v2-small", TINY), shift="cnov")
+
+
+SMALL_STAGES = {
+    "v1-wide": TINY,
+    "v2-small": (
+        "input_size=32",
+        "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2},"
+        " {patch: 2, dim: 16, depth: 1, expansion: 2}]",
+    ),
+    "vip-small-7": ("stages.0.depth=1", "stages.1.depth=1"),
+    "gfnet-h-ti": tuple(f"stages.{stage}.depth=1" for stage in range(4)),
+}
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("base", SMALL_STAGES)
+def test_every_block_hands_on_a_contiguous_map(base, channels_last):
+    """Another layout would be copied by each norm and mixed by each sum up to the next stage."""
+    spec = load_spec(base, SMALL_STAGES[base])
+    model, images = build_model(spec), torch.randn(2, 3, *spec.input_size)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    seen = []
+    for stage in model.stages:
+        for module in (stage.patch, *stage.blocks):
+            module.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    with torch.no_grad():
+        model(images)
+    for given, out in seen[1:]:
+        assert given.is_contiguous()
+        assert out.is_contiguous()
+    assert seen[0][1].is_contiguous()

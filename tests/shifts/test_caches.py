@@ -6,7 +6,7 @@ import pytest
 import torch
 from mixers import ALL, FIRST
 
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import borders, registry, torch_shifts, triton_support
 from s2mlp_cli.specs import Mixer
 

@@ -9,7 +9,7 @@ import torch
 from mixers import ALL, FIRST, SECOND
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import Mixer
 

@@ -28,6 +28,7 @@ from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
 from s2mlp_cli.records.base import changed
+from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.records.count import (
     CountResult,
     CrossCheck,
@@ -37,7 +38,6 @@ from s2mlp_cli.records.count import (
     ShiftCost,
     Uncounted,
 )
-from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import ModelSpec, TimmSpec
 from s2mlp_cli.user_code import described
 
@@ -51,7 +51,7 @@ _SUMS = ("macs", "elementwise", "activations")
 
 def count(
     model: ModelSpec | GivenModel | nn.Module,
-    shift: str = registry.DEFAULT,
+    shift: str = BASELINE,
     batch_size: int = 1,
     *,
     input_size: int | tuple[int, int] | None = None,
@@ -91,7 +91,7 @@ def count(
 def count_sizes(
     models: Iterable[ModelSpec | GivenModel],
     sizes: Sequence[tuple[int, int]],
-    shift: str = registry.DEFAULT,
+    shift: str = BASELINE,
     batch_size: int = 1,
 ) -> tuple[tuple[CountResult, ...], tuple[Refusal, ...]]:
     """Count every model at every size, or at its own where there are no ``sizes``.
@@ -120,7 +120,7 @@ def count_sizes(
 
 def count_spec(spec: ModelSpec) -> CountResult:
     """Count a spec with the default shift, without published figures."""
-    return _count(as_given(spec, "count"), registry.DEFAULT, 1)
+    return _count(as_given(spec, "count"), BASELINE, 1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.counting.counters import Seen, bytes_moved, traced_figures
-from s2mlp_cli.models.mixer import Shift, SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import Shift, SpatialShiftMixer
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction

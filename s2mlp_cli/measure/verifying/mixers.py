@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from s2mlp_cli.measure.verifying.cases import DTYPES, Question, deviation, together
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.verify import Deviation, VerifyCase
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel

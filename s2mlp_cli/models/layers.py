@@ -1,10 +1,35 @@
-"""Parts that several families of models share: patch layer, channel MLP, split attention."""
+"""What the families built here share: patches, norms, channel MLP, fusions, and the frame."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from s2mlp_cli.specs import Norm
+
+
+class Affine(nn.Module):
+    """ResMLP's affine transformation, ``weight * x + bias`` per channel, without statistics.
+
+    (arXiv 2105.03404, equation 1; S2-MLP-deep uses it in place of LayerNorm.)
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and offset the last axis of ``x`` (..., C)."""
+        return torch.addcmul(self.bias, self.weight, x)
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module:
+    """Return the normalisation that the spec names, over the last axis of C ``channels``."""
+    return Affine(channels) if norm.kind == "affine" else nn.LayerNorm(channels, eps=norm.eps)
 
 
 class PatchLayer(nn.Module):
@@ -71,3 +96,35 @@ class MeanFusion(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Fuse ``maps`` (B,K,H,W,C) into B,H,W,C."""
         return torch.mean(maps, dim=1)
+
+
+class PyramidStage(nn.Module):
+    """A patch layer and its blocks."""
+
+    def __init__(self, patch: nn.Module, blocks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.patch = patch
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``x`` (B,H,W,Cin) into B,H/p,W/p,C."""
+        transformed: Tensor = self.blocks(self.patch(x))
+        return transformed
+
+
+class PyramidClassifier(nn.Module):
+    """Stages, a norm, mean over positions, one linear layer."""
+
+    def __init__(
+        self, stages: Iterable[nn.Module], norm: nn.Module, channels: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(*stages)
+        self.norm = norm
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, B,classes, of ``images`` (B,3,H,W)."""
+        features = self.norm(self.stages(images.permute(0, 2, 3, 1)))
+        logits: Tensor = self.head(features.mean(dim=(1, 2)))
+        return logits

@@ -11,6 +11,7 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.views.count import By, view
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -88,8 +89,7 @@ def command(
     counted, and 1 otherwise.
     """
     from s2mlp_cli.measure.source import open_models
-    from s2mlp_cli.records.base import BASELINE
-from s2mlp_cli.records.count import CountRecord
+    from s2mlp_cli.records.count import CountRecord
     from s2mlp_cli.specs import names
 
     if ckpts and len(models) > 1:

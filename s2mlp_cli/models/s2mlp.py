@@ -15,7 +15,6 @@ from s2mlp_cli.models.layers import (
     SplitAttention,
     make_norm,
 )
-from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
 from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage

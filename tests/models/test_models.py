@@ -146,8 +146,8 @@ SMALL_STAGES = {
         "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2},"
         " {patch: 2, dim: 16, depth: 1, expansion: 2}]",
     ),
-    "vip-small-7": ("stages.0.depth=1", "stages.1.depth=1"),
-    "gfnet-h-ti": tuple(f"stages.{stage}.depth=1" for stage in range(4)),
+    "vip-small": ("stages.0.depth=1", "stages.1.depth=1"),
+    "gfnet-h-s": tuple(f"stages.{stage}.depth=1" for stage in range(4)),
 }
 
 

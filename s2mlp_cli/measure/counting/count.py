@@ -27,8 +27,7 @@ from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
-from s2mlp_cli.records.base import changed
-from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.base import BASELINE, changed
 from s2mlp_cli.records.count import (
     CountResult,
     CrossCheck,

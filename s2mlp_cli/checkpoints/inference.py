@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from s2mlp_cli.checkpoints.compare import INFERRED
-from s2mlp_cli.checkpoints.layouts import Layout
-from s2mlp_cli.checkpoints.wrappers import State
+from s2mlp_cli.checkpoints.fit import INFERRED
+from s2mlp_cli.checkpoints.names import Grammar
+from s2mlp_cli.checkpoints.weights import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage, built_in, names
 from s2mlp_cli.specs.model import Norm
@@ -81,68 +81,74 @@ class Inferred:
     Attributes:
         spec: all of it.
         nearest: the built-in of the same architecture, or the one with most facts in common.
-        stated: what was assumed and why, in sentences.
+        notes: what was assumed and why, in sentences.
     """
 
     spec: S2MLPSpec
     nearest: str
-    stated: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def infer(state: State, layout: Layout) -> Inferred:
+def infer(state: State, grammar: Grammar) -> Inferred:
     """Return the spec that ``state`` (in our naming) fits.
+
+    Args:
+        state: under our names.
+        grammar: whose names the file has; its code fixes what tensors do not tell.
 
     Raises:
         CheckpointError: these are not the tensors of an S2-MLP.
     """
+    built_ins = [spec for spec in map(built_in, names()) if isinstance(spec, S2MLPSpec)]
     try:
-        return _infer(Architecture.of_state(state), layout)
+        told = Architecture.of_state(state)
+        ranked = sorted(built_ins, key=lambda spec: -_shared(told, Architecture.of_spec(spec)))
+        template, same = ranked[0], [spec.name for spec in ranked if _agrees(told, spec)]
+        mixer, norm, note = _untold(told, template, grammar)
+        fits = bool(same) and mixer == template.mixer and norm == template.norm
+        if fits:
+            spec = _with_classes(template, told.classes)
+        else:
+            spec = _build(told, template, mixer, norm)
     except ValidationError as error:
         raise CheckpointError(
-            f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); name its model "
+            f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); choose its model "
             "with --model"
         ) from error
+    return Inferred(spec, template.name, (note, *_others(same, fits, template)))
 
 
-def nearest_built_in(spec: S2MLPSpec) -> str:
-    """Return the name of the built-in S2-MLP that has most in common with ``spec``."""
-    return _rank(Architecture.of_spec(spec))[0][1].name
+def _with_classes(spec: S2MLPSpec, classes: int) -> S2MLPSpec:
+    if classes == spec.classes:
+        return spec
+    title = f"{spec.title}, changed: classes={classes}" if spec.title else ""
+    source = f"changed from {spec.source}" if spec.source else ""
+    changes = {"classes": classes, "title": title, "source": source}
+    return S2MLPSpec.model_validate({**spec.model_dump(), **changes})
 
 
-def _infer(told: Architecture, layout: Layout) -> Inferred:
-    ranked = _rank(told)
-    template, same = ranked[0][1], [spec.name for _, spec in ranked if _agrees(told, spec)]
-    mixer, norm, stated = _untold(told, template, layout)
-    fits = bool(same) and mixer == template.mixer and norm == template.norm
-    spec = (
-        S2MLPSpec.model_validate({**template.model_dump(), "classes": told.classes})
-        if fits
-        else _build(told, template, mixer, norm)
-    )
-    return Inferred(spec, template.name, (stated, *_others(same, fits, template)))
-
-
-def _untold(told: Architecture, template: S2MLPSpec, layout: Layout) -> tuple[Mixer, Norm, str]:
-    """Return what tensors cannot tell, from the layout where it is known, else the template."""
-    splits: Any = layout.splits.get(told.maps)
+def _untold(told: Architecture, template: S2MLPSpec, grammar: Grammar) -> tuple[Mixer, Norm, str]:
+    """Return what tensors cannot tell: from the code that gave the names, else the template."""
+    splits: Any = grammar.splits.get(told.maps)
     if splits is None:
         splits = (template.mixer.splits * told.maps)[: told.maps]
-    origin = f"the {layout.name} layout" if layout.splits else template.name
-    mixer = template.mixer.model_copy(
-        update={
+    origin = f"the {grammar.name} code" if grammar.splits else template.name
+    mixer = Mixer.model_validate(
+        {
             "splits": splits,
+            "activation": template.mixer.activation,
             "fusion": told.fusion,
             "reduction": told.reduction or template.mixer.reduction,
             "attention_bias": told.attention_bias,
         }
     )
-    norm = template.norm.model_copy(update=dict(layout.norm or {}))
+    norm = Norm.model_validate({**template.norm.model_dump(), **(grammar.norm or {})})
     order = "; ".join(" ".join(split) or "not shifted" for split in splits)
-    stated = (
+    note = (
         f"tensors do not tell the order of the directions ({order}) nor the norm ({norm.kind}, "
         f"{norm.place}): taken from {origin}"
     )
-    return mixer, norm, stated
+    return mixer, norm, note
 
 
 def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]:
@@ -171,13 +177,6 @@ def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) ->
     )
 
 
-def _rank(told: Architecture) -> list[tuple[int, S2MLPSpec]]:
-    """Return the built-in S2-MLPs with the number of facts shared, the most similar first."""
-    specs = [spec for spec in map(built_in, names()) if isinstance(spec, S2MLPSpec)]
-    scored = [(_shared(told, Architecture.of_spec(spec)), spec) for spec in specs]
-    return sorted(scored, key=lambda pair: -pair[0])
-
-
 def _shared(one: Architecture, other: Architecture) -> int:
     fields = vars(one)
     # How maps are made and joined decides the version; it outweighs the numbers of a stage.
@@ -200,7 +199,7 @@ def _stage(state: State, index: int) -> Stage:
     absent = next(number for number in itertools.count() if number not in blocks)
     if absent < len(blocks):
         raise CheckpointError(
-            f"the checkpoint has no block {prefix}blocks.{absent}, but later ones; it is not whole"
+            f"the checkpoint has no block {prefix}blocks.{absent}, but later ones; it is incomplete"
         )
     expansion = _ratio(state, prefix + "blocks.0.mlp.fc1.weight")
     return Stage(patch=patch, dim=dim, depth=len(blocks), expansion=expansion)
@@ -218,8 +217,8 @@ def _ratio(state: State, name: str, axis: int = 0) -> int:
     long, short = shape[axis], shape[1 - axis]
     if not short or long % short:
         raise CheckpointError(
-            f"{name} is {shape[0]}x{shape[1]} in the checkpoint, not a multiple: it is no S2-MLP; "
-            "name its model with --model"
+            f"{name} is {shape[0]}x{shape[1]} in the checkpoint, not a multiple, so it is not an "
+            "S2-MLP; choose its model with --model"
         )
     return long // short
 
@@ -228,7 +227,7 @@ def _shape(state: State, name: str, axes: int) -> tuple[int, ...]:
     if name not in state or state[name].dim() != axes:
         found = f"has {state[name].dim()} axes instead of {axes}" if name in state else "is missing"
         raise CheckpointError(
-            f"the architecture cannot be read off the checkpoint: {name} {found}; name its model "
+            f"the architecture cannot be read off the checkpoint: {name} {found}; choose its model "
             "with --model"
         )
     return tuple(state[name].shape)

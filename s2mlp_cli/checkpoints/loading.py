@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,23 +12,23 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from s2mlp_cli.checkpoints.compare import check_fit, compare, fitting_model, shapes_of
-from s2mlp_cli.checkpoints.inference import infer, nearest_built_in
-from s2mlp_cli.checkpoints.layouts import recognise
-from s2mlp_cli.checkpoints.reading import CheckpointFile, most_bytes, read_checkpoint
-from s2mlp_cli.checkpoints.wrappers import State, take_weights
+from s2mlp_cli.checkpoints.fit import check_fit, compare, fitting_model, shapes_of
+from s2mlp_cli.checkpoints.inference import infer
+from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
+from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
+from s2mlp_cli.checkpoints.refusals import most_bytes
+from s2mlp_cli.checkpoints.weights import State, Weights, take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.validate import CheckpointFacts
-from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, names, with_input_size
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, built_in, names, with_input_size
 from s2mlp_cli.specs.loading import FAMILIES
 
-# The metadata key of a safetensors file under which the spec stands, as JSON.
+# The metadata key of a safetensors file that holds the spec, as JSON.
 SPEC_KEY = "s2mlp.spec"
 # The same for how images are to be prepared.
 PREPROCESSING_KEY = "s2mlp.preprocessing"
-
 
 _WEIGHTS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 # What buffers hold, such as the batches that a norm has seen. Copying any other kind of number into
@@ -62,105 +64,140 @@ def load_checkpoint(
     averaged: bool = False,
     name: str | None = None,
     input_size: tuple[int, int] | None = None,
+    weights: str | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint, recognise its layout and model, and check that both fit.
+    """Read a checkpoint, recognise its names and model, and check that the weights fit.
 
     Args:
-        path: the file.
+        path: the file; for a sharded checkpoint its index or folder.
         spec: the model if the caller knows it; else metadata or tensors have to tell.
         averaged: take the averaged (EMA) weights.
         name: what the record calls the file; its path if None.
         input_size: (height, width) of the images, if not those of the model's spec.
+        weights: the key or prefix of the weights to take, in a file that has several.
 
     Raises:
-        CheckpointError: it cannot be read, is refused, fits no model, or holds NaN.
-        SpecError: the model cannot take this size.
+        CheckpointError: it cannot be read, is refused, fits no model, or has NaN in it.
+        SpecError: the model does not support this size.
     """
     file = read_checkpoint(path)
     try:
-        return _understood(file, spec, averaged, name or str(path), input_size)
+        known = spec or spec_in_metadata(file)
+        found = take_weights(file.content, _namings(known), averaged, weights)
+        check_tensors(found.state, file.bytes)
+        model, state, notes, nearest = _fitted(file, found, known, input_size)
+        _check_finite(state)
+        preprocessing = preprocessing_in_metadata(file)
     except CheckpointError as error:  # what looks at tensors does not know where they come from
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _understood(
-    file: CheckpointFile,
-    spec: ModelSpec | None,
-    averaged: bool,
-    name: str,
-    input_size: tuple[int, int] | None,
-) -> Checkpoint:
-    taken = take_weights(file.content, averaged)
-    layout = recognise(taken.state)
-    state = layout.rename(taken.state) if layout else taken.state
-    _check_plain(state)
-    _check_room(state, file.bytes)
-    known = spec or spec_in_metadata(file)
-    inferred = infer(state, layout) if known is None and layout else None
-    chosen = known or (inferred.spec if inferred else fitting_model(state))
-    sized = _at_size(state, chosen, input_size)
-    _check_finite(state)
-    stated = (*(inferred.stated if inferred else ()), *sized.stated)
-    if inferred and input_size is None:
-        stated = (*stated, _assumed_size(chosen))
     facts = CheckpointFacts(
-        path=name,
+        path=name or str(path),
         sha256=file.sha256,
         bytes=file.bytes,
         form=file.form,
-        taken=taken.description,
-        layout=layout.name if layout else chosen.name,
-        nearest=inferred.nearest if inferred else _nearest(chosen),
-        stated=stated,
+        taken=found.taken,
+        layout=(found.naming and found.naming.name) or model.name,
+        nearest=nearest,
+        stated=(*found.notes, *notes),
     )
-    return Checkpoint(sized.spec, sized.state, facts, preprocessing_in_metadata(file))
+    return Checkpoint(model, state, facts, preprocessing)
 
 
-@dataclass(frozen=True)
-class _Sized:
-    """A model at an image size, and the weights for it."""
+def load_weights(
+    path: str | Path,
+    model: str,
+    expected: Mapping[str, tuple[int, ...]],
+    averaged: bool = False,
+    weights: str | None = None,
+) -> tuple[State, CheckpointFile]:
+    """Read the weights of a model that only its own code describes.
 
-    spec: ModelSpec
-    state: State
-    stated: tuple[str, ...] = ()
+    Args:
+        path: the file.
+        model: what messages call it.
+        expected: name -> shape of its tensors.
+        averaged: take the averaged (EMA) weights.
+        weights: the key or prefix of the weights to take, in a file that has several.
+
+    Raises:
+        CheckpointError: it cannot be read, is refused, does not fit, or has NaN in it.
+    """
+    file = read_checkpoint(path)
+    namings = [Expected(model, [expected])]
+    try:
+        state = take_weights(file.content, namings, averaged, weights).state
+        check_tensors(state, file.bytes)
+        comparison = compare(state, expected)
+        if not comparison.fits:
+            raise CheckpointError(
+                f"the checkpoint does not fit {model}: {comparison.describe()}; check the "
+                "arguments of the model (--set) and the checkpoint"
+            )
+        _check_finite(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return state, file
 
 
-def _at_size(state: State, spec: ModelSpec, size: tuple[int, int] | None) -> _Sized:
-    """Check that the weights fit the model at an image size.
+def _namings(spec: ModelSpec | None) -> Iterator[Naming]:
+    """Yield whose names the tensors may have: of all models only if they are not an S2-MLP's."""
+    if spec is None:
+        yield from GRAMMARS
+        yield Expected("", [shapes_of(built_in(name)) for name in names()])
+        return
+    expected = shapes_of(spec)
+    is_ours = isinstance(spec, S2MLPSpec)
+    yield Expected(OURS.name if is_ours else spec.name, [expected])
+    if is_ours:
+        yield Expected(JITTOR.name, [expected], JITTOR)
+
+
+def _fitted(
+    file: CheckpointFile, found: Weights, known: ModelSpec | None, size: tuple[int, int] | None
+) -> tuple[ModelSpec, State, tuple[str, ...], str | None]:
+    """Return the model that the weights fit, they, notes, and the nearest built-in if inferred."""
+    try:
+        if known is not None:
+            return *_at_size(found.state, known, size), None
+        if not isinstance(found.naming, Grammar):
+            return *_at_size(found.state, fitting_model(found.state), size), None
+        inferred = infer(found.state, found.naming)
+        spec, state, notes = _at_size(found.state, inferred.spec, size)
+        assumed = () if size else (_assumed_size(spec),)
+        return spec, state, (*inferred.notes, *notes, *assumed), inferred.nearest
+    except CheckpointError as error:
+        shard = re.search(r"-0*([1-9]\d*)-of-0*([1-9]\d*)\.", file.path.name)
+        if shard is None or shard[2] == "1":
+            raise
+        raise CheckpointError(
+            f"it is shard {shard[1]} of {shard[2]}; give the index (.index.json) or the folder"
+        ) from error
+
+
+def _at_size(
+    state: State, spec: ModelSpec, size: tuple[int, int] | None
+) -> tuple[ModelSpec, State, tuple[str, ...]]:
+    """Check that the weights fit the model at an image size; return both, and notes.
 
     Weights of timm's own size serve at another where timm interpolates their position embeddings.
     """
     asked = spec if size is None else with_input_size(spec, size)
-    sized = _Sized(asked, state)
-    if isinstance(spec, TimmSpec) and asked != spec:
+    notes: tuple[str, ...] = ()
+    if isinstance(asked, TimmSpec) and asked != spec:
         fits_asked, fits_own = (compare(state, shapes_of(each)).fits for each in (asked, spec))
         if fits_own and not fits_asked:
-            sized = _interpolated(state, spec, asked)
-    check_fit(sized.state, asked)
-    return sized
+            from s2mlp_cli.models.timm_models import interpolated_positions
 
-
-def _interpolated(state: State, spec: TimmSpec, asked: ModelSpec) -> _Sized:
-    from s2mlp_cli.models.timm_models import interpolated_positions
-
-    assert isinstance(asked, TimmSpec)
-    sizes = " to ".join(
-        f"{height}x{width}" for height, width in (spec.input_size, asked.input_size)
-    )
-    said = f"the position embeddings were interpolated from {sizes}, as timm does it"
-    return _Sized(asked, interpolated_positions(asked, state), (said,))
+            state = interpolated_positions(asked, state)
+            sizes = " to ".join(f"{h}x{w}" for h, w in (spec.input_size, asked.input_size))
+            notes = (f"the position embeddings were interpolated from {sizes}, as timm does it",)
+    check_fit(state, asked)
+    return asked, state, notes
 
 
 def _assumed_size(spec: ModelSpec) -> str:
     height, width = spec.input_size
     return f"tensors do not tell the image size: {height}x{width} is assumed (see --input-size)"
-
-
-def _nearest(spec: ModelSpec) -> str | None:
-    """Return the built-in that is nearest to a spec of somebody's own, where families allow."""
-    if not isinstance(spec, S2MLPSpec) or spec.name in names():
-        return None
-    return nearest_built_in(spec)
 
 
 def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:
@@ -199,28 +236,41 @@ def preprocessing_in_metadata(file: CheckpointFile) -> Preprocessing | None:
         ) from error
 
 
-def _check_plain(state: State) -> None:
-    """Hold that every tensor is plain numbers that are there."""
+def check_tensors(state: State, file_bytes: int) -> None:
+    """Check that every tensor is plain numbers, and that the file has room for them.
+
+    Raises:
+        CheckpointError: one is a placeholder, quantised, sparse, or a view that repeats values.
+    """
+    _check_placeholders(state)
     for name, tensor in state.items():
         if tensor.is_meta:
             raise CheckpointError(
                 f"{name} is a meta tensor in the checkpoint: a shape without values; save the "
                 "model after its weights were loaded"
             )
-        if tensor.layout != torch.strided or tensor.dtype not in _WEIGHTS | _COUNTS:
+        is_plain = type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer)
+        if not is_plain or tensor.layout != torch.strided or tensor.dtype not in _WEIGHTS | _COUNTS:
+            kind = f"{tensor.dtype}, {tensor.layout}" if is_plain else type(tensor).__name__
             raise CheckpointError(
-                f"{name} is {tensor.dtype} ({tensor.layout}) in the checkpoint, no plain "
-                "floating-point weights; save the model before it is quantised or made sparse"
+                f"{name} is not plain floating-point weights in the checkpoint ({kind}); save the "
+                "model before it is quantised, made sparse or distributed"
             )
-
-
-def _check_room(state: State, file_bytes: int) -> None:
-    """Hold that the file has room for its tensors: a view may repeat one value a billion times."""
     total = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if total > most_bytes(file_bytes):
+    if total > most_bytes(file_bytes):  # a view may repeat one value a billion times
         raise CheckpointError(
-            f"its tensors have {total:,} bytes, and the file only {file_bytes:,}, so that they are "
-            "views of a few values; save the model with tensors of its own"
+            f"its tensors have {total:,} bytes, and the file only {file_bytes:,}, so they are "
+            "views of a few values; save the model with its own tensors"
+        )
+
+
+def _check_placeholders(state: State) -> None:
+    empty = [name for name, tensor in state.items() if tensor.shape == (0,)]
+    if empty:
+        raise CheckpointError(
+            f"{len(empty)} of its {len(state)} tensors are empty (first {empty[0]}): placeholders, "
+            "as DeepSpeed's ZeRO-3 leaves them where the values are in other files; make one file "
+            "of them with the zero_to_fp32.py that DeepSpeed wrote beside it"
         )
 
 
@@ -229,6 +279,6 @@ def _check_finite(state: State) -> None:
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise CheckpointError(
-            f"the checkpoint holds NaN or infinite weights in {bad[0]}{more}, so its training "
+            f"the checkpoint has NaN or infinite weights in {bad[0]}{more}, so its training "
             "diverged; give an earlier one"
         )

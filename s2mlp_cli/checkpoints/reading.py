@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import _codecs
 import argparse
 import hashlib
 import json
+import pathlib
 import pickle
-import re
 import struct
 import warnings
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,23 +17,28 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from s2mlp_cli.checkpoints import refusals
 from s2mlp_cli.errors import CheckpointError
+
+_RECONSTRUCT_SCALAR = np.float64(0).__reduce__()[0]
+_RECONSTRUCT_ARRAY = np.zeros(1).__reduce__()[0]
 
 # Beside tensors and plain containers: data without behaviour. Nothing else is ever loaded.
 _ALLOWED: list[Any] = [
     argparse.Namespace,  # what training scripts save as their arguments
+    pathlib.PosixPath,
     np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    np.dtypes.Int64DType,
-    np.dtypes.Int32DType,
-    np.dtypes.BoolDType,
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),  # numpy 1
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),  # numpy 2
-    _codecs.encode,  # how pickle's protocol 2 writes the bytes of a numpy scalar
+    np.ndarray,
+    *{type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OV"},
+    *(
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")  # numpy 1 and 2
+        for function, name in (
+            (_RECONSTRUCT_SCALAR, "scalar"),
+            (_RECONSTRUCT_ARRAY, "_reconstruct"),
+        )
+    ),
 ]
-
-_LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class CheckpointFile:
 
     Attributes:
         content: a mapping of tensors, or a wrapper around one.
-        form: ``"PyTorch zip"``, ``"PyTorch legacy"`` or ``"safetensors"``.
+        form: ``"PyTorch zip"``, ``"PyTorch legacy"`` or ``"safetensors"``; of several files with
+            their number.
+        sha256: of the file; of several the digest of their digests.
         metadata: of a safetensors file; empty for the others.
     """
 
@@ -59,26 +64,29 @@ class CheckpointFile:
 def read_checkpoint(path: str | Path) -> CheckpointFile:
     """Read a PyTorch (zip or legacy) or safetensors file, recognised by its first bytes.
 
+    The index of a sharded checkpoint, or the folder that it is in, stands for all its shards.
+
     Raises:
         CheckpointError: it is missing, no checkpoint, damaged, or holds more than data.
     """
     path = Path(path)
+    if path.is_dir():
+        path = _index_in(path)
+    if path.name.endswith(".index.json"):
+        return _read_shards(path)
     size = _check_file(path)
     with open(path, "rb") as stream:
-        head = stream.read(16)
+        head = stream.read(512)
     metadata: dict[str, str] = {}
     if head.startswith(b"PK\x03\x04"):
-        _check_zip(path)
+        refusals.check_zip(path)
         form, content = "PyTorch zip", _load_pickle(path)
-    elif head.startswith(_LEGACY_MAGIC[:16]):
+    elif refusals.MAGIC in head[:40] and head.startswith(b"\x80\x02"):
         form, content = "PyTorch legacy", _load_pickle(path)
-    elif _looks_like_safetensors(head, size):
+    elif _looks_like_safetensors(head):
         form, (content, metadata) = "safetensors", _load_safetensors(path)
     else:
-        raise CheckpointError(
-            f"{path} is not a checkpoint: neither PyTorch (zip or legacy) nor safetensors; give "
-            "the file that holds the weights"
-        )
+        raise refusals.unknown_form(path, head)
     return CheckpointFile(path, content, form, sha256_of(path), size, metadata)
 
 
@@ -92,49 +100,17 @@ def sha256_of(path: Path) -> str:
 
 
 def _check_file(path: Path) -> int:
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the checkpoint file in it")
     try:
         size = path.stat().st_size
         path.open("rb").close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"the checkpoint {path} cannot be read: {error.strerror}; check the path given with "
-            "--ckpt"
+            f"the checkpoint {path} cannot be read: {reason}; check the path"
         ) from error
     if not size:
         raise CheckpointError(f"the checkpoint {path} is empty; copy or download it again")
     return size
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse a TorchScript program, and an archive that torch never wrote."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] for name in archive.namelist()]
-            total = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if total > most_bytes(path.stat().st_size):
-        raise CheckpointError(
-            f"the checkpoint {path} would swell to {total:,} bytes, as weights never do; give the "
-            "file as torch.save wrote it"
-        )
-    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
-        raise CheckpointError(
-            f"the checkpoint {path} is a TorchScript program, not weights, and no code of a "
-            "checkpoint is run; save model.state_dict() of the original model"
-        )
-    if "data.pkl" not in names:
-        raise CheckpointError(
-            f"{path} is a zip archive, but not one of PyTorch's; give the file that holds the "
-            "weights"
-        )
-
-
-def most_bytes(file_bytes: int) -> int:
-    """Return the bytes that a file of this size may turn into: torch compresses none."""
-    return 20 * file_bytes + 2**24
 
 
 def _load_pickle(path: Path) -> Any:
@@ -143,7 +119,7 @@ def _load_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # remarks on old formats do not concern the user
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise _refusal(path, str(error)) from error
+        raise refusals.unpickling(path, str(error)) from error
     except (
         RuntimeError,
         EOFError,
@@ -153,42 +129,17 @@ def _load_pickle(path: Path) -> Any:
         AttributeError,
         OSError,
         IndexError,
+        MemoryError,
         struct.error,
         AssertionError,
-        zipfile.BadZipFile,
     ) as error:
-        raise _damaged(path, error) from error
+        raise refusals.unreadable(path, error) from error
 
 
-def _damaged(path: Path, error: object) -> CheckpointError:
-    return CheckpointError(
-        f"the checkpoint {path} is truncated or damaged ({_first_line(error)}); copy or download "
-        "it again"
-    )
+# Safetensors -------------------------------------------------------------------------------------
 
 
-def _refusal(path: Path, message: str) -> CheckpointError:
-    """Name what the pickle wanted to import, as torch's own unpickler reports it."""
-    found = re.search(r"(?:GLOBAL|global|class|function)\s+[`'\"]?([\w.]+\.[\w]+)", message)
-    if "nsupported" in message and found:
-        return CheckpointError(
-            f"the checkpoint {path} is refused: it asks for {found[1]}, and only tensors and plain "
-            "data are loaded; save it again as a state dict of tensors"
-        )
-    if "nsupported" in message:
-        return CheckpointError(
-            f"the checkpoint {path} is refused: it holds more than tensors and plain data "
-            f"({_first_line(message)}); save it again as a state dict of tensors"
-        )
-    return _damaged(path, message)
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].partition(". ")[0].rstrip(".")
-
-
-def _looks_like_safetensors(head: bytes, size: int) -> bool:
+def _looks_like_safetensors(head: bytes) -> bool:
     """Tell by the first 8 bytes, the length of the header, and the brace that opens it."""
     if len(head) < 9:
         return False
@@ -202,4 +153,54 @@ def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise _damaged(path, error) from error
+        raise refusals.damaged(path, error) from error
+
+
+# Shards ------------------------------------------------------------------------------------------
+
+
+def _index_in(folder: Path) -> Path:
+    """Return the index of the sharded checkpoint in a folder."""
+    found = sorted(folder.glob("*.index.json"), key=lambda path: "safetensors" not in path.name)
+    if not found:
+        raise refusals.folder_without_index(folder)
+    return found[0]
+
+
+def _read_shards(index: Path) -> CheckpointFile:
+    """Read all files that an index names, as one."""
+    size, places = _check_file(index), _weight_map(index)
+    shards = [read_checkpoint(index.parent / name) for name in sorted(set(places.values()))]
+    by_name = {shard.path.name: shard for shard in shards}
+    content = {}
+    for name, shard in places.items():
+        tensors = by_name[shard].content
+        if not isinstance(tensors, dict) or name not in tensors:
+            raise CheckpointError(
+                f"{index} says that {name} is in {shard}, which does not have it; copy or download "
+                "both again"
+            )
+        content[name] = tensors[name]
+    digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
+    size += sum(shard.bytes for shard in shards)
+    metadata = {key: text for shard in shards for key, text in shard.metadata.items()}
+    form = f"{shards[0].form}, {len(shards)} shards"
+    return CheckpointFile(index, content, form, digest, size, metadata)
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return the file of each tensor, all of them beside the index."""
+    try:
+        places = json.loads(index.read_bytes())["weight_map"]
+        names_files = bool(places) and all(
+            isinstance(name, str) and name == Path(name).name for name in places.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        names_files, places = False, error
+    if not names_files:
+        raise CheckpointError(
+            f"{index} is not the index of a sharded checkpoint: its weight_map should give the "
+            "file of each tensor, beside the index; download it again"
+        )
+    found: dict[str, str] = places
+    return found

@@ -388,20 +388,11 @@ def _python_model(
     model = PythonModel(source, input_size, in_channels, None, code=code)
     if source.weights is None:
         return model
-    from s2mlp_cli.checkpoints.compare import compare
-    from s2mlp_cli.checkpoints.reading import read_checkpoint
-    from s2mlp_cli.checkpoints.wrappers import take_weights
+    from s2mlp_cli.checkpoints.loading import load_weights
 
-    file = read_checkpoint(source.weights)
-    _check_same(file.sha256, source.weights_sha256, source.weights)
-    state = take_weights(file.content, source.averaged).state
     expected = {name: tuple(each.shape) for name, each in model.build().state_dict().items()}
-    comparison = compare(state, expected)
-    if not comparison.fits:
-        raise CheckpointError(
-            f"{source.weights} does not fit {source.name}: {comparison.describe()}; check the "
-            "arguments (--set) and the checkpoint"
-        )
+    state, file = load_weights(source.weights, source.name, expected, source.averaged)
+    _check_same(file.sha256, source.weights_sha256, source.weights)
     return replace(model, source=changed(source, weights_sha256=file.sha256), weights=state)
 
 

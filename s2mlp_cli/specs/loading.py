@@ -90,9 +90,10 @@ def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
         _override(document, override, text)
     name = document.data.setdefault("name", stem)
     if overrides:
+        shown = [_shown(override) for override in overrides]
         if isinstance(name, str):
-            document.data["name"] = f"{name}[{', '.join(overrides)}]"
-        _retitle(document, (each for each in overrides if not each.startswith(_TITLES)))
+            document.data["name"] = f"{name}[{', '.join(shown)}]"
+        _retitle(document, (each for each in shown if each.partition("=")[0] not in _TITLES))
     return _validated(document)
 
 
@@ -297,7 +298,12 @@ def _changes(data: dict[str, Any], above: str = "") -> Iterable[str]:
         if isinstance(value, dict):
             yield from _changes(value, f"{above}{key}.")
         elif above or key not in _TITLES:
-            yield f"{above}{key}" if isinstance(value, list) else f"{above}{key}={value}"
+            yield _shown(f"{above}{key}" if isinstance(value, list) else f"{above}{key}={value}")
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` as a name or title may hold it."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _retitle(document: Document, changes: Iterable[str], own: Iterable[str] = ()) -> None:

@@ -10,13 +10,14 @@ import torch
 from click.testing import CliRunner
 from timm.models.vision_transformer import checkpoint_filter_fn
 
+from s2mlp_cli.checkpoints.convert import convert
 from s2mlp_cli.checkpoints.inference import infer
-from s2mlp_cli.checkpoints.layouts import OURS
 from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.checkpoints.names import OURS
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
-from s2mlp_cli.specs import S2MLPSpec, load_spec, names
+from s2mlp_cli.specs import S2MLPSpec, load_spec, loading, names
 from tests.checkpoints.jittor import ThirdParty
 from tests.digits import save_safetensors, save_zip
 
@@ -56,7 +57,7 @@ def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name:
     inferred = infer(build_model(spec, device="meta").state_dict(), OURS)
     assert inferred.spec == spec
     assert inferred.nearest == name
-    assert f"taken from {name}" in inferred.stated[0]
+    assert f"taken from {name}" in inferred.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_other_built_ins_of_the_same_tensors_are_named(
     told = infer(build_model(load_spec(name, ("classes=7",)), device="meta").state_dict(), OURS)
     assert (told.spec.name, told.spec.classes) == (name, 7)
     others = [other for other in names() if other.startswith(prefixes)] if prefixes else []
-    assert list(told.stated[1:]) == [
+    assert list(told.notes[1:]) == [
         f"the same tensors would also fit {', '.join(others)}: choose one with --model"
     ] * bool(others)
 
@@ -85,20 +86,33 @@ def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_pa
     assert not any("image size" in sentence for sentence in given.facts.stated)
 
 
-def test_a_spec_of_somebodys_own_is_held_against_the_nearest_built_in(tmp_path: Path) -> None:
+def test_a_checkpoint_with_its_own_spec_is_not_compared_with_the_built_in_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = load_spec("v2-small", ("name=mine", "stages.0.depth=1", "stages.1.depth=2"))
-    save_safetensors(build_model(spec).state_dict(), tmp_path / "x")
-    assert load_checkpoint(tmp_path / "x", spec).facts.nearest == "v2-small"
+    save_zip(build_model(spec).state_dict(), tmp_path / "x")
+    assert load_checkpoint(tmp_path / "x").facts.nearest == "v2-small"  # inferred
+    convert(load_checkpoint(tmp_path / "x", spec), tmp_path / "ours")
+
+    def untouched(*_: object) -> None:
+        raise AssertionError("a built-in spec was read")
+
+    monkeypatch.setattr(loading, "load_spec", untouched)
+    for known in (None, spec):
+        assert load_checkpoint(tmp_path / "ours", known).facts.nearest is None
 
 
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
         (torch.empty(1000, device="meta"), "is a meta tensor in the checkpoint"),
-        (torch.zeros(1000, dtype=torch.float8_e4m3fn), "is torch.float8_e4m3fn"),
-        (torch.zeros(1000, dtype=torch.int8), "is torch.int8"),
-        (torch.zeros(1000).to_sparse(), "no plain floating-point weights"),
-        (torch.full((1000,), torch.inf), "holds NaN or infinite weights in head.bias"),
+        (
+            torch.zeros(1000, dtype=torch.float8_e4m3fn),
+            "head.bias is not plain .*torch.float8_e4m3fn",
+        ),
+        (torch.zeros(1000, dtype=torch.int8), "not plain .*torch.int8"),
+        (torch.zeros(1000).to_sparse(), "not plain floating-point weights .*sparse_coo"),
+        (torch.full((1000,), torch.inf), "has NaN or infinite weights in head.bias"),
     ],
 )
 def test_what_is_no_plain_number_is_refused(
@@ -116,7 +130,7 @@ def test_what_is_no_plain_number_is_refused(
         ("stages.0.blocks.9999.x", torch.ones(1), "has no block stages.0.blocks.1, but later"),
         ("stages.9999.x", torch.ones(1), "stages.1.patch.proj.weight is missing"),
         ("stages.0.patch.proj.weight", torch.ones(0, 3, 16, 16), "describe no valid S2-MLP"),
-        ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(0, 5), "no S2-MLP"),
+        ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(0, 5), "not an S2-MLP"),
         ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(5), "1 axes instead of 2"),
     ],
 )
@@ -164,7 +178,7 @@ def test_a_third_party_checkpoint_loads_as_it_is(
     save_zip({"model": model.state_dict()}, tmp_path / "x.pth")
     loaded = load_checkpoint(tmp_path / "x.pth")
     assert loaded.facts.layout == "Jittor-MLP"
-    assert "taken from the Jittor-MLP layout" in loaded.facts.stated[0]
+    assert "taken from the Jittor-MLP code" in loaded.facts.stated[0]
     images = torch.randn(2, 3, 32, 24)
     with torch.inference_mode():
         ours = loaded.build("slice", "cpu")(images)
@@ -222,14 +236,14 @@ def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> 
     assert (
         "does not fit v1-depth-1: 1 missing (first head.bias), 1 unexpected (first extra), " in text
     )
-    assert "1 of another shape (first head.weight: 5x768 instead of 1000x768)" in text
+    assert "1 with another shape (first head.weight: 5x768 instead of 1000x768)" in text
     assert text.partition("nearest: ")[2].count(",") == 4
     assert text.partition("nearest: ")[2].startswith("v1-depth-1,")
 
 
-def test_tensors_of_no_known_layout_name_the_nearest_models(tmp_path: Path) -> None:
+def test_tensors_of_no_known_model_are_named(tmp_path: Path) -> None:
     save_safetensors({"conv1.weight": torch.ones(4, 3, 7, 7)}, tmp_path / "x")
-    with pytest.raises(CheckpointError, match="1 tensors .first 'conv1.weight'. are of no known"):
+    with pytest.raises(CheckpointError, match=r"no known model .*'conv1.weight'\); choose its"):
         load_checkpoint(tmp_path / "x")
 
 

@@ -353,7 +353,7 @@ def test_a_diverged_checkpoint_is_reported_before_the_run(
     save_zip(state, tmp_path / "nan.pth")
     done = run("--ckpt", tmp_path / "nan.pth", "--data", folders)
     assert done.returncode == 1
-    assert "holds NaN or infinite weights in head.bias, so its training diverged" in done.stderr
+    assert "has NaN or infinite weights in head.bias, so its training diverged" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

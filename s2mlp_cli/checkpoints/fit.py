@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from s2mlp_cli.checkpoints.wrappers import State
+from s2mlp_cli.checkpoints.weights import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.specs import ModelSpec, built_in, names
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 # The name of a spec that was read off tensors and is none of the built-in ones.
 INFERRED = "checkpoint"
@@ -45,7 +46,7 @@ class Comparison:
         if self.wrong_shape:
             name, found, wanted = self.wrong_shape[0]
             parts.append(
-                f"{len(self.wrong_shape)} of another shape (first {name}: {_text(found)} instead "
+                f"{len(self.wrong_shape)} with another shape (first {name}: {_text(found)} instead "
                 f"of {_text(wanted)})"
             )
         return ", ".join(parts)
@@ -81,7 +82,7 @@ def nearest_models(state: State, count: int = 5) -> list[tuple[str, Comparison]]
 
 
 def check_fit(state: State, spec: ModelSpec) -> None:
-    """Hold that ``state`` is exactly the state dict of the model of ``spec``.
+    """Check that ``state`` is exactly the state dict of the model of ``spec``.
 
     Raises:
         CheckpointError: it is not; names the differences and the five nearest models.
@@ -90,7 +91,7 @@ def check_fit(state: State, spec: ModelSpec) -> None:
     if not comparison.fits:
         classes = _other_classes(state, spec, comparison)
         remedy = (
-            f"it is trained for {classes} classes, so add --set classes={classes}"
+            f"it was trained for {classes} classes, so add --set classes={classes}"
             if classes
             else f"nearest: {_names(nearest_models(state))}"
         )
@@ -110,20 +111,20 @@ def fitting_model(state: State) -> ModelSpec:
     if len(fitting) == 1:
         return built_in(fitting[0])
     if fitting:
-        raise CheckpointError(
-            f"the checkpoint fits {' and '.join(fitting)} alike; say with --model which it is"
-        )
+        raise CheckpointError(f"the checkpoint matches {_both(fitting)}; choose one with --model")
     name, comparison = nearest[0]
+    first = f"the checkpoint matches no known model (its first tensor is '{next(iter(state))}')"
+    if not comparison.matching:
+        raise CheckpointError(f"{first}; choose its model with --model")
     classes = _other_classes(state, built_in(name), comparison)
     if classes:
         raise CheckpointError(
-            f"the checkpoint fits {name} but for its classifier of {classes} classes; name it with "
+            f"the checkpoint matches {name} except that its classifier has {classes} classes; use "
             f"--model {name} --set classes={classes}"
         )
     raise CheckpointError(
-        f"the checkpoint's {len(state)} tensors (first '{next(iter(state))}') are of no known "
-        f"layout; against {name}: {comparison.describe()}; nearest: {_names(nearest)}; name its "
-        "model with --model"
+        f"{first}; compared with {name}: {comparison.describe()}; nearest: {_names(nearest)}; "
+        "choose its model with --model"
     )
 
 
@@ -132,11 +133,16 @@ def _other_classes(state: State, spec: ModelSpec, comparison: Comparison) -> int
     heads = {
         found[:1] for _, found, wanted in comparison.wrong_shape if wanted[:1] == (spec.classes,)
     }
-    for classes in (first for head in heads for first in head):
-        other = spec.model_copy(update={"classes": classes})
+    for classes in (first for head in heads for first in head if 0 < first <= 1_000_000):
+        fields = {name: getattr(spec, name) for name in type(spec).model_fields}
+        other = type(spec).model_validate({**fields, "classes": classes})
         if compare(state, shapes_of(other)).fits:
             return classes
     return None
+
+
+def _both(names: list[str]) -> str:
+    return f"both {names[0]} and {names[1]}" if len(names) == 2 else ", ".join(names)
 
 
 def _called(spec: ModelSpec) -> str:

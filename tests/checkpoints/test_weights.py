@@ -1,0 +1,189 @@
+"""The weights are found in what trainers wrap around them, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.models import build_model
+from tests.checkpoints.jittor import ThirdParty
+from tests.digits import save_zip
+from tests.tiny import TINY
+
+STATE = build_model(TINY).state_dict()
+OTHER = {name: tensor + 1 for name, tensor in STATE.items()}
+WORDS = (
+    "module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module",
+    "net", "model", "student",
+)  # fmt: skip
+
+
+def prefixed(prefix, state=STATE):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def inside(words, state=STATE):
+    """Put words at a random place behind the first word of each name."""
+    order = random.Random(0)
+    found = {}
+    for name, tensor in state.items():
+        parts = name.split(".")
+        at = order.randint(1, len(parts))
+        found[".".join((*parts[:at], *words, *parts[at:]))] = tensor
+    return found
+
+
+def loaded(content, tmp_path, spec=TINY, **how):
+    save_zip(content, tmp_path / "x.pth")
+    return load_checkpoint(tmp_path / "x.pth", spec, **how)
+
+
+def holds(checkpoint, state=STATE):
+    assert checkpoint.state.keys() == state.keys()
+    assert all(torch.equal(checkpoint.state[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("spec", [TINY, None], ids=["known", "inferred"])
+@pytest.mark.parametrize("words", [*((word,) for word in WORDS), *itertools.permutations(WORDS, 2)])
+def test_words_of_wrappers_are_understood_wherever_they_are(words, spec, tmp_path):
+    holds(loaded(prefixed(".".join((*words, ""))), tmp_path, spec))
+    holds(loaded(inside(words), tmp_path, spec))
+    mixed = prefixed(f"{words[0]}.", inside(words[1:]))
+    holds(loaded(mixed, tmp_path, spec))
+
+
+def test_a_third_party_name_keeps_the_words_that_it_has_itself(tmp_path):
+    torch.manual_seed(0)
+    model = ThirdParty(2, (4, 2), (8, 16), (1, 2), 3, 7).eval()
+    plain = loaded(model.state_dict(), tmp_path, None)
+    for words in itertools.permutations(("model", "module", "_orig_mod"), 2):
+        state = prefixed(".".join((*words, "")), inside(words[:1], model.state_dict()))
+        wrapped = loaded(state, tmp_path, None)
+        holds(wrapped, plain.state)
+        assert wrapped.facts.layout == "Jittor-MLP"
+
+
+def test_what_was_cut_is_said(tmp_path):
+    state = prefixed("module.", inside(("_checkpoint_wrapped_module",)))
+    assert loaded({"model": state}, tmp_path).facts.taken == (
+        "'model', without the prefix 'module.', without '_checkpoint_wrapped_module.' inside names"
+    )
+    apart = {f"backbone.{n}" if n.startswith("stages") else n: t for n, t in STATE.items()}
+    found = loaded(apart, tmp_path)
+    holds(found)
+    assert found.facts.taken == "the state dict itself, without the prefix 'backbone.'"
+
+
+def test_any_prefix_is_cut_if_what_carries_it_fits(tmp_path):
+    beside = {"image.normalise.mean": torch.ones(3), "text.head.weight": torch.ones(7, 2)}
+    found = loaded({**prefixed("image.tower.x."), **beside}, tmp_path)
+    holds(found)
+    assert "without the prefix 'image.tower.x.'" in found.facts.taken
+    assert found.facts.stated == (
+        "left out 2 tensors that are not part of the model (first 'image.normalise.mean')",
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_what_the_model_does_not_have_beside_its_own_tensors_is_refused(prefix, tmp_path):
+    state = prefixed(prefix, {**STATE, "extra.weight": torch.ones(1)})
+    with pytest.raises(CheckpointError, match=r"1 unexpected .first (model.)?extra.weight"):
+        loaded(state, tmp_path)
+
+
+def test_helper_tensors_are_dropped_and_noted(tmp_path):
+    one = torch.zeros(1, dtype=torch.float64)
+    helpers = {name.rpartition(".")[0] + ".total_ops": one for name in STATE}
+    more = dict.fromkeys(
+        ("total_params", "criterion.pos_weight", "train_acc.correct", "steps"), one
+    )
+    found = loaded({"state_dict": {**STATE, **helpers, **more}}, tmp_path)
+    holds(found)
+    number = len(helpers) + len(more)
+    assert found.facts.stated[0].startswith(f"left out {number} tensors that are not part")
+
+
+def test_averages_in_the_same_state_dict_are_found_by_ema(tmp_path):
+    counter = {"model_ema.num_updates": torch.tensor(3), "model_ema.decay": torch.tensor(0.9)}
+    flat = {"ema_" + name.replace(".", "_"): tensor for name, tensor in OTHER.items()}
+    dotless = {"model_ema." + name.replace(".", ""): tensor for name, tensor in OTHER.items()}
+    for averages in (prefixed("ema.module.", OTHER), prefixed("model.teacher.", OTHER), flat,
+                     {**dotless, **counter}):  # fmt: skip
+        for own in ("", "student.", "model."):
+            content = {"state_dict": {**prefixed(own), **averages}}
+            holds(loaded(content, tmp_path, averaged=True), OTHER)
+            plain = loaded(content, tmp_path)
+            holds(plain)
+            assert "averaged ones are in" in plain.facts.taken
+            assert plain.facts.taken.endswith("(--ema)")
+
+
+def test_an_average_of_which_a_part_is_missing_is_not_mixed_with_the_weights(tmp_path):
+    flat = {"ema_" + name.replace(".", "_"): tensor for name, tensor in OTHER.items()}
+    flat.pop("ema_head_weight")
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        loaded({**STATE, **flat}, tmp_path, averaged=True)
+
+
+def test_a_state_dict_of_torchs_averaged_model_is_an_average(tmp_path):
+    content = {**prefixed("module."), "n_averaged": torch.tensor(9)}
+    holds(loaded(content, tmp_path, averaged=True))
+    holds(loaded({"model_ema": prefixed("_orig_mod.", content)}, tmp_path, averaged=True))
+
+
+def test_the_only_unknown_key_that_leads_to_tensors_is_taken(tmp_path):
+    optimizer = {"state": {0: {"exp_avg": torch.ones(3)}}, "extra": {"momentum": torch.ones(3)}}
+    content = {
+        "params": STATE, "optimizer": optimizer, "epoch": 3, "rng_state": torch.ones(5),
+        "lr_scheduler": {"x": torch.ones(3)},
+    }  # fmt: skip
+    found = loaded(content, tmp_path)
+    holds(found)
+    assert found.facts.taken == "'params'"
+
+
+def test_of_several_keys_the_user_chooses(tmp_path):
+    content = {"generator": OTHER, "critic": STATE, "epoch": 3}
+    with pytest.raises(CheckpointError) as caught:
+        loaded(content, tmp_path)
+    assert str(caught.value).endswith(
+        "the checkpoint has weights under 2 keys (generator, critic); choose one, such as "
+        "--weights generator"
+    )
+    found = loaded(content, tmp_path, weights="critic")
+    holds(found)
+    assert found.facts.taken == "'critic'"
+    holds(loaded({"a": {"b": {"state_dict": STATE}, "c": OTHER}}, tmp_path, weights="a.b"))
+    holds(loaded({"state_dict": content}, tmp_path, weights="critic"))
+    with pytest.raises(CheckpointError, match="under 'x'; choose --weights from generator, critic"):
+        loaded(content, tmp_path, weights="x")
+    with pytest.raises(CheckpointError, match=r"no weights under 'x' \(its keys: .*; choose anoth"):
+        loaded({"net": STATE}, tmp_path, weights="x")
+
+
+def test_of_several_models_in_one_state_dict_the_user_chooses(tmp_path):
+    content = {**prefixed("online.encoder."), **prefixed("target.module.encoder.", OTHER)}
+    with pytest.raises(CheckpointError, match=r"2 keys \(online.encoder, target.encoder\); choose"):
+        loaded(content, tmp_path)
+    holds(loaded(content, tmp_path, weights="target.encoder"), OTHER)
+    holds(loaded(content, tmp_path, weights="online"))
+
+
+def test_the_plain_copy_goes_before_prefixed_ones_which_are_told(tmp_path):
+    found = loaded({**STATE, **prefixed("frozen.", OTHER)}, tmp_path)
+    holds(found)
+    assert found.facts.stated == (
+        "the weights under 'frozen' were left out; --weights frozen takes them",
+    )
+    holds(loaded({**STATE, **prefixed("frozen.", OTHER)}, tmp_path, weights="frozen"), OTHER)
+
+
+def test_placeholders_of_zero_3_say_what_they_are(tmp_path):
+    empty = {name: t if t.dim() == 1 else torch.empty(0) for name, t in STATE.items()}
+    with pytest.raises(CheckpointError, match=r"tensors are empty .*ZeRO-3 .* zero_to_fp32.py"):
+        loaded({"module": empty}, tmp_path)

@@ -118,10 +118,11 @@ _PLAIN = {"×": "x", "–": "-", "−": "-", "…": "...", "µ": "u", "•": "*"
 
 
 def _print_in_any_encoding() -> None:
-    """Let stdout take every character: an ASCII terminal has no ×, and UTF-8 no undecoded name."""
+    """Let output take every character: an ASCII terminal has no ×, and UTF-8 no undecoded name."""
     codecs.register_error("s2mlp", _plainly)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="s2mlp")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="s2mlp")
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
@@ -178,6 +179,9 @@ def main() -> None:
     end it as Ctrl-C does, with 143 and 129: results so far are kept, and no process is left behind.
     """
     _print_in_any_encoding()
+    if sys.stdout is None:  # better now than after an hour of measuring
+        click.secho("error: stdout is closed; redirect it to a file or /dev/null", err=True)
+        sys.exit(1)
     # Importing torch makes a million objects that stay: looking for garbage among them after every
     # 700 new ones takes a tenth of the time in which a command starts.
     gc.set_threshold(50_000)

@@ -19,6 +19,9 @@ TEMPORARY = ".tmp"
 # A disk or a quota that is used up, a file over the limit of the shell.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+# Where Linux shows the open files of this process.
+_DESCRIPTORS = "/proc/self/fd"
+
 # What mkstemp puts between the name of the file and the ending.
 _RANDOM = "?" * 8
 
@@ -74,6 +77,23 @@ def replacing(path: str | Path, remedy: str = "choose another -o") -> Iterator[P
     except OSError as error:
         space = "free some space, or " if error.errno in NO_ROOM else ""
         raise WriteError(f"cannot write {path}: {error.strerror}; {space}{remedy}") from error
+
+
+@contextmanager
+def plain_path(path: Path) -> Iterator[str]:
+    """Yield a path of an existing file that libraries in Rust and C++ take: they want UTF-8.
+
+    On Linux what is open can be reached by the number of its descriptor; other systems allow only
+    names in UTF-8.
+    """
+    if not os.path.isdir(_DESCRIPTORS):
+        yield os.fspath(path)
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield f"{_DESCRIPTORS}/{handle}"
+    finally:
+        os.close(handle)
 
 
 @contextmanager

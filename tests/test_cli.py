@@ -174,6 +174,15 @@ def test_a_closed_pipe_is_no_traceback():
     assert "Traceback" not in done.stderr
 
 
+def test_a_stdout_that_is_closed_is_said_before_the_work():
+    command = f"{sys.executable} -m s2mlp_cli models >&-"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: stdout is closed; redirect it to a file or /dev/null\n"
+
+
 def test_no_colour_codes_when_piped_or_told_so():
     assert "\x1b" not in run("models").stdout
     assert "\x1b" not in run("models", NO_COLOR="1", FORCE_COLOR="1").stdout.replace(

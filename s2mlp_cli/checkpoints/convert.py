@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from s2mlp_cli._version import __version__
 from s2mlp_cli.checkpoints.loading import (
@@ -15,8 +14,7 @@ from s2mlp_cli.checkpoints.loading import (
     Checkpoint,
     load_checkpoint,
 )
-from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.files import replacing
+from s2mlp_cli.files import write_atomically
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 
@@ -56,11 +54,7 @@ def _save(checkpoint: Checkpoint, output: Path, metadata: dict[str, str]) -> Non
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in checkpoint.state.items()
     }
-    with replacing(output) as file:
-        try:
-            save_file(tensors, file, metadata)
-        except (SafetensorError, RuntimeError) as error:
-            raise CheckpointError(f"cannot write {output}: {error}; choose another -o") from error
+    write_atomically(output, save(tensors, metadata))
 
 
 def _largest_difference(before: Checkpoint, after: Checkpoint) -> float:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from s2mlp_cli.checkpoints import refusals
 from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.files import plain_path
 
 _RECONSTRUCT_SCALAR = np.float64(0).__reduce__()[0]
 _RECONSTRUCT_ARRAY = np.zeros(1).__reduce__()[0]
@@ -149,7 +150,7 @@ def _looks_like_safetensors(head: bytes) -> bool:
 
 def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with plain_path(path) as plain, safe_open(plain, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, json.JSONDecodeError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from s2mlp_cli.commands import options
+from s2mlp_cli.errors import printable
 
 
 @click.command(
@@ -71,6 +72,6 @@ def command(
     for sentence in checkpoint.facts.stated:
         remarks_console().print(f"• {sentence}", style="warn", markup=False, soft_wrap=True)
     click.echo(
-        f"{output}: {checkpoint.spec.name}, {len(checkpoint.state)} tensors of the "
+        f"{printable(output)}: {checkpoint.spec.name}, {len(checkpoint.state)} tensors of the "
         f"{checkpoint.facts.layout} layout; logits differ by at most {difference:.3g}"
     )

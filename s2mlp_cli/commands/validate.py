@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -248,6 +249,7 @@ def _run(given: Given) -> None:
     from s2mlp_cli.measure.validating.validate import validate
     from s2mlp_cli.records.predictions import check_target
 
+    _refuse_overwriting(given)
     with processes() as group:
         with group.errors_shown_once():
             if given.predictions is not None:
@@ -264,6 +266,29 @@ def _run(given: Given) -> None:
     if validation.unsaved is not None:
         raise validation.unsaved
     check_broken(validation.result)
+
+
+def _refuse_overwriting(given: Given) -> None:
+    """Refuse to write one file twice, or over a file that is read."""
+    written = {
+        "--output": given.output,
+        "--predictions": given.predictions,
+        "--resume": given.resume,
+    }
+    read = {
+        "--ckpt": given.ckpt,
+        "--model": given.model,
+        "--data": given.data,
+        "--labels": given.labels,
+        "--real-labels": given.real_labels,
+    }
+    seen: dict[str, str] = {}
+    for option, path in {**read, **written}.items():
+        place = os.path.realpath(path) if path else ""
+        if place in seen and option in written:
+            raise click.UsageError(f"{seen[place]} and {option} name the same file, {path}")
+        if place:
+            seen[place] = option
 
 
 def _give_out(validation: Validation, given: Given) -> None:

@@ -116,7 +116,8 @@ def _to_parquet(rows: Iterable[Prediction]) -> bytes:
 def _from_parquet(path: Path) -> list[Prediction]:
     import pyarrow.parquet as pq
 
-    return [_prediction(row) for row in pq.read_table(path).to_pylist()]
+    with open(path, "rb") as stream:
+        return [_prediction(row) for row in pq.read_table(stream).to_pylist()]
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:

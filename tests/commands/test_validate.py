@@ -35,6 +35,8 @@ from tests.digits import (
     write_devkit,
 )
 
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3",
+            "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")  # fmt: skip
 SIZE = ("--input-size", "16", "--crop-pct", "1.0", "--device", "cpu", "--workers", "0")
 
 
@@ -95,10 +97,8 @@ def test_three_processes_count_fifty_images_as_one_does(
 ) -> None:
     arguments = ("--ckpt", ckpt, "--data", folders, "--limit", "50", "--batch-size", "4", *SIZE)
     one = in_process(*arguments)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3",
-                "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")  # fmt: skip
     done = run(*arguments, "--output", tmp_path / "r.json", "--predictions", tmp_path / "p.csv",
-               launch=torchrun)  # fmt: skip
+               launch=TORCHRUN)  # fmt: skip
     assert done.returncode == 0, done.stderr
     three = ValidateRecord.model_validate_json((tmp_path / "r.json").read_text()).results[0]
     assert three.processes == 3
@@ -106,6 +106,12 @@ def test_three_processes_count_fifty_images_as_one_does(
     assert [getattr(three, n) for n in names] == [getattr(one, n) for n in names]
     assert three.data.fingerprint == one.data.fingerprint
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 51
+
+
+def test_processes_that_fail_alike_say_it_once(ckpt: Path) -> None:
+    done = run("--ckpt", ckpt, "--data", "/no/such", *SIZE, launch=TORCHRUN)
+    assert done.returncode == 1
+    assert done.stderr.count("error: there is nothing at /no/such; check the path") == 1
 
 
 def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:
@@ -241,13 +247,72 @@ def test_what_cannot_be_saved_is_printed_all_the_same(
 
     monkeypatch.setattr(os, "fsync", full)
     arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE]
-    for option in ("-o", "--predictions"):
+    for option in ("-o", "--predictions", "--resume"):
         target = tmp_path / ("r.json" if option == "-o" else "p.csv")
         outcome = CliRunner().invoke(group, [*arguments, option, str(target)])
         assert isinstance(outcome.exception, WriteError)
         assert "No space left on device" in str(outcome.exception)
         assert "top-1 9" in outcome.stdout.splitlines()[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
+    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first save works and every later one fails; then all work again."""
+    saves: list[str] = []
+
+    def full(_: int) -> None:
+        saves.append("")
+        if len(saves) > 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("s2mlp_cli.measure.validating.results._SAVING_FRACTION", 1e9)
+    arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE,
+                 "--batch-size", "10", "--resume", str(tmp_path / "progress")]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        outcome = CliRunner().invoke(group, arguments)
+    assert len(saves) == 11
+    assert isinstance(outcome.exception, WriteError)
+    assert "top-1 9" in outcome.stdout.splitlines()[0]
+    assert outcome.stderr.count("progress is not saved: cannot write") == 1
+    resumed = in_process(*arguments[1:])
+    assert (resumed.resumed_images, resumed.images) == (10, 100)
+
+
+def test_an_interrupted_run_that_cannot_be_kept_says_both(
+    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("s2mlp_cli.measure.validating.validate.make_result", interrupted)
+    (tmp_path / "s2mlp-validate.partial").mkdir()  # what is there cannot be replaced
+    outcome = CliRunner().invoke(group, ["validate", "--ckpt", str(ckpt), "--data", str(folders),
+                                         *SIZE], standalone_mode=False)  # fmt: skip
+    assert isinstance(outcome.exception, click.Abort)
+    assert "progress is not saved: cannot write s2mlp-validate.partial" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--predictions", "p.csv", "-o", "p.csv"),
+        ("--resume", "p.csv", "--predictions", "./p.csv"),
+        ("--labels", "p.csv", "--predictions", "p.csv"),
+        ("--ckpt", "p.csv", "-o", "link.csv"),
+    ],
+)
+def test_no_file_is_written_twice_or_over_one_that_is_read(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.csv").symlink_to("p.csv")
+    ckpt = () if "--ckpt" in options else ("--ckpt", "sample")
+    with pytest.raises(click.UsageError, match=r"--\w+ and --\w+ name the same file, (link|p).csv"):
+        in_process(*ckpt, *options)
 
 
 def test_ctrl_c_after_the_last_image_keeps_them_all(

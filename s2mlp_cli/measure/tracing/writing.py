@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.hooks import RemovableHandle
 
-from s2mlp_cli.errors import WriteError
+from s2mlp_cli.errors import WriteError, printable
 from s2mlp_cli.files import replacing
 from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
@@ -72,6 +73,7 @@ def trace_case(case: Case, shift: str | None, run: Path) -> None:
             activities.append(ProfilerActivity.CUDA)
         with (
             scopes(workload),
+            _utf8_import_path(),
             profile(
                 activities=activities,
                 record_shapes=True,
@@ -84,6 +86,17 @@ def trace_case(case: Case, shift: str | None, run: Path) -> None:
                 with record_function(ROOT_SCOPE):
                     workload.run()
                 profiler.step()
+
+
+@contextmanager
+def _utf8_import_path() -> Iterator[None]:
+    """Hide folders whose names are not UTF-8 from the profiler, which reads ``sys.path``."""
+    whole = sys.path[:]
+    sys.path[:] = [folder for folder in whole if printable(folder) == folder]
+    try:
+        yield
+    finally:
+        sys.path[:] = whole
 
 
 def _write(profiler: profile, run: Path) -> None:

@@ -100,8 +100,7 @@ class ImageTable:
 class Progress:
     """Keeps the table of a run in a file, so that another run can continue from it.
 
-    A disk that fills up ends no run: the scores are worth more than the file. Only the first save
-    of a run must succeed.
+    A full disk does not end a run: the scores are worth more than the file.
 
     Args:
         path: the file; None keeps the table only if the run ends early (see :meth:`keep`).
@@ -117,7 +116,6 @@ class Progress:
             check_writable(path, _REMEDY)
         self.path, self.key, self.rank = path, key, rank
         self.failure: WriteError | None = None
-        self._saved = False
         self._due = 0.0
 
     def restore(self, images: int) -> ImageTable:
@@ -136,21 +134,11 @@ class Progress:
         return table
 
     def save_when_due(self, table: ImageTable) -> None:
-        """Save the table, unless that would take too much of the time.
-
-        Raises:
-            WriteError: the first save of the run failed.
-        """
+        """Save the table, unless that would take too much of the time."""
         began = time.perf_counter()
         if self.path is None or began < self._due:
             return
-        try:
-            _save(table, self.key, self._own(self.path))
-            self.failure, self._saved = None, True
-        except WriteError as error:
-            if not self._saved:
-                raise
-            self.failure = error
+        self._try_to_save(table, self._own(self.path))
         ended = time.perf_counter()
         self._due = ended + (ended - began) / _SAVING_FRACTION
 
@@ -166,18 +154,20 @@ class Progress:
 
     def finish(self, table: ImageTable) -> None:
         """Leave one file with the rows of all processes, and nothing of runs that were killed."""
-        if self.path is None:
+        if self.path is None or not self._try_to_save(table, self.path):
             return
-        try:
-            _save(table, self.key, self.path)
-        except WriteError as error:
-            self.failure = error
-            return
-        self.failure = None
         name = glob.escape(self.path.name)
         for pattern in (f"{name}.rank*", f".{name}.*{TEMPORARY}"):
             for part in self.path.parent.glob(pattern):
                 part.unlink()
+
+    def _try_to_save(self, table: ImageTable, path: Path) -> bool:
+        try:
+            _save(table, self.key, path)
+            self.failure = None
+        except WriteError as error:
+            self.failure = error
+        return self.failure is None
 
     def _own(self, path: Path) -> Path:
         return path.with_name(f"{path.name}.rank{self.rank}") if self.rank else path

@@ -8,9 +8,6 @@ from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.base import Frozen, Record
 from s2mlp_cli.records.source import ModelSource
 
-# What the papers print of a counted model.
-PublishedFigure = AuditCell
-
 
 class OperatorCount(Frozen):
     """What one kind of operator adds up to over the whole model."""

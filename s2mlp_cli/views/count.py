@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any, Literal
 
 from s2mlp_cli.records.audit import AuditCell
@@ -258,25 +268,83 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
         caption=f"{result.model}: modules",
         columns=(
             Column("Module"),
-            Column("Parameters", _count, numeric=True),
+            Column("Kernel", _shape),
+            Column("Input", _shape),
+            Column("Output", _shape),
+            Column("Params", _count, numeric=True),
             Column("MACs", _count, numeric=True),
-            percentage("Share"),
-            Column("Element-wise", _count, numeric=True),
-            Column("Activations", _count, numeric=True),
+            replace(percentage("Share"), optional=True),
+            Column("Element-wise", _count, numeric=True, optional=True),
+            Column("Activations", _count, numeric=True, optional=True),
             Column("Kind", optional=True),
-            Column("Input", _shape, optional=True),
-            Column("Output", _shape, optional=True),
-            Column("Kernel", _shape, optional=True),
-            Column("Shared with", optional=True),
         ),
         rows=tuple(
-            (_indented(each), each.params, each.macs, _share(each.macs / whole), each.elementwise,
-             each.activations, each.kind, each.input_shape, each.output_shape, each.kernel_size,
-             each.shared)
-            for each in _down_to(result, depth)
+            (Cell(each.module, label), each.kernel_size, _of_one(each.input_shape, result),
+             _of_one(each.output_shape, result), each.params, each.macs,
+             _share(each.macs / whole), each.elementwise, each.activations, each.kind)
+            for label, each in folded_modules(result, depth)
         ),
+        note="Shapes are those of one image." * any(each.input_shape for each in result.by_module),
         folded=by != "module",
     )  # fmt: skip
+
+
+def _of_one(sizes: tuple[int, ...] | None, result: CountResult) -> tuple[int, ...] | None:
+    """Return a shape without the axis of the batch, where that comes first."""
+    return sizes[1:] if sizes and len(sizes) > 1 and sizes[0] == result.batch_size else sizes
+
+
+def folded_modules(
+    result: CountResult, depth: int | None = None
+) -> Iterator[tuple[str, ModuleCount]]:
+    """Yield (indented label, module) in the order of the model, equal neighbours once.
+
+    ``blocks.0-13, each`` stands for 14 modules that have the same parts and cost the same.
+    """
+    inside: dict[str | None, list[ModuleCount]] = {}
+    known = {each.module for each in result.by_module}
+    for each in result.by_module:
+        inside.setdefault(_parent(each.module, known), []).append(each)
+    yield from _folded(inside, inside.get(None, []), 0, depth)
+
+
+_Inside = Mapping[str | None, Sequence[ModuleCount]]
+
+
+def _folded(
+    inside: _Inside, siblings: Sequence[ModuleCount], level: int, depth: int | None
+) -> Iterator[tuple[str, ModuleCount]]:
+    if depth is not None and level > depth:
+        return
+    for _, group in groupby(enumerate(siblings), lambda pair: _alike(inside, *pair)):
+        modules = [module for _, module in group]
+        yield "\u00a0\u00a0" * level + _label(modules), modules[0]
+        yield from _folded(inside, inside.get(modules[0].module, []), level + 1, depth)
+
+
+def _alike(inside: _Inside, place: int, module: ModuleCount) -> Hashable:
+    """Return what equal blocks of a list have in common; others are alike to nothing."""
+    number = module.module.rpartition(".")[2]
+    return (int(number) - place, _signature(inside, module)) if number.isdecimal() else place
+
+
+def _signature(inside: _Inside, module: ModuleCount) -> Hashable:
+    own = tuple(getattr(module, name) for name in ModuleCount.model_fields if name != "module")
+    parts = inside.get(module.module, ())
+    return own, tuple(
+        (part.module.removeprefix(module.module), _signature(inside, part)) for part in parts
+    )
+
+
+def _label(modules: Sequence[ModuleCount]) -> str:
+    first, last = modules[0], modules[-1]
+    around, _, name = first.module.rpartition(".")
+    if first is not last:
+        list_name = around.rpartition(".")[2]
+        numbers = f"{name}-{last.module.rpartition('.')[2]}"
+        return f"{list_name}.{numbers}, each" if list_name else f"{numbers}, each"
+    shared = f" (shares {first.shared})" if first.shared else ""
+    return (name or "model") + shared
 
 
 def _shape(sizes: tuple[int, ...]) -> str:
@@ -289,11 +357,6 @@ def _count(value: float) -> str:
 
 def _share(fraction: float) -> Cell:
     return Cell(fraction, f"{100 * fraction:.1f}" if fraction else "", fraction=min(fraction, 1))
-
-
-def _indented(row: ModuleCount) -> Cell:
-    name = row.module.rpartition(".")[2] or "model"
-    return Cell(row.module, "\u00a0\u00a0" * _level(row) + name)
 
 
 def _level(row: ModuleCount) -> int:
@@ -526,26 +589,51 @@ def _printed(result: CountResult, quantity: str) -> str | None:
 
 
 def _models_sheet(record: CountRecord) -> Sheet:
-    """Return a row per count, the smallest size first; a last column says what is unsupported."""
-    header = (*_FIELDS, *(["not_built"] if record.refused else []))
-    rows = [
-        {name: read(row) for name, read in _FIELDS.items()}
-        if isinstance(row, CountResult)
-        else {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
-        for row in _in_order(record)
-    ]
-    return Sheet(header, tuple(tuple(map(row.get, header)) for row in rows))
+    """Return a row per count, the smallest size first."""
+    return _sheet(
+        _FIELDS,
+        [
+            {
+                **{name: read(row) for name, read in _FIELDS.items()},
+                "uncounted": ", ".join(f"{each.operator} x{each.calls}" for each in row.uncounted),
+                "notes": "; ".join(row.notes),
+            }
+            if isinstance(row, CountResult)
+            else _not_built(row)
+            for row in _in_order(record)
+        ],
+    )
 
 
 def _parts_sheet(record: CountRecord, by: By, depth: int | None) -> Sheet:
     """Return a row per model and operator or module."""
     kind: type[OperatorCount | ModuleCount] = OperatorCount if by == "operator" else ModuleCount
-    rows = tuple(
-        (result.model, *map(_raw, part.model_dump().values()))
-        for result in record.results
-        for part in (result.by_operator if by == "operator" else _down_to(result, depth))
-    )
-    return Sheet(("model", *kind.model_fields), rows)
+    rows: list[dict[str, object]] = []
+    for result in record.results:
+        parts = result.by_operator if by == "operator" else _down_to(result, depth)
+        for part in parts:
+            rows.append({"model": result.model, **{k: _raw(v) for k, v in part}})
+        for each in result.uncounted:
+            what = {"operator": each.operator, "calls": each.calls} if by == "operator" else {}
+            said = each.reason if what else f"{each.operator} x{each.calls}: {each.reason}"
+            rows.append({"model": result.model, **what, "uncounted": said})
+    rows += [_not_built(each) for each in record.refused]
+    return _sheet(("model", *kind.model_fields), rows)
+
+
+def _not_built(row: Refusal) -> dict[str, object]:
+    return {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
+
+
+def _sheet(columns: Iterable[str], rows: Sequence[Mapping[str, object]]) -> Sheet:
+    """Return rows under their columns; what few counts have is a column where one has it."""
+    extra = [
+        name
+        for name in ("input_size", "uncounted", "notes", "not_built")
+        if name not in columns and any(row.get(name) for row in rows)
+    ]
+    header = (*columns, *extra)
+    return Sheet(header, tuple(tuple(row.get(name) for name in header) for row in rows))
 
 
 def _raw(value: object) -> object:

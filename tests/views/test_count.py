@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.count import (
     CountRecord,
@@ -13,12 +14,11 @@ from s2mlp_cli.records.count import (
     CrossCheck,
     ModuleCount,
     OperatorCount,
-    PublishedFigure,
     Refusal,
     ShiftCost,
     Uncounted,
 )
-from s2mlp_cli.views.count import view
+from s2mlp_cli.views.count import folded_modules, view
 from s2mlp_cli.views.sheet import to_markdown
 from tests.views import csv, shown
 
@@ -28,7 +28,7 @@ ENVIRONMENT = Environment(
 
 
 def published(quantity: str, printed: str, computed: float, difference: float, **other: str):
-    return PublishedFigure(
+    return AuditCell(
         paper="a paper", table="1", row="small", quantity=quantity, printed=printed,
         computed=computed, difference=difference, **{"verdict": "agrees", **other},
     )  # fmt: skip
@@ -210,17 +210,66 @@ fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
 Tiny/7 at 224x192: 25.11 M parameters, 6.902 G MACs
 
 tiny: modules
-Module    Parameters     MACs  Share %  Element-wise  Activations  Kind
-model        25.11 M  6.902 G    100.0       52.59 M      17.62 M  S2MLP
-  stages     24.73 M  6.901 G    100.0       52.00 M      17.62 M  Sequential
-    0        1.610 M  1.000 k      0.0             5            7  PyramidStage
-  head       385.0 k  384.0 k      0.0                    1.000 k  Linear
+Module     Params     MACs  Share %  Element-wise  Activations  Kind
+model     25.11 M  6.902 G    100.0       52.59 M      17.62 M  S2MLP
+  stages  24.73 M  6.901 G    100.0       52.00 M      17.62 M  Sequential
+    0     1.610 M  1.000 k      0.0             5            7  PyramidStage
+  head    385.0 k  384.0 k      0.0                    1.000 k  Linear
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
 """
     )
     assert "    0 " not in shown(view(counted, by="module", depth=1))
+
+
+def modules(*names: str, **different: int):
+    return tuple(
+        ModuleCount(
+            module=name, kind="Linear", params=different.get(name.replace(".", "_"), 6), macs=36,
+            elementwise=0, activations=6, input_shape=(1, 2, 6), output_shape=(1, 2, 6),
+        )
+        for name in names
+    )  # fmt: skip
+
+
+BLOCKS = ("", "blocks", *(f"blocks.{n}{part}" for n in range(4) for part in ("", ".fc")), "head")
+
+
+def test_equal_neighbours_are_one_row_and_csv_keeps_each():
+    counted = record(result(by_module=modules(*BLOCKS), published=()))
+    text = shown(view(counted, by="module"), 80)
+    rows = text.partition("Module ")[2].partition("Shapes are those of one image.")[0]
+    assert [line.split("  2×6")[0].rstrip() for line in rows.splitlines()[1:]] == [
+        "model", "  blocks", "    blocks.0-3, each", "      fc", "  head",
+    ]  # fmt: skip
+    assert len(csv(view(counted, by="module")).splitlines()) == 1 + len(BLOCKS)
+
+
+def test_a_block_that_differs_inside_has_a_row_of_its_own():
+    counted = result(by_module=modules(*BLOCKS, blocks_1_fc=7))
+    labels = [label.strip("\u00a0") for label, _ in folded_modules(counted)]
+    assert labels == ["model", "blocks", "0", "fc", "1", "fc", "blocks.2-3, each", "fc", "head"]
+
+
+def test_a_shared_parameter_is_marked():
+    shares = ModuleCount(module="out", kind="Linear", params=0, macs=36, elementwise=0,
+                         activations=6, shared="in.weight")  # fmt: skip
+    text = shown(view(record(result(by_module=(*modules("", "in"), shares))), by="module"), 80)
+    assert "  out (shares in.weight)" in text
+
+
+def test_what_is_not_counted_is_in_csv_and_markdown_of_every_side():
+    operator = Uncounted(operator="aten::fft", calls=3, reason="no rule")
+    refused = (Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14"),)
+    counted = record(result(uncounted=(operator,), notes=("on the CPU",)))
+    counted = CountRecord(**{**dict(counted), "refused": refused})
+    for by in ("model", "operator", "module"):
+        for text in (csv(view(counted, by=by)), to_markdown(view(counted, by=by).sheet)):
+            assert "aten::fft" in text, by
+            assert "takes multiples of 14" in text, by
+    assert "tiny,aten::fft,3,,,,,no rule," in csv(view(counted, by="operator"))
+    assert csv(view(counted)).splitlines()[0].endswith(",uncounted,notes,not_built")
 
 
 def test_what_is_left_out_and_what_disagrees_is_said():

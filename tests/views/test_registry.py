@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from s2mlp_cli.commands.report import command
 from s2mlp_cli.compare import compare_records
+from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.records.count import PublishedFigure
 from s2mlp_cli.records.reading import KINDS, Kind
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.views import html, markdown
@@ -110,7 +110,7 @@ def test_the_parts_of_a_model_add_up_to_it():
 
 
 def test_the_comparison_models_are_one_table_of_both_papers():
-    figure = PublishedFigure(
+    figure = AuditCell(
         paper="v2", table="2", row="Small/7", quantity="flops", printed="6.9B", computed=6.902e9,
         difference=0.0, verdict="agrees",
     )  # fmt: skip

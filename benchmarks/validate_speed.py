@@ -25,7 +25,7 @@ from PIL import Image
 from timm.data import create_dataset, create_loader
 from torch import nn
 
-from s2mlp_cli.data.files import image_folder
+from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.measure.validating.evaluate import Evaluator
 from s2mlp_cli.measure.validating.results import ImageTable
@@ -59,7 +59,7 @@ def tiny_model() -> nn.Module:
 
 def ours(root: Path, model: nn.Module, workers: int) -> float:
     """Return our images/s: the loop of ``s2mlp validate``."""
-    images = image_folder(root)
+    images = open_images(root)
     count = len(images)
     started = time.perf_counter()
     decoded = DecodedImages(images.source, np.arange(count), CONFIG)

@@ -91,13 +91,18 @@ GROUPS: OptionGroups = {
             "--labels",
             metavar="FILE",
             shell_complete=options.complete_files,
-            help="Labels: devkit archive, LOC_val_solution.csv or a CSV of file,label.",
+            help="Labels: devkit archive, LOC_val_solution.csv, or a table of file and label.",
         ),
         click.option(
             "--real-labels",
             metavar="FILE|timm",
             shell_complete=options.complete_files,
             help="Also score ImageNet-ReaL, with real.json or timm's copy.",
+        ),
+        click.option(
+            "--split",
+            metavar="NAME",
+            help="Read this split where there are several: train, dev, a folder's name; or none.",
         ),
         click.option("--partial", is_flag=True, help="Accept fewer images than labels."),
         click.option(
@@ -195,6 +200,7 @@ class Given:
     data: str | None
     labels: str | None
     real_labels: str | None
+    split: str | None
     partial: bool
     limit: int | None
     seed: int
@@ -340,7 +346,7 @@ def _images(given: Given) -> ImageSet:
         raise DataError(
             "there are no images; give ImageNet val with --data PATH or S2MLP_DATA=PATH"
         )
-    return open_images(given.data, given.labels, given.partial)
+    return open_images(given.data, given.labels, given.partial, given.split)
 
 
 def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Processes) -> Settings:

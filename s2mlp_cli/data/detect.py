@@ -4,156 +4,196 @@ from __future__ import annotations
 
 import glob
 import io
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from s2mlp_cli.data.devkit import ARCHIVE
-from s2mlp_cli.data.files import FileSource, image_folder
-from s2mlp_cli.data.images import ImageSet, ImageSource, is_image
+from s2mlp_cli.data.folders import disk_folder
+from s2mlp_cli.data.images import FileSource, ImageSet
 from s2mlp_cli.data.label_files import (
+    DEVKIT,
     KNOWN_NAMES,
     LabelFile,
+    fit_of,
+    kind_of_table,
     read_label_file,
     read_table,
-    with_labels,
 )
-from s2mlp_cli.data.layout import SPLITS
+from s2mlp_cli.data.labels import Labels
+from s2mlp_cli.data.layout import folder_layout
+from s2mlp_cli.data.names import ending
 from s2mlp_cli.data.parquet import parquet_files
-from s2mlp_cli.data.tars import is_archive, raw_tar, read_archive
-from s2mlp_cli.data.webdataset import is_webdataset, webdataset
-from s2mlp_cli.data.zips import is_zip, zip_of_images
+from s2mlp_cli.data.splits import Reading
+from s2mlp_cli.data.tars import is_archive, several_archives, tar_images
+from s2mlp_cli.data.zips import is_zip, zip_images
 from s2mlp_cli.errors import DataError
 
 _KNOWN_FORMS = (
     "class folders, a folder of images with labels, a tar, a zip, WebDataset tars, Parquet or a "
-    "CSV of file,label"
+    "table of file,label such as a CSV"
 )
+
+# Endings of tables that name the images themselves.
+_TABLES = (".csv", ".tsv", ".txt")
+
+# {0000..0063} and {a,b}; no more names than this are made of one pattern.
+_BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+_MOST_FILES = 100_000
 
 
 def open_images(
-    path: str | Path, labels: str | Path | None = None, partial: bool = False
+    path: str | Path,
+    labels: str | Path | None = None,
+    partial: bool = False,
+    split: str | None = None,
 ) -> ImageSet:
-    """Recognise what lies at ``path`` and return its images with their labels.
+    """Recognise what is at ``path`` and return its images with their labels.
 
     Args:
-        path: a folder, a file, or a pattern such as ``shards/val-*.tar``.
+        path: a folder, a file, or a pattern such as ``shards/val-*.tar`` or
+            ``shards/val-{0000..0063}.tar``.
         labels: a label file; without it one of the known names in the archive of the images is
             taken, or beside them.
         partial: accept fewer images than the label file has labels.
+        split: the split to read, by its name or a word of it, where there are several; ``"none"``
+            if no name means one. By default the validation images are read, or test images if
+            there are no others; training images never.
 
     Raises:
-        DataError: nothing is there, its form is not known, or images and labels do not fit.
+        DataError: nothing is there, its form is not known, images and labels do not fit, or it
+            cannot be told which split is meant.
     """
-    images = _recognise(Path(path))
+    reading = Reading(Path(path), split)
+    images = _recognise(Path(path), reading)
+    reading.check()
     if not len(images):
-        raise DataError(f"{path} holds no images; give {_KNOWN_FORMS}")
-    beside = next(_beside(Path(images.path), (ARCHIVE,)), None)
+        raise DataError(f"{path} has no images{_aside(reading)}; give {_KNOWN_FORMS}")
+    beside = next(_beside(images, Path(path), (ARCHIVE,)), None)
     images = replace(images, devkit=beside)
-    if labels is not None:
-        return with_labels(images, read_label_file(Path(labels)), partial)
-    if images.labels is not None:
-        return images
-    return with_labels(images, _labels_found(images), partial)
+    if labels is not None or images.labels is None:
+        fit = fit_of(images.names)
+        if labels is not None:
+            table = read_label_file(Path(labels), fit, reading)
+        else:
+            table = _labels_found(images, Path(path), reading)
+        devkit = table.path if table.form == DEVKIT else images.devkit
+        images = replace(images, labels=table.match(images.names, partial), devkit=devkit)
+    return replace(images, notes=reading.notes)
 
 
-def _recognise(path: Path) -> ImageSet:
+def _aside(reading: Reading) -> str:
+    """Return in brackets what was not read, for an error."""
+    return f" ({'; '.join(reading.notes)})" if reading.notes else ""
+
+
+def _recognise(path: Path, reading: Reading) -> ImageSet:
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, reading)
     if path.is_file():
-        return _file(path)
-    matches = [Path(match) for match in sorted(glob.glob(str(path)))]
-    if matches:
-        return _several(matches, path)
-    raise DataError(f"there is nothing at {path}; check the path given with --data")
+        return (
+            _listed(path, reading)
+            if ending(path.name) in _TABLES
+            else _several([path], path, reading)
+        )
+    matches = [Path(match) for name in _expanded(str(path)) for match in _matches(name)]
+    if len(matches) == 1 and matches[0].is_dir():
+        return _folder(matches[0], reading)
+    top = os.path.commonpath([match.parent for match in matches])
+    relative = {os.path.relpath(match, top): match for match in matches}
+    chosen = reading.choose(path, dict.fromkeys(relative, True))
+    names = list(relative) if chosen is None else chosen
+    reading.pass_over((name for name in relative if name not in names), "outside the split")
+    return _several([relative[name] for name in names], path, reading)
 
 
-def _folder(path: Path) -> ImageSet:
-    """Recognise a folder by what lies directly in it."""
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    folders = [entry for entry in entries if entry.is_dir()]
-    files = [entry for entry in entries if entry.is_file()]
-    split = next((path / name for name in SPLITS if path / name in folders), None)
-    if split is None and any(is_image(file.name) for file in files):
-        return image_folder(path)
-    for suffix in (".parquet", ".tar"):
-        found = [file for file in files if file.suffix == suffix]
-        if found:
-            return _several(_validation_split(found), path)
-    if split is not None:
-        return _folder(split)
-    if [folder.name for folder in folders] == ["data"]:  # a Hugging Face repository
-        return _folder(folders[0])
-    if folders:
-        return image_folder(path)
-    zips = [file for file in files if file.suffix == ".zip"]
-    if zips:  # beside folders they are those that were unpacked, or hold something else
-        return _several(_validation_split(zips), path)
-    raise DataError(f"the folder {path} holds no images; give {_KNOWN_FORMS}")
+def _expanded(pattern: str) -> Iterator[str]:
+    """Yield the names that a pattern with braces stands for."""
+    found = _BRACES.search(pattern)
+    if found is None:
+        yield pattern
+        return
+    first, last, words = found.groups()
+    if words is None:
+        numbers = range(int(first), int(last) + 1)
+        inner = [f"{number:0{len(first)}d}" for number in islice(numbers, _MOST_FILES + 1)]
+    else:
+        inner = words.split(",")
+    if not 0 < len(inner) <= _MOST_FILES:
+        raise DataError(
+            f"{pattern} stands for {len(inner):,} files or more, of 1 to {_MOST_FILES:,} that are "
+            "read; correct the range in braces"
+        )
+    for word in inner:
+        yield from _expanded(pattern[: found.start()] + word + pattern[found.end() :])
 
 
-def _file(path: Path) -> ImageSet:
-    return _listed(path) if path.suffix == ".csv" else _several([path], path)
+def _matches(pattern: str) -> list[str]:
+    """Return the files of one pattern; at least one, since a missing shard is a fault."""
+    found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+    if not found:
+        raise DataError(f"there is nothing at {pattern}; check the path given with --data")
+    return found
 
 
-def _several(files: list[Path], path: Path) -> ImageSet:
+def _folder(path: Path, reading: Reading) -> ImageSet:
+    layout = folder_layout(disk_folder(path), path, reading, strict=True)
+    if layout.archives:
+        return _several([path / name for name in layout.archives], path / layout.folder, reading)
+    root = path / layout.folder
+    skipped = len(layout.folder) + 1 if layout.folder else 0
+    names = tuple(name[skipped:] for name in layout.names)
+    labels = None
+    if layout.classes is not None:
+        labels = Labels.from_names(layout.classes, "the names of the class folders")
+    form = "a flat folder" if labels is None else "class folders"
+    return ImageSet(form, str(root), FileSource(str(root), names), names, labels)
+
+
+def _several(files: list[Path], path: Path, reading: Reading) -> ImageSet:
     """Read files of one kind together."""
-    kind = _kind(files[0])
-    if kind is None:
-        raise DataError(f"{files[0]} is not of a known form; give {_KNOWN_FORMS}")
-    return _READERS[kind](files, path)
+    kinds = {file: _kind(file) for file in files}
+    for file, kind in kinds.items():
+        if kind is None:
+            raise DataError(f"{file} is not of a known form; give {_KNOWN_FORMS}")
+        if kind != kinds[files[0]]:
+            raise DataError(
+                f"{path} has {files[0].name} and {file.name}, which are not read together; give "
+                "the path of one of them"
+            )
+    return _READERS[kinds[files[0]] or ""](files, path, reading)
 
 
 def _kind(file: Path) -> str | None:
-    """Return the suffix that a file has, or should have by its first bytes; None for others."""
-    if file.suffix in _READERS:
-        return file.suffix
+    """Return the ending that a file has, or should have by its first bytes; None for others."""
+    if ending(file.name) in _READERS:
+        return ending(file.name)
     return next((kind for kind, begins_so in _BEGINNINGS.items() if begins_so(file)), None)
 
 
-def _tars(files: list[Path], path: Path) -> ImageSet:
-    if is_webdataset(read_archive(files[0]).members.values()):
-        return webdataset(files, path)
-    return raw_tar(_only(files, path))
+def _zips(files: list[Path], path: Path, reading: Reading) -> ImageSet:
+    if len(files) > 1:
+        raise several_archives(files, path)
+    return zip_images(files[0], reading)
 
 
-def _zips(files: list[Path], path: Path) -> ImageSet:
-    return zip_of_images(_only(files, path))
-
-
-def _only(files: list[Path], path: Path) -> Path:
-    """Return the one archive, the images of which are labelled by it or by a file beside it."""
-    if len(files) == 1:
-        return files[0]
-    raise DataError(
-        f"{path} holds {len(files)} archives without labels in them (the first is "
-        f"{files[0].name}); give the one archive of the validation images"
-    )
-
-
-# suffix -> reads files of that kind; they lie at the path that is given too.
-_READERS: dict[str, Callable[[list[Path], Path], ImageSet]] = {
-    ".parquet": parquet_files,
-    ".tar": _tars,
+# ending -> reads files of that kind; they are at the path that is given too.
+_READERS: dict[str, Callable[[list[Path], Path, Reading], ImageSet]] = {
+    ".parquet": lambda files, path, _: parquet_files(files, path),
+    ".tar": tar_images,
     ".zip": _zips,
 }
 
-# suffix -> tells by its first bytes whether a file under another name is of that kind.
+# ending -> tells by its first bytes whether a file under another name is of that kind.
 _BEGINNINGS: dict[str, Callable[[Path], bool]] = {".tar": is_archive, ".zip": is_zip}
 
 
-def _validation_split(files: list[Path]) -> list[Path]:
-    """Keep the files whose names begin with val if there are any: the others are train and test."""
-    return (
-        [file for file in files if file.name.startswith("val")]
-        or [file for file in files if "_img_val" in file.name]
-        or files
-    )
-
-
-def _listed(path: Path) -> ImageSet:
-    """Read a CSV of file,label whose files are named relative to it."""
-    listing = read_label_file(path)
+def _listed(path: Path, reading: Reading) -> ImageSet:
+    """Read a table of file,label whose files are named relative to it."""
+    listing = read_label_file(path, lambda cell: 2 * (path.parent / cell).is_file(), reading)
     names = tuple(listing.entries)
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
@@ -162,34 +202,40 @@ def _listed(path: Path) -> ImageSet:
             "paths in it are relative to its folder"
         )
     source = FileSource(str(path.parent), names)
-    return ImageSet("a CSV of file,label", str(path), source, names, listing.match(names))
+    labels = Labels.from_values(list(listing.entries.values()), f"{listing.form} {path}")
+    form = f"a {kind_of_table(path)} of file,label"
+    return ImageSet(form, str(path), source, names, labels)
 
 
-def _labels_found(images: ImageSet) -> LabelFile:
+def _labels_found(images: ImageSet, given: Path, reading: Reading) -> LabelFile:
     """Read a label file of a known name: in the archive of the images, or beside them."""
-    path = Path(images.path)
+    fit = fit_of(images.names)
     if images.table is not None:
-        return _labels_inside(path, *images.table)
-    for file in _beside(path, KNOWN_NAMES):
-        return read_label_file(file)
+        name, source = images.table
+        try:
+            content = source.read(0)
+        except OSError as error:
+            raise DataError(
+                f"{images.path}: the labels in {name} cannot be read ({error}); give others with "
+                "--labels"
+            ) from error
+        return read_table(Path(images.path) / name, io.BytesIO(content), fit, reading)
+    for file in _beside(images, given, KNOWN_NAMES):
+        return read_label_file(file, fit, reading)
     raise DataError(
-        f"{path} holds images without their classes, and no {', '.join(KNOWN_NAMES)} lies beside "
-        "them; give a label file with --labels"
+        f"{images.path} has images without their classes{_aside(reading)}, and there is no "
+        f"{', '.join(KNOWN_NAMES)} beside them; give a label file with --labels"
     )
 
 
-def _labels_inside(path: Path, name: str, source: ImageSource) -> LabelFile:
-    """Read the table of labels of this name in the archive at ``path``."""
-    try:
-        content = source.read(0)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the labels in {name} cannot be read ({error}); give others with --labels"
-        ) from error
-    return read_table(path / name, io.BytesIO(content))
+def _beside(images: ImageSet, given: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield the files of these names in the folder of the images, and those above.
 
-
-def _beside(path: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield the files of these names in the folder of the images, then in the one above."""
-    for folder in (*([path] if path.is_dir() else []), path.parent):
+    The last is the one above the path that is given.
+    """
+    place = Path(images.path)
+    folders = [place] if place.is_dir() else []
+    folders += [each for each in place.parents if each == place.parent or given in each.parents]
+    folders += [given, given.parent]
+    for folder in dict.fromkeys(folders):
         yield from (folder / name for name in names if (folder / name).is_file())

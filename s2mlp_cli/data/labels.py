@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,15 @@ from s2mlp_cli.errors import DataError
 IntArray = NDArray[np.int64]
 
 # The tables of labels that are found by themselves beside the images, in this order.
-TABLES = ("LOC_val_solution.csv", "labels.csv")
+TABLES = (
+    "LOC_val_solution.csv",
+    "labels.csv",
+    "val.txt",
+    "val_map.txt",
+    "val_annotations.txt",
+)
 
-# No classifier has as many outputs; a larger number is no class.
+# No classifier has as many outputs.
 LARGEST_CLASS = 10**9
 
 
@@ -85,12 +92,34 @@ class Labels:
         return self.values
 
 
+def class_of(written: Any) -> int | str:
+    """Return the class that a file writes: a whole number or a name, also as the one of a list.
+
+    Raises:
+        ValueError: it is of another type, such as a one-hot list, or a number that no class has.
+    """
+    if isinstance(written, list | tuple) and len(written) == 1:
+        return class_of(written[0])
+    if isinstance(written, str) and written.strip():
+        return written
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    if is_number and 0 <= written <= LARGEST_CLASS and written == int(written):
+        return int(written)
+    what = f"a list of {len(written)}" if isinstance(written, list | tuple) else f"{written!s:.40}"
+    raise ValueError(
+        f"'{what}' ({type(written).__name__}) is neither a whole number that a class can have nor "
+        "a name"
+    )
+
+
 def class_number(written: object) -> int:
     """Return the number of a class from what a file writes: ``7``, ``"7"``, ``b"7"`` or ``7.0``.
 
     Raises:
-        ValueError: it is no whole number, or one that no classifier has.
+        ValueError: it is not a whole number, or one that no classifier has.
     """
+    if isinstance(written, list) and len(written) == 1:
+        return class_number(written[0])
     text = (
         written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
     ).strip()

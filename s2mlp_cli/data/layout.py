@@ -1,71 +1,202 @@
-"""How the images of an archive are arranged: in class folders, flat, or in several splits.
+"""Which images of a folder or an archive are read, and what their folders say of them.
 
-The rules are those for folders on a disk: `val` is chosen among splits, class folders go before
-images beside them, and whatever is left out is named.
+One set of rules, for disks and archives: a folder that contains nothing but one folder is stepped
+through, of several splits one is read, and several folders with images are classes. Whatever is
+not read is named.
 """
 
 from __future__ import annotations
 
-import posixpath
+import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from s2mlp_cli.data.images import left_out
+from s2mlp_cli.data.folders import Folder
+from s2mlp_cli.data.names import ending, split_word
+from s2mlp_cli.data.splits import Reading, listed
+from s2mlp_cli.errors import DataError
 
-# The names of the folder that is taken where there are several splits.
-SPLITS = ("val", "validation")
+_SYNSET = re.compile(r"n\d{8}")
+
+_TWICE = "that are reached twice, through links"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which images are taken, and what their folders say.
+class FolderLayout:
+    """What is read of a folder or an archive.
 
     Attributes:
-        names: the images that are taken, whole paths.
+        folder: the path of the folder in which the images, class folders or archives are.
+        names: the paths of the images, from the root on.
         classes: the class folder of each, or None where there are no class folders.
-        stated: what was left out, in sentences.
+        archives: the paths of the archives to read, where there are no images.
     """
 
-    names: tuple[str, ...]
-    classes: tuple[str, ...] | None
-    stated: tuple[str, ...]
+    folder: str
+    names: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+    archives: tuple[str, ...] = ()
 
 
-def layout_of(names: Sequence[str]) -> Layout:
-    """Return the layout of images with these slashed paths, at least one, in their order.
+@dataclass(frozen=True)
+class _Image:
+    """An image: its path, and one that is the same however it is reached.
 
-    The folders that all of them share are passed over; the next one is the class. Of several
-    splits one is taken, and what is in it looked at likewise.
+    Attributes:
+        linked: whether it is reached through a link.
+        class_folder: the folder that says its class.
     """
-    stated: tuple[str, ...] = ()
-    classes = _first_folders(names)
-    while split := next((name for name in SPLITS if name in classes), None):
-        stated += left_out(_of(names, classes, split, others=True), f"outside the folder '{split}'")
-        names = _of(names, classes, split)
-        classes = _first_folders(names)
-    beside, inside = _of(names, classes, ""), _of(names, classes, "", others=True)
-    if len(set(classes) - {""}) > 1:
-        stated += left_out(beside, "beside the class folders")
-        return Layout(inside, tuple(filter(None, classes)), stated)
-    return Layout(beside, None, stated + left_out(inside, "in a folder of the flat set"))
+
+    name: str
+    real: str
+    linked: bool
+    class_folder: str
 
 
-def _of(
-    names: Sequence[str], classes: Sequence[str], wanted: str, others: bool = False
-) -> tuple[str, ...]:
-    """Return the images of one class, or all others."""
-    pairs = zip(names, classes, strict=True)
-    return tuple(name for name, own in pairs if (own == wanted) != others)
+def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> FolderLayout:
+    """Return which images or archives of a folder are read.
+
+    Args:
+        root: the folder.
+        place: where it is.
+        reading: chooses among splits, and keeps the notes.
+        strict: a class folder without images is a fault: an interrupted copy looks like that.
+
+    Raises:
+        DataError: names cannot tell which split is meant, or a class folder is empty.
+    """
+    folder = root
+    while True:
+        _note_unread(folder, reading)
+        chosen = _chosen(folder, place, reading)
+        inside = [f for f in folder.folders if chosen is None or f.name in chosen]
+        archives = [n for n in folder.archives if chosen is None or n in chosen]
+        images = folder.images if chosen is None else []
+        full = [each for each in inside if each.holds_images]
+        others = [each for each in inside if each.holds_archives and not each.holds_images]
+        if images or full:
+            _pass_over_archives(folder, archives, others, "beside the images", reading)
+        elif archives:
+            _pass_over_archives(folder, [], others, "beside the archives that are read", reading)
+            return FolderLayout(folder.path, archives=tuple(map(folder.inner, archives)))
+        steps = full or others
+        if images or len(steps) != 1:
+            break
+        if strict and chosen is None:
+            _check_full(place, [each for each in folder.folders if each.is_empty])
+        folder = steps[0]
+    if steps and (chosen is not None or not full) and not images:
+        raise DataError(
+            f"{place / folder.path} has several folders of one kind: "
+            f"{listed([each.name for each in steps])}; choose one with --split"
+        )
+    if len(full) > 1:
+        return _class_folders(folder, full, place, reading, strict)
+    return _flat(folder, full, reading)
 
 
-def _first_folders(names: Sequence[str]) -> list[str]:
-    """Return for each path its first folder below those that all share; "" where there is none."""
-    folders = {posixpath.dirname(name) for name in names}
-    shared = posixpath.commonpath(folders)
-    below = {folder: _first_below(shared, folder) for folder in folders}
-    return [below[posixpath.dirname(name)] for name in names]
+def _chosen(folder: Folder, place: Path, reading: Reading) -> set[str] | None:
+    """Return the names of what belongs to the split that is read; None where there are none."""
+    inside = [each for each in folder.folders if each.holds_images or each.holds_archives]
+    entries = dict.fromkeys(folder.archives, True) | {each.name: each.is_nested for each in inside}
+    chosen = reading.choose(place / folder.path, entries)
+    if chosen is None:
+        return None
+    why = f"outside the split '{split_word(chosen[0]) or chosen[0]}'"
+    own = (name for name in (*folder.images, *folder.archives) if name not in chosen)
+    reading.pass_over(map(folder.inner, own), why)
+    for each in inside:
+        if each.name not in chosen:
+            reading.pass_over(each.content(), why)
+    return set(chosen)
 
 
-def _first_below(shared: str, folder: str) -> str:
-    """Return the name of the first folder on the way from ``shared`` to ``folder``, if any."""
-    return folder[len(shared) :].lstrip("/").partition("/")[0]
+def _pass_over_archives(
+    folder: Folder, archives: Sequence[str], others: Sequence[Folder], why: str, reading: Reading
+) -> None:
+    reading.pass_over(map(folder.inner, archives), why)
+    for other in others:
+        reading.pass_over(other.content(), why)
+
+
+def _note_unread(folder: Folder, reading: Reading) -> None:
+    """Note what is in a folder that is read, but is not read itself."""
+    reading.pass_over(folder.listing.hidden, "hidden or in a folder of thumbnails")
+    reading.pass_over(folder.listing.dead_links, "to nothing, or back to a folder above", "link")
+    for path in folder.foreign:
+        reading.pass_over([path], f"in a format that Pillow cannot read here ({ending(path)})")
+
+
+def _class_folders(
+    folder: Folder, full: Sequence[Folder], place: Path, reading: Reading, strict: bool
+) -> FolderLayout:
+    """Return the layout of class folders: what is in one at any depth is of its class."""
+    if strict:
+        others = [each for each in folder.folders if not each.holds_images]
+        _check_full(place, [each for each in others if not each.holds_archives])
+    reading.pass_over(map(folder.inner, folder.images), "beside the class folders")
+    found = [image for each in full for image in _collected(each, each.name, place, reading)]
+    kept = _each_once(found, reading)
+    names, classes = tuple(i.name for i in kept), tuple(i.class_folder for i in kept)
+    return FolderLayout(folder.path, names, classes)
+
+
+def _check_full(place: Path, empty: Sequence[Folder]) -> None:
+    if empty:
+        raise DataError(
+            f"the class folder {place / empty[0].path} has no image that can be read; add its "
+            "images, or remove it"
+        )
+
+
+def _flat(folder: Folder, full: Sequence[Folder], reading: Reading) -> FolderLayout:
+    """Return the layout of a folder of images; one with the name of a synset is a class."""
+    for each in full:
+        reading.pass_over(each.content(), "in a folder of the flat set")
+    names = tuple(map(folder.inner, folder.images))
+    if not names:
+        for each in folder.folders:
+            for inner in each.walk():
+                _note_unread(inner, reading)
+    if not _SYNSET.fullmatch(folder.name):
+        return FolderLayout(folder.path, names)
+    return FolderLayout(folder.path.rpartition("/")[0], names, (folder.name,) * len(names))
+
+
+def all_images(root: Folder, place: Path, reading: Reading) -> list[str]:
+    """Return the paths of the images of an archive in whatever folders, of splits only one."""
+    return [i.name for i in _each_once(_collected(root, "", place, reading), reading)]
+
+
+def _collected(root: Folder, class_folder: str, place: Path, reading: Reading) -> list[_Image]:
+    """Return the images of a folder at any depth, sorted by name; links are followed last."""
+    found: list[_Image] = []
+    entered: set[str] = set()
+    waiting = deque([root])
+    while waiting:
+        folder = waiting.popleft()
+        if folder.real in entered:
+            reading.pass_over(map(folder.inner, folder.images), _TWICE)
+            continue
+        entered.add(folder.real)
+        _note_unread(folder, reading)
+        chosen = _chosen(folder, place, reading)
+        for name in folder.images if chosen is None else ():
+            path, real = folder.inner(name), f"{folder.real}/{name}"
+            found.append(_Image(path, real, folder.linked, class_folder))
+        below = [each for each in folder.folders if chosen is None or each.name in chosen]
+        waiting.extendleft(each for each in below if not each.linked)
+        waiting.extend(each for each in below if each.linked)
+    return sorted(found, key=lambda image: image.name)
+
+
+def _each_once(found: Sequence[_Image], reading: Reading) -> list[_Image]:
+    """Leave out images that a link shows once more; what is reached without one is kept."""
+    kept: dict[str, _Image] = {}
+    for image in sorted(found, key=lambda image: image.linked):
+        kept.setdefault(image.real, image)
+    again = [image.name for image in found if kept[image.real] is not image]
+    reading.pass_over(again, _TWICE)
+    return [image for image in found if kept[image.real] is image]

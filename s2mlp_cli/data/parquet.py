@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import LARGEST_CLASS, IntArray, Labels
+from s2mlp_cli.data.labels import IntArray, Labels, class_of
 from s2mlp_cli.errors import DataError
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png")
@@ -41,11 +41,9 @@ class ParquetSource:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The files."""
         return self.files
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of image ``index``."""
         position = int(np.searchsorted(self.first, index, side="right")) - 1
         value = self._rows(position)[index - int(self.first[position])].as_py()
         if value is None:
@@ -89,7 +87,6 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
                 names += _names(table, column, file, len(names) - first)
     if not names:
         raise DataError(f"{path} holds no rows; give the files of the validation split")
-    _check_labels(labels, path)
     places = np.asarray(groups, np.int64).T.copy()
     source = ParquetSource(tuple(map(str, files)), column, places[0], places[1], places[2])
     return ImageSet(
@@ -97,7 +94,7 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
         str(path),
         source,
         tuple(names),
-        Labels.from_values(labels, "the label column"),
+        Labels.from_values(_classes(labels, path), "the label column"),
     )
 
 
@@ -158,10 +155,20 @@ def _names(table: Any, column: str, file: Path, before: int) -> list[str]:
     ]
 
 
-def _check_labels(labels: list[Any], path: Path) -> None:
-    """Hold that every row has a label, and that numbers can be those of classes."""
+def _classes(labels: list[Any], path: Path) -> list[int | str]:
+    """Return the class of every row.
+
+    Raises:
+        DataError: a row has no label, or none that says a class.
+    """
+    classes = []
     for row, label in enumerate(labels):
-        if label is None:
-            raise DataError(f"{path}: row {row} has no label; give the validation split")
-        if isinstance(label, int) and not -1 <= label <= LARGEST_CLASS:
-            raise DataError(f"{path}: row {row} has the label {label}; give the validation split")
+        if label is None or label == -1:
+            raise DataError(f"{path}: row {row} has no label ({label}); give the validation split")
+        try:
+            classes.append(class_of(label))
+        except ValueError as error:
+            raise DataError(
+                f"{path}: row {row} has the label {error}; give a column of class numbers or names"
+            ) from error
+    return classes

@@ -1,8 +1,13 @@
-"""Which images a run validates on."""
+"""Which images a run validates on, and a fingerprint of them."""
 
 from __future__ import annotations
 
+import hashlib
+import posixpath
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from s2mlp_cli.data.labels import IntArray
 
@@ -28,3 +33,21 @@ def spread(targets: IntArray, limit: int, seed: int) -> IntArray:
     round_of = np.arange(len(order)) - np.repeat(starts, lengths)
     rank = np.repeat(generator.permutation(len(starts)), lengths)
     return np.sort(order[np.lexsort((rank, round_of))[:limit]]).astype(np.int64)
+
+
+def fingerprint(
+    names: Sequence[str], sizes: Iterable[int] | NDArray[np.int64], labels: NDArray[np.int64]
+) -> str:
+    """Return a SHA-256 over the sorted (base name, bytes, label) of the images.
+
+    Folders, archives and order do not enter: the same files give the same fingerprint as class
+    folders, flat, or inside a tar.
+    """
+    rows = sorted(
+        f"{posixpath.basename(name)}\0{size}\0{label}\n"
+        for name, size, label in zip(names, sizes, labels.tolist(), strict=True)
+    )
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

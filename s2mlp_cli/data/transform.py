@@ -16,13 +16,14 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from s2mlp_cli.preprocessing import Preprocessing
 
@@ -62,7 +63,6 @@ BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 # name -> Pillow's filter, and how far it reaches, in pixels of the coarser image.
@@ -77,16 +77,31 @@ def decode(content: bytes, transform: Transform) -> Pixels:
     """Decode an encoded image and transform it to (height, width, 3).
 
     Raises:
-        One of :data:`BROKEN`: the image is damaged, or swells to more than any photograph has.
+        One of :data:`BROKEN`: the image is damaged, or over a limit that is named.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd in a camera's remarks is not in the pixels
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(), _room_for_text():
+        # what is odd in a camera's remarks is not in the pixels; Pillow itself refuses twice as
+        # many pixels as it warns of
+        warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content)) as image:
             if max(image.size) > _STRIP * min(image.size):
-                raise Image.DecompressionBombError("a strip of {}x{}".format(*image.size))
+                raise Image.DecompressionBombError(
+                    "{}x{} pixels are over the limit of {} for the long side over the "
+                    "short one".format(*image.size, _STRIP)
+                )
             image.load()
             return transform(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+@contextmanager
+def _room_for_text() -> Iterator[None]:
+    """Let a PNG carry as much text in one chunk as Pillow allows for all of them together."""
+    before = PngImagePlugin.MAX_TEXT_CHUNK
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+    try:
+        yield
+    finally:
+        PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 def why_broken(error: Exception) -> str:
@@ -96,6 +111,9 @@ def why_broken(error: Exception) -> str:
     """
     if isinstance(error, UnidentifiedImageError):
         return "no image of a known format"
+    if "MAX_TEXT" in str(error):
+        limit = PngImagePlugin.MAX_TEXT_MEMORY
+        return f"its text is over Pillow's limit of {limit:,} bytes in a PNG"
     text = re.sub(r"<[\w.]+ object at 0x[0-9a-fA-F]+>", "it", str(error))
     return f"{type(error).__name__}: {' '.join(text.split())}"
 

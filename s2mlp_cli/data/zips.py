@@ -6,19 +6,32 @@ the archive with `zipfile` would read the directory again, and ImageNet's names 
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import os
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from s2mlp_cli.data.archives import Archive, images_of, read_at, unpacked_name
+from s2mlp_cli.data.archives import (
+    Archive,
+    images_of,
+    link_target,
+    read_at,
+    unpacked,
+    unpacked_name,
+)
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.data.names import HEAD
+from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
 
 # What a damaged directory raises.
@@ -31,16 +44,25 @@ _BROKEN = (
     struct.error,
 )
 
-# What stands before a member: a mark, and the lengths of the name and of the extra field.
+# What damaged bytes of a member raise.
+_DAMAGED = (zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, OSError)
+
+# What is before a member: a mark, and the lengths of the name and of the extra field.
 _HEADER = struct.Struct("<4s22xHH")
 
 _MARK = b"PK\x03\x04"
 
 # Bytes that a member may unpack to: Pillow decodes no more pixels, at three bytes each.
-_LARGEST = 2**28
+_LARGEST = 2**29
 
-# Stands for the compression of a member that needs a password.
+# As many packed bytes give the first ones that are unpacked.
+_BEGINNING = 4096
+
+# In place of the compression of a member that needs a password.
 _ENCRYPTED = -1
+
+# The bit of the flags that says that a name is UTF-8.
+_UTF8 = 0x800
 
 
 @dataclass(frozen=True)
@@ -58,26 +80,38 @@ class ZipSource:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The archive."""
         return (self.archive,)
 
     def read(self, index: int) -> bytes:
         """Return the bytes of image ``index``, unpacked and checked."""
-        offset, packed, size, checksum, compression = map(int, self.table[index])
+        _, packed, size, checksum, _ = map(int, self.table[index])
+        if size > _LARGEST:
+            raise OSError(f"it unpacks to more than {_LARGEST:,} bytes")
+        unpacked = self._unpacked(index, packed, size)
+        if len(unpacked) != size or zlib.crc32(unpacked) != checksum:
+            raise OSError("its bytes do not have the checksum of the archive's directory")
+        return unpacked
+
+    def head(self, index: int) -> bytes:
+        """Return the first bytes of file ``index``."""
+        _, packed, size, *_ = map(int, self.table[index])
+        return self._unpacked(index, min(packed, _BEGINNING), min(size, HEAD))[:HEAD]
+
+    def _unpacked(self, index: int, packed: int, size: int) -> bytes:
+        """Return up to ``size`` bytes, or one more, out of the first ``packed`` bytes of a file."""
+        offset, *_, compression = map(int, self.table[index])
         if compression == _ENCRYPTED:
             raise OSError("it is encrypted")
         if compression not in _UNPACK:
-            raise OSError(f"it is compressed by method {compression}, neither stored nor deflated")
-        if size > _LARGEST:
-            raise OSError(f"it unpacks to more than {_LARGEST:,} bytes")
+            raise OSError(f"it is compressed by method {compression}, which is not supported")
         mark, name, extra = _HEADER.unpack(read_at(self.archive, offset, _HEADER.size))
         if mark != _MARK:
             raise OSError("the archive's directory names a place where no member begins")
         content = read_at(self.archive, offset + _HEADER.size + name + extra, packed)
-        unpacked = _UNPACK[compression](content, size)
-        if len(unpacked) != size or zlib.crc32(unpacked) != checksum:
-            raise OSError("its bytes do not have the checksum of the archive's directory")
-        return unpacked
+        try:
+            return _UNPACK[compression](content, size)
+        except _DAMAGED as error:
+            raise OSError(f"its compressed bytes are damaged: {error}") from error
 
 
 def is_zip(path: str | Path) -> bool:
@@ -86,24 +120,57 @@ def is_zip(path: str | Path) -> bool:
         return stream.read(len(_MARK)) == _MARK
 
 
-def zip_of_images(path: Path) -> ImageSet:
+def zip_images(path: Path, reading: Reading) -> ImageSet:
     """Read one archive of images, in class folders or flat, sorted by name.
 
     Raises:
-        DataError: its directory cannot be read or names no image.
+        DataError: its directory cannot be read, or it cannot be told what to read.
     """
-    members: dict[str, zipfile.ZipInfo] = {}
-    repeated: dict[str, None] = {}
-    for entry in _entries(path):
-        name = unpacked_name(entry.filename)
-        if name in members:
-            repeated[name] = None
-        members[name] = entry
 
     def source(entries: list[zipfile.ZipInfo]) -> ZipSource:
-        return ZipSource(str(path), np.asarray([_row(e) for e in entries], np.int64))
+        return ZipSource(str(path), np.asarray([_row(e) for e in entries], np.int64).reshape(-1, 5))
 
-    return images_of(Archive(members, tuple(repeated)), path, "a zip of images", source)
+    return images_of(
+        _read_zip(path), "a zip of images", source, lambda entry: source([entry]).head(0), reading
+    )
+
+
+def _read_zip(path: Path) -> Archive[zipfile.ZipInfo]:
+    files: dict[str, zipfile.ZipInfo] = {}
+    links: dict[str, str] = {}
+    repeated: dict[str, None] = {}
+    for entry in _entries(path):
+        name = unpacked_name(_slashed_name(entry))
+        if name in files or name in links:
+            repeated[name] = None
+        files.pop(name, None)
+        links.pop(name, None)
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            links[name] = link_target(name, _link(path, name, entry))
+        else:
+            files[name] = entry
+    return unpacked(path, files, links, tuple(repeated))
+
+
+def _slashed_name(entry: zipfile.ZipInfo) -> str:
+    """Return the name as it was meant: some tools of Windows write backslashes, others no flag."""
+    name = entry.filename
+    if not entry.flag_bits & _UTF8:
+        stored = name.encode("cp437", "replace")
+        with suppress(UnicodeDecodeError):
+            name = stored.decode("utf-8")
+    return name.replace("\\", "/")
+
+
+def _link(path: Path, name: str, entry: zipfile.ZipInfo) -> str:
+    """Return what a symbolic link says: it is the content of the member."""
+    try:
+        content = ZipSource(str(path), np.asarray([_row(entry)], np.int64)).read(0)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the link {name} cannot be read ({error}); write it again"
+        ) from error
+    return os.fsdecode(content)
 
 
 def _entries(path: Path) -> list[zipfile.ZipInfo]:
@@ -111,10 +178,10 @@ def _entries(path: Path) -> list[zipfile.ZipInfo]:
     length = os.path.getsize(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
+            entries = [e for e in archive.infolist() if not e.filename.endswith(("/", "\\"))]
         for entry in entries:
             if not 0 <= entry.header_offset <= length - entry.compress_size:
-                raise zipfile.BadZipFile(f"{entry.filename} does not lie within it")
+                raise zipfile.BadZipFile(f"{entry.filename} is not within it")
     except _BROKEN as error:
         raise DataError(
             f"{path} is not a whole zip archive ({error}); copy or download it again"
@@ -133,16 +200,35 @@ def _stored(content: bytes, _: int) -> bytes:
     return content
 
 
+# Each unpacks ``size`` bytes, and one more where there are more, never all that it swells to.
+
+
 def _inflated(content: bytes, size: int) -> bytes:
-    """Unpack to ``size`` bytes; one more where there are more, never all that it swells to."""
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
-    except zlib.error as error:
-        raise OSError(f"its compressed bytes are damaged: {error}") from error
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
+
+
+def _bunzipped(content: bytes, size: int) -> bytes:
+    return bz2.BZ2Decompressor().decompress(content, size + 1)
+
+
+def _unlzma(content: bytes, size: int) -> bytes:
+    """Unpack a stream that begins with a version, the length of its properties, and those."""
+    properties, dictionary = struct.unpack_from("<BI", content, 4)
+    filters = {
+        "id": lzma.FILTER_LZMA1,
+        "dict_size": min(dictionary, max(size, 2**12)),
+        "lc": properties % 9,
+        "lp": properties // 9 % 5,
+        "pb": properties // 45,
+    }
+    unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
+    return unpack.decompress(content[9:], size + 1)
 
 
 # compression -> (packed bytes, bytes unpacked) to the unpacked bytes.
 _UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
     zipfile.ZIP_STORED: _stored,
     zipfile.ZIP_DEFLATED: _inflated,
+    zipfile.ZIP_BZIP2: _bunzipped,
+    zipfile.ZIP_LZMA: _unlzma,
 }

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.fingerprint import fingerprint
+from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import imagenet_synsets
 from s2mlp_cli.errors import DataError
@@ -75,26 +75,26 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    refused(tmp_path, r"the folder .* holds no images; give class folders")
+    refused(tmp_path, r"has no images; give class folders")
 
 
 def test_an_empty_class_folder(tmp_path: Path) -> None:
     (fill(tmp_path, "a/1.png") / "b").mkdir()
-    refused(tmp_path, r"the class folder .*b holds no image; fill it or take it away")
+    refused(tmp_path, r"the class folder .*b has no image that can be read; add its images")
 
 
 def test_class_folders_go_before_an_image_beside_them(tmp_path: Path) -> None:
     images = open_images(fill(tmp_path, "a/1.png", "b/2.png", "logo.png", "thumb.png"))
     assert (images.form, images.names) == ("class folders", ("a/1.png", "b/2.png"))
-    assert images.stated == ("2 images beside the class folders left out, the first is logo.png",)
+    assert images.notes == ("not read: 2 images beside the class folders; the first is logo.png",)
 
 
 def test_one_folder_with_images_does_not_make_classes_of_a_flat_set(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("1.png,1\n2.png,0\n")
     images = open_images(fill(tmp_path, "1.png", "2.png", "examples/3.png"))
     assert (images.form, images.names) == ("a flat folder", ("1.png", "2.png"))
-    assert images.stated == (
-        "1 image in a folder of the flat set left out, the first is examples/3.png",
+    assert images.notes == (
+        "not read: 1 image in a folder of the flat set; the first is examples/3.png",
     )
 
 
@@ -104,7 +104,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_images_without_any_labels(tmp_path: Path) -> None:
-    refused(fill(tmp_path, "1.png"), r"without their classes, and no .* give a label file")
+    refused(fill(tmp_path, "1.png"), r"images without their classes, and there is no .* give a label file")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_a_bad_row_of_a_csv_is_named_by_its_line(tmp_path: Path, text: str, mess
 
 
 def test_a_label_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "l.csv").write_bytes(b"\x00\x01\xff")
     folder = fill(tmp_path / "i", "1.png")
-    refused(folder, r"neither the devkit archive nor a CSV", tmp_path / "l.csv")
+    refused(folder, r"neither the devkit archive nor a table", tmp_path / "l.csv")
     refused(folder, r"there is no label file", tmp_path / "none.csv")
 
 
@@ -213,9 +213,10 @@ def test_a_list_that_names_files_that_are_not_there(tmp_path: Path) -> None:
 def test_jpeg_files_in_a_folder_without_extension_case(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (9, 9)).save(stream, "JPEG")
+    fill(tmp_path, "b/2.PNG")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.JPEG").write_bytes(stream.getvalue())
     (tmp_path / "a" / ".hidden.JPEG").write_bytes(b"")
     images = open_images(tmp_path)
-    assert images.names == ("a/1.JPEG",)
+    assert images.names == ("a/1.JPEG", "b/2.PNG")
     assert images.source.read(0) == stream.getvalue()

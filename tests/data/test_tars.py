@@ -41,8 +41,8 @@ def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
     tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO))
     images = open_images(tar)
     assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
-    assert images.stated == (
-        "more than once in the archive: a/1.png; the last of each counts, as when it is unpacked",
+    assert images.notes == (
+        "x.tar: more than once in the archive: a/1.png; the last copy is used",
     )
 
 
@@ -54,7 +54,9 @@ def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
     )  # fmt: skip
     images = open_images(tar)
     assert contents(images) == dict.fromkeys(("a/1.png", "b/2.png", "b/3.png", "b/4.png"), ONE)
-    assert images.stated == ()
+    assert images.notes == (
+        "not read: 1 link to nothing, or back to a folder above; the first is b/readme",
+    )
 
 
 @pytest.mark.parametrize("target", ["->/data/1.png", "=gone.png", "->2.png"])
@@ -72,8 +74,8 @@ def test_of_train_and_val_only_val_is_taken(root: str, tmp_path: Path) -> None:
     assert images.names == (f"{root}val/a/3.png", f"{root}val/b/4.png")
     assert images.labels is not None
     assert images.labels.classes == ("a", "b")
-    assert images.stated == (
-        f"2 images outside the folder 'val' left out, the first is {root}train/a/1.png",
+    assert images.notes == (
+        f"not read: 2 images outside the split 'val'; the first is {root}train/a/1.png",
     )
 
 
@@ -89,7 +91,7 @@ def test_an_image_beside_class_folders_is_left_out_and_named(tmp_path: Path) -> 
     tar = tar_of(tmp_path / "x.tar", dict.fromkeys(("a/1.png", "b/2.png", "logo.png"), ONE))
     images = open_images(tar)
     assert images.names == ("a/1.png", "b/2.png")
-    assert images.stated == ("1 image beside the class folders left out, the first is logo.png",)
+    assert images.notes == ("not read: 1 image beside the class folders; the first is logo.png",)
 
 
 def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path: Path) -> None:
@@ -101,6 +103,9 @@ def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path: Path) -> Non
     assert contents(images) == {"1.png": ONE, "2.png": ONE}
     assert images.labels is not None
     assert images.labels.values.tolist() == [3, 3]
+    assert images.notes == (
+        "not read: 1 image beside those of the samples, KEY.ENDING; the first is 1.seg.png",
+    )
 
 
 def test_a_sample_of_two_images_is_refused(tmp_path: Path) -> None:
@@ -115,4 +120,4 @@ def test_a_shard_with_a_repeated_member_says_which(tmp_path: Path) -> None:
     tar = archive(tmp_path / "s.tar", ("1.png", ONE), ("1.cls", b"3"), ("1.png", TWO))
     images = open_images(tar)
     assert contents(images) == {"1.png": TWO}
-    assert images.stated[0].startswith("s.tar: more than once in the archive: 1.png; the last")
+    assert images.notes[0].startswith("s.tar: more than once in the archive: 1.png; the last")

@@ -58,20 +58,27 @@ def test_members_are_read_as_they_were_written(method: int, tmp_path: Path) -> N
     images = open_images(path)
     assert (images.form, images.names) == ("a zip of images", ("a/1.png", "b/2.png"))
     assert contents(images) == {"a/1.png": ONE, "b/2.png": TWO}
-    assert images.stated == ()
+    assert images.notes == ()
 
 
 def test_it_is_known_by_its_first_bytes_too(archive: Path) -> None:
     assert len(open_images(archive.rename(archive.with_suffix(".download")))) == 2
 
 
-def test_of_a_folder_the_validation_zip_is_read_unless_folders_stand_beside(tmp_path: Path) -> None:
+def test_of_a_folder_the_validation_zip_is_read(tmp_path: Path) -> None:
     zip_of(tmp_path / "val.zip", {"a/1.png": ONE})
     zip_of(tmp_path / "train.zip", {"a/9.png": ONE})
     assert open_images(tmp_path, _labels(tmp_path, "1.png,0\n")).names == ("a/1.png",)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "3.png").write_bytes(ONE)
-    assert open_images(tmp_path).form == "class folders"
+
+
+def test_folders_go_before_the_zip_that_they_were_unpacked_from(tmp_path: Path) -> None:
+    zip_of(tmp_path / "imagenet.zip", {"a/1.png": ONE, "b/2.png": ONE})
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(ONE)
+    images = open_images(tmp_path)
+    assert images.form == "class folders"
+    assert images.notes == ("not read: 1 archive beside the images; the first is imagenet.zip",)
 
 
 def _labels(folder: Path, text: str) -> Path:
@@ -102,8 +109,8 @@ def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
             archive.writestr(name, content)
     images = open_images(tmp_path / "x.zip")
     assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
-    assert images.stated == (
-        "more than once in the archive: a/1.png; the last of each counts, as when it is unpacked",
+    assert images.notes == (
+        "x.zip: more than once in the archive: a/1.png; the last copy is used",
     )
 
 
@@ -127,8 +134,8 @@ def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path:
     assert images.labels.origin == f"Kaggle's solution file {path}/LOC_val_solution.csv"
     assert images.labels.classes == ("n1", "n2")
     assert images.labels.values.tolist() == [0, 1]
-    assert images.stated == (
-        f"2 images outside the folder 'val' left out, the first is {names[0]}",
+    assert images.notes == (
+        f"not read: 2 images outside the split 'val'; the first is {names[0]}",
     )
 
 
@@ -152,10 +159,11 @@ def test_a_table_in_a_tar_is_found_too(tmp_path: Path) -> None:
         (CRC, lambda crc: crc ^ 1, r"do not have the checksum of the archive's directory"),
         (SIZE, lambda size: size - 1, r"do not have the checksum"),
         (SIZE, lambda size: size + 1, r"do not have the checksum"),
-        (SIZE, lambda _: 2**32 - 2, r"it unpacks to more than 268,435,456 bytes"),
+        (SIZE, lambda _: 2**32 - 2, r"it unpacks to more than 536,870,912 bytes"),
         (PACKED, lambda packed: packed - 8, r"do not have the checksum"),
         (FLAG, lambda flags: flags | 1, r"it is encrypted"),
-        (METHOD, lambda _: zipfile.ZIP_LZMA, r"it is compressed by method 14, neither stored nor"),
+        (METHOD, lambda _: 99, r"it is compressed by method 99, which is not supported"),
+        (METHOD, lambda _: zipfile.ZIP_LZMA, r"its compressed bytes are damaged"),
         (PLACE, lambda place: place + 1, r"names a place where no member begins"),
     ],
 )  # fmt: skip
@@ -195,12 +203,12 @@ def test_an_archive_cut_short_is_found_before_the_run(kept: int, archive: Path) 
 
 def test_a_member_outside_the_archive_is_found_before_the_run(archive: Path) -> None:
     rewritten(archive, PACKED, lambda _: 10**6)
-    with pytest.raises(DataError, match=r"x\.zip is not .* \(b/2\.png does not lie within it\); "):
+    with pytest.raises(DataError, match=r"x\.zip is not .* \(b/2\.png is not within it\); "):
         open_images(archive)
 
 
 def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.zip holds no images; give the archive of"):
+    with pytest.raises(DataError, match=r"x\.zip has no images; give class folders"):
         open_images(zip_of(tmp_path / "x.zip", {"readme.txt": b"hello"}))
 
 

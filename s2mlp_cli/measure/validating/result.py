@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s2mlp_cli.data.fingerprint import fingerprint
+from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.diagnosis import find_label_orders, published_accuracy, remarks
 from s2mlp_cli.measure.validating.plan import Plan
@@ -131,7 +131,7 @@ def _data_facts(plan: Plan, table: ImageTable) -> DataFacts:
         fingerprint=fingerprint(plan.names, table.size.tolist(), plan.targets),
         limit=settings.limit,
         seed=settings.seed if settings.limit is not None else None,
-        stated=images.stated,
+        stated=images.notes,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from timm.data import create_dataset, create_loader
 
-from s2mlp_cli.data.files import image_folder
+from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.validating.evaluate import Evaluator, score
@@ -53,7 +53,7 @@ def test_logits_are_those_of_timms_own_loop(name: str, photos: Path) -> None:
     )  # fmt: skip
     logits: list[torch.Tensor] = []
     model.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
-    images = image_folder(photos)
+    images = open_images(photos)
     decoded = DecodedImages(images.source, np.arange(len(images)), ours)
     evaluator = Evaluator(model, ours, CPU)
     top = [

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import imagenet_synsets
+from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.errors import DataError
 from tests.digits import png, tar_of, zip_of
 

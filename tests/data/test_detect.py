@@ -104,7 +104,10 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_images_without_any_labels(tmp_path: Path) -> None:
-    refused(fill(tmp_path, "1.png"), r"images without their classes, and there is no .* give a label file")
+    refused(
+        fill(tmp_path, "1.png"),
+        r"images without their classes, and there is no .* give a label file",
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,7 @@ def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
     tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO))
     images = open_images(tar)
     assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
-    assert images.notes == (
-        "x.tar: more than once in the archive: a/1.png; the last copy is used",
-    )
+    assert images.notes == ("x.tar: more than once in the archive: a/1.png; the last copy is used",)
 
 
 def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:

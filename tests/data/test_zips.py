@@ -109,9 +109,7 @@ def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
             archive.writestr(name, content)
     images = open_images(tmp_path / "x.zip")
     assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
-    assert images.notes == (
-        "x.zip: more than once in the archive: a/1.png; the last copy is used",
-    )
+    assert images.notes == ("x.zip: more than once in the archive: a/1.png; the last copy is used",)
 
 
 def test_the_zip64_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +132,7 @@ def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path:
     assert images.labels.origin == f"Kaggle's solution file {path}/LOC_val_solution.csv"
     assert images.labels.classes == ("n1", "n2")
     assert images.labels.values.tolist() == [0, 1]
-    assert images.notes == (
-        f"not read: 2 images outside the split 'val'; the first is {names[0]}",
-    )
+    assert images.notes == (f"not read: 2 images outside the split 'val'; the first is {names[0]}",)
 
 
 def test_a_table_beside_other_images_of_the_archive_labels_nothing(tmp_path: Path) -> None:

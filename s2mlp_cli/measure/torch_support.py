@@ -167,6 +167,14 @@ def is_of_compiler(error: BaseException) -> bool:
     return any(base.__module__.startswith("torch._dynamo") for base in type(error).__mro__)
 
 
+def is_of_triton(error: BaseException) -> bool:
+    """Tell whether Triton raised it: a kernel that needs more than the card has, or not compiled.
+
+    These are neither RuntimeErrors nor of one module.
+    """
+    return any(base.__module__.partition(".")[0] == "triton" for base in type(error).__mro__)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, which may go on for pages.
 

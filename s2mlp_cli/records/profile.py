@@ -5,13 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from s2mlp_cli.records.base import Frozen, NotNegative, Positive, Record
+from s2mlp_cli.records.base import Environment, Frozen, NotNegative, Positive, Record
+from s2mlp_cli.records.source import ModelSource
 
 Level = Literal["op", "block", "model"]
 Mode = Literal["inference", "training"]
 Verdict = Literal["faster", "slower", "undecided"]
+
+# What torch.compile is given at a time, and how hard it tries.
+CompileUnit = Literal["block", "model"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+
+# Images at a time that a command takes; no device that exists holds more.
+LARGEST_BATCH = 2**20
 
 
 class Measured(Frozen):
@@ -39,9 +47,10 @@ class Memory(Frozen):
         weights_bytes: parameters and buffers.
         peak_allocated_bytes: CUDA: the allocator's peak, weights included, other rows left out.
         peak_reserved_bytes: CUDA: what the caching allocator took from the driver for it.
-        activations_bytes: the peak over what was held before the run.
-        peak_rss_bytes: CPU: peak resident set of a child process that ran nothing else
-            (interpreter, libraries and weights included).
+        activations_bytes: the peak while running, over what was held before the first run.
+        peak_rss_bytes: CPU: peak resident set while running, in a process that runs nothing else
+            (interpreter, libraries, weights and input included; building the model left out).
+        unknown: why a CPU's memory is not known, if it is not.
     """
 
     weights_bytes: int | None = None
@@ -49,6 +58,7 @@ class Memory(Frozen):
     peak_reserved_bytes: int | None = None
     activations_bytes: int | None = None
     peak_rss_bytes: int | None = None
+    unknown: str | None = None
 
 
 class ProfileResult(Frozen):
@@ -60,6 +70,10 @@ class ProfileResult(Frozen):
         shift: the implementation, or None for a model that has no shift.
         stage: index of the stage at the levels ``op`` and ``block``.
         shape: of the input: B,H,W,C at ``op`` and ``block``, B,3,H,W for a model.
+        compiled: whether it ran through torch.compile; ``compile`` says what was compiled at a
+            time (block by block, or the whole model) and ``compile_mode`` with which effort.
+        compile_s: seconds that compiling took.
+        runtime: what ran it: torch.
         reference: why the result need not be right (``none``), else None.
         error: largest difference to the definition, relative to the largest element.
         samples_s: seconds per call, one sample per round, in the order measured.
@@ -87,6 +101,11 @@ class ProfileResult(Frozen):
     cuda_graph: bool = False
     channels_last: bool = False
     threads: int = 1
+    runtime: str = "torch"
+    compile: CompileUnit | None = None
+    compile_mode: CompileMode | None = None
+    compile_s: float | None = None
+    source: ModelSource | None = None
     reference: str | None = None
     skipped: str | None = None
     error: float | None = None
@@ -107,6 +126,14 @@ class ProfileResult(Frozen):
     memory: Memory | None = None
     warnings: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _compiled_as_0_1_0_did(cls, given: Any) -> Any:
+        """A row of 0.1.0 says only that it was compiled: the whole model, in the default mode."""
+        if isinstance(given, dict) and given.get("compiled") and not given.get("compile"):
+            return {**given, "compile": "model", "compile_mode": "default"}
+        return given
+
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this row from every other one: the same in two records of the same thing."""
@@ -116,7 +143,7 @@ class ProfileResult(Frozen):
 # The fields that identify a row.
 KEY = (
     "model", "shift", "level", "stage", "device", "dtype", "batch_size", "input_size", "mode",
-    "compiled", "cuda_graph", "channels_last", "threads",
+    "compiled", "compile", "compile_mode", "cuda_graph", "channels_last", "threads", "runtime",
 )  # fmt: skip
 
 
@@ -151,35 +178,73 @@ class ProfileSettings(Frozen):
     hot: bool = False
 
 
+class ProfileRequest(Frozen):
+    """What a profile was asked for, finished or not: what ``--resume`` goes on with.
+
+    Attributes:
+        input_sizes: of every model; none are the models' own.
+        shifts: implementations beside the baseline and ``none``.
+        batch_sizes: images at a time; None stands for the largest that fits.
+        threads: of the CPU.
+    """
+
+    models: tuple[str, ...]
+    input_sizes: tuple[tuple[int, int], ...] = ()
+    shifts: tuple[str, ...] = ()
+    levels: tuple[Level, ...] = ("op", "block", "model")
+    dtypes: tuple[str, ...] = ("fp32",)
+    batch_sizes: tuple[int | None, ...] = (1,)
+    mode: Mode = "inference"
+    compile: CompileUnit | None = None
+    compile_mode: CompileMode = "default"
+    cuda_graph: bool = False
+    channels_last: bool = False
+    device: str = "cpu"
+    threads: int = 1
+
+
 class EarlierRun(Frozen):
     """A run that measured the first of a record's rows, before another one resumed it.
 
-    ``rows`` is how many it measured; they follow those of the runs before it.
+    ``rows`` is how many it measured; they follow those of the runs before it. ``environment`` is
+    None in records of 0.1.0, which kept that of the last run only.
     """
 
     created: datetime
     command: tuple[str, ...]
     settings: ProfileSettings
     rows: int
+    environment: Environment | None = None
 
 
 class ProfileRecord(Record):
     """The record that ``s2mlp profile`` writes.
 
     Attributes:
-        settings: of the last run, as ``created`` and ``command`` are.
-        specs: the whole spec of every model, by its name.
+        settings: of the last run, as ``created``, ``command`` and ``environment`` are.
+        request: what was asked for; None in records of 0.1.0.
+        specs: the whole spec of every model that has one, by its name.
+        sources: where every model came from, by its name.
+        limits: the roofline of each device and dtype.
         earlier: the runs before the last one, oldest first.
     """
 
     kind: ClassVar[str] = "profile"
 
     settings: ProfileSettings
+    request: ProfileRequest | None = None
     specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    sources: dict[str, ModelSource] = Field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     warnings: tuple[str, ...] = ()
     earlier: tuple[EarlierRun, ...] = ()
     results: tuple[ProfileResult, ...]
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """The environment in which each row of ``results`` was measured."""
+        before = [run.environment or self.environment for run in self.earlier for _ in range(run.rows)]
+        return (*before, *[self.environment] * (len(self.results) - len(before)))
 
     def limit_of(self, row: ProfileResult) -> Limit | None:
         """Return the limits that ``row`` is compared with, or None where none were measured."""

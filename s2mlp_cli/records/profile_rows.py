@@ -29,12 +29,18 @@ def setting(row: ProfileResult, batch: bool = True) -> str:
 def options(row: ProfileResult) -> list[str]:
     """Return what was switched on, and a CPU's threads."""
     switches = {
-        "compiled": row.compiled,
+        _compiled(row): row.compiled,
         "CUDA graph": row.cuda_graph,
         "channels last": row.channels_last,
         f"{row.threads} thread{'s' if row.threads > 1 else ''}": row.device == "cpu",
     }
     return [name for name, on in switches.items() if on]
+
+
+def _compiled(row: ProfileResult) -> str:
+    how = "block by block" if row.compile == "block" else "as a whole"
+    mode = f" ({row.compile_mode})" if row.compile_mode not in (None, "default") else ""
+    return f"compiled {how}{mode}" if row.level == "model" else f"compiled{mode}"
 
 
 def implementation(row: ProfileResult) -> str:

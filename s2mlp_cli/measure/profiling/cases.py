@@ -1,107 +1,124 @@
-"""What somebody asked to have profiled, and the cases that follow from it."""
+"""The cases that follow from what was asked for, and the largest batch that fits into a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from s2mlp_cli.measure.profiling.workloads import Case
-from s2mlp_cli.records.profile import Level, Mode, ProfileResult
-from s2mlp_cli.specs import ModelSpec, S2MLPSpec
+import torch
 
-LEVELS: tuple[Level, ...] = ("op", "block", "model")
-# Measured in every round beside what was asked for.
-REFERENCES = ("slice", "none")
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.profiling.checks import REFERENCE
+from s2mlp_cli.measure.profiling.contenders import Shift, fresh_compiler
+from s2mlp_cli.measure.profiling.workloads import (
+    BlockCase,
+    Case,
+    ModelCase,
+    OpCase,
+    StageCase,
+    build_workload,
+    draw_example,
+    parts,
+)
+from s2mlp_cli.measure.source import GivenModel
+from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
+from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.profile import LARGEST_BATCH, ProfileRequest
+from s2mlp_cli.specs import S2MLPSpec
 
-# One image is what a CPU answers; a GPU is not full with less than some dozens.
-DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
+# Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
+COMPANIONS = (BASELINE, "none")
 
-
-@dataclass(frozen=True)
-class Request:
-    """What to profile.
-
-    Attributes:
-        specs: the models.
-        shifts: implementations beside the references, by name.
-        batch_sizes: images at a time; None stands for the largest that fits.
-        threads: of the CPU.
-    """
-
-    specs: tuple[ModelSpec, ...]
-    shifts: tuple[str, ...]
-    levels: tuple[Level, ...] = LEVELS
-    dtypes: tuple[str, ...] = ("fp32",)
-    batch_sizes: tuple[int | None, ...] = (1,)
-    mode: Mode = "inference"
-    compiled: bool = False
-    cuda_graph: bool = False
-    channels_last: bool = False
-    threads: int = 1
-
-    def contenders(self, spec: ModelSpec) -> tuple[str | None, ...]:
-        """Return the implementations for ``spec``, references first; (None,) if it has no shift."""
-        if not isinstance(spec, S2MLPSpec):
-            return (None,)
-        return tuple(dict.fromkeys((*REFERENCES, *self.shifts)))
+_PARTS: dict[str, type[StageCase]] = {"op": OpCase, "block": BlockCase}
 
 
-def cases(request: Request, device: str, largest_batch: Callable[[Case], int]) -> Iterator[Case]:
+def cases(
+    models: tuple[GivenModel, ...], request: ProfileRequest, largest: Callable[[Case], int]
+) -> Iterator[Case]:
     """Yield every case of ``request``, models outermost.
 
     Args:
+        models: in every size that was asked for.
         request: what was asked for.
-        device: where it runs.
-        largest_batch: finds the batch for a None among the batch sizes, given the whole model.
+        largest: finds the batch for a None among the batch sizes, given the whole model.
     """
-    for spec in request.specs:
+    for model in models:
         for dtype in request.dtypes:
             for batch_size in request.batch_sizes:
-                model = Case(
-                    spec=spec,
-                    level="model",
-                    stage=None,
-                    device=device,
+                whole = ModelCase(
+                    model=model,
+                    device=request.device,
                     dtype=dtype,
                     batch_size=batch_size or 1,
                     mode=request.mode,
-                    compiled=request.compiled,
+                    compile=request.compile,
+                    compile_mode=request.compile_mode,
                     cuda_graph=request.cuda_graph,
                     channels_last=request.channels_last,
                 )
                 if batch_size is None:
-                    model = replace(model, batch_size=largest_batch(model))
-                yield from _levels(model, request.levels)
+                    whole = replace(whole, batch_size=largest(whole))
+                for level in request.levels:
+                    yield from (whole,) if level == "model" else parts(whole, _PARTS[level])
 
 
-def _levels(model: Case, levels: tuple[Level, ...]) -> Iterator[Case]:
-    """Yield the asked levels of one model: each stage's shift, each stage's block, the whole.
+def implementations(model: GivenModel, shifts: tuple[str, ...]) -> tuple[Shift, ...]:
+    """Return the implementations to time of ``model``, companions first; (None,) without shifts."""
+    return tuple(dict.fromkeys((*COMPANIONS, *shifts))) if has_shifts(model) else (None,)
 
-    A stage's map is B,H,W,C already: only the images of the whole model can lie channels last.
+
+def has_shifts(model: GivenModel) -> bool:
+    """Tell whether the model has mixers whose shift can be switched."""
+    if model.spec is not None:
+        return isinstance(model.spec, S2MLPSpec)
+    return any(isinstance(module, SpatialShiftMixer) for module in model.build().modules())
+
+
+def find_largest_batch(fits: Callable[[int], bool]) -> int:
+    """Return the largest batch that fits, to within an eighth: double, then halve the gap.
+
+    Raises:
+        UnavailableError: not even one image fits.
     """
-    for level in levels:
-        if level == "model":
-            yield model
-        elif isinstance(model.spec, S2MLPSpec):
-            for stage in range(len(model.spec.stages)):
-                yield replace(model, level=level, stage=stage, channels_last=False)
+    if not fits(1):
+        raise UnavailableError("not even a batch of 1 fits; use a smaller --model or --input-size")
+    good = 1
+    while good < LARGEST_BATCH and fits(2 * good):
+        good *= 2
+    step = good // 2
+    while step and 16 * step >= good and good < LARGEST_BATCH:
+        good += step if fits(good + step) else 0
+        step //= 2
+    return good
 
 
-def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:
-    """Return the row of ``case`` with nothing measured yet."""
-    return ProfileResult(
-        model=case.spec.name,
-        shift=shift,
-        level=case.level,
-        stage=case.stage,
-        device=case.device,
-        dtype=case.dtype,
-        batch_size=case.batch_size,
-        input_size=case.spec.input_size,
-        shape=case.shape,
-        mode=case.mode,
-        compiled=case.compiled,
-        cuda_graph=case.cuda_graph,
-        channels_last=case.channels_last,
-        threads=threads,
-    )
+def fits(case: Case, batch_size: int) -> bool:
+    """Try one run of the whole model at this batch size, by the reference and by the baseline.
+
+    What fits is checked before it is timed, so that the reference has to fit as well. A compiled
+    model is tried as it will be timed: each size compiled for itself.
+    """
+    case = replace(case, batch_size=batch_size)
+    if case.device == "cpu":
+        raise UnavailableError(
+            "--batch-size max needs a CUDA device: a CPU gives no warning before memory runs out; "
+            "give a number"
+        )
+    try:
+        with precision(case.dtype), case.context():
+            example = draw_example(case)
+            build_workload(replace(case, compile=None), REFERENCE, example).run()
+            if case.compile:
+                with fresh_compiler():
+                    build_workload(case, BASELINE, example).run()
+            else:
+                build_workload(case, BASELINE, example).run()
+            torch.cuda.synchronize()
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return False
+        raise
+    finally:
+        torch.cuda.empty_cache()
+    return True

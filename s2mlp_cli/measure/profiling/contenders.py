@@ -1,23 +1,55 @@
-"""Making an implementation ready to be timed, or finding the reason why it must not be."""
+"""Making an implementation ready to be timed, or finding the reason why it must not be.
+
+A contender is what takes turns in the rounds: a call, checked and warmed up. Whatever can be made
+into a :class:`~s2mlp_cli.measure.profiling.workloads.Workload` can become one.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass, replace
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
+from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.measure.profiling.checks import Checker
 from s2mlp_cli.measure.profiling.device import Device, Run
-from s2mlp_cli.measure.profiling.skipping import FAULTS, not_applicable, reason_to_skip
-from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload, draw_example
+from s2mlp_cli.measure.profiling.workloads import (
+    Case,
+    OpCase,
+    Workload,
+    build_workload,
+    draw_example,
+)
+from s2mlp_cli.measure.torch_support import (
+    first_line,
+    is_of_compiler,
+    is_of_triton,
+    is_out_of_memory,
+    is_unsupported,
+)
 from s2mlp_cli.records.profile import Memory
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import MixerKernel
+
+# The name of an implementation; None for a model that has no shift.
+Shift = str | None
 
 # Calls before anything is timed: allocators, caches of kernels, autotuners.
 WARM_UP_CALLS = 3
 
 # A call that takes longer is warm after one.
 WARM_UP_SECONDS = 1.0
+
+# One that still compiles after so many calls would compile in the rounds, too.
+MOST_WARM_UP_CALLS = 12
 
 # A sample takes at least about this long, so that the clock's own cost does not show.
 SAMPLE_SECONDS = 1e-3
@@ -26,16 +58,40 @@ MOST_CALLS = 1000
 
 BARE = "the same without its shifts: its result is wrong by design"
 
+# Compiled versions of one function of ours: every implementation of a case is one of a block.
+_MOST_VERSIONS = 64
+
+# Said by the compiler, and of no concern: it traces through the cache of `gather`'s indices, which
+# become a part of the graph, and right; Python 3.13.0 alone has slower guards.
+_HARMLESS = {
+    r"Dynamo detected a call to a `functools.lru_cache`": UserWarning,
+    "Guards may run slower on Python": RuntimeWarning,
+}
+
+# Logs where it would look for CUDA if there were one; a CPU's compiler does not care.
+_CUDA_HOME = "torch.utils.cpp_extension"
+
 
 @dataclass(frozen=True)
 class Contender:
-    """An implementation that was checked and warmed up."""
+    """An implementation that was checked and warmed up.
+
+    Attributes:
+        run: the call that is timed; a sample is the mean of ``calls`` of them.
+        error: largest relative difference to the reference; None where it was not checked.
+        reference: why its result need not be right, or None.
+        memory: what the device knows of it.
+        compile_s: seconds that compiling it took; None where nothing is compiled.
+        remarks: what a reader should know about it.
+    """
 
     run: Run
     calls: int
     error: float | None = None
     reference: str | None = None
     memory: Memory | None = None
+    compile_s: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,81 +102,193 @@ class Skipped:
     error: float | None = None
 
 
-class Preparation:
-    """Prepares the contenders of one case; input and oracle's results are there once for all."""
+class Compiling:
+    """How often torch has compiled something, and how many seconds that took."""
 
-    def __init__(self, case: Case, device: Device) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.count = 0
+        self.seconds = 0.0
+        self._clock = clock
+        self._started = 0.0
+
+    def start(self, *_: object) -> None:
+        self._started = self._clock()
+
+    def end(self, *_: object) -> None:
+        self.count += 1
+        self.seconds += self._clock() - self._started
+
+
+@contextmanager
+def fresh_compiler() -> Iterator[Compiling]:
+    """Compile as if this case were the only one in the process, and count what is compiled.
+
+    Dynamo keeps what it compiled by the code of a function, and all implementations run the same
+    code of a block: at the ninth version it would go on uncompiled without an error, and at the
+    second batch size it would compile for any size, which is slower. Here it starts from nothing,
+    has room for all, and a limit that is hit is an error. What inductor wrote to its cache on the
+    disk stays, and is found again by the processes that measure memory.
+    """
+    from torch._dynamo import config  # a second or two, for those who compile
+    from torch._dynamo.callback import callback_handler
+
+    torch.compiler.reset()
+    compiling = Compiling()
+    callback_handler.register_start_callback(compiling.start)
+    callback_handler.register_end_callback(compiling.end)
+    try:
+        with (
+            _without_remarks(),
+            config.patch(
+                recompile_limit=_MOST_VERSIONS,
+                fail_on_recompile_limit_hit=True,
+                automatic_dynamic_shapes=False,
+            ),
+        ):
+            yield compiling
+    finally:
+        callback_handler.remove_start_callback(compiling.start)
+        callback_handler.remove_end_callback(compiling.end)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep off stderr what the compiler says that is of no concern here."""
+    logger = logging.getLogger(_CUDA_HOME)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for words, kind in _HARMLESS.items():
+                warnings.filterwarnings("ignore", words, kind)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class Preparation:
+    """Prepares the contenders of one case; input and reference are computed once for all."""
+
+    def __init__(self, case: Case, device: Device, compiling: Compiling | None = None) -> None:
         self._case = case
         self._device = device
-        self._checker: Checker | None = None
-        self._example: Tensor | None = None
+        self._compiling = compiling or Compiling()
 
-    def prepare(self, shift: str | None) -> Contender | Skipped:
+    def prepare(self, shift: Shift) -> Contender | Skipped:
         """Build, check and warm up one implementation.
 
-        What :func:`~s2mlp_cli.measure.profiling.skipping.reason_to_skip` knows and a result that is
-        wrong are reasons to skip. Every other fault is a bug and is raised.
+        What :func:`reason_to_skip` knows, and a wrong result, are reasons to skip. Every other
+        fault is a bug and is raised.
         """
-        reason = not_applicable(self._case, shift)
+        reason = unsupported(self._case, shift)
         if reason:
             return Skipped(reason)
         try:
             return self._ready(shift)
-        except FAULTS as error:
+        except Exception as error:
             reason = reason_to_skip(error, self._case)
             if reason is None:
                 raise
             return Skipped(reason)
 
-    def _ready(self, shift: str | None) -> Contender | Skipped:
-        checker = None if shift in (None, "none") else self._oracle()
-        example = self._input()
+    def _ready(self, shift: Shift) -> Contender | Skipped:
+        checker = None if shift in (None, "none") else self._checker
+        example, before_s = self._example, self._compiling.seconds
         held_before = self._device.held()
         with self._case.context():
             workload = build_workload(self._case, shift, example)
-        error = None
-        if checker is not None:
-            check = checker.check(shift, workload)
-            if check.fault:
-                return Skipped(check.fault, check.error)
-            error = check.error
-        contender = self._warm(workload, held_before)
-        return replace(contender, error=error, reference=BARE if shift == "none" else None)
-
-    def _oracle(self) -> Checker:
-        if self._checker is None:
-            self._checker = Checker(self._case)
-        return self._checker
-
-    def _input(self) -> Tensor:
-        if self._example is None:
-            with self._case.context():
-                self._example = draw_example(self._case)
-        return self._example
-
-    def _warm(self, workload: Workload, held_before: int | None) -> Contender:
+        check = checker.check(shift, workload) if checker else None
+        if check and check.fault:
+            return Skipped(check.fault, check.error)
         with self._case.context():
-            for _ in range(WARM_UP_CALLS):
-                if self._device.seconds(workload.run, 1, cold=False) > WARM_UP_SECONDS:
-                    break
+            if not self._warmed_up(workload.run):
+                return Skipped(f"torch.compile: compiles anew in {MOST_WARM_UP_CALLS} calls")
             memory = self._memory(workload, held_before)
             run = self._device.graph(workload.run) if self._case.cuda_graph else workload.run
             once = self._device.seconds(run, 1, cold=False)
-        calls = min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
-        return Contender(run, calls, memory=memory)
+        return Contender(
+            run,
+            calls=min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS,
+            error=check.error if check else None,
+            reference=BARE if shift == "none" else None,
+            memory=memory,
+            compile_s=self._compiling.seconds - before_s if self._case.compile else None,
+            remarks=workload.remarks,
+        )
+
+    @cached_property
+    def _checker(self) -> Checker:
+        return Checker(self._case)
+
+    @cached_property
+    def _example(self) -> Tensor:
+        with self._case.context():
+            return draw_example(self._case)
+
+    def _warmed_up(self, run: Run) -> bool:
+        """Call until nothing is compiled any more; False if that never ends."""
+        for call in range(1, MOST_WARM_UP_CALLS + 1):
+            compiled = self._compiling.count
+            seconds = self._device.seconds(run, 1, cold=False)
+            enough = call >= WARM_UP_CALLS or seconds > WARM_UP_SECONDS
+            if enough and self._compiling.count == compiled:
+                return True
+        return False
 
     def _memory(self, workload: Workload, held_before: int | None) -> Memory:
         """Return what this workload needs by itself, its input included, whatever else is held."""
         held_now = self._device.held()
         peak = self._device.peak(workload.run)
-        memory = Memory(weights_bytes=workload.weights_bytes)
         if held_before is None or held_now is None or peak is None:
-            return memory
-        held = held_now - held_before + workload.example.nbytes
-        return memory.model_copy(
-            update={
-                "peak_allocated_bytes": held + peak.allocated,
-                "peak_reserved_bytes": held + peak.reserved,
-                "activations_bytes": peak.allocated,
-            }
+            return Memory(weights_bytes=workload.weights_bytes)
+        held = held_now - held_before + workload.example.untyped_storage().nbytes()
+        return Memory(
+            weights_bytes=workload.weights_bytes,
+            peak_allocated_bytes=held + peak.allocated,
+            peak_reserved_bytes=held + peak.reserved,
+            activations_bytes=peak.allocated,
         )
+
+
+def unsupported(case: Case, shift: Shift) -> str | None:
+    """Return why ``shift`` has no place in ``case`` or cannot run on its device, or None."""
+    if shift is None:
+        return None
+    if isinstance(case, OpCase):
+        if shift == "none":
+            return "nothing to time: it returns its input"
+        if not case.directions:
+            return "the spec shifts nothing"
+    implementation = registry.get(shift)
+    if isinstance(implementation, MixerKernel):
+        if case.level == "op":
+            return "replaces the whole mixer: see the levels block and model"
+        if case.mode == "training" and not implementation.trains:
+            return "has no gradient: inference only"
+    return implementation.unavailable(torch.device(case.device))
+
+
+def reason_to_skip(error: BaseException, case: Case) -> str | None:
+    """Return what ``error`` says against running ``case``, or None: then it is a bug, to be raised.
+
+    Running out of memory, what cannot be compiled or captured, a kernel that does not fit the card,
+    a dtype or an operation that the device lacks, and faults in the user's own code are reasons.
+    """
+    if is_out_of_memory(error):
+        return out_of_memory(case)
+    if is_of_compiler(error):
+        return f"torch.compile: {first_line(error)}"
+    if is_of_triton(error):
+        return f"Triton: {first_line(error)}"
+    if isinstance(error, S2MLPError):
+        return str(error)
+    if case.cuda_graph and "captur" in str(error):
+        return f"cannot be captured as a CUDA graph: {first_line(error)}"
+    if is_unsupported(error):
+        return f"{case.dtype} on {case.device}: {first_line(error)}"
+    return None
+
+
+def out_of_memory(case: Case) -> str:
+    """Return the reason to skip what does not fit, with the size that failed."""
+    return f"out of memory at batch {case.batch_size}"

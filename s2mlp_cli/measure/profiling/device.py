@@ -1,10 +1,11 @@
-"""The one narrow interface to what differs between devices: time, memory, graphs, clocks.
+"""What differs between devices: time, memory, graphs, clocks; and the roofline of each.
 
-Everything else on this floor is written against :class:`Device`, so that tests run it with a fake.
+Everything else in this folder is written against :class:`Device`, so that tests run it with a fake.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.torch_support import target
+from s2mlp_cli.measure.torch_support import DTYPES, is_out_of_memory, precision, target
+from s2mlp_cli.records.profile import Limit
 
 Run = Callable[[], object]
 
@@ -26,6 +28,18 @@ _FLUSH_BYTES = 512 * 2**20
 _CYCLES_PER_SECOND = 2e9
 
 _LONGEST_HOLD_S = 0.1
+
+# Bytes of the tensor whose copy shows the bandwidth: far over the caches.
+_COPY_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
+
+# Rows and columns of the square matrices: large enough to reach the rate, small enough to wait.
+_MATMUL_SIDE = {"cpu": 1536, "cuda": 8192}
+
+# A GPU's power limit answers within some tens of milliseconds: a shorter burst is too fast to be
+# true for long. The first samples are there to reach that state.
+_ROOFLINE_SECONDS = 0.05
+_WARM_UP_SAMPLES = 5
+_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -129,12 +143,13 @@ class CudaDevice:
         self._clock = clock
         self._launch_s: WeakKeyDictionary[Run, float] = WeakKeyDictionary()
         self._flush: torch.Tensor | None = None
+        self._pool: tuple[int, int] | None = None
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
         """Return the mean seconds of a call, each between its own pair of events."""
         torch.cuda.synchronize(self.torch_device)
         if self._host_time:
-            return self._host_seconds(run, calls)
+            return self._host_seconds(run, calls, cold=cold)
         self._hold_queue(self._launch_s.get(run, 0.0) * calls)
         pairs = []
         launching = self._clock()
@@ -146,17 +161,26 @@ class CudaDevice:
             run()
             end.record()
             pairs.append((start, end))
-        self._launch_s[run] = (self._clock() - launching) / calls
+        launch_s = (self._clock() - launching) / calls
+        # Over about a thousand launches the queue is full and the host waits for the hold: that
+        # is no launching, and must not make the next hold longer. The least is the true one.
+        self._launch_s[run] = min(launch_s, self._launch_s.get(run, launch_s))
         torch.cuda.synchronize(self.torch_device)
         milliseconds: float = sum(start.elapsed_time(end) for start, end in pairs)
         return milliseconds / calls / 1e3
 
-    def _host_seconds(self, run: Run, calls: int) -> float:
-        start = self._clock()
-        for _ in range(calls):
-            run()
-        torch.cuda.synchronize(self.torch_device)
-        return (self._clock() - start) / calls
+    def _host_seconds(self, run: Run, calls: int, *, cold: bool) -> float:
+        spent = 0.0
+        for repeats in [1] * calls if cold else [calls]:
+            if cold:
+                self._flush_cache()
+                torch.cuda.synchronize(self.torch_device)
+            start = self._clock()
+            for _ in range(repeats):
+                run()
+            torch.cuda.synchronize(self.torch_device)
+            spent += self._clock() - start
+        return spent / calls
 
     def _hold_queue(self, launch_s: float) -> None:
         """Keep the device busy while the host launches, as long as that took the last time.
@@ -167,9 +191,15 @@ class CudaDevice:
         torch.cuda._sleep(int(hold * _CYCLES_PER_SECOND))  # type: ignore[no-untyped-call]
 
     def _flush_cache(self) -> None:
+        """Fill the cache with other data by reading it.
+
+        Written data would have to be written back, within the call that is timed.
+        """
         if self._flush is None:
-            self._flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=self.torch_device)
-        self._flush.zero_()
+            self._flush = torch.zeros(
+                _FLUSH_BYTES // 4, dtype=torch.float32, device=self.torch_device
+            )
+        self._flush.sum()
 
     def held(self) -> int:
         """Return the bytes that tensors hold in the caching allocator."""
@@ -190,16 +220,26 @@ class CudaDevice:
         )
 
     def graph(self, run: Run) -> Run:
-        """Capture ``run`` after three warm-up calls on a side stream, and return its replay."""
+        """Capture ``run`` after three warm-up calls on a side stream, and return its replay.
+
+        All graphs share one pool of memory: they are replayed in turn, and none reads what another
+        left. A capture that fails leaves its own stream current (torch ends the capture before it
+        leaves the stream), on which everything after it would run.
+        """
+        current = torch.cuda.current_stream(self.torch_device)
         side = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.torch_device))
+        side.wait_stream(current)
         with torch.cuda.stream(side):
             for _ in range(3):
                 run()
-        torch.cuda.current_stream(self.torch_device).wait_stream(side)
+        current.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            run()
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                run()
+        finally:
+            torch.cuda.set_stream(current)
         return graph.replay
 
     def telemetry(self) -> Telemetry:
@@ -227,3 +267,56 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     if place.type == "cpu":
         return CpuDevice()
     return CudaDevice(place, host_time=host_time)
+
+
+def measure_roofline(device: Device, dtype: str) -> Limit:
+    """Measure what this device reaches at most in this dtype, on the threads that torch has now.
+
+    Copy bandwidth and matrix-product rate, each None where the device has no memory for it.
+    """
+    kind = device.torch_device.type
+    with torch.inference_mode(), precision(dtype):
+        return Limit(
+            device=str(device.torch_device),
+            dtype=dtype,
+            threads=torch.get_num_threads(),
+            copy_bytes_per_s=copy_bandwidth(device, _COPY_BYTES[kind]),
+            matmul_flops_per_s=matmul_rate(device, dtype, _MATMUL_SIDE[kind]),
+        )
+
+
+def copy_bandwidth(device: Device, size: int) -> float | None:
+    """Return bytes read and written per second while ``size`` bytes are copied.
+
+    The copy goes into memory that exists already: a clone without its allocation, which on a CPU
+    would mostly measure the page faults of fresh memory.
+    """
+    try:
+        source = torch.ones(size, dtype=torch.uint8, device=device.torch_device)
+        target = torch.zeros_like(source)
+        return 2 * size / _least_seconds(device, lambda: target.copy_(source))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+
+
+def matmul_rate(device: Device, dtype: str, side: int) -> float | None:
+    """Return floating-point operations per second of one square matrix product (2 per MAC)."""
+    try:
+        left = torch.randn(side, side, device=device.torch_device).to(DTYPES[dtype])
+        right = torch.randn(side, side, device=device.torch_device).to(DTYPES[dtype])
+        return 2 * side**3 / _least_seconds(device, lambda: left @ right)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+
+
+def _least_seconds(device: Device, run: Run) -> float:
+    """Return the best of several samples: a roofline is what the device can do undisturbed."""
+    once = device.seconds(run, 1, cold=False)
+    calls = math.ceil(_ROOFLINE_SECONDS / once) if 0 < once < _ROOFLINE_SECONDS else 1
+    for _ in range(_WARM_UP_SAMPLES if calls > 1 else 0):
+        device.seconds(run, calls, cold=False)
+    return min(device.seconds(run, calls, cold=False) for _ in range(_SAMPLES))

@@ -1,56 +1,85 @@
-"""Peak resident memory of one workload on a CPU: what a child process needed that ran it alone.
+"""Peak resident memory of one workload on a CPU: what a process needs that runs it alone.
 
-The child is forked from a server that has imported torch and nothing else happened in, so that it
-starts in milliseconds and carries none of the parent's tensors.
+Each workload runs in a child that is forked from a server, which has imported torch and done
+nothing else: the child starts in milliseconds and carries none of the parent's tensors.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import re
 import resource
 import signal
-import sys
 import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import numpy as np
+
+from s2mlp_cli.measure.profiling.contenders import fresh_compiler
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
-from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
+from s2mlp_cli.measure.torch_support import first_line, is_out_of_memory, precision
 
 # The first run fills the caches of the libraries; the second is what every later one is like.
 _RUNS = 2
 
+_PAGE = resource.getpagesize()
 
-def child_memory(case: Case, shift: str | None, threads: int) -> tuple[int, int] | None:
-    """Run ``case`` in a child process and return its memory in bytes.
+# Bytes of a page's entry in /proc/PID/pagemap, and its bit for a page that is in memory.
+_ENTRY = 8
+_PRESENT = np.uint64(1 << 63)
 
-    Returns:
-        (peak resident set, how far that is over the resident set before the first run), or None
-        if the child died or ran out of memory.
+
+@dataclass(frozen=True)
+class Resident:
+    """Bytes of a process: its peak while running, and how far that is over what it held before."""
+
+    peak: int
+    added: int
+
+
+def child_memory(case: Case, shift: str | None, threads: int) -> Resident | str:
+    """Run ``case`` in a child process and return its memory, or why it is not known.
+
+    A timing was made before, so that nothing that goes wrong here may end the run.
     """
-    context = _server()
+    if case.model.source.kind == "module":
+        return "not measured for a module that a Python program passed"
+    try:
+        return _asked(_server(), case, shift, threads)
+    except Exception as error:  # noqa: BLE001
+        return f"the helper process cannot start ({type(error).__name__}: {first_line(error)})"
+
+
+def _asked(
+    context: ForkServerContext, case: Case, shift: str | None, threads: int
+) -> Resident | str:
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(sender, case, shift, threads), daemon=True)
     try:
         with sender:
             child.start()
-        found: tuple[int, int] | None = receiver.recv()
-    except (EOFError, ConnectionError):  # it or the server was killed: memory ran out, perhaps
-        found = None
+        answer: Resident | str = receiver.recv()
+    except EOFError:
+        child.join()
+        return f"the helper process was killed (exit status {child.exitcode}): out of memory?"
+    except ConnectionError:
+        return "the helper process was killed before it started: out of memory?"
     finally:  # Ctrl-C too: nobody wants the answer any more
         receiver.close()
         if child.pid is not None:
             child.kill()
             child.join()
-    return found
+    return answer
 
 
-def _server() -> ForkServerContext | SpawnContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
-        return multiprocessing.get_context("spawn")
+def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     # The server and its children keep this mask: a Ctrl-C goes to the whole group of processes,
@@ -71,18 +100,48 @@ def _measure(sender: Connection, case: Case, shift: str | None, threads: int) ->
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
-        with precision(case.dtype):
-            workload = build_workload(case, shift)
-            before = resident_bytes()
-            with case.context():
-                for _ in range(_RUNS):
-                    workload.run()
-        peak = peak_resident_bytes()
-        sender.send((peak, max(peak - before, 0)))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        sender.send(None)
+        touch_libraries_of(os.getppid())
+        with precision(case.dtype), fresh_compiler() if case.compile else nullcontext():
+            sender.send(_resident(case, shift))
+    except Exception as error:  # noqa: BLE001  (the parent has a row to say it in)
+        if is_out_of_memory(error):
+            sender.send("out of memory in the helper process")
+        else:
+            sender.send(f"the helper process failed ({type(error).__name__}: {first_line(error)})")
+
+
+def _resident(case: Case, shift: str | None) -> Resident:
+    """Build, then run; what building needed for a while does not count."""
+    with case.context():
+        workload = build_workload(case, shift)
+        for _ in range(_RUNS if case.compile else 0):  # the compiler is no part of a run
+            workload.run()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins at what is held now
+        before = resident_bytes()
+        for _ in range(_RUNS):
+            workload.run()
+    peak = peak_resident_bytes()
+    return Resident(peak, max(peak - before, 0))
+
+
+def touch_libraries_of(server: int) -> None:
+    """Read a byte of every page of a file that the process ``server`` has in memory.
+
+    A fork inherits the server's own memory as resident, but pages of libraries only when it first
+    touches them: without this, most of torch would be missing in the child's resident set.
+    """
+    maps = Path("/proc/self/maps").read_text()
+    with open(f"/proc/{server}/pagemap", "rb") as pagemap:
+        for low, high, rights, inode in re.findall(
+            r"^(\w+)-(\w+) (\S+) \w+ \S+ (\d+)", maps, re.MULTILINE
+        ):
+            if inode == "0" or not rights.startswith("r"):
+                continue
+            start, end = int(low, 16), int(high, 16)
+            pagemap.seek(start // _PAGE * _ENTRY)
+            entries = np.frombuffer(pagemap.read((end - start) // _PAGE * _ENTRY), np.uint64)
+            for page in np.flatnonzero(entries & _PRESENT).tolist():
+                ctypes.string_at(start + page * _PAGE, 1)
 
 
 def _end_with_parent() -> None:
@@ -94,15 +153,19 @@ def _end_with_parent() -> None:
 
 
 def resident_bytes() -> int:
-    """Return the present resident set of this process; its peak where there is no /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak_resident_bytes()
-    return pages * resource.getpagesize()
+    """Return the present resident set of this process."""
+    return _status("VmRSS")
 
 
 def peak_resident_bytes() -> int:
-    """Return the highest resident set of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """Return the highest resident set of this process since its peak was last reset."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    """Read a size out of Linux's description of this process."""
+    status = Path("/proc/self/status").read_text()
+    found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+    if found is None:
+        raise OSError(f"this system does not tell {name}")
+    return int(found[1]) * 1024

@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from s2mlp_cli.errors import SpecError, UnavailableError
-from s2mlp_cli.measure.profiling.batches import find_largest_batch, fits
-from s2mlp_cli.measure.profiling.case import Bench, ChildMemory, Shift, measure_case
-from s2mlp_cli.measure.profiling.cases import REFERENCES, Request, blank_row, cases
-from s2mlp_cli.measure.profiling.device import Device
-from s2mlp_cli.measure.profiling.limits import measure_limits
-from s2mlp_cli.measure.profiling.memory import child_memory
-from s2mlp_cli.measure.profiling.remarks import machine_remarks
+from s2mlp_cli.measure.environment import environment
+from s2mlp_cli.measure.profiling.cases import (
+    COMPANIONS,
+    cases,
+    find_largest_batch,
+    fits,
+    implementations,
+)
+from s2mlp_cli.measure.profiling.contenders import (
+    Compiling,
+    Contender,
+    Preparation,
+    Shift,
+    Skipped,
+    fresh_compiler,
+    out_of_memory,
+    unsupported,
+)
+from s2mlp_cli.measure.profiling.device import Device, measure_roofline, open_device
+from s2mlp_cli.measure.profiling.memory import Resident, child_memory
 from s2mlp_cli.measure.profiling.resuming import require_same, runs_before
-from s2mlp_cli.measure.profiling.skipping import not_applicable
-from s2mlp_cli.measure.profiling.workloads import Case
-from s2mlp_cli.measure.torch_support import require_dtype
+from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds
+from s2mlp_cli.measure.profiling.rows import (
+    blank_row,
+    machine_remarks,
+    telemetry_remarks,
+    timed_row,
+)
+from s2mlp_cli.measure.profiling.workloads import Case, matmul_macs
+from s2mlp_cli.measure.source import DEFAULT_SIZE, GivenModel, module_model, spec_model
+from s2mlp_cli.measure.torch_support import is_out_of_memory, precision, require_dtype
 from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
-from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import Level, Limit, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.base import BASELINE, Environment, changed
+from s2mlp_cli.records.profile import (
+    Level,
+    Limit,
+    Memory,
+    Mode,
+    ProfileRecord,
+    ProfileRequest,
+    ProfileResult,
+    ProfileSettings,
+)
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.specs import ModelSpec
 
-# (what is being measured, seconds of measuring done, seconds that it may take at most).
-OnProgress = Callable[[str, float, float], None]
+# One image is what a CPU answers; a GPU is not full with less than some dozens.
+DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
+
+# (what is going on, fraction of the whole that is done, estimated seconds left if there is one).
+OnProgress = Callable[[str, float, float | None], None]
+
+# Measures the memory of a workload on a CPU, or says why it is not known.
+ChildMemory = Callable[[Case, Shift, int], Resident | str]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case with rows to measure.
+
+    Attributes:
+        blanks: the rows of all that takes part in its rounds, with nothing measured yet.
+        missing: those whose rows the record lacks.
+        asked: those that were asked for; the others are there to be compared with.
+    """
+
+    case: Case
+    blanks: dict[Shift, ProfileResult]
+    missing: tuple[Shift, ...]
+    asked: tuple[Shift, ...]
 
 
 class Profiler:
@@ -38,9 +92,10 @@ class Profiler:
     when the case is done: what is interrupted within a case is lost, and measured anew.
 
     Args:
-        request: what to measure.
+        models: what to measure, each at its own size.
+        request: what to measure of it.
         settings: how.
-        device: where.
+        device: where; ``request.device`` is its name.
         environment: of this machine, for the record.
         command: the words of the command line, for the record.
         previous: an earlier record; its rows are kept and not measured again.
@@ -54,7 +109,8 @@ class Profiler:
 
     def __init__(
         self,
-        request: Request,
+        models: tuple[GivenModel, ...],
+        request: ProfileRequest,
         settings: ProfileSettings,
         device: Device,
         environment: Environment,
@@ -64,35 +120,46 @@ class Profiler:
         clock: Callable[[], float] = time.perf_counter,
         memory_of: ChildMemory = child_memory,
     ) -> None:
-        _require_runnable(request, device)
-        self._specs = {spec.name: spec.model_dump(mode="json") for spec in request.specs}
+        _require_runnable(models, request, device)
+        self._specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
         if previous is not None:
             require_same(previous, environment, settings, self._specs)
+        self._models = tuple(
+            model.at(size) for model in models for size in request.input_sizes or (model.input_size,)
+        )
+        self._sources = {each.name: each.source for each in models}
         self.request = request
         self._settings = settings
         self.device = device
-        self._bench = Bench(device, settings, request.threads, clock, memory_of)
         self._environment = environment
         self._command = command
         self._previous = previous
+        self._clock = clock
+        self._memory_of = memory_of
         self._measuring: Case | None = None
         self._rows: list[ProfileResult] = list(previous.results) if previous else []
-        self._limits: list[Limit] = list(previous.limits) if previous else []
-        self._largest: dict[Case, int] = {}
+        self._rooflines: list[Limit] = list(previous.limits) if previous else []
         self._remarks = dict.fromkeys(previous.warnings if previous else ())
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there are rows that the previous record lacks."""
+        return len(self._rows) > (len(self._previous.results) if self._previous else 0)
 
     @property
     def record(self) -> ProfileRecord:
         """What has been measured up to now; the previous record as long as nothing was added."""
         previous = self._previous
-        if previous is not None and len(self._rows) == len(previous.results):
+        if previous is not None and not self.has_news:
             return previous
         record: ProfileRecord = ProfileRecord.new(
             command=self._command,
             environment=self._environment,
             settings=self._settings,
-            specs={**(previous.specs if previous else {}), **self._specs},
-            limits=tuple(self._limits),
+            request=self.request,
+            specs={**self._specs, **(previous.specs if previous else {})},
+            sources={**self._sources, **(previous.sources if previous else {})},
+            limits=tuple(self._rooflines),
             warnings=tuple(self._remarks),
             earlier=runs_before(previous) if previous else (),
             results=tuple(self._rows),
@@ -102,12 +169,12 @@ class Profiler:
     @property
     def measuring(self) -> str | None:
         """The case that is being measured, in words: its rows are not in the record yet."""
-        return describe(self._measuring) if self._measuring else None
+        return str(self._measuring) if self._measuring else None
 
     def run(
         self,
         on_case: Callable[[ProfileRecord], None] = lambda record: None,
-        on_progress: OnProgress = lambda what, done, total: None,
+        on_progress: OnProgress = lambda what, done, left: None,
     ) -> ProfileRecord:
         """Measure all that is missing.
 
@@ -116,118 +183,233 @@ class Profiler:
             on_progress: told what is being measured.
 
         Raises:
-            UnavailableError: ``max`` was asked for and not even one image fits.
+            UnavailableError: nothing of what was asked for can run here, or not even one image fits
+                where the largest batch is searched.
         """
         self._remark(machine_remarks())
         with _threads(self.request.threads):
-            planned = [
-                (case, missing) for case in self._cases() if (missing := self._missing(case))
-            ]
-            total = sum(map(self._seconds, planned))
-            done = 0.0
-            for case, missing in planned:
-                self._measure(case, missing, _Progress(on_progress, describe(case), done, total))
-                done += self._seconds((case, missing))
+            planned = self._planned()
+            _require_something_to_run(planned)
+            progress = _Progress(on_progress, planned, self._clock)
+            for each in planned:
+                self._measuring = each.case
+                self._rows.extend(self._measured(each, progress))
+                self._measuring = None
                 on_case(self.record)
         return self.record
 
-    def _measure(self, case: Case, missing: tuple[Shift, ...], progress: _Progress) -> None:
-        self._measuring = case
-        progress("limits and checks of ", 0.0)
-        rows = measure_case(
-            self._bench,
-            case,
-            self._with_references(case, missing),
-            self._limit(case.dtype),
-            on_round=lambda elapsed: progress("", elapsed),
-        )
-        self._rows.extend(rows[shift] for shift in missing)
-        self._measuring = None
-
     def trace(self, folder: Path) -> Iterator[Trace]:
-        """Trace each whole model with each implementation that is neither wrong nor unfit.
+        """Trace each whole model with each implementation that is neither wrong nor unsupported.
 
         Yields:
             What was written below ``folder``, or why it was not.
         """
+        request = changed(self.request, levels=("model",))
+        rows = {row.key: row for row in self._rows}
         with _threads(self.request.threads):
-            for case in self._cases(levels=("model",)):
-                for shift in self.request.contenders(case.spec):
-                    yield try_to_trace(case, shift, folder, self._unfit(case, shift))
+            for case in cases(self._models, request, self._largest_batch):
+                for shift in implementations(case.model, request.shifts):
+                    own = blank_row(case, shift, request.threads)
+                    known = rows.get(own.key)
+                    unfit = self._wrong(own) or (known and known.skipped) or unsupported(case, shift)
+                    yield try_to_trace(case, shift, folder, unfit)
 
-    def _unfit(self, case: Case, shift: Shift) -> str | None:
-        """Return why ``shift`` was not timed in ``case``, or was found wrong in a part of it."""
-        own = blank_row(case, shift, self.request.threads)
+    def _wrong(self, own: ProfileResult) -> str | None:
+        """Return why an implementation was found wrong in a part of the model, if it was."""
         for row in self._rows:
             same = (row.model, row.shift, row.dtype) == (own.model, own.shift, own.dtype)
-            if same and row.skipped and (row.error is not None or row.key == own.key):
+            if same and row.skipped and row.error is not None:
                 return row.skipped
-        return not_applicable(case, shift)
+        return None
 
-    def _cases(self, levels: tuple[Level, ...] | None = None) -> Iterator[Case]:
-        request = replace(self.request, levels=levels or self.request.levels)
-        return cases(request, str(self.device.torch_device), self._largest_batch)
+    def _planned(self) -> list[Planned]:
+        """Return the cases with rows to measure; none for the sake of companions alone."""
+        present = {row.key: row for row in self._rows}
+        planned = []
+        for case in cases(self._models, self.request, self._largest_batch):
+            names = implementations(case.model, self.request.shifts)
+            blanks = {shift: blank_row(case, shift, self.request.threads) for shift in names}
+            missing = tuple(shift for shift in names if blanks[shift].key not in present)
+            asked = (self.request.shifts or COMPANIONS) if names != (None,) else names
+            ended = [present[key] for shift in asked if (key := blanks[shift].key) in present]
+            useless = len(ended) == len(asked) and not any(row.median_s for row in ended)
+            if missing and not useless:
+                running = {
+                    shift: blanks[shift]
+                    for shift in names
+                    if shift in missing or shift in COMPANIONS
+                }
+                planned.append(Planned(case, running, missing, asked))
+        return planned
 
-    def _missing(self, case: Case) -> tuple[Shift, ...]:
-        present = {row.key for row in self._rows}
-        return tuple(
-            shift
-            for shift in self.request.contenders(case.spec)
-            if blank_row(case, shift, self.request.threads).key not in present
-        )
+    def _measured(self, planned: Planned, progress: _Progress) -> list[ProfileResult]:
+        """Return the missing rows of one case, timed or skipped."""
+        case = planned.case
+        progress.begin(case)
+        roofline = self._roofline(case.dtype, progress)
+        compiler = fresh_compiler() if case.compile else nullcontext(Compiling())
+        with precision(case.dtype), compiler as compiling:
+            prepared = self._prepared(planned, compiling, progress)
+            ready = {each: made for each, made in prepared.items() if isinstance(made, Contender)}
+            before = self.device.telemetry()  # all are warm by now: an idle GPU has another clock
+            samples, exhausted = self._rounds(case, ready, progress)
+            moved = telemetry_remarks(before, self.device.telemetry())
+        macs = matmul_macs(case) if ready else 0
+        rows = []
+        for shift in planned.missing:
+            made, blank = prepared.get(shift), planned.blanks[shift]
+            if isinstance(made, Skipped):
+                rows.append(changed(blank, skipped=made.reason, error=made.error))
+            elif made is not None and not samples[shift]:
+                rows.append(changed(blank, skipped=out_of_memory(case)))
+            elif made is not None:
+                ended = "ran out of memory in the rounds: use a smaller --batch-size"
+                row = timed_row(
+                    blank,
+                    samples[shift],
+                    samples,
+                    calls=made.calls,
+                    macs=macs,
+                    roofline=roofline,
+                    error=made.error,
+                    reference=made.reference,
+                    memory=self._memory(case, shift, made.memory),
+                    compile_s=made.compile_s,
+                    remarks=(*made.remarks, *((ended,) if shift in exhausted else ()), *moved),
+                )
+                rows.append(row)
+        progress.end()
+        return rows
 
-    def _with_references(self, case: Case, missing: tuple[Shift, ...]) -> tuple[Shift, ...]:
-        known = self.request.contenders(case.spec)
-        return tuple(shift for shift in known if shift in missing or shift in REFERENCES)
+    def _prepared(
+        self, planned: Planned, compiling: Compiling, progress: _Progress
+    ) -> dict[Shift, Contender | Skipped]:
+        """Prepare what was asked for, then, if any of that can run, what it is compared with.
 
-    def _seconds(self, planned: tuple[Case, tuple[Shift, ...]]) -> float:
-        """Return how long the rounds of a case may take."""
-        return self._settings.max_time_s * len(self._with_references(*planned))
+        The reference's results are let go before anything is timed.
+        """
+        preparation = Preparation(planned.case, self.device, compiling)
+        prepared: dict[Shift, Contender | Skipped] = {}
+        order = sorted(planned.blanks, key=lambda shift: shift not in planned.asked)
+        for number, shift in enumerate(order):
+            ready = any(isinstance(made, Contender) for made in prepared.values())
+            if shift not in planned.asked and not ready and self._nothing_known(planned):
+                break
+            progress.checking(shift, number, len(order))
+            prepared[shift] = preparation.prepare(shift)
+        return {shift: prepared[shift] for shift in planned.blanks if shift in prepared}
 
-    def _limit(self, dtype: str) -> Limit:
-        """Return the limits in ``dtype`` on this device and so many threads; measure them once."""
+    def _nothing_known(self, planned: Planned) -> bool:
+        """Tell whether none of what was asked for has a row that was timed before."""
+        return all(shift in planned.missing for shift in planned.asked)
+
+    def _rounds(
+        self, case: Case, ready: dict[Shift, Contender], progress: _Progress
+    ) -> tuple[Samples, set[Shift]]:
+        """Return the samples, and which implementations ran out of memory on the way."""
+        cold = case.level == "op" and not self._settings.hot
+        exhausted: set[Shift] = set()
+
+        def sample(shift: Shift) -> float | None:
+            contender = ready[shift]
+            try:
+                return self.device.seconds(contender.run, contender.calls, cold=cold)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                exhausted.add(shift)
+                return None
+
+        settings = self._settings
+        most = settings.max_time_s * len(ready)
+        with case.context(), _no_garbage_collection():
+            samples = measure_rounds(
+                tuple(ready),
+                sample,
+                baseline=BASELINE,
+                budget=Budget(settings.min_time_s * len(ready), most),
+                seed=settings.seed,
+                clock=self._clock,
+                on_round=lambda elapsed: progress.timing(elapsed / most),
+            )
+        return samples, exhausted
+
+    def _memory(self, case: Case, shift: Shift, known: Memory | None) -> Memory | None:
+        """Complete what the device knows about a workload's memory by what a child process says."""
+        if self.device.torch_device.type != "cpu" or known is None:
+            return known
+        found = self._memory_of(case, shift, self.request.threads)
+        if isinstance(found, str):
+            return changed(known, unknown=found)
+        return changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
+
+    def _roofline(self, dtype: str, progress: _Progress) -> Limit:
+        """Return the roofline in ``dtype`` on this device and so many threads; measure it once."""
         wanted = (str(self.device.torch_device), dtype, self.request.threads)
-        for limit in self._limits:
-            if (limit.device, limit.dtype, limit.threads) == wanted:
-                return limit
-        self._limits.append(measure_limits(self.device, dtype))
-        return self._limits[-1]
+        for known in self._rooflines:
+            if (known.device, known.dtype, known.threads) == wanted:
+                return known
+        progress.roofline(dtype)
+        self._rooflines.append(measure_roofline(self.device, dtype))
+        return self._rooflines[-1]
 
     def _largest_batch(self, case: Case) -> int:
-        if case not in self._largest:
-            found = find_largest_batch(lambda batch: fits(case, batch))
-            self._largest[case] = found
-            self._remark(
-                (f"{case.spec.name}, {case.dtype}: the largest batch that fits is {found}",)
-            )
-        return self._largest[case]
+        found = find_largest_batch(lambda batch: fits(case, batch))
+        self._remark((f"{case.model.name}, {case.dtype}: the largest batch that fits is {found}",))
+        return found
 
     def _remark(self, remarks: tuple[str, ...]) -> None:
         self._remarks.update(dict.fromkeys(remarks))
 
 
 class _Progress:
-    """Turns the seconds of one case into the progress of the whole run."""
+    """Tells which step of which case is going on, how much is done, and about how long it takes.
 
-    def __init__(self, tell: OnProgress, what: str, done: float, total: float) -> None:
-        self._tell, self._what, self._done, self._total = tell, what, done, total
+    The estimate supposes that what is left takes as long as what is done; there is none before the
+    first case is done.
+    """
 
-    def __call__(self, stage: str, elapsed: float) -> None:
-        self._tell(stage + self._what, self._done + elapsed, self._total)
+    def __init__(
+        self, tell: OnProgress, planned: list[Planned], clock: Callable[[], float]
+    ) -> None:
+        self._tell, self._clock = tell, clock
+        self._sizes = [len(each.blanks) for each in planned]
+        self._started = clock()
+        self._case = ""
+        self._finished = 0
+
+    def begin(self, case: Case) -> None:
+        self._case = f"{self._finished + 1}/{len(self._sizes)} {case}"
+
+    def roofline(self, dtype: str) -> None:
+        self._step(f"roofline in {dtype}", 0.0)
+
+    def checking(self, shift: Shift, number: int, count: int) -> None:
+        self._step(f"checking {shift or 'the model'} ({number + 1} of {count})", number / count / 2)
+
+    def timing(self, fraction: float) -> None:
+        self._step("timing", 0.5 + min(fraction, 1.0) / 2)
+
+    def end(self) -> None:
+        self._step("done", 1.0)
+        self._finished += 1
+
+    def _step(self, what: str, within: float) -> None:
+        size = self._sizes[self._finished]
+        done = (sum(self._sizes[: self._finished]) + within * size) / sum(self._sizes)
+        spent = self._clock() - self._started
+        left = spent / done - spent if self._finished else None
+        self._tell(f"{self._case}: {what}", done, left)
 
 
-def describe(case: Case) -> str:
-    """Return the few words that a progress bar shows: ``v2-small op stage 0, batch 1, fp32``."""
-    stage = "" if case.stage is None else f" stage {case.stage}"
-    return f"{case.spec.name} {case.level}{stage}, batch {case.batch_size}, {case.dtype}"
-
-
-def _require_runnable(request: Request, device: Device) -> None:
+def _require_runnable(
+    models: tuple[GivenModel, ...], request: ProfileRequest, device: Device
+) -> None:
     """Refuse what is known not to run, before anything is measured."""
     sizes = [request.threads, *(size for size in request.batch_sizes if size is not None)]
     if min(sizes) < 1:
         raise UnavailableError(f"a batch or number of threads is {min(sizes)}; give 1 or more")
-    names = [spec.name for spec in request.specs]
+    names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise SpecError(f"two of the models {', '.join(names)} have one name; rename one of them")
     for shift in request.shifts:
@@ -238,6 +420,39 @@ def _require_runnable(request: Request, device: Device) -> None:
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
 
 
+def _require_something_to_run(planned: list[Planned]) -> None:
+    """Refuse a run in which only what is there to be compared with could be timed.
+
+    Raises:
+        UnavailableError: with the reason for each implementation that was asked for.
+    """
+    reasons: dict[str, None] = {}
+    for each in planned:
+        for shift in each.asked:
+            reason = unsupported(each.case, shift)
+            if reason is None:
+                return
+            reasons[f"{shift}: {reason}"] = None
+    if reasons:
+        raise UnavailableError(
+            f"nothing of what --shift names can be timed here ({'; '.join(reasons)}); choose "
+            "another --shift, --level or --device"
+        )
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running within a sample; what is due is collected before."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -246,3 +461,60 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def profile(
+    model: ModelSpec | nn.Module,
+    shifts: tuple[str, ...] = (),
+    *,
+    device: str | None = None,
+    dtype: str = "fp32",
+    batch_size: int | None = None,
+    levels: tuple[Level, ...] = ("op", "block", "model"),
+    mode: Mode = "inference",
+    threads: int | None = None,
+    min_time_s: float = 0.5,
+    max_time_s: float = 3.0,
+    seed: int = 0,
+    input_size: tuple[int, int] | None = None,
+) -> ProfileRecord:
+    """Time implementations of the shift in ``model``, from Python: what ``s2mlp profile`` does.
+
+    On a CPU, memory is measured in child processes: a script should call this under
+    ``if __name__ == "__main__":``, as with everything that uses multiprocessing.
+
+    Args:
+        model: what :func:`s2mlp_cli.specs.load_spec` returned, or a module that takes images.
+        shifts: names; ``slice`` and ``none`` are measured beside them.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; None is the GPU if there is one.
+        dtype: fp32, tf32, bf16 or fp16.
+        batch_size: images; None is 1 on a CPU and 64 on a GPU.
+        levels: of op, block and model.
+        mode: inference or training.
+        threads: of the CPU; None is all cores.
+        min_time_s: seconds per row that are spent at least.
+        max_time_s: seconds per row that are spent at most.
+        seed: of the order in the rounds.
+        input_size: (height, width) in pixels; None is the spec's own, 224x224 for a module.
+
+    Raises:
+        UnavailableError: no such device or implementation, or the device lacks the dtype.
+    """
+    place = open_device(device)
+    here = environment()
+    if isinstance(model, nn.Module):
+        given: GivenModel = module_model(model, input_size or DEFAULT_SIZE)
+    else:
+        given = spec_model(model) if input_size is None else spec_model(model).at(input_size)
+    request = ProfileRequest(
+        models=(given.name,),
+        shifts=shifts,
+        levels=levels,
+        dtypes=(dtype,),
+        batch_sizes=(DEFAULT_BATCH[place.torch_device.type] if batch_size is None else batch_size,),
+        mode=mode,
+        device=str(place.torch_device),
+        threads=here.cpu_count if threads is None else threads,
+    )
+    settings = ProfileSettings(seed=seed, min_time_s=min_time_s, max_time_s=max_time_s)
+    return Profiler((given,), request, settings, place, here, command=("profile",)).run()

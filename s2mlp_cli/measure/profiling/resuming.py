@@ -1,4 +1,4 @@
-"""Going on with an earlier record: which of it still holds here, and when it must be refused.
+"""Going on with an earlier record: what it was asked for, and when it must be refused.
 
 Rows of one record are compared with each other, so they have to mean the same: the same machine,
 the same versions, the same models, timed in the same way. How long and in which order they were
@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import EarlierRun, ProfileRecord, ProfileSettings
+from s2mlp_cli.measure.source import GivenModel, reopen
+from s2mlp_cli.records.base import Environment, changed
+from s2mlp_cli.records.profile import EarlierRun, ProfileRecord, ProfileRequest, ProfileSettings
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.specs import from_record
 
 _REMEDY = "start a new one without --resume"
 
@@ -43,7 +46,7 @@ def require_same(
                 f"--{what.replace('_', '-')}; do the same, or {_REMEDY}"
             )
     for name, spec in specs.items():
-        if previous.specs.get(name, spec) != spec:
+        if _without_size(previous.specs.get(name, spec)) != _without_size(spec):
             raise RecordError(
                 f"'{name}' was another model when the record to resume was measured (its spec has "
                 f"changed); give it another name, or {_REMEDY}"
@@ -57,6 +60,11 @@ def _facts(environment: Environment) -> Iterator[tuple[str, object]]:
     yield from environment.packages.items()
 
 
+def _without_size(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the image size, which every row has of its own."""
+    return {key: value for key, value in spec.items() if key != "input_size"}
+
+
 def runs_before(previous: ProfileRecord) -> tuple[EarlierRun, ...]:
     """Return the runs that measured ``previous``: its earlier ones and its last."""
     known = sum(run.rows for run in previous.earlier)
@@ -65,5 +73,60 @@ def runs_before(previous: ProfileRecord) -> tuple[EarlierRun, ...]:
         command=previous.command,
         settings=previous.settings,
         rows=len(previous.results) - known,
+        environment=previous.environment,
     )
     return (*previous.earlier, last)
+
+
+def continued(previous: ProfileRequest, given: ProfileRequest, options: Mapping[str, str]) -> ProfileRequest:
+    """Return what to go on with: what the record was asked for, and what is added to it.
+
+    A list may grow: ``--shift conv,roll`` after ``--shift conv``. Whatever else an option says
+    must be what the record was asked for.
+
+    Args:
+        previous: of the record.
+        given: of the command line.
+        options: field -> option, of those that were given.
+
+    Raises:
+        RecordError: an option contradicts the record; the sentence names both.
+    """
+    fields: dict[str, Any] = {}
+    for field, option in options.items():
+        before, now = getattr(previous, field), getattr(given, field)
+        grown = isinstance(before, tuple) and set(before) <= set(now)
+        if now != before and not grown:
+            raise RecordError(
+                f"{option} {_written(now)} contradicts the record to resume, which was asked for "
+                f"{option} {_written(before)}; leave the option out, "
+                + ("name these as well to add others, " if isinstance(before, tuple) else "")
+                + "or start a new record without --resume"
+            )
+        fields[field] = now
+    return changed(previous, **fields)
+
+
+def _written(value: object) -> str:
+    """Write a value as its option takes it."""
+    if isinstance(value, tuple):
+        if value and all(isinstance(each, tuple) for each in value):
+            return ",".join("x".join(map(str, each)) for each in value)
+        return ",".join("max" if each is None else str(each) for each in value) or "(none)"
+    return {True: "on", False: "off", None: "off"}.get(value, str(value))  # type: ignore[call-overload]
+
+
+def models_of(previous: ProfileRecord, names: tuple[str, ...]) -> tuple[GivenModel, ...]:
+    """Open the models of a record again, as they were.
+
+    Raises:
+        S2MLPError: a file is gone or has changed since.
+    """
+    found = []
+    for name in names:
+        kept = previous.specs.get(name)
+        spec = from_record(kept) if kept else None
+        source = previous.sources.get(name) or ModelSource(kind="spec", name=name)
+        size = next((row.input_size for row in previous.results if row.model == name), (224, 224))
+        found.append(reopen(source, spec, spec.input_size if spec else size))
+    return tuple(found)

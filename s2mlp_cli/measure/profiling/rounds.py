@@ -25,7 +25,7 @@ GROWTH = 1.5
 # % of them instead of 5 %, in simulation).
 CONFIRMATIONS = 2
 
-# A ratio is known when its interval is narrower than this part of it.
+# A ratio is known when its interval is narrower than this fraction of it.
 RATIO_WIDTH = 0.01
 
 # Of a contender; None names the only one of a model that has nothing to compare.
@@ -43,10 +43,10 @@ class Budget:
 
 
 class Convergence:
-    """Decides, at ever rarer checks, whether all ratios to the reference are known."""
+    """Decides, at ever rarer checks, whether all ratios to the baseline are known."""
 
-    def __init__(self, reference: Name) -> None:
-        self._reference = reference
+    def __init__(self, baseline: Name) -> None:
+        self._baseline = baseline
         self._next_check = FIRST_CHECK
         self._agreeing = 0
 
@@ -59,12 +59,12 @@ class Convergence:
         return self._agreeing >= CONFIRMATIONS
 
     def _narrow(self, samples: Mapping[Name, Sequence[float]]) -> bool:
-        reference = samples.get(self._reference)
-        if reference is None or len(samples) == 1:
+        baseline = samples.get(self._baseline)
+        if baseline is None or len(samples) == 1:
             estimates = [statistics.median(own) for own in samples.values()]
         else:
-            others = [own for own in samples.values() if own is not reference]
-            estimates = [statistics.paired_ratio(reference, own) for own in others]
+            others = [own for own in samples.values() if own is not baseline]
+            estimates = [statistics.paired_ratio(baseline, own) for own in others]
         return all(estimate.relative_width < RATIO_WIDTH for estimate in estimates)
 
 
@@ -72,7 +72,7 @@ def measure_rounds(
     names: Sequence[Name],
     sample: Callable[[Name], float | None],
     *,
-    reference: Name,
+    baseline: Name,
     budget: Budget,
     seed: int,
     clock: Callable[[], float],
@@ -84,7 +84,7 @@ def measure_rounds(
         names: the contenders.
         sample: returns one sample in seconds, or None when this one cannot run any more: it is
             left out from then on, with what it has.
-        reference: the contender whose ratios decide when enough is known.
+        baseline: the contender whose ratios decide when enough is known.
         budget: of time; the last round begins before it is spent.
         seed: of the order within the rounds.
         clock: seconds, from any origin.
@@ -96,7 +96,7 @@ def measure_rounds(
     order = random.Random(seed)
     samples: Samples = {name: [] for name in names}
     running = list(names)
-    convergence = Convergence(reference)
+    convergence = Convergence(baseline)
     start = clock()
     while running:
         order.shuffle(running)

@@ -1,14 +1,16 @@
-"""From the samples of one case to its rows. Arithmetic only: no torch, no clock."""
+"""From the samples of one case to its rows, with what is doubtful about them. No clock here."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from s2mlp_cli import statistics
-from s2mlp_cli.measure.profiling.remarks import sample_remarks
+from s2mlp_cli.measure.profiling.device import Telemetry
+from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.records.base import BASELINE, changed
 from s2mlp_cli.records.profile import Limit, Measured, Memory, ProfileResult, Ratio
 
 PERCENTILES = (50.0, 90.0, 99.0)
@@ -16,80 +18,117 @@ _ROW_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 # Products of a pass, over those of the forward pass alone: backward has two for each.
 _BACKWARD = {"inference": 1, "training": 3}
 
+FEW_SAMPLES = 20
+MANY_OUTLIERS = 0.05
+LARGE_DRIFT = 0.05
+MOVED_CLOCK = 0.05
+MOVED_CELSIUS = 10.0
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
-@dataclass(frozen=True)
-class Timed:
-    """One implementation that was timed: its samples in seconds, one per round, at least one.
 
-    ``remarks`` say what else is doubtful about them.
-    """
-
-    samples: tuple[float, ...]
-    calls: int
-    error: float | None = None
-    reference: str | None = None
-    memory: Memory | None = None
-    remarks: tuple[str, ...] = ()
+def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:
+    """Return the row of ``case`` with nothing measured yet."""
+    return ProfileResult(
+        model=case.model.name,
+        shift=shift,
+        level=case.level,
+        stage=case.stage,
+        device=case.device,
+        dtype=case.dtype,
+        batch_size=case.batch_size,
+        input_size=case.model.input_size,
+        shape=case.shape,
+        mode=case.mode,
+        compiled=case.compile is not None,
+        compile=case.compile,
+        compile_mode=case.compile_mode if case.compile else None,
+        cuda_graph=case.cuda_graph,
+        channels_last=case.channels_last,
+        threads=threads,
+        source=case.model.source,
+    )
 
 
 def timed_row(
-    base: ProfileResult,
-    timed: Timed,
+    blank: ProfileResult,
+    samples: Sequence[float],
     peers: Mapping[str | None, Sequence[float]],
     *,
-    macs: int,
-    limit: Limit | None,
+    calls: int,
+    macs: int = 0,
+    roofline: Limit | None = None,
+    error: float | None = None,
+    reference: str | None = None,
+    memory: Memory | None = None,
+    compile_s: float | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> ProfileResult:
-    """Complete ``base`` (which says what was measured) with all that the samples tell.
+    """Complete ``blank`` (which says what was measured) with all that the samples tell.
 
     Args:
-        base: the row without measurements.
-        timed: its samples.
-        peers: the samples of ``slice`` and ``none`` in the same rounds, where they ran.
+        blank: the row without measurements.
+        samples: seconds of a call, one per round, at least one.
+        peers: the samples of the baseline and of ``none`` in the same rounds, where they ran.
+        calls: how many calls each sample is the mean of.
         macs: multiply-adds of the matrix products in one forward pass; 0 at ``op``.
-        limit: the limits of the device in this dtype.
+        roofline: of the device in this dtype.
+        error: largest relative difference to the reference.
+        reference: why the result need not be right.
+        memory: what it needed.
+        compile_s: seconds that compiling took.
+        remarks: what else is doubtful about the samples.
     """
-    middle = statistics.median(timed.samples)
-    p50, p90, p99 = statistics.percentiles(timed.samples, PERCENTILES)
-    moved = _bytes_per_s(base, middle.value)
-    rate = 2 * macs * _BACKWARD[base.mode] / middle.value if macs else None
-    fields: dict[str, Any] = {
-        "reference": timed.reference,
-        "error": timed.error,
-        "samples_s": timed.samples,
-        "calls_per_sample": timed.calls,
-        "median_s": middle.value,
-        "ci95_s": interval(middle),
-        "p50_s": p50,
-        "p90_s": p90,
-        "p99_s": p99,
-        "images_per_s": None if base.level == "op" else base.batch_size / middle.value,
-        "bytes_per_s": moved,
-        "copy_fraction": _part(moved, limit.copy_bytes_per_s if limit else None),
-        "matmul_fraction": _part(rate, limit.matmul_flops_per_s if limit else None),
-        "memory": timed.memory,
-        "warnings": (*sample_remarks(timed.samples), *timed.remarks),
-        **_relations(timed.samples, peers),
-    }
-    return base.model_copy(update=fields)
+    middle = statistics.median(samples)
+    p50, p90, p99 = statistics.percentiles(samples, PERCENTILES)
+    moved = _bytes_per_s(blank, middle.value)
+    rate = 2 * macs * _BACKWARD[blank.mode] / middle.value if macs else None
+    bare = peers.get("none")
+    return changed(
+        blank,
+        reference=reference,
+        error=error,
+        samples_s=tuple(samples),
+        calls_per_sample=calls,
+        median_s=middle.value,
+        ci95_s=interval(middle),
+        p50_s=p50,
+        p90_s=p90,
+        p99_s=p99,
+        images_per_s=None if blank.level == "op" else blank.batch_size / middle.value,
+        bytes_per_s=moved,
+        copy_fraction=_fraction(moved, roofline and roofline.copy_bytes_per_s),
+        matmul_fraction=_fraction(rate, roofline and roofline.matmul_flops_per_s),
+        memory=memory,
+        compile_s=compile_s,
+        ratio_to_slice=_ratio(peers.get(BASELINE), samples),
+        cost_over_none_s=_cost(bare, samples),
+        shift_share=_share(bare, samples),
+        warnings=(*sample_remarks(samples), *remarks),
+    )
 
 
-def _relations(
-    samples: Sequence[float], peers: Mapping[str | None, Sequence[float]]
-) -> dict[str, Measured | None]:
-    """Compare with the references, round by round, over the rounds that both finished."""
-    relations: dict[str, Measured | None] = {}
-    if peers.get("slice"):
-        theirs, own = _same_rounds(peers["slice"], samples)
-        ratio = statistics.paired_ratio(theirs, own)
-        relations["ratio_to_slice"] = Ratio(value=ratio.value, ci95=interval(ratio))
-    if peers.get("none"):
-        theirs, own = _same_rounds(peers["none"], samples)
-        cost = statistics.paired_difference(own, theirs)
-        share = statistics.median([1 - bare / full for bare, full in zip(theirs, own, strict=True)])
-        relations["cost_over_none_s"] = Measured(value=cost.value, ci95=interval(cost))
-        relations["shift_share"] = Measured(value=share.value, ci95=interval(share))
-    return relations
+def _ratio(baseline: Sequence[float] | None, samples: Sequence[float]) -> Ratio | None:
+    """Return the speed relative to the baseline, over the rounds that both finished."""
+    if not baseline:
+        return None
+    ratio = statistics.paired_ratio(*_same_rounds(baseline, samples))
+    return Ratio(value=ratio.value, ci95=interval(ratio))
+
+
+def _cost(bare: Sequence[float] | None, samples: Sequence[float]) -> Measured | None:
+    if not bare:
+        return None
+    without, own = _same_rounds(bare, samples)
+    cost = statistics.paired_difference(own, without)
+    return Measured(value=cost.value, ci95=interval(cost))
+
+
+def _share(bare: Sequence[float] | None, samples: Sequence[float]) -> Measured | None:
+    if not bare:
+        return None
+    pairs = zip(*_same_rounds(bare, samples), strict=True)
+    share = statistics.median([1 - without / own for without, own in pairs])
+    return Measured(value=share.value, ci95=interval(share))
 
 
 def _same_rounds(
@@ -106,13 +145,73 @@ def interval(estimate: statistics.Estimate) -> tuple[float, float] | None:
     return estimate.low, estimate.high
 
 
-def _bytes_per_s(base: ProfileResult, seconds: float) -> float | None:
+def _bytes_per_s(row: ProfileResult, seconds: float) -> float | None:
     """One read and one write of the tensor; the backward pass of a shift is another of each."""
-    if base.level != "op":
+    if row.level != "op":
         return None
-    passes = 1 if base.mode == "inference" else 2
-    return 2 * passes * math.prod(base.shape) * _ROW_BYTES[base.dtype] / seconds
+    passes = 1 if row.mode == "inference" else 2
+    return 2 * passes * math.prod(row.shape) * _ROW_BYTES[row.dtype] / seconds
 
 
-def _part(value: float | None, limit: float | None) -> float | None:
-    return None if value is None or not limit else value / limit
+def _fraction(value: float | None, most: float | None) -> float | None:
+    return None if value is None or not most else value / most
+
+
+def sample_remarks(samples: Sequence[float]) -> tuple[str, ...]:
+    """Return what is doubtful about one row's samples."""
+    found = []
+    if len(samples) < statistics.MIN_SAMPLES:
+        found.append("under 6 samples give no 95 % interval: raise --max-time")
+    elif len(samples) < FEW_SAMPLES:
+        found.append(f"under {FEW_SAMPLES} samples, so p99 is the slowest one: raise --max-time")
+    if statistics.outliers(samples) > MANY_OUTLIERS * len(samples):
+        found.append("over 5 % outliers: close other programs, or look at p50 and p99 apart")
+    if statistics.slow_first(samples):
+        found.append("the first round was slow: raise --min-time, or run once more when warm")
+    if len(samples) >= FEW_SAMPLES and abs(statistics.drift(samples)) > LARGE_DRIFT:
+        found.append("the median drifted by over 5 %: trust the paired ratios, not the median")
+    return tuple(found)
+
+
+def machine_remarks(
+    load: float | None = None, cpus: int | None = None, governor: str | None = None
+) -> tuple[str, ...]:
+    """Return what is doubtful about this machine before the run; arguments replace what it says."""
+    load = _load() if load is None else load
+    cpus = cpus or os.cpu_count() or 1
+    governor = _governor() if governor is None else governor
+    found = []
+    if load > 0.5 * cpus:
+        found.append(
+            f"the machine is busy (load {load:.1f} on {cpus} CPUs): wait, or close other programs"
+        )
+    if governor not in ("", "performance"):
+        found.append(
+            f"the CPU scales its frequency (governor {governor}): set the governor 'performance'"
+        )
+    return tuple(found)
+
+
+def telemetry_remarks(before: Telemetry, after: Telemetry) -> tuple[str, ...]:
+    """Return what moved in the hardware between two moments of a run."""
+    found = []
+    if before.clock_hz and after.clock_hz:
+        moved = after.clock_hz / before.clock_hz - 1
+        if abs(moved) > MOVED_CLOCK:
+            found.append(f"the clock moved by {moved:+.0%} during the run: lock the clocks")
+    if before.temperature_c is not None and after.temperature_c is not None:
+        warmer = after.temperature_c - before.temperature_c
+        if abs(warmer) > MOVED_CELSIUS:
+            found.append(f"the temperature moved by {warmer:+.0f} °C during the run: warm up first")
+    return tuple(found)
+
+
+def _load() -> float:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _governor() -> str:
+    try:
+        return _GOVERNOR.read_text().strip()
+    except OSError:
+        return ""

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.counting.counters import traced_figures
+from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
+from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
-from s2mlp_cli.models.build import build_model
 from s2mlp_cli.models.s2mlp import Block
-from s2mlp_cli.records.profile import Level, Mode
+from s2mlp_cli.records.profile import CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
+<<<<<<< HEAD
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec
+=======
+from s2mlp_cli.specs import S2MLPSpec
+>>>>>>> c3d5bbf (Profiling: cases by type, contenders, checks against float64, one profiler)
 
 # Of weights and inputs: every implementation of a case computes with the same numbers.
 _SEED = 0
@@ -26,43 +35,155 @@ _SEED = 0
 # so that no power of 2 by which an index might be off leads from an image to its like.
 _DRAWN = 251
 
+# A forward pass, or a model's module, which is one.
+Forward = Callable[[Tensor], Tensor]
 
-@dataclass(frozen=True)
-class Case:
-    """One thing to measure with every implementation: level, shape, precision and mode.
 
-    ``stage`` is None at the level of the model. The ``op`` is the shift of one stage's map by the
-    first of the mixer's splits that moves anything.
-    """
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case(ABC):
+    """One thing to measure with every implementation: of a model, in a precision, in a mode."""
 
+<<<<<<< HEAD
     spec: ModelSpec
     level: Level
     stage: int | None
     device: str
     dtype: str
     batch_size: int
+=======
+    level: ClassVar[Level]
+
+    model: GivenModel
+    device: str = "cpu"
+    dtype: str = "fp32"
+    batch_size: int = 1
+>>>>>>> c3d5bbf (Profiling: cases by type, contenders, checks against float64, one profiler)
     mode: Mode = "inference"
-    compiled: bool = False
+    compile: CompileUnit | None = None
+    compile_mode: CompileMode = "default"
     cuda_graph: bool = False
     channels_last: bool = False
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The input: B,H,W,C of the stage, or B,channels,H,W of the images."""
-        if self.stage is None:
-            return (self.batch_size, self.spec.in_channels, *self.spec.input_size)
-        assert isinstance(self.spec, S2MLPSpec)
-        return (self.batch_size, *self.spec.maps()[self.stage], self.spec.stages[self.stage].dim)
+    def stage(self) -> int | None:
+        """The index of its stage; None for the whole model."""
+        return None
 
     @property
-    def directions(self) -> Directions:
-        """The directions of the ``op``: of the first split that is not empty."""
-        assert isinstance(self.spec, S2MLPSpec)
-        return next((split for split in self.spec.mixer.splits if split), ())
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of the input: B,H,W,C of a stage, or B,channels,H,W of images."""
+
+    @abstractmethod
+    def build(self, shift: str | None, device: torch.device) -> Forward:
+        """Return the module, or the bare function of the shift, that computes with ``shift``."""
+
+    def step(self, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
+        """Return the call that is timed: forward, in training also backward."""
+        if self.mode == "inference":
+            return lambda: function(example)
+        return _backward_step(function, module.parameters() if module else (), example)
 
     def context(self) -> AbstractContextManager[object]:
         """Return inference mode, or nothing where gradients are needed."""
         return torch.inference_mode() if self.mode == "inference" else nullcontext()
+
+    def __str__(self) -> str:
+        """Say in a few words which it is: ``v2-small op stage 0, batch 1, fp32``."""
+        stage = "" if self.stage is None else f" stage {self.stage}"
+        return f"{self.model.name} {self.level}{stage}, batch {self.batch_size}, {self.dtype}"
+
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelCase(Case):
+    """A whole model, from images to logits; in training with a step of the optimiser."""
+
+    level = "model"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.batch_size, self.model.in_channels, *self.model.input_size)
+
+    def build(self, shift: str | None, device: torch.device) -> nn.Module:
+        return self.model.build(shift, device)
+
+    def step(self, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
+        if self.mode == "inference" or module is None:
+            return super().step(function, module, example)
+        return _training_step(function, module.train(), example, capturable=self.cuda_graph)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StageCase(Case):
+    """A part of one stage of an S2-MLP."""
+
+    spec: S2MLPSpec
+    index: int = 0
+
+    @property
+    def stage(self) -> int:
+        return self.index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.batch_size, *self.spec.maps()[self.index], self.spec.stages[self.index].dim)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpCase(StageCase):
+    """The shift of a stage's map by the first of the mixer's splits that moves anything."""
+
+    level = "op"
+
+    @property
+    def directions(self) -> Directions:
+        """The directions of the first split that is not empty; none where all are."""
+        return next((split for split in self.spec.mixer.splits if split), ())
+
+    def build(self, shift: str | None, device: torch.device) -> Forward:
+        implementation = registry.get(shift or registry.DEFAULT)
+        if not isinstance(implementation, ShiftFunction):
+            raise UnavailableError(f"'{shift}' replaces the whole mixer and has no shift alone")
+        return lambda x: implementation.run(x, self.directions)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockCase(StageCase):
+    """The first block of a stage: its mixer and its channel MLP."""
+
+    level = "block"
+
+    def build(self, shift: str | None, device: torch.device) -> nn.Module:
+        if self.model.source.kind == "spec":  # the rest of a large model takes seconds to draw
+            implementation = registry.get(shift or registry.DEFAULT)
+            with device:
+                return Block(self.spec, self.spec.stages[self.index], implementation).eval()
+        return self.model.build(shift, device).get_submodule(f"stages.{self.index}.blocks.0")
+
+
+def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
+    """Yield one part of each stage, measured as ``whole`` is; none of a model without shifts.
+
+    A stage's map is B,H,W,C already: only the images of the whole model can be channels last.
+    """
+    spec = whole.model.spec
+    if isinstance(spec, S2MLPSpec):
+        for index in range(len(spec.stages)):
+            yield kind(
+                spec=spec,
+                index=index,
+                model=whole.model,
+                device=whole.device,
+                dtype=whole.dtype,
+                batch_size=whole.batch_size,
+                mode=whole.mode,
+                compile=whole.compile,
+                compile_mode=whole.compile_mode,
+                cuda_graph=whole.cuda_graph,
+            )
 
 
 @dataclass(frozen=True)
@@ -74,12 +195,14 @@ class Workload:
         function: the forward pass alone, for checks.
         example: its input.
         module: the block or the model; None for the shift alone.
+        remarks: what a reader should know about how it was built.
     """
 
-    run: Callable[[], object]
-    function: Callable[[Tensor], Tensor]
+    run: Step
+    function: Forward
     example: Tensor
     module: nn.Module | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def weights_bytes(self) -> int:
@@ -92,15 +215,12 @@ class Workload:
 
 def draw_example(case: Case) -> Tensor:
     """Return the input of ``case``, which all its implementations can share."""
-    device = torch.device(case.device)
     drawn = (min(case.batch_size, _DRAWN), *case.shape[1:])
     few = torch.randn(drawn, generator=torch.Generator().manual_seed(_SEED))
-    few = few.to(device, DTYPES[case.dtype])
-    times = -(-case.batch_size // len(few))
-    example = few.repeat(times, *[1] * (few.ndim - 1))[: case.batch_size]
-    if case.channels_last and case.level == "model":
-        example = example.to(memory_format=torch.channels_last)
-    return example
+    few = few.to(torch.device(case.device), DTYPES[case.dtype])
+    if case.batch_size > _DRAWN:  # a slice of repeats would keep the rest of them in memory
+        few = few[torch.arange(case.batch_size, device=few.device) % _DRAWN]
+    return few.to(memory_format=torch.channels_last) if case.channels_last else few
 
 
 def build_workload(case: Case, shift: str | None, example: Tensor | None = None) -> Workload:
@@ -115,74 +235,89 @@ def build_workload(case: Case, shift: str | None, example: Tensor | None = None)
     example = draw_example(case) if example is None else example
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_SEED)
-        module = build_module(case, shift, device)
-        module = module.to(device, DTYPES[case.dtype]) if isinstance(module, nn.Module) else module
-    if case.channels_last and case.level == "model":
-        assert isinstance(module, nn.Module)
+        built = case.build(shift, device)
+    module = built.to(device, DTYPES[case.dtype]) if isinstance(built, nn.Module) else None
+    if module is not None and case.channels_last:
         module = module.to(memory_format=torch.channels_last)
-    function = torch.compile(module) if case.compiled else module
-    return Workload(
-        run=_step(case, function, module, example),
-        function=function,
-        example=example,
-        module=module if isinstance(module, nn.Module) else None,
-    )
+    function = built if module is None else module
+    remarks: tuple[str, ...] = ()
+    if case.compile:
+        function, remarks = _compiled(case, function)
+    return Workload(case.step(function, module, example), function, example, module, remarks)
 
 
-def build_module(
-    case: Case, shift: str | None, device: torch.device
-) -> nn.Module | Callable[[Tensor], Tensor]:
-    """Return the model, its block, or the bare function of the shift, as ``case`` says."""
-    name = shift or registry.DEFAULT
-    if case.level == "op":
-        implementation = registry.get(name)
-        assert isinstance(implementation, ShiftFunction)
-        return lambda x: implementation.run(x, case.directions)
-    if case.level == "block":
-        assert isinstance(case.spec, S2MLPSpec)
-        assert case.stage is not None
-        with device:
-            return Block(case.spec, case.spec.stages[case.stage], registry.get(name)).eval()
-    return build_model(case.spec, name, device)
+def _compiled(case: Case, function: Forward) -> tuple[Forward, tuple[str, ...]]:
+    """Compile the blocks of a model each by itself, or all that there is at once."""
+    if case.compile == "block" and case.level == "model" and isinstance(function, nn.Module):
+        blocks = compiled_blocks(function)
+        for block in blocks:
+            block.compile(mode=case.compile_mode)
+        if blocks:
+            return function, ()
+        said = ("it has no sequence of blocks: the whole model was compiled at once",)
+        return torch.compile(function, mode=case.compile_mode), said
+    return torch.compile(function, mode=case.compile_mode), ()
 
 
-def _step(
-    case: Case,
-    function: Callable[[Tensor], Tensor],
-    module: nn.Module | Callable[[Tensor], Tensor],
-    example: Tensor,
-) -> Callable[[], object]:
-    """Return the call that is timed."""
-    if case.mode == "inference":
-        return lambda: function(example)
-    if case.level == "model":
-        assert isinstance(module, nn.Module)
-        return _training_step(function, module.train(), example, case.spec.classes)
-    return _backward_step(function, module, example)
+def compiled_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return what is compiled by itself: the members of each sequence called ``blocks``.
+
+    Models without one: every child of their outermost sequences. Equal blocks share their code.
+    """
+    sequences = {
+        name: part
+        for name, part in model.named_modules()
+        if name and isinstance(part, (nn.Sequential, nn.ModuleList))
+    }
+    named = {name: part for name, part in sequences.items() if name.split(".")[-1] == "blocks"}
+    chosen = named or sequences
+    outermost = [
+        part
+        for name, part in chosen.items()
+        if not any(name.startswith(f"{other}.") for other in chosen)
+    ]
+    return [child for part in outermost for child in part.children()]
 
 
-def _backward_step(
-    function: Callable[[Tensor], Tensor],
-    module: nn.Module | Callable[[Tensor], Tensor],
-    example: Tensor,
-) -> Callable[[], object]:
+def _backward_step(function: Forward, weights: Iterable[Tensor], example: Tensor) -> Step:
     """Forward and backward, with a fixed gradient of the output."""
     leaf = example.clone().requires_grad_()
-    weights = list(module.parameters()) if isinstance(module, nn.Module) else []
+    inputs = [leaf, *weights]
     gradient = torch.ones_like(example)
-    return lambda: torch.autograd.grad(function(leaf), [leaf, *weights], gradient)
+    return lambda: torch.autograd.grad(function(leaf), inputs, gradient)
 
 
 def _training_step(
-    function: Callable[[Tensor], Tensor], model: nn.Module, images: Tensor, classes: int
-) -> Callable[[], object]:
-    """Forward, cross-entropy, backward and a step of AdamW, the papers' optimiser."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    labels = torch.arange(len(images), device=images.device) % classes
+    function: Forward, model: nn.Module, images: Tensor, *, capturable: bool
+) -> Step:
+    """Forward, cross-entropy, backward and a step of AdamW, the papers' optimiser.
+
+    A CUDA graph can hold the optimiser's step only if its counters are on the GPU: ``capturable``.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, capturable=capturable)
+    numbers = torch.arange(len(images), device=images.device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(function(images).float(), labels).backward()  # type: ignore[no-untyped-call]
+        logits = function(images).float()
+        loss = F.cross_entropy(logits, numbers % logits.shape[1])
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
+
+
+def matmul_macs(case: Case) -> int:
+    """Count the multiply-adds of one forward pass of ``case``, by the rules of ``count``.
+
+    Nothing is computed, and the shift alone has none. Python code that cannot run without numbers
+    (on the meta device) has an unknown number: 0.
+    """
+    if case.level == "op":
+        return 0
+    shift = "none" if isinstance(case.model.spec, S2MLPSpec) else None
+    module = case.build(shift, torch.device("meta"))
+    if not isinstance(module, nn.Module):
+        return 0
+    with meta_kernels():
+        return traced_figures(module, torch.empty(case.shape, device="meta")).total("macs")

@@ -19,8 +19,9 @@ from torch.utils import benchmark
 
 from s2mlp_cli import statistics, units
 from s2mlp_cli.measure.profiling.device import Device, Run, open_device
-from s2mlp_cli.measure.profiling.workloads import Case, build_workload
-from s2mlp_cli.specs import load_spec
+from s2mlp_cli.measure.profiling.workloads import BlockCase, OpCase, build_workload
+from s2mlp_cli.measure.source import spec_model
+from s2mlp_cli.specs import S2MLPSpec, load_spec
 
 # Seconds of one call, as the mean of a number of calls.
 Sample = Callable[[Device, Run, int], float]
@@ -60,13 +61,15 @@ def triton_do_bench(device: Device, run: Run, calls: int) -> float:
 def workloads(device: Device) -> dict[str, Run]:
     """Return the callables: a shift, a block, and a plain matrix product."""
     spec = load_spec("v2-small")
+    assert isinstance(spec, S2MLPSpec)
+    model = spec_model(spec)
     place = str(device.torch_device)
     batch = 64 if device.torch_device.type == "cuda" else 1
     cases = {
-        "shift conv": (Case(spec, "op", 0, place, "fp32", batch), "conv"),
-        "block slice": (Case(spec, "block", 1, place, "fp32", batch), "slice"),
+        "conv": OpCase(model=model, spec=spec, index=0, device=place, batch_size=batch),
+        "slice": BlockCase(model=model, spec=spec, index=1, device=place, batch_size=batch),
     }
-    runs = {name: build_workload(case, shift).run for name, (case, shift) in cases.items()}
+    runs = {f"{case.level} {name}": build_workload(case, name).run for name, case in cases.items()}
     matrix = torch.randn(768, 768, device=device.torch_device)
     return {**runs, "matrix product": lambda: matrix @ matrix}
 

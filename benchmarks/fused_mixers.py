@@ -33,8 +33,7 @@ from torch import nn
 from s2mlp_cli import statistics
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.measure.environment import environment
-from s2mlp_cli.measure.profiling.device import Device, open_device
-from s2mlp_cli.measure.profiling.limits import measure_limits
+from s2mlp_cli.measure.profiling.device import Device, measure_roofline, open_device
 from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
@@ -209,7 +208,7 @@ def measure(device: Device, compiled: bool, rounds: int, save: Save) -> dict[str
         "rounds": rounds,
         "command": sys.argv,
         "environment": environment().model_dump(mode="json"),
-        "limits": measure_limits(device, settings["dtype"]).model_dump(mode="json"),
+        "limits": measure_roofline(device, settings["dtype"]).model_dump(mode="json"),
         "load_before": os.getloadavg(),
         "models": [],
         "mixers": [],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.checkpoints.loading import load_checkpoint as load_checkpoint
     from s2mlp_cli.data.detect import open_images as open_images
     from s2mlp_cli.measure.counting.count import count as count
-    from s2mlp_cli.measure.profiling.profile import profile as profile
+    from s2mlp_cli.measure.profiling.profiler import profile as profile
     from s2mlp_cli.measure.validating.plan import Settings as Settings
     from s2mlp_cli.measure.validating.validate import validate as validate
     from s2mlp_cli.measure.verifying.verify import verify as verify
@@ -32,7 +32,7 @@ _HOMES = {
     "shift": "s2mlp_cli.shifts.registry",
     "count": "s2mlp_cli.measure.counting.count",
     "verify": "s2mlp_cli.measure.verifying.verify",
-    "profile": "s2mlp_cli.measure.profiling.profile",
+    "profile": "s2mlp_cli.measure.profiling.profiler",
     "load_checkpoint": "s2mlp_cli.checkpoints.loading",
     "open_images": "s2mlp_cli.data.detect",
     "validate": "s2mlp_cli.measure.validating.validate",

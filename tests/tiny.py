@@ -16,3 +16,14 @@ TINY = SPEC.model_copy(
         ),
     }
 )
+
+
+def case(spec=TINY, level="model", stage=0, **fields):
+    """Return one thing to measure: the whole of ``spec``, or a part of one of its stages."""
+    from s2mlp_cli.measure.profiling.workloads import BlockCase, ModelCase, OpCase
+    from s2mlp_cli.measure.source import spec_model
+
+    if level == "model":
+        return ModelCase(model=spec_model(spec), **fields)
+    kind = {"op": OpCase, "block": BlockCase}[level]
+    return kind(model=spec_model(spec), spec=spec, index=stage, **fields)

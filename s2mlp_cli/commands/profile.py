@@ -4,23 +4,197 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+from rich.progress import BarColumn, Progress, TextColumn
 
-from s2mlp_cli.commands.options import GroupedCommand, grouped
-from s2mlp_cli.commands.output import command_line, emit
-from s2mlp_cli.commands.profile_options import GROUPS
-from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.commands.resuming import previous_record, save_or_show, stopped
-from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.commands import options
+from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
+from s2mlp_cli.commands.output import command_line, emit, save
+from s2mlp_cli.errors import RecordError, UnavailableError, WriteError
+from s2mlp_cli.records.base import DTYPES
+from s2mlp_cli.records.profile import CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.specs import load_spec, with_input_size
 from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
-    from s2mlp_cli.measure.profiling.profiler import Profiler
+    from rich.console import Console
+
+    from s2mlp_cli.measure.profiling.profiler import OnProgress, Profiler
+    from s2mlp_cli.measure.source import GivenModel
+    from s2mlp_cli.records.profile import ProfileRecord, ProfileRequest, ProfileSettings
+
+LEVELS = ("op", "block", "model")
+_DEFAULT_MODEL = "v2-small"
+
+GROUPS: OptionGroups = {
+    "What is measured": (
+        options.shifts(default="all"),
+        options.models(default=_DEFAULT_MODEL),
+        click.option(
+            "--ckpt",
+            metavar="FILE",
+            shell_complete=options.complete_files,
+            help="Trained weights; --model then names the architecture, if the file does not.",
+        ),
+        options.overrides,
+        click.option(
+            "--level",
+            "levels",
+            type=options.Words(LEVELS),
+            default=",".join(LEVELS),
+            show_default=True,
+            help="The shift alone on each stage's map, one block of each stage, the whole model.",
+        ),
+        options.input_sizes,
+        click.option(
+            "--batch-size",
+            "batch_sizes",
+            type=options.BatchSizes(),
+            metavar="N[,N…]|max",
+            help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["inference", "training"]),
+            default="inference",
+            show_default=True,
+            help="training: forward, backward and, for a model, a step of AdamW.",
+        ),
+    ),
+    "Where and how it runs": (
+        options.device,
+        click.option(
+            "--dtype",
+            "dtypes",
+            type=options.Words(DTYPES),
+            default="fp32",
+            show_default=True,
+            help="Precisions, separated by commas.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(1, 1024),
+            help="CPU threads. Default: all cores that this process may use.",
+        ),
+        click.option(
+            "--compile",
+            is_flag=False,
+            flag_value="block",
+            type=click.Choice(["block", "model"]),
+            help="Use torch.compile: block by block (the default), or the whole model at once.",
+        ),
+        click.option(
+            "--compile-mode",
+            type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
+            default="default",
+            show_default=True,
+            help="Mode of torch.compile.",
+        ),
+        click.option("--cuda-graph", is_flag=True, help="Replay each call as one CUDA graph."),
+        click.option("--channels-last", is_flag=True, help="Images in NHWC memory (whole model)."),
+    ),
+    "How it is measured": (
+        click.option(
+            "--min-time",
+            type=options.Finite(0),
+            default=0.5,
+            show_default=True,
+            metavar="SECONDS",
+            help="Minimum time per row, even if every ratio is already known to within 1 %.",
+        ),
+        click.option(
+            "--max-time",
+            type=options.Finite(0, min_open=True),
+            default=3.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Maximum time per row.",
+        ),
+        click.option("--host-time", is_flag=True, help="Include the launches of GPU kernels."),
+        click.option(
+            "--hot", is_flag=True, help="Warm cache: do not flush a GPU's before a shift."
+        ),
+        options.seed("Seed for the order of implementations in each round."),
+    ),
+    "Report": (
+        click.option(
+            "--resume",
+            type=options.OutputFile(),
+            metavar="FILE",
+            help="Continue this record with everything it was asked for, or begin it. Options "
+            "may add to its lists.",
+        ),
+        click.option(
+            "--trace",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Afterwards, trace one run of each whole model with torch.profiler.",
+        ),
+        options.output,
+    ),
+}
+
+# Options that say what to measure, by the field of the record's request.
+_ASKED = {
+    "models": "--model", "input_sizes": "--input-size", "shifts": "--shift", "levels": "--level",
+    "dtypes": "--dtype", "batch_sizes": "--batch-size", "mode": "--mode", "compile": "--compile",
+    "compile_mode": "--compile-mode", "cuda_graph": "--cuda-graph", "device": "--device",
+    "channels_last": "--channels-last", "threads": "--threads",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options, as the user gave them; ``named`` are those that were not left out."""
+
+    named: frozenset[str]
+    shifts: str
+    models: tuple[str, ...]
+    ckpt: str | None
+    overrides: tuple[str, ...]
+    levels: tuple[Level, ...]
+    input_sizes: tuple[tuple[int, int], ...]
+    batch_sizes: tuple[int | None, ...] | None
+    mode: Mode
+    device: str | None
+    dtypes: tuple[str, ...]
+    threads: int | None
+    compile: CompileUnit | None
+    compile_mode: CompileMode
+    cuda_graph: bool
+    channels_last: bool
+    min_time: float
+    max_time: float
+    host_time: bool
+    hot: bool
+    seed: int
+    resume: Path | None
+    trace: Path | None
+    output_format: str
+    output: Path | None
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            click.UsageError: options that contradict each other.
+        """
+        target = self.output or self.resume
+        if target is not None and target.suffix != ".json":
+            raise click.UsageError("profile saves each case as JSON: let the file end with .json")
+        if self.compile is None and self.compile_mode != "default" and self.resume is None:
+            raise click.UsageError("--compile-mode needs --compile")
+        if self.cuda_graph and self.compile_mode == "reduce-overhead":
+            raise click.UsageError(
+                "--compile-mode reduce-overhead makes its own CUDA graphs; leave out --cuda-graph"
+            )
 
 
 @grouped(GROUPS)
@@ -33,85 +207,138 @@ if TYPE_CHECKING:
       s2mlp profile --shift conv
       s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
       s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
+      s2mlp profile --resume shifts.json
       s2mlp profile --shift conv --trace traces && s2mlp trace traces
     """,
 )
-def command(output_format: str, output: Path | None, trace: Path | None, **asked: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, **values: Any) -> None:
     """Time every implementation of the shift against `slice`, and against no shift at all.
 
-    Each implementation is held to the definition first, on this device, dtype and shape; a wrong
-    one is skipped. All are then measured in interleaved rounds, so that drift hits them alike;
-    -o is written whenever a case is done, with the rows of all its implementations.
+    Each implementation is first checked against the reference implementation, on this device,
+    dtype and shape; a wrong one is skipped. All are then measured in interleaved rounds, so that
+    drift affects them alike. With -o, finished cases are saved as they come, beside the file,
+    which is replaced when all is measured; --resume continues what was interrupted.
     """
-    output = output or asked["resume"]
-    if output is not None and output.suffix != ".json":
-        raise click.UsageError("profile saves each case as JSON: let the file end with .json")
-    if asked["cuda_graph"] and asked["mode"] == "training":
-        raise click.UsageError("--cuda-graph replays inference only; leave out --mode training")
-    if trace is not None:
-        _require_writable(trace)
+    left_out = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    named = {name for name in values if ctx.get_parameter_source(name) not in left_out}
+    given = Given(named=frozenset(named), **values)
+    given.check()
+    if given.trace is not None:
+        _require_writable(given.trace)
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its log, on stderr, is not for users
-    profiler = _profiler(**asked)
+    _profile(given)
+
+
+def _profile(given: Given) -> None:
+    target = given.output or given.resume
+    profiler, source = _profiler(given)
+    progress = partial_file(target) if target else None
+    if progress and progress.exists() and source is None:
+        _remark(f"{progress} of an interrupted run will be replaced; --resume would continue it")
     try:
         with progress_bar() as tell:
             record = profiler.run(
-                on_case=lambda partial: (
-                    save_or_show(partial, output_format, output) if output else None
-                ),
-                on_progress=tell,
+                on_case=lambda part: _keep(part, given, progress), on_progress=tell
             )
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or told to end: see cli.stopped_once
-        stopped(profiler.record, profiler.measuring, output_format, output)
+        _stopped(profiler, given, target, source)
         raise
-    emit(record, output_format, output)
-    if trace is not None:
-        _trace(profiler, trace)
+    is_new = profiler.has_news or target != source
+    emit(record, given.output_format, target if is_new else None)
+    if progress:
+        progress.unlink(missing_ok=True)
+    if given.trace is not None:
+        _trace(profiler, given.trace)
+    if not any(row.median_s for row in record.results):
+        reasons = dict.fromkeys(f"{row.shift}: {row.skipped}" for row in record.results)
+        raise UnavailableError(f"nothing was timed ({'; '.join(reasons)})")
 
 
-def _profiler(
-    *,
-    shifts: str,
-    models: tuple[str, ...],
-    overrides: tuple[str, ...],
-    device: str | None,
-    dtypes: tuple[str, ...],
-    batch_sizes: tuple[int | None, ...] | None,
-    input_size: tuple[int, int] | None,
-    threads: int | None,
-    resume: Path | None,
-    min_time: float,
-    max_time: float,
-    seed: int,
-    host_time: bool,
-    hot: bool,
-    **same_names: Any,
-) -> Profiler:
-    """Make the profiler that the options ask for."""
+def partial_file(path: Path) -> Path:
+    """Return where the finished cases of a run are kept until all are measured."""
+    return path.with_suffix(".partial.json")
+
+
+def _profiler(given: Given) -> tuple[Profiler, Path | None]:
+    """Make the profiler that the options ask for, and name the file that it goes on with."""
     from s2mlp_cli.measure.environment import environment
-    from s2mlp_cli.measure.profiling.cases import DEFAULT_BATCH, Request
     from s2mlp_cli.measure.profiling.device import open_device
     from s2mlp_cli.measure.profiling.profiler import Profiler
+    from s2mlp_cli.measure.profiling.resuming import asked_of, continued, models_of
+
+    previous, source = _previous(given.resume) if given.resume else (None, None)
+    models: tuple[GivenModel, ...] = ()
+    if previous is None or given.named & {"models", "ckpt", "overrides"}:
+        models = _open_models(given)
+    settings = _settings(given, previous)
+    before = asked_of(previous) if previous else None
+    wanted = given.device if before is None or "device" in given.named else before.device
+    place = open_device(wanted, host_time=settings.host_time)
+    here = environment()
+    request = _request(given, models, str(place.torch_device), here.cpu_count)
+    if before is not None and previous is not None:
+        named = {field: _ASKED[field] for field in _ASKED if field in given.named}
+        request = continued(before, request, {**named, **({"models": "--model"} if models else {})})
+        opened = {model.name: model for model in models}
+        kept = models_of(previous, tuple(name for name in request.models if name not in opened))
+        models = (*kept, *models)
+    words = command_line()
+    return Profiler(
+        models, request, settings, place, here, command=words, previous=previous
+    ), source
+
+
+def _open_models(given: Given) -> tuple[GivenModel, ...]:
+    from s2mlp_cli.measure.source import open_model
+
+    if given.ckpt is None:
+        return tuple(open_model(name, overrides=given.overrides) for name in given.models)
+    names = given.models if "models" in given.named else (None,)
+    return tuple(open_model(name, given.ckpt, overrides=given.overrides) for name in names)
+
+
+def _request(
+    given: Given, models: tuple[GivenModel, ...], device: str, cores: int
+) -> ProfileRequest:
+    from s2mlp_cli.measure.profiling.profiler import DEFAULT_BATCH
+    from s2mlp_cli.records.profile import ProfileRequest
+
+    return ProfileRequest(
+        models=tuple(model.name for model in models),
+        input_sizes=tuple(dict.fromkeys(given.input_sizes)),
+        shifts=_known(given.shifts),
+        levels=given.levels,
+        dtypes=given.dtypes,
+        batch_sizes=given.batch_sizes or (DEFAULT_BATCH[device.partition(":")[0]],),
+        mode=given.mode,
+        compile=given.compile,
+        compile_mode=given.compile_mode,
+        cuda_graph=given.cuda_graph,
+        channels_last=given.channels_last,
+        device=device,
+        threads=given.threads or cores,
+    )
+
+
+def _settings(given: Given, previous: ProfileRecord | None) -> ProfileSettings:
+    """Return how to measure: as the record was, where the options do not say otherwise."""
+    from s2mlp_cli.records.base import changed
     from s2mlp_cli.records.profile import ProfileSettings
 
-    names = _known(shifts)
-    place = open_device(device, host_time=host_time)
-    here = environment()
-    specs = tuple(load_spec(model, overrides) for model in models)
-    if input_size is not None:
-        specs = tuple(with_input_size(spec, input_size) for spec in specs)
-    request = Request(
-        specs=specs,
-        shifts=names,
-        dtypes=dtypes,
-        batch_sizes=batch_sizes or (DEFAULT_BATCH[place.torch_device.type],),
-        threads=threads or here.cpu_count,
-        **same_names,
+    asked = ProfileSettings(
+        seed=given.seed,
+        min_time_s=given.min_time,
+        max_time_s=given.max_time,
+        host_time=given.host_time,
+        hot=given.hot,
     )
-    settings = ProfileSettings(
-        seed=seed, min_time_s=min_time, max_time_s=max_time, host_time=host_time, hot=hot
-    )
-    previous = previous_record(resume) if resume else None
-    return Profiler(request, settings, place, here, command=command_line(), previous=previous)
+    if previous is None:
+        return asked
+    fields = {"seed": "seed", "min_time": "min_time_s", "max_time": "max_time_s",
+              "host_time": "host_time", "hot": "hot"}  # fmt: skip
+    named = {to: getattr(asked, to) for name, to in fields.items() if name in given.named}
+    return changed(previous.settings, **named)
 
 
 def _known(shifts: str) -> tuple[str, ...]:
@@ -130,6 +357,88 @@ def _known(shifts: str) -> tuple[str, ...]:
         raise UnavailableError(f"{error}{unavailable}") from error
 
 
+def _previous(path: Path) -> tuple[ProfileRecord | None, Path | None]:
+    """Read the record to continue, and where it was: the finished cases of a run, or the whole.
+
+    A run that is stopped early leaves no file: the command that resumes it begins it as well.
+
+    Raises:
+        RecordError: the file is not the record of a profile.
+    """
+    from s2mlp_cli.records.profile import ProfileRecord
+    from s2mlp_cli.records.reading import read_record
+
+    found = next((file for file in (partial_file(path), path) if file.exists()), None)
+    if found is None:
+        _remark(f"{path} does not exist yet: it begins now", style="quiet")
+        return None, None
+    record = read_record(found)
+    if not isinstance(record, ProfileRecord):
+        raise RecordError(
+            f"{found} is a record of {record.kind}, which profile cannot resume; "
+            "give the file that an earlier `s2mlp profile -o` wrote"
+        )
+    return record, found
+
+
+def _keep(record: ProfileRecord, given: Given, progress: Path | None) -> None:
+    """Save finished cases; if the disk does not take them, print them before that is said.
+
+    Raises:
+        WriteError: they could not be saved.
+    """
+    if progress is None:
+        return
+    try:
+        save(record, progress)
+    except WriteError:
+        emit(record, given.output_format, None)
+        raise
+
+
+def _stopped(profiler: Profiler, given: Given, target: Path | None, source: Path | None) -> None:
+    """Keep what was measured before Ctrl-C, and say what is lost and how to go on."""
+    record = profiler.record
+    kept = f"{len(record.results)} rows"
+    lost = f"; {profiler.measuring} was not finished and is lost" if profiler.measuring else ""
+    if target is None:
+        emit(record, given.output_format, None)
+        _remark(f"{kept} were measured{lost}; next time -o FILE.json keeps them for --resume")
+        return
+    if profiler.has_news:
+        _keep(record, given, partial_file(target))
+        source = partial_file(target)
+    if source is None:
+        _remark(f"nothing was measured yet, and {target} was not touched{lost}")
+    else:
+        continued = shlex.join(["s2mlp", "profile", "--resume", str(target)])
+        _remark(f"{kept} are in {source}{lost}; continue with: {continued}")
+
+
+def _remark(sentence: str, style: str = "warn") -> None:
+    remarks_console().print(sentence, style=style, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def progress_bar(console: Console | None = None) -> Iterator[OnProgress]:
+    """Show on stderr what is being measured, if that is a terminal; yields what moves the bar.
+
+    A file gets nothing, even where FORCE_COLOR makes rich take it for a terminal.
+    """
+    console = console or remarks_console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.file.isatty()
+    ) as progress:
+        task = progress.add_task("starting", total=1.0, left="")
+
+        def tell(what: str, done: float, left: float | None) -> None:
+            words = "" if left is None else f"about {left:.0f} s left"
+            progress.update(task, description=what, completed=done, left=words)
+
+        yield tell
+
+
 def _require_writable(folder: Path) -> None:
     """Refuse a folder for traces that cannot be written, before minutes are spent."""
     try:
@@ -144,12 +453,9 @@ def _require_writable(folder: Path) -> None:
 
 def _trace(profiler: Profiler, folder: Path) -> None:
     """Write the traces of a further, separate run of each whole model."""
-    console = remarks_console()
     for trace in profiler.trace(folder):
         if trace.skipped:
-            said = f"no trace: {trace.run.name}: {trace.skipped}"
-            console.print(said, style="warn", soft_wrap=True)
+            _remark(f"no trace: {trace.run.name}: {trace.skipped}")
         else:
-            console.print(f"trace: {trace.run}", style="quiet", soft_wrap=True)
-    said = f"read them with: s2mlp trace {shlex.quote(str(folder))}"
-    console.print(said, style="quiet", soft_wrap=True)
+            _remark(f"trace: {trace.run}", style="quiet")
+    _remark(f"read them with: s2mlp trace {shlex.quote(str(folder))}", style="quiet")

@@ -57,6 +57,10 @@ class GivenModel:
         """What tables call it."""
         return self.source.name
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process as what it came from, and be opened again there."""
+        return reopen, (self.source, self.spec, self.input_size, self.in_channels)
+
     @property
     def path(self) -> Path | None:
         """The Python file of its code, if it has one."""

@@ -243,7 +243,9 @@ class ProfileRecord(Record):
     @property
     def environments(self) -> tuple[Environment, ...]:
         """The environment in which each row of ``results`` was measured."""
-        before = [run.environment or self.environment for run in self.earlier for _ in range(run.rows)]
+        before = [
+            run.environment or self.environment for run in self.earlier for _ in range(run.rows)
+        ]
         return (*before, *[self.environment] * (len(self.results) - len(before)))
 
     def limit_of(self, row: ProfileResult) -> Limit | None:

@@ -7,7 +7,7 @@ keys, ``stages.0.depth``, in a file just as ``--set`` does on the command line.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,16 @@ def with_input_size(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
     except ValidationError as error:
         origin = Origin(f"{spec.name} at {size[0]}x{size[1]}")
         raise explain(error, Document({}, {(): origin}), type(spec)) from error
+
+
+def from_record(kept: Mapping[str, Any]) -> ModelSpec:
+    """Return the spec that a record kept as data (``model_dump``).
+
+    Raises:
+        SpecError: it does not fit the schema of its family.
+    """
+    origin = Origin(f"the spec of {kept.get('name')} in the record")
+    return _validated(Document(dict(kept), {(): origin}))
 
 
 # Finding -----------------------------------------------------------------------------------------

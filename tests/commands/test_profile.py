@@ -1,23 +1,23 @@
 """`s2mlp profile` as its users run it: on a small model, with little time."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from s2mlp_cli.cli import group
-from s2mlp_cli.commands import resuming
-from s2mlp_cli.commands.profile import command
-from s2mlp_cli.commands.progress import progress_bar
-from s2mlp_cli.errors import S2MLPError, WriteError
+from s2mlp_cli.commands.profile import command, partial_file, progress_bar
+from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.reading import read_record
 from tests.processes import members, needs_proc, wait_until
 
@@ -41,9 +41,9 @@ def tiny(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def small_limits(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._COPY_BYTES", {"cpu": 1000})
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._MATMUL_SIDE", {"cpu": 10})
+def small_roofline(monkeypatch):
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._COPY_BYTES", {"cpu": 1000})
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._MATMUL_SIDE", {"cpu": 10})
 
 
 def invoke(*arguments):
@@ -84,7 +84,7 @@ def test_a_record_to_resume_that_is_not_there_is_begun(tiny, tmp_path):
         "--model", tiny, "--shift", "conv", *QUICK, "--level", "op", "--resume", str(output)
     )
     assert done.exit_code == 0
-    assert done.stderr == f"{output} is not there yet: it begins now\n"
+    assert done.stderr == f"{output} does not exist yet: it begins now\n"
     assert [row.shift for row in read_record(output).results] == ["slice", "none", "conv"]
 
 
@@ -100,7 +100,10 @@ def test_a_compiled_model_is_timed_and_nothing_of_the_compiler_leaks(tiny, tmp_p
     assert (process.returncode, stderr) == (0, "")
     rows = read_record(output).results
     assert [row.shift for row in rows] == ["slice", "none"]
-    assert all(row.compiled for row in rows)
+    assert {(row.compiled, row.compile, row.compile_mode) for row in rows} == {
+        (True, "block", "default")
+    }
+    assert all(row.compile_s > 0 and row.memory.peak_rss_bytes for row in rows if row.median_s)
     assert all(row.median_s or row.skipped.startswith("torch.compile: ") for row in rows)
 
 
@@ -120,7 +123,7 @@ def test_resume_measures_only_what_is_missing(tiny, tmp_path):
     assert invoke(*common, "--level", "op", "-o", str(output)).exit_code == 0
     first = json.loads(output.read_text())["results"]
     assert [row["shift"] for row in first] == ["slice", "none", "conv", "inplace"]
-    assert first[3]["skipped"].startswith("wrong values: off the definition by")
+    assert first[3]["skipped"].startswith("wrong values: off the reference by")
     assert invoke(*common, "--level", "op,block", "--resume", str(output)).exit_code == 0
     both = json.loads(output.read_text())["results"]
     assert both[:4] == first
@@ -133,28 +136,35 @@ def test_resume_measures_only_what_is_missing(tiny, tmp_path):
 )
 def test_what_stops_it_keeps_what_was_measured_and_says_how_to_go_on(tiny, tmp_path, signals):
     output = tmp_path / "my record.json"
+    output.write_text("an older record, complete")
     process = start(
         "--shift", "conv", "--model", tiny, "--threads", "1", "-o", str(output),
         "--min-time", "0.1", "--max-time", "1", "--level", "op,block",
     )  # fmt: skip
-    assert wait_until(output.exists)
+    assert wait_until(partial_file(output).exists)
     time.sleep(0.3)
     for number in signals:
         process.send_signal(number)
         time.sleep(0.05)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signals[0]]
-    kept = json.loads(output.read_text())["results"]
+    assert output.read_text() == "an older record, complete"
+    kept = json.loads(partial_file(output).read_text())["results"]
     assert [row["level"] for row in kept] == ["op"] * 3
     assert "Traceback" not in stderr
-    remark = next(line for line in stderr.splitlines() if "go on with" in line)
-    assert remark.startswith(
-        f"3 rows are in {output}; tiny block stage 0, batch 1, fp32, was not finished and is lost; "
-        "go on with: s2mlp profile --shift conv"
+    remark = next(line for line in stderr.splitlines() if "continue with" in line)
+    assert remark == (
+        f"3 rows are in {partial_file(output)}; tiny block stage 0, batch 1, fp32 was not "
+        f"finished and is lost; continue with: s2mlp profile --resume '{output}'"
     )
-    assert remark.endswith(f"--resume '{output}'")
     assert list(tmp_path.glob(".*")) == []
     assert wait_until(lambda: members(process.pid) == [], seconds=5)
+    done = invoke("--resume", str(output))
+    assert done.exit_code == 0
+    rows = json.loads(output.read_text())["results"]
+    assert rows[:3] == kept
+    assert [row["level"] for row in rows[3:]] == ["block"] * 3
+    assert not partial_file(output).exists()
 
 
 def test_a_disk_that_fills_in_the_midst_keeps_the_file_and_shows_the_rest(
@@ -163,7 +173,7 @@ def test_a_disk_that_fills_in_the_midst_keeps_the_file_and_shows_the_rest(
     output = tmp_path / "record.json"
 
     def full(descriptor):
-        if output.exists():
+        if partial_file(output).exists():
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -171,10 +181,12 @@ def test_a_disk_that_fills_in_the_midst_keeps_the_file_and_shows_the_rest(
         "--shift", "conv", "--model", tiny, *QUICK, "--level", "op,block",
         "--format", "json", "-o", str(output),
     )  # fmt: skip
-    assert str(done.exception).startswith(f"cannot write {output}: No space left on device;")
+    assert str(done.exception).startswith(
+        f"cannot write {partial_file(output)}: No space left on device;"
+    )
     shown = json.loads(done.stdout)["results"]
     assert [row["level"] for row in shown] == ["op"] * 3 + ["block"] * 3
-    assert json.loads(output.read_text())["results"] == shown[:3]
+    assert json.loads(partial_file(output).read_text())["results"] == shown[:3]
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -206,35 +218,100 @@ def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
 
 
 def rows_of(path):
-    return len(read_record(path).results) if path.exists() else 0
+    file = partial_file(path) if partial_file(path).exists() else path
+    return len(read_record(file).results) if file.exists() else 0
 
 
-@pytest.mark.parametrize("given", [["--resume", "old.json"], ["--resume=old.json"], []])
-def test_the_command_to_go_on_with_resumes_exactly_one_file(given, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, "argv", ["s2mlp", "profile", *given, "--shift", "conv"])
-    monkeypatch.setattr(resuming, "save", lambda record, output: None)
-    resuming.stopped(SimpleNamespace(results=()), None, "table", Path("old.json"))
-    command = capsys.readouterr().err.strip().rpartition("go on with: ")[2]
-    assert command == "s2mlp profile --shift conv --resume old.json"
-
-
-def test_what_cannot_be_saved_when_it_stops_is_shown(monkeypatch):
-    def full(record, output):
-        raise WriteError("cannot write old.json: No space left on device")
-
-    shown = []
-    monkeypatch.setattr(resuming, "save", full)
-    monkeypatch.setattr(resuming, "emit", lambda *given: shown.append(given))
-    record = SimpleNamespace(results=())
-    with pytest.raises(WriteError, match="No space left"):
-        resuming.stopped(record, None, "csv", Path("old.json"))
-    assert shown == [(record, "csv", None)]
-
-
-def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C comes before the first case is done."""
     from s2mlp_cli.measure.profiling.profiler import Profiler
 
     monkeypatch.setattr(Profiler, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+
+
+def test_ctrl_c_before_the_first_case_touches_no_file(tiny, tmp_path, interrupted):
+    output = tmp_path / "record.json"
+    for before in (None, "an older record, complete"):
+        if before:
+            output.write_text(before)
+        done = invoke("--shift", "conv", "--model", tiny, "-o", output)
+        assert done.stderr.startswith(f"nothing was measured yet, and {output} was not touched\n")
+        assert [path.name for path in tmp_path.iterdir() if path.name != "tiny.yaml"] == (
+            ["record.json"] if before else []
+        )
+    assert output.read_text() == "an older record, complete"
+
+
+def test_a_complete_record_that_is_resumed_is_not_written_again(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    first = invoke("--shift", "conv", "--model", tiny, *QUICK, "--level", "op", "-o", output)
+    assert first.exit_code == 0
+    written = output.stat().st_mtime_ns
+    again = invoke("--resume", output, "--format", "json")
+    assert json.loads(again.stdout) == json.loads(output.read_text())
+    assert output.stat().st_mtime_ns == written
+
+
+def test_finished_cases_of_an_interrupted_run_are_not_replaced_without_a_word(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    partial_file(output).write_text("{}")
+    done = invoke("--shift", "conv", "--model", tiny, *QUICK, "--level", "op", "-o", output)
+    assert "of an interrupted run will be replaced; --resume would continue it" in done.stderr
+
+
+def test_resume_alone_goes_on_with_everything_the_record_was_asked_for(tiny, tmp_path):
+    output = tmp_path / "record.json"
+    given = [
+        "--shift", "conv", "--model", tiny, "--level", "block,model", "--dtype", "fp32,bf16",
+        "--input-size", "28", "--input-size", "56x28", "--batch-size", "2", "--mode", "training",
+        "--seed", "7", *QUICK,
+    ]  # fmt: skip
+    assert invoke(*given, "-o", output).exit_code == 0
+    whole = read_record(output)
+    assert {row.input_size for row in whole.results} == {(28, 28), (56, 28)}
+    part = changed(whole, results=whole.results[:3])
+    output.write_text(part.to_json())
+    done = invoke("--resume", output)
+    assert done.exit_code == 0
+    record = read_record(output)
+    assert [row.key for row in record.results] == [row.key for row in whole.results]
+    assert record.request == whole.request
+    assert (record.settings, record.specs) == (whole.settings, whole.specs)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--dtype", "bf16"], "--dtype bf16 contradicts .* asked for --dtype fp32; leave --dtype"),
+        (["--model", "v1-wide"], "--model v1-wide contradicts .* asked for --model tiny;"),
+        (["--shift", "roll"], "--shift roll contradicts .* asked for --shift conv;"),
+        (["--compile"], "--compile block contradicts .* asked for --compile off;"),
+        (["--hot"], "was measured without --hot"),
+    ],
+)
+def test_an_option_that_contradicts_the_record_is_refused_with_both_named(
+    tiny, tmp_path, options, words
+):
+    output = tmp_path / "record.json"
+    asked = ["--shift", "conv", "--model", tiny, *QUICK, "--level", "op", "-o", output]
+    assert invoke(*asked).exit_code == 0
+    before = output.read_text()
+    refused = invoke("--resume", output, *options)
+    assert re.search(words, str(refused.exception))
+    assert output.read_text() == before
+
+
+@pytest.mark.parametrize("shift", ["fused", "inplace"])
+def test_when_nothing_was_timed_the_command_fails(tiny, tmp_path, shift):
+    """One is known not to run there, the other is found wrong."""
+    done = invoke("--shift", shift, "--model", tiny, *QUICK, "--level", "op", "--format", "json")
+    assert isinstance(done.exception, S2MLPError)
+    assert done.exception.exit_code == 1
+    assert shift in str(done.exception)
+
+
+def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, interrupted):
     done = invoke("--shift", "conv", "--model", tiny)
     assert "Nothing was timed." in done.stdout
     assert "0 rows were measured; next time -o FILE.json keeps them for --resume" in done.stderr
@@ -257,7 +334,12 @@ def test_ctrl_c_without_a_file_shows_what_was_measured(tiny, monkeypatch):
         (["-o", "rows.csv"], "let the file end with .json"),
         (["--resume", "nowhere/rows.json"], "there is no folder 'nowhere' to write to"),
         (["--resume", "rows.csv"], "let the file end with .json"),
-        (["--cuda-graph", "--mode", "training"], "--cuda-graph replays inference only"),
+        (["--compile-mode", "max-autotune"], "--compile-mode needs --compile"),
+        (["--compile", "parts"], "'parts' is not one of 'block', 'model'"),
+        (
+            ["--compile", "--compile-mode", "reduce-overhead", "--cuda-graph"],
+            "--compile-mode reduce-overhead makes its own CUDA graphs; leave out --cuda-graph",
+        ),
     ],
 )
 def test_wrong_usage_is_said_with_what_is_allowed(arguments, words):
@@ -313,10 +395,26 @@ def test_only_a_profile_is_resumed(tmp_path):
     assert isinstance(invoke("--resume", str(other)).exception, S2MLPError)
 
 
-def test_the_bar_shows_what_is_measured_on_a_terminal_and_nothing_elsewhere():
-    for is_terminal in (True, False):
-        console = Console(force_terminal=is_terminal, width=100, legacy_windows=False)
-        with console.capture() as capture, progress_bar(console) as tell:
-            tell("v2-small model, batch 1, fp32", 3.0, 12.0)
-        assert ("v2-small model, batch 1, fp32" in capture.get()) == is_terminal
-        assert ("at most 9 s left" in capture.get()) == is_terminal
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_bar_shows_the_step_and_an_estimate_on_a_terminal():
+    stream = Terminal()
+    console = Console(file=stream, force_terminal=True, width=100, legacy_windows=False)
+    with progress_bar(console) as tell:
+        tell("1/5 tiny op stage 0: checking conv (1 of 3)", 0.0, None)
+        tell("2/5 tiny model: timing", 0.4, 9.4)
+    assert "checking conv (1 of 3)" in stream.getvalue() or "timing" in stream.getvalue()
+    assert "about 9 s left" in stream.getvalue()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_gets_no_bar_even_if_colours_are_forced(force, monkeypatch):
+    if force:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    with progress_bar(Console(file=stream, width=100)) as tell:
+        tell("2/5 tiny model: timing", 0.4, 9.4)
+    assert stream.getvalue() == ""

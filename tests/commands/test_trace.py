@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from s2mlp_cli.commands.trace import NEEDS_NETWORK, command
-from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.measure.tracing.writing import trace_case
 from s2mlp_cli.specs import load_spec
+from tests.tiny import case as make_case
 
 OVERRIDES = ("input_size=28", "stages.0.depth=1", "stages.1.depth=1", "stages.1.dim=32",
              "stages.0.dim=16", "stages.0.patch=7", "stages.1.patch=2")  # fmt: skip
@@ -18,7 +18,7 @@ OVERRIDES = ("input_size=28", "stages.0.depth=1", "stages.1.depth=1", "stages.1.
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory):
     folder = tmp_path_factory.mktemp("traces")
-    case = Case(load_spec("v2-small", OVERRIDES), "model", None, "cpu", "fp32", 1)
+    case = make_case(load_spec("v2-small", OVERRIDES))
     trace_case(case, "conv", folder / "run")
     return folder
 

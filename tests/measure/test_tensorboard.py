@@ -14,8 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.measure.tracing.writing import STEPS, trace_case
+from tests.tiny import case as make_case
 
 pytest.importorskip("tensorboard")
 
@@ -40,7 +40,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
-    trace_case(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", folder / "tiny slice")
+    trace_case(make_case(tiny, batch_size=2), "slice", folder / "tiny slice")
     words = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
     log = folder.parent / "tensorboard.log"
     with open(log, "w") as stream, subprocess.Popen(words, stderr=stream) as process:

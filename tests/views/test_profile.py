@@ -4,7 +4,7 @@ import csv as reader
 import io
 from datetime import datetime, timezone
 
-from s2mlp_cli.measure.profiling.rows import Timed, timed_row
+from s2mlp_cli.measure.profiling.rows import timed_row
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.profile import (
     EarlierRun,
@@ -46,16 +46,14 @@ def base(shift, level="model", **fields):
 def timed(shift, factor, level="model", **fields):
     return timed_row(
         base(shift, level),
-        Timed(
-            tuple(factor * value for value in STEADY),
-            calls=1,
-            error=0.0,
-            memory=Memory(weights_bytes=100, peak_rss_bytes=400 * 2**20),
-            **fields,
-        ),
+        tuple(factor * value for value in STEADY),
         PEERS if level == "model" else {"slice": STEADY},
+        calls=1,
+        error=0.0,
+        memory=Memory(weights_bytes=100, peak_rss_bytes=400 * 2**20),
         macs=7 * 10**9 if level == "model" else 0,
-        limit=LIMIT,
+        roofline=LIMIT,
+        **fields,
     )
 
 
@@ -274,7 +272,7 @@ def test_more_than_the_matrix_product_is_explained_too():
 
 
 def test_a_model_without_shifts_is_timed_as_it_is():
-    row = timed_row(base(None), Timed(STEADY, 1), {None: STEADY}, macs=10**9, limit=LIMIT)
+    row = timed_row(base(None), STEADY, {None: STEADY}, calls=1, macs=10**9, roofline=LIMIT)
     text = shown(view(record(row)), 80)
     assert text.startswith("v2-small, whole model, cpu, fp32, batch 1: no shift 200.0 ms.\n")
 

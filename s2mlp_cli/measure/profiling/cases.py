@@ -72,7 +72,8 @@ def has_shifts(model: GivenModel) -> bool:
     """Tell whether the model has mixers whose shift can be switched."""
     if model.spec is not None:
         return isinstance(model.spec, S2MLPSpec)
-    return any(isinstance(module, SpatialShiftMixer) for module in model.build().modules())
+    built = model.build(device="meta")
+    return any(isinstance(module, SpatialShiftMixer) for module in built.modules())
 
 
 def find_largest_batch(fits: Callable[[int], bool]) -> int:

@@ -90,13 +90,14 @@ class Checker:
             each
             for part in self._parts
             for each in part.differences(
-                workload if part.case.level == self._case.level else build_workload(part.case, shift)
+                workload if part.case.level == self._case.level else part.build(shift)
             )
         ]
         error, allowed, what = max(found, key=lambda each: each[0] / each[1])
         if error <= allowed:
             return Check(error, None)
-        return Check(error, f"wrong {what}: off the reference by {error:.2g}, allowed {allowed:.1g}")
+        fault = f"wrong {what}: off the reference by {error:.2g}, {allowed:.1g} is allowed"
+        return Check(error, fault)
 
 
 class _Part:
@@ -111,6 +112,9 @@ class _Part:
         self._rounding = {
             what: relative_error(tensor, self._expected[what]) for what, tensor in own.items()
         }
+
+    def build(self, shift: str | None) -> Workload:
+        return build_workload(self.case, shift)
 
     def differences(self, workload: Workload) -> Iterator[tuple[float, float, str]]:
         """Yield (how far each result is off, how far it may be, its name)."""
@@ -156,7 +160,7 @@ def _in_float64(workload: Workload, mode: Mode) -> Results:
     function = workload.function if module is None else module
     pieces = [
         _computed(function, module, few.double(), mode, _IMAGES * number, example.dtype)
-        for number, few in enumerate(example.split(_IMAGES))
+        for number, few in enumerate(torch.split(example, _IMAGES))
     ]
     return {
         what: torch.stack(tensors).sum(0) if what.startswith(_OF_WEIGHT) else torch.cat(tensors)

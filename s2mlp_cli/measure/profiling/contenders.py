@@ -269,17 +269,15 @@ def unsupported(case: Case, shift: Shift) -> str | None:
 
 
 def reason_to_skip(error: BaseException, case: Case) -> str | None:
-    """Return what ``error`` says against running ``case``, or None: then it is a bug, to be raised.
+    """Return what ``error`` says against running ``case``; None: it is a bug, to be raised.
 
     Running out of memory, what cannot be compiled or captured, a kernel that does not fit the card,
     a dtype or an operation that the device lacks, and faults in the user's own code are reasons.
     """
     if is_out_of_memory(error):
         return out_of_memory(case)
-    if is_of_compiler(error):
-        return f"torch.compile: {first_line(error)}"
-    if is_of_triton(error):
-        return f"Triton: {first_line(error)}"
+    if is_of_compiler(error) or is_of_triton(error):
+        return f"{'torch.compile' if is_of_compiler(error) else 'Triton'}: {first_line(error)}"
     if isinstance(error, S2MLPError):
         return str(error)
     if case.cuda_graph and "captur" in str(error):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -143,7 +143,7 @@ class CudaDevice:
         self._clock = clock
         self._launch_s: WeakKeyDictionary[Run, float] = WeakKeyDictionary()
         self._flush: torch.Tensor | None = None
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
         """Return the mean seconds of a call, each between its own pair of events."""

@@ -13,7 +13,8 @@ import re
 import resource
 import signal
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -66,11 +67,11 @@ def _asked(
         with sender:
             child.start()
         answer: Resident | str = receiver.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
+        if child.pid is None:
+            return "the helper process was killed before it started: out of memory?"
         child.join()
         return f"the helper process was killed (exit status {child.exitcode}): out of memory?"
-    except ConnectionError:
-        return "the helper process was killed before it started: out of memory?"
     finally:  # Ctrl-C too: nobody wants the answer any more
         receiver.close()
         if child.pid is not None:
@@ -101,7 +102,7 @@ def _measure(sender: Connection, case: Case, shift: str | None, threads: int) ->
     torch.set_num_threads(threads)
     try:
         touch_libraries_of(os.getppid())
-        with precision(case.dtype), fresh_compiler() if case.compile else nullcontext():
+        with precision(case.dtype), _compiler() if case.compile else nullcontext():
             sender.send(_resident(case, shift))
     except Exception as error:  # noqa: BLE001  (the parent has a row to say it in)
         if is_out_of_memory(error):
@@ -122,6 +123,15 @@ def _resident(case: Case, shift: str | None) -> Resident:
             workload.run()
     peak = peak_resident_bytes()
     return Resident(peak, max(peak - before, 0))
+
+
+@contextmanager
+def _compiler() -> Iterator[None]:
+    """Compile in this process alone; most is in inductor's cache, where the parent left it."""
+    from torch._inductor import config
+
+    with fresh_compiler(), config.patch(compile_threads=1):
+        yield
 
 
 def touch_libraries_of(server: int) -> None:

@@ -125,7 +125,9 @@ class Profiler:
         if previous is not None:
             require_same(previous, environment, settings, self._specs)
         self._models = tuple(
-            model.at(size) for model in models for size in request.input_sizes or (model.input_size,)
+            model.at(size)
+            for model in models
+            for size in request.input_sizes or (model.input_size,)
         )
         self._sources = {each.name: each.source for each in models}
         self.request = request
@@ -137,6 +139,7 @@ class Profiler:
         self._clock = clock
         self._memory_of = memory_of
         self._measuring: Case | None = None
+        self._largest: dict[tuple[object, ...], int] = {}
         self._rows: list[ProfileResult] = list(previous.results) if previous else []
         self._rooflines: list[Limit] = list(previous.limits) if previous else []
         self._remarks = dict.fromkeys(previous.warnings if previous else ())
@@ -210,8 +213,8 @@ class Profiler:
             for case in cases(self._models, request, self._largest_batch):
                 for shift in implementations(case.model, request.shifts):
                     own = blank_row(case, shift, request.threads)
-                    known = rows.get(own.key)
-                    unfit = self._wrong(own) or (known and known.skipped) or unsupported(case, shift)
+                    skipped = rows[own.key].skipped if own.key in rows else None
+                    unfit = self._wrong(own) or skipped or unsupported(case, shift)
                     yield try_to_trace(case, shift, folder, unfit)
 
     def _wrong(self, own: ProfileResult) -> str | None:
@@ -292,16 +295,11 @@ class Profiler:
         prepared: dict[Shift, Contender | Skipped] = {}
         order = sorted(planned.blanks, key=lambda shift: shift not in planned.asked)
         for number, shift in enumerate(order):
-            ready = any(isinstance(made, Contender) for made in prepared.values())
-            if shift not in planned.asked and not ready and self._nothing_known(planned):
+            if shift not in planned.asked and not _worth_comparing(planned, prepared):
                 break
             progress.checking(shift, number, len(order))
             prepared[shift] = preparation.prepare(shift)
         return {shift: prepared[shift] for shift in planned.blanks if shift in prepared}
-
-    def _nothing_known(self, planned: Planned) -> bool:
-        """Tell whether none of what was asked for has a row that was timed before."""
-        return all(shift in planned.missing for shift in planned.asked)
 
     def _rounds(
         self, case: Case, ready: dict[Shift, Contender], progress: _Progress
@@ -354,9 +352,12 @@ class Profiler:
         return self._rooflines[-1]
 
     def _largest_batch(self, case: Case) -> int:
-        found = find_largest_batch(lambda batch: fits(case, batch))
-        self._remark((f"{case.model.name}, {case.dtype}: the largest batch that fits is {found}",))
-        return found
+        which = (case.model.name, case.model.input_size, case.dtype)
+        if which not in self._largest:
+            found = find_largest_batch(lambda batch: fits(case, batch))
+            self._largest[which] = found
+            self._remark((f"{which[0]}, {which[2]}: the largest batch that fits is {found}",))
+        return self._largest[which]
 
     def _remark(self, remarks: tuple[str, ...]) -> None:
         self._remarks.update(dict.fromkeys(remarks))
@@ -400,6 +401,12 @@ class _Progress:
         spent = self._clock() - self._started
         left = spent / done - spent if self._finished else None
         self._tell(f"{self._case}: {what}", done, left)
+
+
+def _worth_comparing(planned: Planned, prepared: dict[Shift, Contender | Skipped]) -> bool:
+    """Tell whether anything that was asked for is timed now, or was before."""
+    known = any(shift not in planned.missing for shift in planned.asked)
+    return known or any(isinstance(made, Contender) for made in prepared.values())
 
 
 def _require_runnable(

@@ -78,11 +78,35 @@ def runs_before(previous: ProfileRecord) -> tuple[EarlierRun, ...]:
     return (*previous.earlier, last)
 
 
-def continued(previous: ProfileRequest, given: ProfileRequest, options: Mapping[str, str]) -> ProfileRequest:
+def asked_of(previous: ProfileRecord) -> ProfileRequest:
+    """Return what a record was asked for; one of 0.1.0 does not say it, but its rows do."""
+    if previous.request is not None or not previous.results:
+        return previous.request or ProfileRequest(models=tuple(previous.specs))
+    rows = previous.results
+    last = rows[-1]
+    return ProfileRequest(
+        models=tuple(dict.fromkeys(row.model for row in rows)),
+        shifts=tuple(dict.fromkeys(row.shift for row in rows if row.shift)),
+        levels=tuple(dict.fromkeys(row.level for row in rows)),
+        dtypes=tuple(dict.fromkeys(row.dtype for row in rows)),
+        batch_sizes=tuple(dict.fromkeys(row.batch_size for row in rows)),
+        mode=last.mode,
+        compile=last.compile,
+        compile_mode=last.compile_mode or "default",
+        cuda_graph=last.cuda_graph,
+        channels_last=any(row.channels_last for row in rows),
+        device=last.device,
+        threads=last.threads,
+    )
+
+
+def continued(
+    previous: ProfileRequest, given: ProfileRequest, options: Mapping[str, str]
+) -> ProfileRequest:
     """Return what to go on with: what the record was asked for, and what is added to it.
 
     A list may grow: ``--shift conv,roll`` after ``--shift conv``. Whatever else an option says
-    must be what the record was asked for.
+    must be what the record was asked for. (No sizes are the models' own, which others replace.)
 
     Args:
         previous: of the record.
@@ -95,13 +119,12 @@ def continued(previous: ProfileRequest, given: ProfileRequest, options: Mapping[
     fields: dict[str, Any] = {}
     for field, option in options.items():
         before, now = getattr(previous, field), getattr(given, field)
-        grown = isinstance(before, tuple) and set(before) <= set(now)
-        if now != before and not grown:
+        may_grow = isinstance(before, tuple) and (before or field != "input_sizes")
+        if now != before and not (may_grow and set(before) <= set(now)):
+            others = f"add {_written(before)} to keep it, " if may_grow else ""
             raise RecordError(
                 f"{option} {_written(now)} contradicts the record to resume, which was asked for "
-                f"{option} {_written(before)}; leave the option out, "
-                + ("name these as well to add others, " if isinstance(before, tuple) else "")
-                + "or start a new record without --resume"
+                f"{option} {_written(before)}; leave {option} out, {others}or {_REMEDY}"
             )
         fields[field] = now
     return changed(previous, **fields)
@@ -110,10 +133,11 @@ def continued(previous: ProfileRequest, given: ProfileRequest, options: Mapping[
 def _written(value: object) -> str:
     """Write a value as its option takes it."""
     if isinstance(value, tuple):
-        if value and all(isinstance(each, tuple) for each in value):
-            return ",".join("x".join(map(str, each)) for each in value)
-        return ",".join("max" if each is None else str(each) for each in value) or "(none)"
-    return {True: "on", False: "off", None: "off"}.get(value, str(value))  # type: ignore[call-overload]
+        words = ["x".join(map(str, each)) if isinstance(each, tuple) else each for each in value]
+        return ",".join(str(each or "max") for each in words) or "of the model's own"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "off" if value is None else str(value)
 
 
 def models_of(previous: ProfileRecord, names: tuple[str, ...]) -> tuple[GivenModel, ...]:

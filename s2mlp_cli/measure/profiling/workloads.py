@@ -14,19 +14,13 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.counting.counters import traced_figures
-from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.s2mlp import Block
 from s2mlp_cli.records.profile import CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
-<<<<<<< HEAD
-from s2mlp_cli.specs import ModelSpec, S2MLPSpec
-=======
 from s2mlp_cli.specs import S2MLPSpec
->>>>>>> c3d5bbf (Profiling: cases by type, contenders, checks against float64, one profiler)
 
 # Of weights and inputs: every implementation of a case computes with the same numbers.
 _SEED = 0
@@ -43,21 +37,12 @@ Forward = Callable[[Tensor], Tensor]
 class Case(ABC):
     """One thing to measure with every implementation: of a model, in a precision, in a mode."""
 
-<<<<<<< HEAD
-    spec: ModelSpec
-    level: Level
-    stage: int | None
-    device: str
-    dtype: str
-    batch_size: int
-=======
     level: ClassVar[Level]
 
     model: GivenModel
     device: str = "cpu"
     dtype: str = "fp32"
     batch_size: int = 1
->>>>>>> c3d5bbf (Profiling: cases by type, contenders, checks against float64, one profiler)
     mode: Mode = "inference"
     compile: CompileUnit | None = None
     compile_mode: CompileMode = "default"
@@ -313,6 +298,9 @@ def matmul_macs(case: Case) -> int:
     Nothing is computed, and the shift alone has none. Python code that cannot run without numbers
     (on the meta device) has an unknown number: 0.
     """
+    from s2mlp_cli.measure.counting.counters import traced_figures  # fvcore, in no child's memory
+    from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
+
     if case.level == "op":
         return 0
     shift = "none" if isinstance(case.model.spec, S2MLPSpec) else None

@@ -23,7 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from s2mlp_cli.errors import WriteError, printable
 from s2mlp_cli.files import replacing
-from s2mlp_cli.measure.profiling.skipping import FAULTS, reason_to_skip
+from s2mlp_cli.measure.profiling.contenders import reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 from s2mlp_cli.measure.torch_support import precision
 
@@ -55,7 +55,7 @@ def try_to_trace(case: Case, shift: str | None, folder: Path, unfit: str | None 
         return Trace(run, unfit)
     try:
         trace_case(case, shift, run)
-    except FAULTS as error:
+    except Exception as error:
         reason = reason_to_skip(error, case)
         if reason is None:
             raise
@@ -176,16 +176,16 @@ def scoped_modules(model: nn.Module) -> dict[str, nn.Module]:
 def run_name(case: Case, shift: str | None) -> str:
     """Return the name of the folder of one run: all that tells it from another one."""
     switches = {
-        "compiled": case.compiled,
+        f"compiled-{case.compile}": case.compile is not None,
         "channels-last": case.channels_last,
     }
     parts = (
-        case.spec.name,
+        case.model.name,
         shift or "model",
         case.device,
         case.dtype,
         f"b{case.batch_size}",
-        "x".join(map(str, case.spec.input_size)),
+        "x".join(map(str, case.model.input_size)),
         case.mode,
         *(name for name, on in switches.items() if on),
     )

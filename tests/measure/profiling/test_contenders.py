@@ -4,21 +4,28 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.exc import FailOnRecompileLimitHit
 
-from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.errors import UnavailableError, UserCodeError
 from s2mlp_cli.measure.profiling import checks, contenders
 from s2mlp_cli.measure.profiling.checks import relative_error
-from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
-from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.profiling.contenders import (
+    Compiling,
+    Contender,
+    Preparation,
+    Skipped,
+    fresh_compiler,
+)
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
+from s2mlp_cli.specs import load_spec
 from tests.measure.fakes import Clock, FakeDevice
+from tests.tiny import case as make_case
 
 
 def prepare(spec, shift, level="op", device=None, **fields):
-    stage = None if level == "model" else 0
-    case = Case(spec, level, stage, "cpu", fields.pop("dtype", "fp32"), 2, **fields)
+    case = make_case(spec, level, batch_size=2, **fields)
     return Preparation(case, device or FakeDevice(Clock())).prepare(shift)
 
 
@@ -59,7 +66,7 @@ def test_a_wrong_gradient_is_found_where_it_is_used(tiny, stand_in):
     stand_in(ShiftFunction("conv", "", one_way))
     assert isinstance(prepare(tiny, "conv"), Contender)
     wrong = prepare(tiny, "conv", mode="training")
-    assert wrong.reason.startswith("wrong gradient of the input: off the definition by ")
+    assert wrong.reason.startswith("wrong gradient of the input: off the reference by ")
 
 
 def mix(x, mixer):
@@ -92,30 +99,70 @@ def test_a_kernel_that_loses_the_gradient_of_a_weight_is_never_timed(tiny, stand
     assert device.cold == []
 
 
-def test_what_half_precision_rounds_away_in_a_deep_model_is_allowed_for(tiny):
-    """As much more as the definition itself is off float32, up to a bound; a part rounds little."""
-    whole = Case(tiny, "model", None, "cpu", "bf16", 2)
-    rounding = checks.own_rounding(whole)
-    assert 0 < rounding < 0.1
-    assert checks.own_rounding(dataclasses.replace(whole, level="block", stage=0)) == 0
-    assert checks.own_rounding(dataclasses.replace(whole, dtype="fp32")) == 0
+def exchanged(x, directions):
+    """The shift with the first group of channels moved as the second is."""
+    return shift_slice(x, (directions[1], *directions[1:])) if directions else x
 
-    checker = checks.Checker(whole)
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("level", ["op", "block", "model"])
+def test_one_group_in_the_wrong_direction_is_refused_at_every_level_and_dtype(
+    tiny, stand_in, level, dtype, mode
+):
+    stand_in(ShiftFunction("conv", "", shift_slice))
+    assert isinstance(prepare(tiny, "conv", level, dtype=dtype, mode=mode), Contender)
+    stand_in(ShiftFunction("conv", "", exchanged))
+    wrong = prepare(tiny, "conv", level, dtype=dtype, mode=mode)
+    assert isinstance(wrong, Skipped)
+    assert wrong.reason.startswith("wrong ")
+
+
+@pytest.mark.parametrize("name", ["v1-wide", "v2-small", "v2-medium"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_wrong_group_is_far_over_what_a_real_block_may_be_off(name, dtype, stand_in):
+    """Twice and more, where a right implementation stays under half."""
+    spec = load_spec(name)
+    stand_in(ShiftFunction("conv", "", exchanged))
+    part = checks._Part(make_case(spec, "block", len(spec.stages) - 1, dtype=dtype))
+    for shift, least, most in (("conv", 2, 1e9), ("fused", 0, 0.5), ("gather", 0, 0.5)):
+        ((error, allowed, _),) = part.differences(part.build(shift))
+        assert least <= error / allowed <= most
+
+
+def test_what_may_be_off_is_a_multiple_of_what_rounding_takes_the_reference_off(tiny):
+    part = checks._Part(make_case(tiny, dtype="bf16", batch_size=2))
+    assert 0 < part._rounding["values"] < 0.1
     allowed = []
-    for checker._rounding in (0.0, 0.2, 0.5):
-        allowed.append(checker._allowed(whole, "values"))
-    assert allowed == pytest.approx([0.1, 0.6, checks.MOST_ALLOWED])
+    for part._rounding["values"] in (0.0, 0.02, 5.0):
+        allowed.append(part.allowed("values"))
+    least, most = checks.MODEL_BOUNDS["bf16"]
+    assert allowed == pytest.approx([least, checks.MULTIPLE * 0.02, most])
 
 
-def test_the_gradients_of_a_model_in_half_are_those_of_its_blocks(tiny):
-    whole = Case(tiny, "model", None, "cpu", "bf16", 2, mode="training")
-    assert [(part.level, part.stage, part.mode) for part in checks.compared(whole)] == [
+def test_the_reference_in_float64_is_the_same_a_few_images_at_a_time_or_all_at_once(
+    tiny, monkeypatch
+):
+    case = make_case(tiny, batch_size=7, mode="training")
+    pieces = checks._in_float64(checks.build_workload(case, "oracle"), "training")
+    monkeypatch.setattr(checks, "_IMAGES", 100)
+    whole = checks._in_float64(checks.build_workload(case, "oracle"), "training")
+    assert pieces.keys() == whole.keys()
+    for what, tensor in whole.items():
+        assert relative_error(pieces[what], tensor) < 1e-9
+
+
+def test_a_model_is_compared_with_a_block_of_each_stage_its_gradients_only_where_they_tell(tiny):
+    half = make_case(tiny, batch_size=2, mode="training", dtype="bf16")
+    assert [(part.level, part.stage, part.mode) for part in checks.compared(half)] == [
         ("model", None, "inference"),
         ("block", 0, "training"),
         ("block", 1, "training"),
     ]
-    exact = dataclasses.replace(whole, dtype="fp32")
-    assert checks.compared(exact) == (exact,)
+    exact = dataclasses.replace(half, dtype="fp32")
+    assert [part.mode for part in checks.compared(exact)] == ["training"] * 3
+    compiled = dataclasses.replace(exact, compile="model")
+    assert [part.compile for part in checks.compared(compiled)] == ["model", None, None]
 
 
 def test_a_weight_that_does_not_take_part_at_all_is_a_wrong_gradient_and_no_crash(tiny, stand_in):
@@ -145,6 +192,11 @@ def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
     )
 
 
+def of_triton(name):
+    """Return an error as Triton's are: no RuntimeError, and of one of its modules."""
+    return type(name, (Exception,), {"__module__": "triton.runtime.errors"})
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -152,6 +204,9 @@ def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
         (RuntimeError("\"im2col\" not implemented for 'Half'"), 'fp32 on cpu: "im2col" not imp'),
         (NotImplementedError("no such kernel"), "fp32 on cpu: no such kernel"),
         (UnavailableError("it needs torch 2.15"), "it needs torch 2.15"),
+        (UserCodeError("mine.py:shift fails: no"), "mine.py:shift fails: no"),
+        (of_triton("OutOfResources")("out of resource: shared memory"), "Triton: out of resource"),
+        (of_triton("CompilationError")("at 1:4:\nmore"), "Triton: at 1:4:"),
     ],
 )
 def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error, reason):
@@ -216,7 +271,7 @@ def test_slow_calls_warm_up_once(tiny):
 
 def test_a_device_that_counts_tells_weights_from_activations(tiny):
     device = FakeDevice(Clock(), kind="counting")
-    preparation = Preparation(Case(tiny, "block", 0, "cpu", "fp32", 2), device)
+    preparation = Preparation(make_case(tiny, "block", batch_size=2), device)
     first, memory = (preparation.prepare(shift).memory for shift in ("slice", "roll"))
     assert first == memory  # whichever of them drew the input that both read
     assert memory.weights_bytes > 0
@@ -246,3 +301,89 @@ def test_a_spec_that_shifts_nothing_has_no_operation(tiny):
     still = tiny.model_copy(update={"mixer": mixer})
     assert prepare(still, "slice").reason == "the spec shifts nothing"
     assert dataclasses.is_dataclass(prepare(still, "slice", "block"))
+
+
+def compiled(function, seen):
+    """Return ``function`` through Dynamo alone, noting the shapes that it compiles for."""
+
+    def backend(graph, inputs):
+        seen.append([tuple(x.shape) for x in inputs])
+        return graph.forward
+
+    return torch.compile(function, backend=backend)
+
+
+def adding(number):
+    return lambda x: x + number
+
+
+def test_more_versions_of_one_function_than_dynamo_keeps_by_itself_are_all_compiled():
+    seen = []
+    with fresh_compiler():
+        for number in range(12):
+            assert compiled(adding(number), seen)(torch.ones(3)).tolist() == [1 + number] * 3
+    assert len(seen) == 12
+
+
+def test_another_size_is_compiled_as_if_it_were_the_first():
+    seen = []
+    with fresh_compiler():
+        for size in (3, 4, 5):
+            compiled(adding(1), seen)(torch.ones(size))
+    assert seen == [[(3,)], [(4,)], [(5,)]]
+
+
+def test_a_limit_that_is_hit_is_an_error_and_not_an_uncompiled_run(monkeypatch):
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.contenders._MOST_VERSIONS", 2)
+    with fresh_compiler():
+        for number in range(2):
+            compiled(adding(number), [])(torch.ones(3))
+        one_too_many = compiled(adding(2), [])
+        with pytest.raises(FailOnRecompileLimitHit):
+            one_too_many(torch.ones(3))
+
+
+class Compiler:
+    """Compiles in the first calls that a device times."""
+
+    def __init__(self, calls):
+        self.compiling = Compiling(clock=lambda: 0.0)
+        self.left = calls
+
+    def __call__(self, run):
+        if self.left:
+            self.left -= 1
+            self.compiling.start()
+            self.compiling.seconds += 2.0
+            self.compiling.end()
+        return 0.1
+
+
+@pytest.mark.parametrize(("calls", "timed"), [(0, 4), (1, 4), (5, 7)])
+def test_warming_up_goes_on_until_nothing_compiles_any_more(tiny, calls, timed, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda module, mode: module)
+    compiler = Compiler(calls)
+    device = FakeDevice(Clock(), compiler)
+    case = make_case(tiny, "block", compile="block")
+    ready = Preparation(case, device, compiler.compiling).prepare("slice")
+    assert len(device.cold) == timed
+    assert ready.compile_s == pytest.approx(2.0 * calls)
+
+
+def test_what_compiles_anew_in_every_call_is_not_timed(tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda module, mode: module)
+    compiler = Compiler(1000)
+    case = make_case(tiny, "block", compile="block")
+    made = Preparation(case, FakeDevice(Clock(), compiler), compiler.compiling).prepare("slice")
+    assert made.reason == "torch.compile: compiles anew in 12 calls"
+
+
+def test_compiling_is_counted_and_timed():
+    with fresh_compiler() as compiling:
+        function = compiled(adding(1), [])
+        for size in (3, 3, 4):
+            function(torch.ones(size))
+        assert compiling.count == 2
+        assert compiling.seconds > 0
+    compiled(lambda x: x * 2, [])(torch.ones(()))
+    assert compiling.count == 2

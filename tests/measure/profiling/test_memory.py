@@ -1,35 +1,141 @@
+"""Memory of a workload in a child process: what a process needs that runs it alone."""
+
 import dataclasses
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-from s2mlp_cli.measure.profiling.memory import child_memory, peak_resident_bytes, resident_bytes
-from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.profiling import memory
+from s2mlp_cli.measure.profiling.memory import (
+    child_memory,
+    peak_resident_bytes,
+    resident_bytes,
+)
+from s2mlp_cli.measure.source import module_model
+from s2mlp_cli.specs import load_spec
+from tests.tiny import case as make_case
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+# What somebody would measure by hand: a new process that builds the model and runs it.
+FRESH = """
+import re
+from pathlib import Path
+import torch
+from s2mlp_cli.models import build_model
+from s2mlp_cli.specs import load_spec
+
+def status(name):
+    return int(re.search(rf"^{name}:\\s+(\\d+)", Path("/proc/self/status").read_text(), re.M)[1]) * 1024
+
+torch.set_num_threads(1)
+with torch.inference_mode():
+    model = build_model(load_spec("v2-small")).to(torch.bfloat16)
+    images = torch.randn(2, 3, 224, 224).to(torch.bfloat16)
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    for _ in range(2):
+        model(images)
+    print(status("VmHWM"), status("VmHWM") - before)
+"""
 
 
 def test_a_child_tells_what_its_own_workload_needs(tiny):
-    small = Case(tiny, "model", None, "cpu", "fp32", 1)
+    small = make_case(tiny)
     large = dataclasses.replace(small, batch_size=2048)
-    own_peak = peak_resident_bytes()
-    (small_peak, small_added), (large_peak, large_added) = (
-        child_memory(case, "slice", 1) for case in (small, large)
-    )
+    small_memory, large_memory = (child_memory(case, "slice", 1) for case in (small, large))
     images = 2048 * 3 * 24 * 24 * 4
-    assert large_peak > small_peak + images
-    assert large_added > small_added
-    assert 2**20 < small_peak < own_peak + 2**30
+    assert large_memory.peak > small_memory.peak + images
+    assert large_memory.added > small_memory.added
 
 
-def test_a_child_that_runs_out_of_memory_is_no_number(tiny):
-    assert child_memory(Case(tiny, "op", 0, "cpu", "fp32", 2**36), "slice", 1) is None
+def test_a_child_tells_what_a_fresh_process_needs_libraries_included():
+    """And building, which for bf16 draws float32 weights first, is no part of a run."""
+    words = [sys.executable, "-c", FRESH]
+    told = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    peak, added = map(int, told.stdout.split())
+    found = child_memory(make_case(load_spec("v2-small"), dtype="bf16", batch_size=2), "slice", 1)
+    assert found.peak == pytest.approx(peak, rel=0.03)
+    assert found.added == pytest.approx(added, abs=8 * 2**20)
 
 
-@pytest.mark.parametrize("fault", [EOFError, ConnectionRefusedError])
-def test_a_server_that_was_killed_is_no_number(tiny, monkeypatch, fault):
+def test_a_child_that_runs_out_of_memory_says_so(tiny):
+    case = make_case(tiny, "op", batch_size=2**36)
+    assert child_memory(case, "slice", 1) == "out of memory in the helper process"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (EOFError(), "the helper process was killed"),
+        (ConnectionRefusedError(), "the helper process was killed before it started"),
+        (OSError("AF_UNIX path too long"), "cannot start (OSError: AF_UNIX path too long)"),
+        (RuntimeError("no more processes"), "cannot start (RuntimeError: no more processes)"),
+    ],
+)
+def test_whatever_keeps_the_helper_from_starting_is_a_reason_and_loses_no_timing(
+    tiny, monkeypatch, fault, words
+):
     def dead(descriptors):
         raise fault
 
     monkeypatch.setattr("multiprocessing.forkserver.connect_to_new_process", dead)
-    assert child_memory(Case(tiny, "op", 0, "cpu", "fp32", 1), "slice", 1) is None
+    assert words in child_memory(make_case(tiny, "op"), "slice", 1)
+
+
+def test_a_folder_of_temporary_files_with_a_long_name_is_a_reason(tmp_path):
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    script = (
+        "from tests.tiny import case\n"
+        "from s2mlp_cli.measure.profiling.memory import child_memory\n"
+        "print(child_memory(case(level='op'), 'slice', 1))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+    )  # fmt: skip
+    assert "AF_UNIX path too long" in told.stdout
+
+
+def test_a_child_that_is_killed_or_fails_says_so(tiny):
+    assert "(exit status -9)" in asked_of(killed, tiny)
+    assert asked_of(failing, tiny) == "the helper process failed (ValueError: no such thing)"
+
+
+def asked_of(run, tiny):
+    """Return what is told of a child that does ``run`` in the place of a workload."""
+    context = multiprocessing.get_context("fork")
+    original = memory._resident
+    memory._resident = run
+    try:
+        return memory._asked(context, make_case(tiny, "op"), "slice", 1)
+    finally:
+        memory._resident = original
+
+
+def killed(case, shift):
+    os.kill(os.getpid(), 9)
+
+
+def failing(case, shift):
+    raise ValueError("no such thing")
+
+
+def test_a_module_of_a_python_program_cannot_travel(tiny):
+    case = dataclasses.replace(make_case(tiny), model=module_model(torch.nn.Identity()))
+    assert child_memory(case, None, 1) == "not measured for a module that a Python program passed"
 
 
 def test_this_process_has_memory():

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent.parent.parent
 SCRIPT = """
 import sys
 from s2mlp_cli.measure.profiling.memory import child_memory
-from s2mlp_cli.measure.profiling.workloads import Case
-from s2mlp_cli.specs import load_spec
+from s2mlp_cli.measure.profiling.workloads import ModelCase
+from s2mlp_cli.measure.source import open_model
 
-case = Case(load_spec("v2-small"), "model", None, "cpu", "fp32", batch_size=16)  # takes a while
+case = ModelCase(model=open_model("v2-small"), batch_size=16)  # takes a while
 try:
     child_memory(case, "slice", 1)
 except KeyboardInterrupt:

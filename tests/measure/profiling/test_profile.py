@@ -1,39 +1,52 @@
-import dataclasses
-
 import pytest
 import torch
 
 from s2mlp_cli.errors import RecordError, SpecError, UnavailableError
-from s2mlp_cli.measure.profiling.cases import Request
 from s2mlp_cli.measure.profiling.device import Telemetry
-from s2mlp_cli.measure.profiling.profile import profile
-from s2mlp_cli.measure.profiling.profiler import Profiler, describe
-from s2mlp_cli.records.base import Environment
-from s2mlp_cli.records.profile import Limit, ProfileRecord, ProfileSettings
+from s2mlp_cli.measure.profiling.memory import Resident
+from s2mlp_cli.measure.profiling.profiler import Profiler, profile
+from s2mlp_cli.measure.profiling.resuming import asked_of, continued, models_of
+from s2mlp_cli.measure.source import spec_model
+from s2mlp_cli.records.base import Environment, changed
+from s2mlp_cli.records.profile import (
+    Limit,
+    ProfileRecord,
+    ProfileRequest,
+    ProfileResult,
+    ProfileSettings,
+)
 from tests.measure.fakes import Clock, FakeDevice
+from tests.tiny import case as make_case
 
 ENVIRONMENT = Environment(
     s2mlp="0", python="3", platform="x", cpu="one", cpu_count=2, packages={"torch": "2"}
 )
+MEMORY = Resident(5000, 70)
 SETTINGS = ProfileSettings(seed=5, min_time_s=0, max_time_s=0.2)
 
 
 @pytest.fixture(autouse=True)
-def small_limits(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._COPY_BYTES", {"cpu": 1000})
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.limits._MATMUL_SIDE", {"cpu": 10})
+def small_roofline(monkeypatch):
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._COPY_BYTES", {"cpu": 1000})
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._MATMUL_SIDE", {"cpu": 10})
 
 
-def profiler(spec, shifts=("conv",), device=None, settings=SETTINGS, request=None, **options):
+def profiler(
+    *specs, shifts=("conv",), device=None, settings=SETTINGS, environment=ENVIRONMENT,
+    previous=None, command=(), memory=MEMORY, **asked,
+):  # fmt: skip
     device = device or FakeDevice(Clock())
+    request = ProfileRequest(models=tuple(spec.name for spec in specs), shifts=shifts, **asked)
     return Profiler(
-        dataclasses.replace(Request((spec,), shifts, threads=1), **(request or {})),
+        tuple(map(spec_model, specs)),
+        request,
         settings,
         device,
-        options.pop("environment", ENVIRONMENT),
+        environment,
+        command=command,
+        previous=previous,
         clock=device.clock,
-        memory_of=options.pop("memory_of", lambda case, shift, threads: (5000, 70)),
-        **options,
+        memory_of=lambda case, shift, threads: memory,
     )
 
 
@@ -56,8 +69,8 @@ def test_every_level_has_a_row_for_the_references_and_what_was_asked(tiny):
 
 
 def test_a_wrong_one_is_a_row_with_its_error_and_no_samples(tiny):
-    record = profiler(tiny, ("inplace",), request={"levels": ("op",)}).run()
-    wrong = record.results[2]
+    record = profiler(tiny, shifts=("inplace",), levels=("op",)).run()
+    wrong = record.results[0]
     assert wrong.shift == "inplace"
     assert wrong.error > 0.1
     assert wrong.samples_s == ()
@@ -67,11 +80,11 @@ def test_a_wrong_one_is_a_row_with_its_error_and_no_samples(tiny):
 def test_the_operation_is_measured_cold_unless_hot_is_asked(tiny):
     for hot, expected in ((False, {True}), (True, {False})):
         device = FakeDevice(Clock())
-        settings = SETTINGS.model_copy(update={"hot": hot})
-        profiler(tiny, device=device, settings=settings, request={"levels": ("op",)}).run()
+        settings = changed(SETTINGS, hot=hot)
+        profiler(tiny, device=device, settings=settings, levels=("op",)).run()
         assert set(device.cold[-6:]) == expected
     device = FakeDevice(Clock())
-    profiler(tiny, device=device, request={"levels": ("model",)}).run()
+    profiler(tiny, device=device, levels=("model",)).run()
     assert not any(device.cold)
 
 
@@ -79,14 +92,23 @@ def test_the_record_is_handed_over_case_by_case_and_the_progress_never_exceeds_i
     seen, told = [], []
     profiler(tiny).run(
         on_case=lambda record: seen.append(len(record.results)),
-        on_progress=lambda what, done, total: told.append((what, done, total)),
+        on_progress=lambda *step: told.append(step),
     )
     assert seen == [3, 6, 9, 12, 15]
-    assert told[0][0] == "limits and checks of tiny op stage 0, batch 1, fp32"
-    assert told[0][1:] == pytest.approx((0.0, 15 * 0.2))
+    assert [what for what, _, _ in told[:5]] == [
+        "1/5 tiny op stage 0, batch 1, fp32: roofline in fp32",
+        "1/5 tiny op stage 0, batch 1, fp32: checking conv (1 of 3)",
+        "1/5 tiny op stage 0, batch 1, fp32: checking slice (2 of 3)",
+        "1/5 tiny op stage 0, batch 1, fp32: checking none (3 of 3)",
+        "1/5 tiny op stage 0, batch 1, fp32: timing",
+    ]
     done = [done for _, done, _ in told]
     assert done == sorted(done)
-    assert done[-1] <= told[-1][2]
+    assert (done[0], done[-1]) == (0.0, 1.0)
+    first = [left for what, _, left in told if what.startswith("1/5")]
+    assert set(first) == {None}  # there is nothing to go by
+    assert told[-1][2] == pytest.approx(0.0)
+    assert all(left >= 0 for what, _, left in told if not what.startswith("1/5"))
 
 
 def test_what_was_interrupted_is_continued_with_the_missing_rows_only(tiny):
@@ -115,16 +137,16 @@ def test_what_was_interrupted_is_continued_with_the_missing_rows_only(tiny):
 
 
 def test_a_new_implementation_is_measured_beside_the_references_whose_rows_stay(tiny):
-    first = profiler(tiny, ("conv",), request={"levels": ("block",)}).run()
-    more = profiler(tiny, ("conv", "roll"), previous=first, request={"levels": ("block",)}).run()
+    first = profiler(tiny, shifts=("conv",), levels=("block",)).run()
+    more = profiler(tiny, shifts=("conv", "roll"), previous=first, levels=("block",)).run()
     assert more.results[:6] == first.results
     assert [row.shift for row in more.results[6:]] == ["roll", "roll"]
     assert more.results[6].ratio_to_slice is not None
 
 
 def test_a_record_of_another_machine_is_not_continued(tiny):
-    first = profiler(tiny, request={"levels": ("op",)}).run()
-    other = ENVIRONMENT.model_copy(update={"packages": {"torch": "3"}})
+    first = profiler(tiny, levels=("op",)).run()
+    other = changed(ENVIRONMENT, packages={"torch": "3"})
     with pytest.raises(RecordError, match="with torch 2, here it is 3; start a new one"):
         profiler(tiny, previous=first, environment=other)
 
@@ -134,27 +156,27 @@ def test_a_record_of_another_machine_is_not_continued(tiny):
     [("s2mlp", "1"), ("cpu", "another"), ("cpu_count", 64), ("gpus", ("one",)), ("driver", "5")],
 )
 def test_nor_one_of_other_hardware_or_another_version(tiny, what, value):
-    first = profiler(tiny, request={"levels": ("op",)}).run()
+    first = profiler(tiny, levels=("op",)).run()
     with pytest.raises(RecordError, match=f"measured with {what} .*; start a new one"):
-        profiler(tiny, previous=first, environment=ENVIRONMENT.model_copy(update={what: value}))
+        profiler(tiny, previous=first, environment=changed(ENVIRONMENT, **{what: value}))
 
 
 def test_nor_one_of_another_model_of_the_same_name(tiny):
-    first = profiler(tiny, request={"levels": ("op",)}).run()
-    changed = tiny.model_copy(update={"classes": 7})
+    first = profiler(tiny, levels=("op",)).run()
+    other = tiny.model_copy(update={"classes": 7})
     with pytest.raises(RecordError, match="'tiny' was another model .* give it another name"):
-        profiler(changed, previous=first)
-    renamed = changed.model_copy(update={"name": "other"})
-    both = profiler(renamed, previous=first, request={"levels": ("op",)}).run()
+        profiler(other, previous=first)
+    renamed = other.model_copy(update={"name": "other"})
+    both = profiler(renamed, previous=first, levels=("op",)).run()
     assert set(both.specs) == {"tiny", "other"}
     assert both.specs["tiny"]["classes"] == 5
 
 
 def test_a_record_of_several_runs_says_what_each_measured_and_how(tiny):
-    first = profiler(tiny, request={"levels": ("op",)}, command=("one",)).run()
-    again = SETTINGS.model_copy(update={"seed": 6, "max_time_s": 0.1})
+    first = profiler(tiny, levels=("op",), command=("one",)).run()
+    again = changed(SETTINGS, seed=6, max_time_s=0.1)
     second = profiler(
-        tiny, previous=first, settings=again, request={"levels": ("op", "block")}, command=("two",)
+        tiny, previous=first, settings=again, levels=("op", "block"), command=("two",)
     ).run()
     third = profiler(tiny, previous=second, command=("three",)).run()
     assert [(run.command, run.settings.seed, run.rows) for run in third.earlier] == [
@@ -178,13 +200,13 @@ def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny,
         asked.append((dtype, torch.get_num_threads()))
         return Limit(device="cpu", dtype=dtype, threads=torch.get_num_threads())
 
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.measure_limits", measure)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.measure_roofline", measure)
     request = {"levels": ("op",)}
-    first = profiler(tiny, request=request).run()
-    more = profiler(tiny, ("conv", "roll"), previous=first, request=request).run()
+    first = profiler(tiny, **request).run()
+    more = profiler(tiny, shifts=("conv", "roll"), previous=first, **request).run()
     assert asked == [("fp32", 1)]
-    more = profiler(tiny, previous=more, request={**request, "threads": 2}).run()
-    more = profiler(tiny, previous=more, request={**request, "dtypes": ("bf16",)}).run()
+    more = profiler(tiny, previous=more, **request, threads=2).run()
+    more = profiler(tiny, previous=more, **request, dtypes=("bf16",)).run()
     assert asked == [("fp32", 1), ("fp32", 2), ("bf16", 1)]
     assert [(limit.dtype, limit.threads) for limit in more.limits] == asked
     assert {more.limit_of(row).threads for row in more.results if row.threads == 2} == {2}
@@ -195,8 +217,8 @@ def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny,
     [({}, {"hot": True}, "without --hot"), ({"host_time": True}, {}, "with --host-time")],
 )
 def test_rows_are_not_continued_with_others_that_are_timed_in_another_way(tiny, before, now, words):
-    first, later = (SETTINGS.model_copy(update=update) for update in (before, now))
-    record = profiler(tiny, settings=first, request={"levels": ("op",)}).run()
+    first, later = (changed(SETTINGS, **update) for update in (before, now))
+    record = profiler(tiny, settings=first, levels=("op",)).run()
     with pytest.raises(RecordError, match=f"was measured {words}; do the same"):
         profiler(tiny, previous=record, settings=later)
 
@@ -212,7 +234,7 @@ def test_one_that_runs_out_of_memory_within_the_rounds_keeps_what_it_has(tiny):
         return 0.01
 
     device = FakeDevice(Clock(), seconds_of)
-    record = profiler(tiny, device=device, request={"levels": ("block",)}).run()
+    record = profiler(tiny, device=device, levels=("block",)).run()
     lengths = [len(row.samples_s) for row in record.results]
     assert lengths.count(18) == 5
     assert 0 < min(lengths) < 18
@@ -222,7 +244,7 @@ def test_one_that_runs_out_of_memory_within_the_rounds_keeps_what_it_has(tiny):
 
 def test_one_that_runs_out_of_memory_before_any_sample_is_skipped_with_its_size(tiny):
     """Its warm-up fits; in the rounds, beside what the others hold, it does not."""
-    conv = 4  # the fifth to run, after the copy and the product of the limits, slice and none
+    conv = 2  # the third to run, after the copy and the product of the roofline
     warm_up = 4
     calls = {}
 
@@ -233,14 +255,14 @@ def test_one_that_runs_out_of_memory_before_any_sample_is_skipped_with_its_size(
         return 0.01
 
     device = FakeDevice(Clock(), seconds_of)
-    *others, last = profiler(tiny, device=device, request={"levels": ("model",)}).run().results
+    *others, last = profiler(tiny, device=device, levels=("model",)).run().results
     assert all(row.median_s for row in others)
     assert (last.median_s, last.skipped) == (None, "out of memory at batch 1")
 
 
 def test_what_the_hardware_did_meanwhile_is_a_remark_of_the_rows(tiny):
     device = FakeDevice(Clock(), telemetry=[Telemetry(2e9, 40.0), Telemetry(1e9, 70.0)])
-    record = profiler(tiny, device=device, request={"levels": ("op",)}).run()
+    record = profiler(tiny, device=device, levels=("op",)).run()
     expected = (
         "the clock moved by -50% during the run: lock the clocks",
         "the temperature moved by +30 °C during the run: warm up first",
@@ -256,34 +278,34 @@ def test_a_gpu_that_was_idle_before_it_was_warmed_up_is_no_remark(tiny):
         def telemetry(self):
             return Telemetry(2e9 if self.cold else 3e8, 40.0)
 
-    record = profiler(tiny, device=Idle(Clock()), request={"levels": ("model",)}).run()
+    record = profiler(tiny, device=Idle(Clock()), levels=("model",)).run()
     assert not any("clock" in warning for row in record.results for warning in row.warnings)
 
 
 def test_a_busy_machine_is_a_remark_of_the_record(tiny, monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.remarks._load", lambda: 64.0)
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.remarks._governor", lambda: "powersave")
-    busy, scaled = profiler(tiny, request={"levels": ("op",)}).run().warnings
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.rows._load", lambda: 64.0)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.rows._governor", lambda: "powersave")
+    busy, scaled = profiler(tiny, levels=("op",)).run().warnings
     assert busy.startswith("the machine is busy (load 64.0 on ")
     assert "governor powersave" in scaled
 
 
 def test_bad_requests_are_sentences_before_anything_runs(tiny):
     with pytest.raises(UnavailableError, match="did you mean 'conv'"):
-        profiler(tiny, ("cnov",))
+        profiler(tiny, shifts=("cnov",))
     with pytest.raises(UnavailableError, match="does not support tf32"):
-        profiler(tiny, request={"dtypes": ("tf32",)})
+        profiler(tiny, dtypes=("tf32",))
     with pytest.raises(UnavailableError, match="--cuda-graph needs a CUDA device"):
-        profiler(tiny, request={"cuda_graph": True})
+        profiler(tiny, cuda_graph=True)
     with pytest.raises(UnavailableError, match="--batch-size max needs a CUDA device"):
-        profiler(tiny, request={"batch_sizes": (None,)}).run()
+        profiler(tiny, batch_sizes=(None,)).run()
     with pytest.raises(UnavailableError, match="no dtype 'fp8'; use one of fp32, tf32, bf16"):
-        profiler(tiny, request={"dtypes": ("fp8",)})
+        profiler(tiny, dtypes=("fp8",))
     for wrong in ({"batch_sizes": (4, 0)}, {"threads": 0}):
         with pytest.raises(UnavailableError, match="is 0; give 1 or more"):
-            profiler(tiny, request=wrong)
+            profiler(tiny, **wrong)
     with pytest.raises(SpecError, match="two of the models tiny, tiny have one name"):
-        profiler(tiny, request={"specs": (tiny, tiny)})
+        profiler(tiny, tiny)
     with pytest.raises(UnavailableError, match="is 0; give 1 or more"):
         profile(tiny, device="cpu", batch_size=0)
 
@@ -296,16 +318,22 @@ def test_the_largest_batch_is_searched_once_and_said(tiny, monkeypatch):
         return batch <= 3
 
     monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.fits", fits)
-    record = profiler(tiny, request={"levels": ("op",), "batch_sizes": (None,)}).run()
+    record = profiler(tiny, levels=("op",), batch_sizes=(None,)).run()
     assert {row.batch_size for row in record.results} == {3}
     assert tried == [1, 2, 4, 3]
     assert "tiny, fp32: the largest batch that fits is 3" in record.warnings
 
 
-def test_what_a_compiler_needs_is_not_taken_for_the_memory_of_a_row(tiny, monkeypatch):
-    monkeypatch.setattr("torch.compile", lambda module: module)
-    record = profiler(tiny, request={"levels": ("block",), "compiled": True}).run()
-    assert all(row.compiled and row.memory.peak_rss_bytes is None for row in record.results)
+def test_compiled_rows_say_what_was_compiled_how_and_in_how_many_seconds(tiny, monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda module, mode: module)
+    record = profiler(tiny, levels=("block",), compile="model", compile_mode="max-autotune").run()
+    for row in record.results:
+        assert (row.compiled, row.compile, row.compile_mode) == (True, "model", "max-autotune")
+        assert row.compile_s >= 0
+        assert row.memory.peak_rss_bytes == 5000
+    plain = profiler(tiny, levels=("block",)).run().results[0]
+    assert (plain.compiled, plain.compile, plain.compile_mode) == (False, None, None)
+    assert plain.compile_s is None
 
 
 def test_from_python_one_call_makes_the_record(tiny):
@@ -318,13 +346,13 @@ def test_from_python_one_call_makes_the_record(tiny):
 
 
 def test_training_rows_say_so(tiny):
-    record = profiler(tiny, request={"levels": ("block", "model"), "mode": "training"}).run()
+    record = profiler(tiny, levels=("block", "model"), mode="training").run()
     assert {row.mode for row in record.results} == {"training"}
     assert all(row.median_s for row in record.results)
 
 
 def test_traces_are_made_of_what_is_neither_wrong_nor_unfit(tiny, tmp_path):
-    made = profiler(tiny, ("conv", "inplace"), request={"levels": ("op",)})
+    made = profiler(tiny, shifts=("conv", "inplace"), levels=("op",))
     made.run()
     traces = list(made.trace(tmp_path))
     assert [trace.run.name for trace in traces] == [
@@ -333,14 +361,14 @@ def test_traces_are_made_of_what_is_neither_wrong_nor_unfit(tiny, tmp_path):
     ]
     assert [bool(list(trace.run.glob("*.pt.trace.json"))) for trace in traces] == [1, 1, 1, 0]
     assert [trace.skipped for trace in traces[:3]] == [None] * 3
-    assert traces[3].skipped.startswith("wrong values: off the definition")
+    assert traces[3].skipped.startswith("wrong values: off the reference")
 
 
 def test_what_cannot_run_here_is_not_traced_even_if_no_model_was_measured(tiny, tmp_path):
-    operation = profiler(tiny, ("triton",), request={"levels": ("op",)})
+    operation = profiler(tiny, shifts=("conv", "triton"), levels=("op",))
     operation.run()
     *references, lacking = operation.trace(tmp_path)
-    assert [trace.skipped for trace in references] == [None, None]
+    assert [trace.skipped for trace in references] == [None] * 3
     assert "Triton" in lacking.skipped
 
 
@@ -350,7 +378,7 @@ def test_a_batch_that_did_not_fit_is_not_traced_and_the_others_are(tiny, tmp_pat
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.trace_case", case)
-    made = profiler(tiny, (), request={"levels": ("model",), "batch_sizes": (1, 8)})
+    made = profiler(tiny, shifts=(), levels=("model",), batch_sizes=(1, 8))
     skipped = {trace.run.name: trace.skipped for trace in made.trace(tmp_path)}
     assert skipped == {
         f"tiny-{shift}-cpu-fp32-b{batch}-24x24-inference": reason
@@ -360,9 +388,128 @@ def test_a_batch_that_did_not_fit_is_not_traced_and_the_others_are(tiny, tmp_pat
 
 
 def test_a_case_is_described_in_few_words(tiny):
-    request = Request((tiny,), ())
-    from s2mlp_cli.measure.profiling.cases import cases
+    assert str(make_case(tiny, "op")) == "tiny op stage 0, batch 1, fp32"
+    assert str(make_case(tiny, dtype="bf16", batch_size=8)) == "tiny model, batch 8, bf16"
 
-    words = [describe(case) for case in cases(request, "cpu", lambda case: 1)]
-    assert words[0] == "tiny op stage 0, batch 1, fp32"
-    assert words[-1] == "tiny model, batch 1, fp32"
+
+def test_a_model_is_measured_in_every_size_that_was_asked_for(tiny):
+    sizes = ((24, 24), (32, 24))
+    record = profiler(tiny, levels=("model",), input_sizes=sizes).run()
+    assert [(row.shift, row.input_size) for row in record.results] == [
+        (shift, size) for size in sizes for shift in ("slice", "none", "conv")
+    ]
+    assert record.specs["tiny"]["input_size"] == [24, 24]
+    more = profiler(tiny, levels=("model",), input_sizes=(*sizes, (48, 48)), previous=record).run()
+    assert len(more.results) == 9
+
+
+def test_memory_that_is_not_known_keeps_the_timing_and_says_why(tiny):
+    record = profiler(tiny, levels=("model",), memory="the helper process was killed").run()
+    for row in record.results:
+        assert row.median_s
+        assert (row.memory.peak_rss_bytes, row.memory.activations_bytes) == (None, None)
+        assert row.memory.unknown == "the helper process was killed"
+        assert row.memory.weights_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("shifts", "levels"), [(("fused",), ("op",)), (("none",), ("op",)), (("triton",), ("model",))]
+)
+def test_when_nothing_that_was_asked_for_can_run_it_stops_at_once(
+    tiny, shifts, levels, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    device = FakeDevice(Clock())
+    with pytest.raises(UnavailableError, match=f"nothing of what --shift names .*{shifts[0]}: "):
+        profiler(tiny, shifts=shifts, levels=levels, device=device).run()
+    assert device.cold == []
+
+
+def test_companions_are_not_timed_for_an_implementation_that_is_wrong(tiny):
+    device = FakeDevice(Clock())
+    record = profiler(tiny, shifts=("inplace",), levels=("block",), device=device).run()
+    assert [row.shift for row in record.results] == ["inplace"] * 2
+    roofline = 2 * (1 + 5 + 10)  # the first call, warm-up and samples of copy and product
+    assert len(device.cold) <= roofline
+    again = profiler(tiny, shifts=("inplace",), levels=("block",), previous=record)
+    assert again.run() == record
+    more = profiler(tiny, shifts=("inplace", "conv"), levels=("block",), previous=record).run()
+    assert [row.shift for row in more.results[2:]] == ["slice", "none", "conv"] * 2
+
+
+def test_each_row_keeps_the_environment_in_which_it_was_measured(tiny):
+    first = profiler(tiny, levels=("op",)).run()
+    later = changed(ENVIRONMENT, python="3.99", platform="another", cuda="13")
+    both = profiler(tiny, levels=("op", "block"), previous=first, environment=later).run()
+    assert [each.python for each in both.environments] == ["3"] * 6 + ["3.99"] * 6
+    saved = ProfileRecord.model_validate_json(both.to_json())
+    assert saved.earlier[0].environment == ENVIRONMENT
+    assert saved.environments == both.environments
+
+
+def test_a_record_of_0_1_0_reads_as_compiled_at_once_and_is_no_partner_of_one_block_by_block(tiny):
+    data = profiler(tiny, levels=("model",)).run().results[0].model_dump(mode="json")
+    new = {"compile", "compile_mode", "compile_s", "runtime", "source"}
+    old = {name: value for name, value in data.items() if name not in new}
+    plain, compiled = (ProfileResult(**{**old, "compiled": way}) for way in (False, True))
+    assert (plain.compile, plain.runtime) == (None, "torch")
+    assert (compiled.compile, compiled.compile_mode) == ("model", "default")
+    ways = [
+        changed(compiled, compile=unit, compile_mode=mode).key
+        for unit in ("block", "model")
+        for mode in ("default", "max-autotune")
+    ]
+    assert len({plain.key, *ways}) == 5
+    assert compiled.key == ways[2]
+
+
+ASKED = ProfileRequest(models=("tiny",), shifts=("conv",), levels=("op",), batch_sizes=(1, None))
+
+
+@pytest.mark.parametrize(
+    ("option", "change"),
+    [
+        ("--shift", {"shifts": ("conv", "roll")}),
+        ("--level", {"levels": ("block", "op")}),
+        ("--batch-size", {"batch_sizes": (8, None, 1)}),
+        ("--mode", {"mode": "inference"}),
+    ],
+)
+def test_what_a_record_was_asked_for_may_grow(option, change):
+    (field,) = change
+    assert continued(ASKED, changed(ASKED, **change), {field: option}) == changed(ASKED, **change)
+
+
+@pytest.mark.parametrize(
+    ("option", "change", "words"),
+    [
+        ("--shift", {"shifts": ("roll",)}, "--shift roll contradicts .*asked for --shift conv;"),
+        ("--model", {"models": ("v1-wide",)}, "--model v1-wide .* --model tiny;"),
+        ("--batch-size", {"batch_sizes": (8,)}, "--batch-size 8 .* --batch-size 1,max;"),
+        ("--input-size", {"input_sizes": ((32, 24),)}, "--input-size 32x24 .* the model's own;"),
+        (
+            "--mode",
+            {"mode": "training"},
+            "--mode training .* --mode inference; leave --mode out, or start a new",
+        ),
+        ("--cuda-graph", {"cuda_graph": True}, "--cuda-graph on .* --cuda-graph off;"),
+        ("--threads", {"threads": 4}, "--threads 4 .* --threads 1;"),
+    ],
+)
+def test_what_contradicts_a_record_is_refused_with_both_named(option, change, words):
+    (field,) = change
+    with pytest.raises(RecordError, match=words):
+        continued(ASKED, changed(ASKED, **change), {field: option})
+
+
+def test_options_that_were_not_given_contradict_nothing():
+    assert continued(ASKED, changed(ASKED, mode="training", shifts=("roll",)), {}) == ASKED
+
+
+def test_a_record_that_does_not_say_what_it_was_asked_for_is_told_by_its_rows(tiny):
+    record = profiler(tiny, levels=("op", "model"), dtypes=("fp32", "bf16")).run()
+    old = changed(record, request=None, sources={})
+    asked = asked_of(old)
+    assert asked == changed(record.request, shifts=("slice", "none", "conv"))
+    (model,) = models_of(old, asked.models)
+    assert model.spec == tiny

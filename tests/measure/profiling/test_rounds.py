@@ -28,7 +28,7 @@ class Machine:
         return measure_rounds(
             tuple(self.times),
             options.pop("sample", self.sample),
-            reference="slice",
+            baseline="slice",
             budget=budget,
             seed=seed,
             clock=self.clock,
@@ -112,7 +112,7 @@ def test_nobody_left_ends_it():
 def test_a_single_contender_ends_when_its_median_is_known():
     machine = Machine({None: 1.0}, noise=0.001)
     samples = measure_rounds(
-        (None,), machine.sample, reference="slice", budget=Budget(0, 1e9), seed=0,
+        (None,), machine.sample, baseline="slice", budget=Budget(0, 1e9), seed=0,
         clock=machine.clock,
     )  # fmt: skip
     assert len(samples[None]) == 18

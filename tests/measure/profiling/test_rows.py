@@ -1,6 +1,9 @@
 import pytest
 
-from s2mlp_cli.measure.profiling.rows import Timed, timed_row
+from s2mlp_cli.measure.profiling import rows
+from s2mlp_cli.measure.profiling.device import Telemetry
+from s2mlp_cli.measure.profiling.rows import timed_row
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.profile import Limit, Memory, ProfileResult
 
 LIMIT = Limit(device="cpu", dtype="fp32", copy_bytes_per_s=1e10, matmul_flops_per_s=1e11)
@@ -28,8 +31,10 @@ def base(level="model", **fields):
 
 
 def row(samples=CONV, peers=PEERS, macs=10**9, limit=LIMIT, **fields):
-    timed = Timed(samples, calls=3, error=0.0, memory=Memory(weights_bytes=7))
-    return timed_row(base(**fields), timed, peers, macs=macs, limit=limit)
+    return timed_row(
+        base(**fields), samples, peers, calls=3, macs=macs, roofline=limit, error=0.0,
+        memory=Memory(weights_bytes=7),
+    )  # fmt: skip
 
 
 def test_a_model_row_has_rates_ratios_and_the_distance_to_the_matmul_rate():
@@ -67,7 +72,7 @@ def test_unknown_is_empty_not_infinite():
     assert found.matmul_fraction is None
     assert found.ratio_to_slice is None
     assert found.shift_share is None
-    assert row(limit=LIMIT.model_copy(update={"matmul_flops_per_s": None})).matmul_fraction is None
+    assert row(limit=changed(LIMIT, matmul_flops_per_s=None)).matmul_fraction is None
 
 
 def test_few_rounds_have_no_interval_and_are_undecided():
@@ -85,8 +90,84 @@ def test_a_ratio_whose_interval_holds_one_is_undecided():
 
 
 def test_what_else_is_doubtful_stands_with_the_row():
-    timed = Timed(CONV[:3], calls=1, remarks=("the clock moved: lock it",))
-    found = timed_row(base(), timed, PEERS, macs=0, limit=None)
+    found = timed_row(base(), CONV[:3], PEERS, calls=1, remarks=("the clock moved: lock it",))
     few, moved = found.warnings
     assert few.startswith("under 6 samples")
     assert moved == "the clock moved: lock it"
+
+
+CALM = [1.0, 1.01, 0.99, 1.02, 0.98] * 6
+
+
+def test_calm_samples_need_no_remark():
+    assert rows.sample_remarks(CALM) == ()
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (CALM[:5], "under 6 samples give no 95 % interval: raise --max-time"),
+        (CALM[:10], "under 20 samples, so p99 is the slowest one: raise --max-time"),
+        ([*CALM, 9.0, 9.0, 9.0], "over 5 % outliers"),
+        ([9.0, *CALM], "the first round was slow"),
+        ([1.0] * 15 + [1.06] * 15, "the median drifted by over 5 %"),
+        ([1.06] * 10 + [1.0] * 10, "the median drifted by over 5 %"),
+    ],
+)
+def test_doubtful_samples_get_a_remark_with_a_remedy(samples, words):
+    found = rows.sample_remarks(samples)
+    assert [remark for remark in found if remark.startswith(words)]
+    assert all(":" in remark or "," in remark for remark in found)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        CALM[:20],
+        [*CALM[:19], 9.0],  # one in twenty
+        [1.0] * 15 + [1.04] * 15,
+    ],
+)
+def test_samples_that_are_just_not_doubtful(samples):
+    assert rows.sample_remarks(samples) == ()
+
+
+def test_of_few_samples_no_drift_is_told():
+    (few,) = rows.sample_remarks([1.0] * 8 + [1.2] * 8)
+    assert few.startswith("under 20 samples")
+
+
+def test_a_busy_machine_and_a_scaling_governor_are_named():
+    assert rows.machine_remarks(load=0.4, cpus=2, governor="performance") == ()
+    assert rows.machine_remarks(load=0.4, cpus=2, governor="") == ()
+    assert rows.machine_remarks(load=1.0, cpus=2, governor="") == ()
+    busy, scaled = rows.machine_remarks(load=3.0, cpus=2, governor="powersave")
+    assert busy == "the machine is busy (load 3.0 on 2 CPUs): wait, or close other programs"
+    assert "powersave" in scaled
+
+
+def test_what_the_machine_says_is_asked_of_it(monkeypatch, tmp_path):
+    (tmp_path / "governor").write_text("schedutil\n")
+    monkeypatch.setattr(rows, "_GOVERNOR", tmp_path / "governor")
+    monkeypatch.setattr("os.getloadavg", lambda: (7.0, 0.0, 0.0))
+    busy, scaled = rows.machine_remarks(cpus=4)
+    assert busy.startswith("the machine is busy (load 7.0 on 4 CPUs)")
+    assert "(governor schedutil)" in scaled
+    (tmp_path / "governor").unlink()
+    assert rows.machine_remarks(load=0, cpus=4) == ()
+
+
+def test_moved_clocks_and_temperatures_are_named():
+    cool = Telemetry(clock_hz=1.9e9, temperature_c=40)
+    assert rows.telemetry_remarks(cool, Telemetry(1.88e9, 45)) == ()
+    clock, heat = rows.telemetry_remarks(cool, Telemetry(1.2e9, 80))
+    assert clock == "the clock moved by -37% during the run: lock the clocks"
+    assert heat == "the temperature moved by +40 °C during the run: warm up first"
+    up, down = rows.telemetry_remarks(cool, Telemetry(2.09e9, 29))
+    assert up.startswith("the clock moved by +10% ")
+    assert down.startswith("the temperature moved by -11 °C ")
+    freezing = Telemetry(temperature_c=0)
+    assert len(rows.telemetry_remarks(freezing, cool)) == 1
+    for unknown in (Telemetry(), Telemetry(clock_hz=3e9), Telemetry(temperature_c=40)):
+        assert rows.telemetry_remarks(unknown, Telemetry(temperature_c=41)) == ()
+        assert rows.telemetry_remarks(cool, Telemetry()) == ()

@@ -3,14 +3,21 @@ import dataclasses
 import pytest
 import torch
 
-from s2mlp_cli.measure.profiling.workloads import Case, build_workload, draw_example
+from s2mlp_cli.measure.profiling import workloads
+from s2mlp_cli.measure.profiling.workloads import (
+    build_workload,
+    compiled_blocks,
+    draw_example,
+    matmul_macs,
+)
+from tests.tiny import case as make_case
 
 
-def case(spec, level="model", stage=None, **fields):
-    return Case(spec, level, stage, "cpu", fields.pop("dtype", "fp32"), 2, **fields)
+def case(spec, level="model", stage=0, **fields):
+    return make_case(spec, level, stage, batch_size=2, **fields)
 
 
-@pytest.mark.parametrize(("level", "stage"), [("op", 1), ("block", 0), ("model", None)])
+@pytest.mark.parametrize(("level", "stage"), [("op", 1), ("block", 0), ("model", 0)])
 def test_a_workload_runs_its_function_on_its_example(tiny, level, stage):
     workload = build_workload(case(tiny, level, stage), "slice")
     with torch.inference_mode():
@@ -19,7 +26,7 @@ def test_a_workload_runs_its_function_on_its_example(tiny, level, stage):
     assert (workload.weights_bytes > 0) == (level != "op")
 
 
-@pytest.mark.parametrize(("level", "stage"), [("block", 0), ("model", None)])
+@pytest.mark.parametrize(("level", "stage"), [("block", 0), ("model", 0)])
 def test_all_implementations_have_the_same_weights_and_inputs(tiny, level, stage):
     with torch.inference_mode():
         one, other = (
@@ -42,6 +49,65 @@ def test_a_large_batch_repeats_its_images(tiny):
     assert torch.equal(many[:251], few)
     assert torch.equal(many[502:], few[:98])
     assert few.unique(dim=0).shape == few.shape
+
+
+def test_a_large_batch_keeps_no_more_memory_than_its_own(tiny):
+    many = draw_example(make_case(tiny, batch_size=252))
+    assert many.untyped_storage().nbytes() == many.nbytes
+
+
+def test_a_captured_training_step_keeps_its_counters_where_a_graph_can_count_them(
+    tiny, monkeypatch
+):
+    made = []
+
+    class Optimizer(torch.optim.AdamW):
+        def __init__(self, parameters, **options):
+            made.append(options["capturable"])
+            super().__init__(parameters, lr=options["lr"])
+
+    monkeypatch.setattr(torch.optim, "AdamW", Optimizer)
+    for graph in (False, True):
+        build_workload(case(tiny, mode="training", cuda_graph=graph), "slice")
+    assert made == [False, True]
+
+
+def modules(*names):
+    """Return a model of named sequences of two linear layers each, one of them nested."""
+    model = torch.nn.Module()
+    for name in names:
+        model.add_module(name, torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)))
+    return model
+
+
+def test_a_block_is_a_member_of_a_sequence_of_blocks_or_else_of_any(tiny):
+    built = build_workload(case(tiny), "slice").module
+    assert [type(block).__name__ for block in compiled_blocks(built)] == ["Block"] * 3
+    named = modules("stem", "blocks")
+    assert compiled_blocks(named) == list(named.blocks)
+    others = modules("layer1", "layer2")
+    assert compiled_blocks(others) == [*others.layer1, *others.layer2]
+    assert compiled_blocks(torch.nn.Linear(1, 1)) == []
+
+
+def test_blocks_are_compiled_each_by_itself_and_a_model_without_any_at_once(tiny, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, mode: compiled.append((type(self).__name__, mode))
+    )
+    monkeypatch.setattr(torch, "compile", lambda module, mode: compiled.append("whole") or module)
+    blocks = build_workload(case(tiny, compile="block", compile_mode="max-autotune"), "slice")
+    assert compiled == [("Block", "max-autotune")] * 3
+    assert blocks.remarks == ()
+    compiled.clear()
+    build_workload(case(tiny, compile="model"), "slice")
+    build_workload(case(tiny, "block", compile="block"), "slice")
+    assert compiled == ["whole"] * 2
+    compiled.clear()
+    monkeypatch.setattr(workloads, "compiled_blocks", lambda module: [])
+    said = build_workload(case(tiny, compile="block"), "slice").remarks
+    assert compiled == ["whole"]
+    assert said == ("it has no sequence of blocks: the whole model was compiled at once",)
 
 
 def test_building_leaves_the_random_state_alone(tiny):
@@ -78,3 +144,22 @@ def test_dtype_and_memory_format_reach_the_model(tiny):
 def test_a_spec_without_shifts_has_no_directions(tiny):
     unshifted = tiny.model_copy(update={"mixer": tiny.mixer.model_copy(update={"splits": ((),)})})
     assert case(unshifted, "op", 0).directions == ()
+
+
+def macs(spec, level, stage=0):
+    return matmul_macs(case(spec, level, stage))
+
+
+def test_the_products_of_a_block_are_those_of_its_linear_layers(tiny):
+    positions, channels = 2 * 36, 8
+    mixer = positions * (3 * channels**2 + channels**2)
+    attention = 2 * (channels * 2 + 2 * 3 * channels)
+    mlp = positions * 2 * 2 * channels**2
+    assert macs(tiny, "block", 0) == mixer + attention + mlp
+
+
+def test_a_model_has_those_of_its_blocks_and_more_and_a_shift_has_none(tiny):
+    blocks = macs(tiny, "block", 0) + 2 * macs(tiny, "block", 1)
+    patches = 2 * 36 * 8 * 3 * 16 + 2 * 9 * 16 * 8 * 4
+    assert macs(tiny, "model") == blocks + patches + 2 * 16 * 5
+    assert macs(tiny, "op", 0) == 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s2mlp_cli.errors import RecordError, WriteError, printable
-from s2mlp_cli.measure.profiling.workloads import Case, build_workload
+from s2mlp_cli.measure.profiling.workloads import build_workload
 from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
 from s2mlp_cli.measure.tracing.writing import (
     STEPS,
@@ -21,14 +21,15 @@ from s2mlp_cli.measure.tracing.writing import (
 )
 from s2mlp_cli.records.trace import TraceRecord
 from tests.samples import ENVIRONMENT
+from tests.tiny import case as make_case
 
 
 @pytest.fixture(scope="module")
 def traces(tiny, tmp_path_factory):
     """Real traces of a tiny model: with a shift of its own, and in training."""
     folder = tmp_path_factory.mktemp("traces")
-    trace_case(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", folder / "inference")
-    training = Case(tiny, "model", None, "cpu", "fp32", 2, mode="training")
+    trace_case(make_case(tiny, batch_size=2), "slice", folder / "inference")
+    training = make_case(tiny, batch_size=2, mode="training")
     trace_case(training, "slice", folder / "training")
     return folder
 
@@ -82,7 +83,7 @@ def test_training_is_traced_with_its_backward(traces):
 
 
 def test_whatever_differs_has_a_folder_of_its_own(tiny):
-    plain = Case(tiny, "model", None, "cpu", "fp32", 2)
+    plain = make_case(tiny, batch_size=2)
     others = [
         dataclasses.replace(plain, **{name: value})
         for name, value in {
@@ -114,7 +115,7 @@ def test_what_cannot_be_traced_here_is_left_out_with_its_reason(
         raise error
 
     monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.build_workload", build)
-    case = Case(tiny, "model", None, "cpu", "fp32", 2)
+    case = make_case(tiny, batch_size=2)
     assert try_to_trace(case, "slice", tmp_path).skipped.startswith(reason)
     assert list(tmp_path.iterdir()) == []
 
@@ -125,7 +126,7 @@ def test_any_other_fault_of_a_traced_run_is_a_bug_and_raised(tiny, tmp_path, mon
 
     monkeypatch.setattr("s2mlp_cli.measure.tracing.writing.build_workload", build)
     with pytest.raises(RuntimeError, match="out of bounds"):
-        try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
+        try_to_trace(make_case(tiny, batch_size=2), "slice", tmp_path)
 
 
 def test_a_trace_of_which_a_part_is_missing_is_a_fault_and_goes(tiny, tmp_path, monkeypatch):
@@ -136,12 +137,12 @@ def test_a_trace_of_which_a_part_is_missing_is_a_fault_and_goes(tiny, tmp_path, 
 
     monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", cut_off)
     with pytest.raises(WriteError, match="only a part of the trace arrived on the disk; choose"):
-        try_to_trace(Case(tiny, "model", None, "cpu", "fp32", 2), "slice", tmp_path)
+        try_to_trace(make_case(tiny, batch_size=2), "slice", tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_the_hooks_are_gone_after_the_run(tiny):
-    workload = build_workload(Case(tiny, "model", None, "cpu", "fp32", 1), "slice")
+    workload = build_workload(make_case(tiny, batch_size=1), "slice")
     with scopes(workload), torch.inference_mode():
         workload.run()
         assert any(part._forward_hooks for part in workload.module.modules())

@@ -192,10 +192,11 @@ def test_every_batch_size_has_its_own_answer():
 def test_one_sample_has_no_interval_and_says_so():
     row = timed_row(
         base("conv"),
-        Timed((0.25,), 1),
+        (0.25,),
         {"slice": (0.2,), "none": (0.3,)},
+        calls=1,
         macs=10**9,
-        limit=LIMIT,
+        roofline=LIMIT,
     )
     (said,) = answers(row)
     assert "conv 250.0 ms (n = 1)" in said

@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.errors import UnavailableError, UserCodeError
 from s2mlp_cli.measure.profiling.checks import Checker
 from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.measure.profiling.workloads import (
@@ -278,7 +278,7 @@ def reason_to_skip(error: BaseException, case: Case) -> str | None:
         return out_of_memory(case)
     if is_of_compiler(error) or is_of_triton(error):
         return f"{'torch.compile' if is_of_compiler(error) else 'Triton'}: {first_line(error)}"
-    if isinstance(error, S2MLPError):
+    if isinstance(error, (UnavailableError, UserCodeError)):
         return str(error)
     if case.cuda_graph and "captur" in str(error):
         return f"cannot be captured as a CUDA graph: {first_line(error)}"

@@ -177,6 +177,7 @@ def run_name(case: Case, shift: str | None) -> str:
     """Return the name of the folder of one run: all that tells it from another one."""
     switches = {
         f"compiled-{case.compile}": case.compile is not None,
+        case.compile_mode: case.compile is not None and case.compile_mode != "default",
         "channels-last": case.channels_last,
     }
     parts = (

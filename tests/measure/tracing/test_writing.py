@@ -87,18 +87,20 @@ def test_whatever_differs_has_a_folder_of_its_own(tiny):
     others = [
         dataclasses.replace(plain, **{name: value})
         for name, value in {
-            "spec": tiny.model_copy(update={"input_size": (48, 24)}),
+            "model": plain.model.at((48, 24)),
             "device": "cuda:0",
             "dtype": "bf16",
             "batch_size": 3,
             "mode": "training",
-            "compiled": True,
+            "compile": "block",
             "channels_last": True,
         }.items()
     ]
+    compiled = make_case(tiny, batch_size=2, compile="model")
+    others += [compiled, dataclasses.replace(compiled, compile_mode="max-autotune")]
     names = {run_name(case, "slice") for case in (plain, *others)} | {run_name(plain, "conv")}
     assert len(names) == 2 + len(others)
-    assert run_name(others[-1], "slice") == "tiny-slice-cpu-fp32-b2-24x24-inference-channels-last"
+    assert run_name(others[6], "slice") == "tiny-slice-cpu-fp32-b2-24x24-inference-channels-last"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_what_the_parser_logs_is_kept_and_not_printed(tmp_path, capfd):
 )
 def test_a_folder_may_have_any_name(tiny, tmp_path, name):
     folder = tmp_path / name
-    trace_case(Case(tiny, "model", None, "cpu", "fp32", 1), "slice", folder / "run")
+    trace_case(make_case(tiny), "slice", folder / "run")
     (path,) = find_traces(folder)
     result = read_trace(path, tmp_path)
     assert result.steps == STEPS

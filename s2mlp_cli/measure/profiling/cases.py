@@ -22,7 +22,7 @@ from s2mlp_cli.measure.profiling.workloads import (
 )
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
-from s2mlp_cli.models.mixer import SpatialShiftMixer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.records.profile import LARGEST_BATCH, ProfileRequest
 from s2mlp_cli.specs import S2MLPSpec

@@ -41,7 +41,7 @@ from s2mlp_cli.specs import load_spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CPU_TIME = "--cpu-time"
-KERNELS = ("fused", "fused-triton", "fused-gemm")
+KERNELS = ("fused", "fused-triton", "fused-project")
 CPU = {
     "dtype": "fp32",
     "models": (("v2-small", 8),),
@@ -134,7 +134,7 @@ def first_mixers(model: nn.Module) -> dict[tuple[int, ...], SpatialShiftMixer]:
 def products_only(mixer: SpatialShiftMixer, x: torch.Tensor) -> Run:
     """Return the mixer's two matrix products with nothing between: a floor for all but one kernel.
 
-    (``fused-gemm`` does not write the expanded map.)
+    (``fused-project`` does not write the expanded map.)
     """
     channels = x.shape[-1]
     return lambda: mixer.project(mixer.expand(x)[..., :channels])

@@ -157,3 +157,9 @@ def fusion_weights(
 def attention_work(splits: Splits) -> ShiftWork:
     """Count what the border sums read and multiply: one map, and 3 or 4 rows times K blocks."""
     return ShiftWork(maps=1, products=(4 if _has_diagonals(splits) else 3) * len(splits))
+
+
+def fused_work(splits: Splits, fusion: str) -> ShiftWork:
+    """Count one read of the input for the border sums, K reads and one write for the sum."""
+    attention = attention_work(splits) if fusion == "split-attention" else ShiftWork(0, 0)
+    return ShiftWork(maps=attention.maps + len(splits) + 1, products=attention.products)

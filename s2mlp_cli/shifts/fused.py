@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mlp_cli.shifts import triton_support
-from s2mlp_cli.shifts.borders import accumulator, split_attention
-from s2mlp_cli.shifts.passes import fused_work
+from s2mlp_cli.shifts.borders import accumulator, fused_work, split_attention
 from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 

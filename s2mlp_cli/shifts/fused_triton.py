@@ -1,7 +1,9 @@
-"""The passes of the fused mixer as Triton kernels; the matrix products stay the library's.
+"""The mixer with its shifts inside passes that it makes anyway, as Triton kernels.
 
-``border_sums`` reads the input once, the weighted sum reads the K*C channels of the expanded map
-once at shifted positions and writes C. The backward passes are those of the plain form.
+v2: the split attention is known before the maps (:mod:`s2mlp_cli.shifts.borders`), so one pass
+reads the K*C channels of the expanded map at shifted positions and writes their weighted sum: no
+shifted copies, no stack, no pass for the attention. v1: the GELU writes its result to the shifted
+position. The matrix products stay the library's. DESIGN.md has the equations and the bytes moved.
 """
 
 # Kernels are typed by Triton, and write their compile-time constants in capitals.
@@ -12,22 +14,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.borders import Splits
-from s2mlp_cli.shifts.passes import (
-    Passes,
-    ShiftedGELU,
-    WeightedShiftSum,
-    expand_and_fuse,
-    fused_work,
-)
+from s2mlp_cli.shifts.borders import Splits, fused_work, fusion_weights
+from s2mlp_cli.shifts.triton_shift import unshift
 from s2mlp_cli.shifts.triton_support import (
     offset_table,
+    on_device,
     power_of_two_block,
     segments,
     unavailable,
@@ -42,6 +41,14 @@ _POSITIONS = 64
 def gelu(x):
     """Return x * Phi(x), exactly."""
     return 0.5 * x * (1 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def read_position(row, column, offset, height, width):
+    """Return the position that an output reads: shifted by the two numbers at ``offset``."""
+    from_row = tl.minimum(tl.maximum(row - tl.load(offset), 0), height - 1)
+    from_column = tl.minimum(tl.maximum(column - tl.load(offset + 1), 0), width - 1)
+    return from_row * width + from_column
 
 
 @triton.jit
@@ -116,12 +123,9 @@ def _weighted_kernel(
         total += tl.load(start + image * channels + channel, mask=in_segment, other=0)[None, :]
         weights += image * SPLITS * channels
     for split in tl.static_range(SPLITS):
-        dh = tl.load(offsets + 2 * (split * segments + segment))
-        dw = tl.load(offsets + 2 * (split * segments + segment) + 1)
-        from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
-        from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
-        source = ((from_row * width + from_column) * SPLITS + split) * channels
-        value = tl.load(y + source[:, None] + channel[None, :], mask=mask, other=0)
+        at = offsets + 2 * (split * segments + segment)
+        source = read_position(row, column, at, height, width) * SPLITS + split
+        value = tl.load(y + (source * channels)[:, None] + channel[None, :], mask=mask, other=0)
         value = value.to(tl.float32)
         if GELU:
             value = gelu(value)
@@ -131,6 +135,80 @@ def _weighted_kernel(
         total += value
     target = position * channels
     tl.store(out + target[:, None] + channel[None, :], total.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _add(a, b):
+    """Return a sum, for ``tl.reduce``."""
+    return a + b
+
+
+@triton.jit
+def _weighted_backward_kernel(
+    grad, y, weights, offsets, grad_y, partial, started,
+    height, width, channels, size, segments, position_blocks, channel_blocks, segment_blocks,
+    SPLITS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Gradients of the weighted sum: of y where it was read, of weights and start per tile.
+
+    Each pixel of split k sums the gradients of the outputs that read it, as in the shift's own
+    backward pass; weighted that is the gradient of y, and times y, over positions, that of the
+    weights. The outputs' gradients are read from the cache again for every split: from memory, one
+    map is read for them, K for y, and K are written.
+    """
+    program = tl.program_id(0)
+    block = program % channel_blocks
+    segment = block // segment_blocks
+    inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
+    channel = segment * size + inside
+    tile = program // channel_blocks % position_blocks
+    position = tile * BLOCK_P + tl.arange(0, BLOCK_P)
+    row, column = position // width, position % width
+    in_segment = inside < size
+    mask = (position < height * width)[:, None] & in_segment[None, :]
+    image = (program // channel_blocks // position_blocks).to(tl.int64)
+    grad += image * height * width * channels
+    y += image * height * width * SPLITS * channels
+    grad_y += image * height * width * SPLITS * channels
+    weights += image * SPLITS * channels
+    partial += (image * position_blocks + tile) * SPLITS * channels
+    started += (image * position_blocks + tile) * channels
+    here = tl.load(grad + (position * channels)[:, None] + channel[None, :], mask=mask, other=0)
+    tl.store(started + channel, tl.reduce(here.to(tl.float32), 0, _add), mask=in_segment)
+    for split in tl.static_range(SPLITS):
+        dh = tl.load(offsets + 2 * (split * segments + segment))
+        dw = tl.load(offsets + 2 * (split * segments + segment) + 1)
+        entered_row = tl.where(dh > 0, 0, tl.where(dh < 0, height - 1, -1))
+        entered_column = tl.where(dw > 0, 0, tl.where(dw < 0, width - 1, -1))
+        total = tl.full((BLOCK_P, BLOCK_C), 0, tl.float32)
+        for moved_along_rows in tl.static_range(2):
+            reader_row = row + dh * moved_along_rows
+            if moved_along_rows == 1:
+                row_reads = (reader_row >= 0) & (reader_row < height)
+            else:
+                row_reads = row == entered_row
+            for moved_along_columns in tl.static_range(2):
+                reader_column = column + dw * moved_along_columns
+                if moved_along_columns == 1:
+                    column_reads = (reader_column >= 0) & (reader_column < width)
+                else:
+                    column_reads = column == entered_column
+                reader = (reader_row * width + reader_column) * channels
+                total += tl.load(
+                    grad + reader[:, None] + channel[None, :],
+                    mask=mask & (row_reads & column_reads)[:, None],
+                    other=0,
+                ).to(tl.float32)
+        at = (position * SPLITS + split) * channels
+        value = tl.load(y + at[:, None] + channel[None, :], mask=mask, other=0).to(tl.float32)
+        weight = tl.load(weights + split * channels + channel, mask=in_segment, other=0)
+        tl.store(
+            grad_y + at[:, None] + channel[None, :],
+            (total * weight[None, :]).to(grad_y.dtype.element_ty),
+            mask=mask,
+        )
+        own = tl.reduce(total * value, 0, _add)
+        tl.store(partial + split * channels + channel, own, mask=in_segment)
 
 
 def dot_type(x: Tensor) -> Any:
@@ -154,13 +232,16 @@ class TritonBorderSums(torch.autograd.Function):
         rows = 4 if corners else 3
         out = torch.empty(batch, rows, channels, dtype=torch.float32, device=x.device)
         block = power_of_two_block(channels, largest=64)
-        _border_kernel[(batch, triton.cdiv(channels, block))](
-            x, out, height, width, channels, *x.stride(),
-            POSITIONS=height * width, ROWS=rows, BLOCK_P=64, BLOCK_C=block, OPERAND=dot_type(x),
-        )  # fmt: skip
+        with on_device(x):
+            _border_kernel[(batch, triton.cdiv(channels, block))](
+                x, out, height, width, channels, *x.stride(),
+                POSITIONS=height * width, ROWS=rows, BLOCK_P=64, BLOCK_C=block,
+                OPERAND=dot_type(x),
+            )  # fmt: skip
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Give each pixel the gradients of the sums in which it is counted."""
         total, rows, columns, *corners = grad.unbind(1)
@@ -174,28 +255,47 @@ class TritonBorderSums(torch.autograd.Function):
         return out.to(ctx.dtype), None
 
 
-def _weighted_pass(
-    y: Tensor, splits: Splits, weights: Tensor | None, start: Tensor | None, gelu: bool
-) -> Tensor:
-    batch, height, width = y.shape[:3]
+def _blocks(y: Tensor, splits: Splits) -> dict[str, int]:
+    """Return how the channels and positions of ``y`` (B,H,W,K*C) are cut into programs."""
     channels = y.shape[3] // len(splits)
-    out = torch.empty(batch, height, width, channels, dtype=y.dtype, device=y.device)
     count = segments(splits)
     size = channels // count
     block = power_of_two_block(size, largest=128)
-    position_blocks = triton.cdiv(height * width, _POSITIONS)
     segment_blocks = triton.cdiv(size, block)
-    _weighted_kernel[(batch * position_blocks * count * segment_blocks,)](
-        y.contiguous(), weights, start, offset_table(splits, y.device), out,
-        height, width, channels, size, count, position_blocks, count * segment_blocks,
-        segment_blocks, SPLITS=len(splits), WEIGHTED=weights is not None, GELU=gelu,
-        BLOCK_P=_POSITIONS, BLOCK_C=block,
-    )  # fmt: skip
+    return {
+        "height": y.shape[1],
+        "width": y.shape[2],
+        "channels": channels,
+        "size": size,
+        "segments": count,
+        "position_blocks": triton.cdiv(y.shape[1] * y.shape[2], _POSITIONS),
+        "channel_blocks": count * segment_blocks,
+        "segment_blocks": segment_blocks,
+        "SPLITS": len(splits),
+        "BLOCK_P": _POSITIONS,
+        "BLOCK_C": block,
+    }
+
+
+def _grid(y: Tensor, blocks: dict[str, int]) -> tuple[int]:
+    return (len(y) * blocks["position_blocks"] * blocks["channel_blocks"],)
+
+
+def _weighted_pass(
+    y: Tensor, splits: Splits, weights: Tensor | None, start: Tensor | None, gelu: bool
+) -> Tensor:
+    blocks = _blocks(y, splits)
+    out = torch.empty(*y.shape[:3], blocks["channels"], dtype=y.dtype, device=y.device)
+    with on_device(y):
+        _weighted_kernel[_grid(y, blocks)](
+            y.contiguous(), weights, start, offset_table(splits, y.device), out,
+            WEIGHTED=weights is not None, GELU=gelu, **blocks,
+        )  # fmt: skip
     return out
 
 
-class TritonWeightedShiftSum(WeightedShiftSum):
-    """The weighted sum as one kernel."""
+class WeightedShiftSum(torch.autograd.Function):
+    """``start + sum over k of weights_k * shift_k(y_k)``: reads K*C channels once, writes C."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weights: Tensor, start: Tensor, splits: Splits) -> Tensor:
@@ -204,39 +304,96 @@ class TritonWeightedShiftSum(WeightedShiftSum):
         ctx.splits = splits
         return _weighted_pass(y, splits, weights.contiguous(), start.contiguous(), gelu=False)
 
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Return the gradients of y, weights and start: one map is read, K are, and K written."""
+        y, weights = ctx.saved_tensors
+        blocks = _blocks(y, ctx.splits)
+        grad_y = torch.empty(y.shape, dtype=y.dtype, device=y.device)
+        tiles = (len(y), blocks["position_blocks"])
+        partial = torch.empty(*tiles, *weights.shape[1:], dtype=torch.float32, device=y.device)
+        started = torch.empty(*tiles, weights.shape[2], dtype=torch.float32, device=y.device)
+        with on_device(y):
+            _weighted_backward_kernel[_grid(y, blocks)](
+                grad.contiguous(), y.contiguous(), weights.contiguous(),
+                offset_table(ctx.splits, y.device), grad_y, partial, started, **blocks,
+            )  # fmt: skip
+        # Tiles are added up here, in a fixed order: atomics would give another sum every time.
+        return grad_y, partial.sum(1), started.sum(1), None
 
-class TritonShiftedGELU(ShiftedGELU):
-    """GELU and shift as one kernel."""
+
+class ShiftedGELU(torch.autograd.Function):
+    """``shift(gelu(y))`` in one pass: the GELU is taken where its value is read."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, directions: Directions, approximate: str) -> Tensor:
+    def forward(ctx: Any, y: Tensor, directions: Directions) -> Tensor:
         """Return B,H,W,C of y (B,H,W,C)."""
-        if approximate != "none":
-            raise UnavailableError(
-                f"the Triton kernel has no GELU approximated by {approximate}; use --shift fused"
-            )
         ctx.save_for_backward(y)
-        ctx.directions, ctx.approximate = directions, approximate
+        ctx.directions = directions
         return _weighted_pass(y, (directions,), None, None, gelu=True)
 
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Undo the shift, then the GELU."""
+        (y,) = ctx.saved_tensors
+        moved = unshift(grad, ctx.directions) if ctx.directions else grad
+        return torch.ops.aten.gelu_backward(moved, y), None
 
-def _border_sums(x: Tensor, corners: bool) -> Tensor:
+
+def triton_border_sums(x: Tensor, corners: bool) -> Tensor:
+    """Return what :func:`s2mlp_cli.shifts.borders.border_sums` does, by one kernel."""
     sums: Tensor = TritonBorderSums.apply(x, corners)
     return sums
 
 
-TRITON = Passes(_border_sums, TritonWeightedShiftSum, TritonShiftedGELU)
+def check_supported(x: Tensor, mixer: MixerParameters) -> None:
+    """Raise an UnavailableError for what the kernels would compute otherwise than it says."""
+    if x.dtype == torch.float64:
+        raise UnavailableError("the Triton mixers sum in float32, not float64; use --shift fused")
+    kind = mixer.activation
+    if isinstance(kind, nn.GELU) and kind.approximate != "none":
+        raise UnavailableError(
+            f"the Triton kernels have no GELU approximated by {kind.approximate}; use --shift fused"
+        )
+
+
+def expanded(x: Tensor, mixer: MixerParameters) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the expanded map y (B,H,W,K*C), its weights (B,K,C) and the start (B,C).
+
+    A shifted constant is itself, so the expansion's bias leaves the map where nothing but a shift
+    comes after it: weighted, it is where the pass begins.
+    """
+    splits = mixer.splits
+    if isinstance(mixer.activation, nn.Identity):
+        y = F.linear(x, mixer.expand.weight)
+        weights = fusion_weights(x, mixer, sums_of=triton_border_sums)
+        bias = mixer.expand.bias
+    else:
+        y = mixer.activation(mixer.expand(x))
+        weights = fusion_weights(x, mixer, expanded=y, sums_of=triton_border_sums)
+        bias = None
+    channels = y.shape[-1] // len(splits)
+    weights = weights.expand(len(x), -1, channels)
+    if bias is None:
+        return y, weights, weights.new_zeros(len(x), channels)
+    return y, weights, (weights * bias.to(weights.dtype).reshape(len(splits), -1)).sum(1)
 
 
 def mix_fused_triton(x: Tensor, mixer: MixerParameters) -> Tensor:
     """Run one mixer on ``x`` (B,H,W,C).
 
     Raises:
-        UnavailableError: ``x`` is float64, which the kernels would round to float32.
+        UnavailableError: float64, which the kernels would round to float32, or a GELU that is
+            approximated.
     """
-    if x.dtype == torch.float64:
-        raise UnavailableError("the Triton mixers sum in float32, not float64; use --shift fused")
-    projected: Tensor = mixer.project(expand_and_fuse(x, mixer, TRITON))
+    check_supported(x, mixer)
+    if mixer.fusion == "none" and isinstance(mixer.activation, nn.GELU):
+        fused = ShiftedGELU.apply(mixer.expand(x), mixer.splits[0])
+    else:
+        fused = WeightedShiftSum.apply(*expanded(x, mixer), mixer.splits)
+    projected: Tensor = mixer.project(fused)
     return projected
 
 

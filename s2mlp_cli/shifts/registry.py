@@ -25,11 +25,14 @@ _HOMES = {
     "fused": "fused:IMPLEMENTATION",
     "triton": "triton_shift:IMPLEMENTATION",
     "fused-triton": "fused_triton:IMPLEMENTATION",
-    "fused-gemm": "fused_gemm:IMPLEMENTATION",
+    "fused-project": "fused_project:IMPLEMENTATION",
     "inplace": "torch_shifts:INPLACE",
     "none": "torch_shifts:NONE",
     "products": "torch_shifts:PRODUCTS",
 }
+
+# A name of an earlier version -> what took its place.
+_REPLACED = {"fused-gemm": "fused-project"}
 
 # Every name, in the order in which people read them.
 NAMES: tuple[str, ...] = tuple(_HOMES)
@@ -50,6 +53,11 @@ def get(name: str) -> Implementation:
     Raises:
         UnavailableError: there is none of that name; the message lists those there are.
     """
+    if name in _REPLACED:
+        raise UnavailableError(
+            f"'{name}' was removed: '{_REPLACED[name]}' replaces it, with one read of the expanded "
+            "map; use that"
+        )
     if name not in _HOMES:
         raise UnavailableError(
             f"there is no shift implementation '{name}'{did_you_mean(name, NAMES) or ';'} "

@@ -16,10 +16,16 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions, groups
 from s2mlp_cli.shifts.borders import Splits
-from s2mlp_cli.shifts.triton_support import offset_table, power_of_two_block, unavailable
+from s2mlp_cli.shifts.triton_support import (
+    offset_table,
+    on_device,
+    power_of_two_block,
+    unavailable,
+)
 from s2mlp_cli.shifts.types import ShiftFunction, ShiftWork
 
 # Positions per program: 64 x 64 channels in a 2-byte type are 8 KiB in flight.
@@ -126,12 +132,19 @@ def _launch(kernel: Any, x: Tensor, directions: Directions, **constants: Any) ->
     positions = batch * height * width
     segment_blocks = triton.cdiv(size, block)
     channel_blocks = segment_blocks * len(directions)
-    kernel[(triton.cdiv(positions, _POSITIONS) * channel_blocks,)](
-        x, out, offset_table((directions,), x.device), positions, height, width, size,
-        channel_blocks, segment_blocks, *x.stride(), *out.stride(),
-        BLOCK_P=_POSITIONS, BLOCK_C=block, **constants,
-    )  # fmt: skip
+    with on_device(x):
+        kernel[(triton.cdiv(positions, _POSITIONS) * channel_blocks,)](
+            x, out, offset_table((directions,), x.device), positions, height, width, size,
+            channel_blocks, segment_blocks, *x.stride(), *out.stride(),
+            BLOCK_P=_POSITIONS, BLOCK_C=block, **constants,
+        )  # fmt: skip
     return out
+
+
+def unshift(grad: Tensor, directions: Directions) -> Tensor:
+    """Return the gradient of a shift's input, B,H,W,C, from that of its output."""
+    wide = tl.float64 if grad.dtype == torch.float64 else tl.float32
+    return _launch(_unshift_kernel, grad, directions, SUM=wide)
 
 
 class TritonShift(torch.autograd.Function):
@@ -144,10 +157,10 @@ class TritonShift(torch.autograd.Function):
         return _launch(_shift_kernel, x, directions)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Sum the gradients of the outputs that read each pixel."""
-        wide = tl.float64 if grad.dtype == torch.float64 else tl.float32
-        return _launch(_unshift_kernel, grad, ctx.directions, SUM=wide), None
+        return unshift(grad, ctx.directions), None
 
 
 def shift_triton(x: Tensor, directions: Directions) -> Tensor:

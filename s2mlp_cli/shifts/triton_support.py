@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +36,24 @@ def unavailable(device: torch.device) -> str | None:
             "set TRITON_INTERPRET=1 to run them slowly in its interpreter"
         )
     return None
+
+
+def on_device(x: Tensor) -> AbstractContextManager[object]:
+    """Make the GPU of ``x`` the current one: Triton launches there, and on its stream.
+
+    While a compiler records, its own code does that.
+    """
+    if x.device.type != "cuda" or torch.compiler.is_compiling():
+        return nullcontext()
+    return torch.cuda.device(x.device)
+
+
+def shared_memory(device: torch.device) -> int:
+    """Return the bytes of shared memory that one program can have on ``device``."""
+    if device.type != "cuda":
+        return 1 << 30
+    properties: Any = torch.cuda.get_device_properties(device)
+    return int(properties.shared_memory_per_block_optin)
 
 
 def segments(splits: Splits) -> int:

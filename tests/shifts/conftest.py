@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-KERNELS = ("triton_shift", "fused_triton", "fused_gemm")
+KERNELS = ("triton_shift", "fused_triton", "fused_project")
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"

@@ -25,9 +25,9 @@ TABLES = (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in registry.NAMES if name != "fused-gemm"])
+@pytest.mark.parametrize("name", [name for name in registry.NAMES if name != "fused-project"])
 def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
-    """All but `fused-gemm`, which has no gradient."""
+    """All but `fused-project`, which has no gradient."""
     implementation = registry.get(name)
     if name == "deform" and (reason := implementation.unavailable(device)):
         pytest.skip(reason)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,13 @@ from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.triton_shift import shift_triton
-from s2mlp_cli.shifts.triton_support import offset_rows, power_of_two_block, segments, unavailable
+from s2mlp_cli.shifts.triton_support import (
+    offset_rows,
+    on_device,
+    power_of_two_block,
+    segments,
+    unavailable,
+)
 
 LISTS = {1: ("left",), 2: ("down", "right"), 4: FIRST, 8: ALL}
 
@@ -120,3 +128,35 @@ def test_splits_of_different_counts_share_segments():
 @pytest.mark.parametrize(("size", "block"), [(1, 16), (48, 16), (64, 64), (96, 32), (128, 128)])
 def test_blocks_waste_as_little_as_they_can(size, block):
     assert power_of_two_block(size, largest=128) == block
+
+
+def test_second_derivatives_are_refused(device):
+    x = torch.randn(1, 2, 2, 8, device=device, requires_grad=True)
+    (grad,) = torch.autograd.grad(shift_triton(x, FIRST).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+class Guard:
+    """Stands in for torch.cuda.device and remembers which device was entered."""
+
+    def __init__(self, device):
+        self.entered.append(device)
+
+    entered: list = []  # noqa: RUF012
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+def test_kernels_run_on_the_card_of_their_tensor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", Guard)
+    second = torch.device("cuda", 1)
+    with on_device(SimpleNamespace(device=second)):
+        pass
+    with on_device(torch.empty(1)):
+        pass
+    assert Guard.entered == [second]

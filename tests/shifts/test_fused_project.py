@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import triton
 from mixers import (
     ALL,
     FIRST,
@@ -17,12 +18,13 @@ from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models import build_model, set_shift
-from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.fused_gemm import mix_fused_gemm, shifted_linear
+from s2mlp_cli.shifts import fused_project, registry
+from s2mlp_cli.shifts.fused_project import _projected, mix_fused_project, shared_bytes
+from s2mlp_cli.shifts.fused_triton import expanded
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.specs import load_spec
 
-KERNELS = ("fused", "fused-triton", "fused-gemm")
+KERNELS = ("fused", "fused-triton", "fused-project")
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -38,7 +40,7 @@ def no_grad():
 def test_equals_the_definition(size, name, device):
     mixer = make_mixer(24, SPLITS[name], device=device)
     x = torch.randn(1 + (size < (14, 14)), *size, 24, device=device)
-    assert relative_error(mix_fused_gemm(x, mixer), mix_by_definition(x, mixer)) < 2e-6
+    assert relative_error(mix_fused_project(x, mixer), mix_by_definition(x, mixer)) < 2e-6
 
 
 @pytest.mark.parametrize("channels", [1, 7, 40])
@@ -47,7 +49,9 @@ def test_odd_channel_counts(channels, fusion, device):
     mixer = make_mixer(channels, ((), ("left",), ("up-right",)), fusion, device=device)
     x = torch.randn(2, 4, 3, channels, device=device)
     for laid_out in layouts(x).values():
-        assert relative_error(mix_fused_gemm(laid_out, mixer), mix_by_definition(x, mixer)) < 2e-6
+        assert (
+            relative_error(mix_fused_project(laid_out, mixer), mix_by_definition(x, mixer)) < 2e-6
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -57,7 +61,7 @@ def test_v1_shifts_inside_the_second_product(size, directions, device):
     x = torch.randn(1, *size, 24, device=device)
     hidden = nn.functional.gelu(mixer.expand(x))
     expected = mixer.project(shift_oracle(hidden, directions))
-    assert relative_error(mix_fused_gemm(x, mixer), expected) < 2e-6
+    assert relative_error(mix_fused_project(x, mixer), expected) < 2e-6
 
 
 def test_v1_without_activation_or_biases(device):
@@ -65,13 +69,13 @@ def test_v1_without_activation_or_biases(device):
     mixer.expand.bias = mixer.project.bias = None
     x = torch.randn(1, 3, 4, 8, device=device)
     expected = mixer.project(shift_oracle(mixer.expand(x), FIRST))
-    assert relative_error(mix_fused_gemm(x, mixer), expected) < 2e-6
+    assert relative_error(mix_fused_project(x, mixer), expected) < 2e-6
 
 
 def test_a_gelu_between_expansion_and_attention(device):
     mixer = make_mixer(24, SPLITS["mixed counts"], activation=nn.GELU(), device=device)
     x = torch.randn(1, 5, 3, 24, device=device)
-    assert relative_error(mix_fused_gemm(x, mixer), mix_by_definition(x, mixer)) < 2e-6
+    assert relative_error(mix_fused_project(x, mixer), mix_by_definition(x, mixer)) < 2e-6
 
 
 def test_every_element_is_written(device, monkeypatch):
@@ -79,9 +83,9 @@ def test_every_element_is_written(device, monkeypatch):
     monkeypatch.setattr(torch, "empty", lambda *a, **k: real(*a, **k).fill_(torch.nan))
     for size in SIZES[:4]:
         x = torch.randn(1, *size, 24, device=device)
-        assert mix_fused_gemm(x, make_mixer(24, V2, device=device)).isfinite().all(), size
+        assert mix_fused_project(x, make_mixer(24, V2, device=device)).isfinite().all(), size
         v1 = make_mixer(24, (ALL,), "none", nn.GELU(), device=device)
-        assert mix_fused_gemm(x, v1).isfinite().all(), size
+        assert mix_fused_project(x, v1).isfinite().all(), size
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -91,19 +95,37 @@ def test_half_types_are_summed_in_float32(dtype, device):
     exact = mix_by_definition(x, mixer)
     for layer in (mixer.expand, mixer.project, mixer.attention.reduce, mixer.attention.expand):
         layer.to(dtype)
-    half = mix_fused_gemm(x.to(dtype), mixer)
+    half = mix_fused_project(x.to(dtype), mixer)
     assert half.dtype == dtype
     assert relative_error(half, exact) < 6 * torch.finfo(dtype).eps
 
 
 def test_an_image_does_not_depend_on_its_batch(device):
-    x, weight = torch.randn(3, 6, 5, 16, device=device), torch.randn(48, 16, device=device)
-    start, scale = torch.rand(3, 16, device=device), torch.rand(3, 3, 16, device=device)
-    together = shifted_linear(x, weight, start, V2, scale)
+    mixer = make_mixer(16, V2, device=device)
+    x = torch.randn(3, 6, 5, 16, device=device)
+    y, weights, start = (part.contiguous() for part in expanded(x, mixer))
+    together = _projected(y, mixer.project, V2, weights, start)
     for image in range(3):
         one = slice(image, image + 1)
-        alone = shifted_linear(x[one], weight, start[one], V2, scale[one])
+        alone = _projected(y[one], mixer.project, V2, weights[one], start[one])
         assert torch.equal(alone, together[one])
+
+
+def test_a_tile_that_does_not_fit_the_card_is_not_offered(monkeypatch):
+    y = torch.empty(1, 2, 2, 192, dtype=torch.bfloat16)
+    tiles = [
+        triton.Config({"BLOCK_M": m, "BLOCK_N": n}, num_warps=8, num_stages=3)
+        for m, n in ((64, 256), (128, 128), (64, 64))
+    ]
+    assert [shared_bytes(tile, 64, 2) // 1024 for tile in tiles] == [104, 64, 32]
+    for kib, kept in ((227, 3), (99, 2), (64, 2), (48, 1)):
+        monkeypatch.setattr(fused_project, "shared_memory", lambda device, kib=kib: kib * 1024)
+        assert len(fused_project._fitting(tiles, {"y": y}, BLOCK_K=64)) == kept
+
+
+def test_the_tuner_measures_again_for_another_batch_precision_and_card():
+    key = set(fused_project._projected_kernel.keys)
+    assert {"rows", "PRECISION", "CARD", "SPLITS", "GELU"} <= key
 
 
 @pytest.mark.parametrize("name", ["v2-small", "v1-deep"])
@@ -122,13 +144,13 @@ def test_the_whole_model_equals_the_model_of_slices(name, device, monkeypatch):
         parameter.mul_(2 if parameter.ndim > 1 else 1)
     images = 4 * torch.randn(2, 3, *spec.input_size, device=device)
     logits = model(images)
-    for kernel in ("fused-triton", "fused-gemm"):
+    for kernel in ("fused-triton", "fused-project"):
         assert set_shift(model, kernel) > 0
         assert relative_error(model(images), logits) < 1e-5, kernel
     model, images = model.bfloat16(), images.bfloat16()
     set_shift(model, "slice")
     sliced = model(images)
-    for kernel in ("fused-triton", "fused-gemm"):
+    for kernel in ("fused-triton", "fused-project"):
         set_shift(model, kernel)
         half = model(images)
         assert relative_error(half, sliced) < 2e-2, kernel
@@ -138,23 +160,25 @@ def test_the_whole_model_equals_the_model_of_slices(name, device, monkeypatch):
 def test_what_it_cannot_do_is_refused(device):
     x = torch.randn(1, 2, 2, 8, device=device)
     with pytest.raises(UnavailableError, match="not float64"):
-        mix_fused_gemm(x.double(), make_mixer(8, V2, device=device))
-    with pytest.raises(UnavailableError, match="has no ReLU"):
-        mix_fused_gemm(x, make_mixer(8, (FIRST,), "none", nn.ReLU(), device=device))
+        mix_fused_project(x.double(), make_mixer(8, V2, device=device))
+    with pytest.raises(UnavailableError, match="no GELU approximated by tanh"):
+        mix_fused_project(x, make_mixer(8, (FIRST,), "none", nn.GELU("tanh"), device=device))
     with torch.enable_grad(), pytest.raises(UnavailableError, match="has no gradient"):
-        mix_fused_gemm(x, make_mixer(8, V2, device=device))
+        mix_fused_project(x, make_mixer(8, V2, device=device))
 
 
 def test_autocast_chooses_the_type(device):
     mixer = make_mixer(16, V2, device=device)
     x = torch.randn(1, 3, 4, 16, device=device)
     with torch.autocast(device.type, torch.bfloat16):
-        assert mix_fused_gemm(x, mixer).dtype == torch.bfloat16
+        assert mix_fused_project(x, mixer).dtype == torch.bfloat16
 
 
 def test_it_is_a_member_of_the_registry():
-    implementation = registry.get("fused-gemm")
-    assert implementation.name == "fused-gemm"
+    with pytest.raises(UnavailableError, match="'fused-gemm' was removed: 'fused-project'"):
+        registry.get("fused-gemm")
+    implementation = registry.get("fused-project")
+    assert implementation.name == "fused-project"
     assert not implementation.trains
 
 
@@ -162,8 +186,8 @@ def test_the_work_of_each_implementation():
     def maps(name, splits, fusion):
         return registry.get(name).work(splits, fusion).maps
 
-    assert [maps(name, V2, "split-attention") for name in KERNELS] == [5, 5, 1]
-    assert [maps(name, V2, "mean") for name in KERNELS] == [4, 4, 0]
+    assert [maps(name, V2, "split-attention") for name in KERNELS] == [5, 5, 3]
+    assert [maps(name, V2, "mean") for name in KERNELS] == [4, 4, 2]
     assert [maps(name, (FIRST,), "none") for name in KERNELS] == [2, 2, 0]
     assert maps("triton", V2, "split-attention") == 4
     assert registry.get("fused").work(V2, "split-attention").products == 9

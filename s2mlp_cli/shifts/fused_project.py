@@ -59,11 +59,11 @@ def shared_bytes(config: Any, depth: int, element: int) -> int:
 def _fitting(configs: list[Any], arguments: dict[str, Any], **constants: Any) -> list[Any]:
     """Leave out the tiles that do not fit the card's shared memory."""
     y = arguments["y"]
-    depth = constants.get("BLOCK_K", arguments.get("BLOCK_K"))
+    depth = int({**arguments, **constants}["BLOCK_K"])
     return [
         config
         for config in configs
-        if shared_bytes(config, int(depth), y.element_size()) <= shared_memory(y.device)
+        if shared_bytes(config, depth, y.element_size()) <= shared_memory(y.device)
     ]
 
 

@@ -58,21 +58,37 @@ class OperatorMemory(Frozen):
     self_allocated_bytes: NotNegative
 
 
+class TracedCase(Frozen):
+    """What was traced, as the trace itself says it."""
+
+    model: str
+    shift: str | None
+    device: str
+    dtype: str
+    batch_size: Count
+    input_size: tuple[int, int]
+    mode: str
+    compiled: bool = False
+    channels_last: bool = False
+
+
 class TraceResult(Frozen):
     """One traced run.
 
     Attributes:
         run: the folder of the run, below the folder of the traces.
+        case: what was traced; None where the trace does not say.
         file: the trace file.
         steps: how many runs of the model it holds.
         step_s: mean seconds of one, tracing included: no timing to compare.
-        shift_share: part of the model's time inside the scopes of the shifts; None where the
+        shift_share: fraction of the model's time inside the scopes of the shifts; None where the
             implementation has no shift of its own (a fused mixer).
         scopes: by name, with block and stage numbers merged.
         recommendations: of the parser, as plain text.
     """
 
     run: str
+    case: TracedCase | None = None
     file: str
     steps: Count
     step_s: NotNegative | None

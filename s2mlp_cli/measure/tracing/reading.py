@@ -17,7 +17,8 @@ from typing import Any
 
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.measure.torch_support import first_line
-from s2mlp_cli.measure.tracing.writing import ROOT_SCOPE
+from s2mlp_cli.measure.tracing.writing import METADATA, ROOT_SCOPE
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.trace import (
     KernelTime,
     ModuleTime,
@@ -73,7 +74,8 @@ def read_trace(path: Path, root: Path) -> TraceResult:
     try:
         data, profile, said = _parse(document)
         scopes = tuple(_scopes(document["traceEvents"]))
-        return _result(path, root, data, profile, scopes, said)
+        result = _result(path, root, data, profile, scopes, said)
+        return changed(result, case=document.get(METADATA))
     except _FAULTS as error:  # of the parser, which believes all it reads
         raise _not_whole(path, f"{type(error).__name__}: {first_line(error)}") from error
 

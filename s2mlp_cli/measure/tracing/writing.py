@@ -26,12 +26,16 @@ from s2mlp_cli.files import replacing
 from s2mlp_cli.measure.profiling.contenders import reason_to_skip
 from s2mlp_cli.measure.profiling.workloads import Case, Workload, build_workload
 from s2mlp_cli.measure.torch_support import precision
+from s2mlp_cli.records.trace import TracedCase
 
 # Traced runs of each model, after one that is not.
 STEPS = 3
 
 # The scope around one whole run.
 ROOT_SCOPE = "model"
+
+# The key of a trace's document that says what was traced.
+METADATA = "s2mlp"
 
 # Modules that get a scope: stages, patch layers, blocks, mixers, shifts and channel MLPs.
 _NAMED = re.compile(r"stages\.\d+(\.patch|\.blocks\.\d+(\.mixer(\.shift)?|\.mlp)?)?")
@@ -82,6 +86,7 @@ def trace_case(case: Case, shift: str | None, run: Path) -> None:
                 on_trace_ready=lambda ready: _write(ready, run),
             ) as profiler,
         ):
+            profiler.add_metadata_json(METADATA, _traced(case, shift).model_dump_json())
             for _ in range(STEPS):
                 with record_function(ROOT_SCOPE):
                     workload.run()
@@ -97,6 +102,20 @@ def _utf8_import_path() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = whole
+
+
+def _traced(case: Case, shift: str | None) -> TracedCase:
+    return TracedCase(
+        model=case.spec.name,
+        shift=shift,
+        device=case.device,
+        dtype=case.dtype,
+        batch_size=case.batch_size,
+        input_size=case.spec.input_size,
+        mode=case.mode,
+        compiled=case.compiled,
+        channels_last=case.channels_last,
+    )
 
 
 def _write(profiler: profile, run: Path) -> None:

@@ -51,6 +51,12 @@ def test_stages_blocks_mixers_and_shifts_are_named(inference):
     ]
 
 
+def test_a_trace_says_what_was_traced(inference):
+    case = inference.case
+    assert (case.model, case.shift, case.device, case.dtype) == ("tiny", "slice", "cpu", "fp32")
+    assert (case.batch_size, case.input_size, case.mode) == (2, (24, 24), "inference")
+
+
 def test_inner_scopes_take_a_part_of_the_outer_ones(inference):
     shares = [
         next(scope.share for scope in inference.scopes if scope.name == name)

@@ -59,7 +59,10 @@ class OperatorMemory(Frozen):
 
 
 class TracedCase(Frozen):
-    """What was traced, as the trace itself says it."""
+    """What was traced, as the trace itself says it.
+
+    ``compile`` is what of the model was compiled, if anything.
+    """
 
     model: str
     shift: str | None
@@ -68,7 +71,8 @@ class TracedCase(Frozen):
     batch_size: Count
     input_size: tuple[int, int]
     mode: str
-    compiled: bool = False
+    compile: str | None = None
+    compile_mode: str = "default"
     channels_last: bool = False
 
 

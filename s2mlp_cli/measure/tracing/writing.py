@@ -106,14 +106,15 @@ def _utf8_import_path() -> Iterator[None]:
 
 def _traced(case: Case, shift: str | None) -> TracedCase:
     return TracedCase(
-        model=case.spec.name,
+        model=case.model.name,
         shift=shift,
         device=case.device,
         dtype=case.dtype,
         batch_size=case.batch_size,
-        input_size=case.spec.input_size,
+        input_size=case.model.input_size,
         mode=case.mode,
-        compiled=case.compiled,
+        compile=case.compile,
+        compile_mode=case.compile_mode,
         channels_last=case.channels_last,
     )
 

@@ -164,7 +164,7 @@ def disk_folder(
                 found.dead_links = [*found.dead_links, inner]
             elif entry.is_dir():
                 found.folders.append(disk_folder(root, inner, (*above, real), linked or is_link))
-            elif entry.is_file() or is_link:  # reading a link to a file that has gone says so
+            elif entry.is_file() or is_image(inner):  # the run says of others what they are
                 found.files.append(entry.name)
         return found
 

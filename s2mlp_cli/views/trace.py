@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.trace import ModuleTime, OperatorTime, TraceRecord, TraceResult
+from s2mlp_cli.records.trace import ModuleTime, OperatorTime, TracedCase, TraceRecord, TraceResult
 from s2mlp_cli.views.document import (
     Column,
     Number,
@@ -26,13 +26,19 @@ _ROWS, _SCOPES = 10, 16
 
 def view(record: TraceRecord) -> View:
     """Return the view."""
-    runs = [result.run for result in record.results]
+    runs, common = _names(record.results)
+    named = list(zip(runs, record.results, strict=True))
     return View(
-        title="Where the time of a traced run goes: " + listed(runs, "runs"),
-        answers=tuple(map(_answer, record.results)) or ("The trace holds no run.",),
+        title="Where the time of a traced run goes: "
+        + ", ".join(filter(None, (listed(runs, "runs"), common))),
+        answers=tuple(_answer(*each) for each in named) or ("The trace holds no run.",),
         sheet=_sheet(record),
-        pictures=tuple(_pictures(record)),
-        tables=tuple(table for result in record.results for table in _tables(result, len(runs))),
+        pictures=tuple(_pictures(named)),
+        tables=tuple(
+            table
+            for name, result in named
+            for table in _tables(result, f"{name}: " if len(runs) > 1 else "")
+        ),
         warnings=tuple(text for result in record.results for text in result.recommendations),
         remarks=(
             "Tracing slows everything down unevenly: for timings use `s2mlp profile`.",
@@ -41,21 +47,65 @@ def view(record: TraceRecord) -> View:
     )
 
 
-def _answer(result: TraceResult) -> str:
+def _names(results: Sequence[TraceResult]) -> tuple[list[str], str]:
+    """Return what to call each run, and what all of them have in common.
+
+    A run is called by what was traced, ``conv`` beside ``slice``; one of an old trace, which does
+    not say, by its folder.
+    """
+    cases = [result.case for result in results]
+    if not all(cases):
+        return _numbered([result.run for result in results]), ""
+    words = [_words(case) for case in cases if case]
+    same = [len(set(values)) == 1 for values in zip(*words, strict=True)]
+
+    def told(each: Sequence[str], shared: bool) -> str:
+        pairs = zip(each[1:], same[1:], strict=True)
+        return ", ".join(word for word, common in pairs if word and common is shared)
+
+    runs = [", ".join(filter(None, (each[0], told(each, shared=False)))) for each in words]
+    return _numbered(runs), told(words[0], shared=True)
+
+
+def _words(case: TracedCase) -> tuple[str, ...]:
+    """Return the shift, and how it ran, in an order that is the same for all."""
+    return (
+        case.shift or "no shift",
+        case.model,
+        case.device,
+        case.dtype,
+        f"batch {case.batch_size}",
+        "×".join(map(str, case.input_size)),
+        case.mode if case.mode != "inference" else "",
+        f"compiled by {case.compile}" if case.compile else "",
+        case.compile_mode if case.compile_mode != "default" else "",
+        "channels last" if case.channels_last else "",
+    )
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Tell runs of one name apart by their number."""
+    return [
+        name if names.count(name) == 1 else f"{name} #{names[:place].count(name) + 1}"
+        for place, name in enumerate(names)
+    ]
+
+
+def _answer(name: str, result: TraceResult) -> str:
     """Answer how much of the model's time its shifts take."""
     if result.shift_share is None:
         share = "the trace has no scope of a shift alone"
     else:
         share = f"shifts are {units.significant(100 * result.shift_share, 3)} % of the model's time"
     step = f" ({units.seconds(result.step_s)} per run)" if result.step_s else ""
-    return f"{result.run}: {share}{step}."
+    return f"{name}: {share}{step}."
 
 
-def _pictures(record: TraceRecord) -> Iterator[Picture]:
+def _pictures(named: Sequence[tuple[str, TraceResult]]) -> Iterator[Picture]:
     """Yield one picture of all runs, so that they share an axis."""
     scopes = {
-        result.run: {scope.name: scope.seconds / max(result.steps, 1) for scope in result.scopes}
-        for result in record.results
+        name: {scope.name: scope.seconds / max(result.steps, 1) for scope in result.scopes}
+        for name, result in named
         if result.scopes
     }
     if scopes:
@@ -97,7 +147,7 @@ def _calls(title: str, steps: int, field: str = "calls") -> Shown:
     return column, lambda row: getattr(row, field) / steps
 
 
-def _tables(result: TraceResult, runs: int) -> Iterator[Table]:
+def _tables(result: TraceResult, of: str) -> Iterator[Table]:
     """Yield the tables of one run, all per run of the model; empty ones are left out."""
     steps = max(result.steps, 1)
     shown: dict[str, tuple[Sequence[Any], tuple[Shown, ...]]] = {
@@ -156,7 +206,7 @@ def _tables(result: TraceResult, runs: int) -> Iterator[Table]:
     for caption, (rows, columns) in shown.items():
         if rows:
             yield Table(
-                caption=f"{result.run}: {caption.lower()}" if runs > 1 else caption,
+                caption=f"{of}{caption.lower()}" if of else caption,
                 columns=tuple(column for column, _ in columns),
                 rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
                 folded=caption != "Scopes",

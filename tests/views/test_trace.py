@@ -1,4 +1,4 @@
-from s2mlp_cli.records.base import Environment
+from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.trace import (
     KernelTime,
     ModuleTime,
@@ -106,3 +106,28 @@ def test_the_sheet_has_all_views():
     assert [row[1] for row in view(record(RESULT)).sheet.rows] == [
         "scope", "scope", "operator", "operator", "module", "module",
     ]  # fmt: skip
+
+
+def case(shift, **more):
+    given = {
+        "model": "v2-small", "shift": shift, "device": "cpu", "dtype": "fp32", "batch_size": 1,
+        "input_size": (224, 224), "mode": "inference", **more,
+    }  # fmt: skip
+    return changed(RESULT, case=given, run=f"folder-of-{shift}")
+
+
+def test_runs_are_called_by_what_was_traced():
+    one = view(record(case("conv")))
+    assert one.title.endswith("goes: conv, v2-small, cpu, fp32, batch 1, 224×224")
+    assert one.answer.startswith("conv: shifts are 25.0 %")
+
+
+def test_several_runs_are_called_by_what_differs():
+    several = view(record(case("conv"), case("slice", dtype="bf16"), case("slice", dtype="bf16")))
+    assert several.title.endswith(
+        "goes: conv, fp32, slice, bf16 #1, slice, bf16 #2, v2-small, cpu, batch 1, 224×224"
+    )
+    captions = [table.caption for table in several.tables]
+    assert captions[0] == "conv, fp32: scopes"
+    assert "slice, bf16 #2: operators, by own time" in captions
+    assert len(several.pictures) == 1

@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from s2mlp_cli.checkpoints.fit import check_fit, compare, fitting_model, shapes_of
+from s2mlp_cli.checkpoints.fit import INFERRED, check_fit, compare, fitting_model, shapes_of
 from s2mlp_cli.checkpoints.inference import infer
 from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
 from s2mlp_cli.checkpoints.refusals import most_bytes
 from s2mlp_cli.checkpoints.weights import State, Weights, take_weights
-from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.errors import CheckpointError, printable
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.validate import CheckpointFacts
@@ -163,6 +163,8 @@ def _fitted(
             return *_at_size(found.state, fitting_model(found.state), size), None
         inferred = infer(found.state, found.naming)
         spec, state, notes = _at_size(found.state, inferred.spec, size)
+        if spec.name == INFERRED:
+            spec = _named_after(spec, file.path)
         assumed = () if size else (_assumed_size(spec),)
         return spec, state, (*inferred.notes, *notes, *assumed), inferred.nearest
     except CheckpointError as error:
@@ -172,6 +174,13 @@ def _fitted(
         raise CheckpointError(
             f"it is shard {shard[1]} of {shard[2]}; give the index (.index.json) or the folder"
         ) from error
+
+
+def _named_after(spec: ModelSpec, path: Path) -> ModelSpec:
+    """Name a spec that was read off tensors after its file, so that two are told apart."""
+    name = "".join(c if c.isprintable() else "?" for c in printable(path.stem))[:200]
+    fields = {field: getattr(spec, field) for field in type(spec).model_fields}
+    return type(spec).model_validate({**fields, "name": name})
 
 
 def _at_size(

@@ -189,6 +189,14 @@ ckpts = click.option(
     help="A checkpoint; its architecture is read off its tensors, or named by --model. Repeatable.",
 )
 
+ema = click.option("--ema", is_flag=True, help="Use the averaged (EMA) weights.")
+
+weights = click.option(
+    "--weights",
+    metavar="KEY",
+    help="Key of the weights, or prefix of their names, in a checkpoint that has several.",
+)
+
 in_channels = click.option(
     "--in-channels",
     type=click.IntRange(1, 4096),

@@ -68,7 +68,8 @@ GROUPS: OptionGroups = {
             is_flag=True,
             help="Download the weights that timm publishes for --model, instead of --ckpt.",
         ),
-        click.option("--ema", is_flag=True, help="Use the averaged (EMA) weights."),
+        options.ema,
+        options.weights,
         click.option(
             "--model",
             "-m",
@@ -195,6 +196,7 @@ class Given:
     ckpt: str | None
     pretrained: bool
     ema: bool
+    weights: str | None
     model: str | None
     overrides: tuple[str, ...]
     data: str | None
@@ -325,7 +327,7 @@ def _checkpoint(given: Given) -> Checkpoint:
     if given.ckpt is None:
         raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
     path, name = (sample.CHECKPOINT, SAMPLE) if given.ckpt == SAMPLE else (given.ckpt, None)
-    return load_checkpoint(path, spec, given.ema, name, given.input_size)
+    return load_checkpoint(path, spec, given.ema, name, given.input_size, given.weights)
 
 
 def _published(given: Given, spec: ModelSpec | None) -> Path:

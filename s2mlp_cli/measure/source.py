@@ -62,6 +62,11 @@ class GivenModel:
         return reopen, (self.source, self.spec, self.input_size, self.in_channels)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed or left out when it was opened, in sentences."""
+        return ()
+
+    @property
     def path(self) -> Path | None:
         """The Python file of its code, if it has one."""
         return None
@@ -132,10 +137,15 @@ class CheckpointModel(GivenModel):
     spec: ModelSpec
     checkpoint: Checkpoint
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.checkpoint.facts.stated
+
     def at(self, input_size: tuple[int, int]) -> GivenModel:
         if input_size == self.input_size:
             return self
-        return _checkpoint(self.source.path or "", self.spec, input_size, self.source.averaged)
+        source = self.source
+        return _checkpoint(source.path or "", self.spec, input_size, source.averaged, source.key)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         from s2mlp_cli.models import build_model
@@ -220,6 +230,7 @@ def open_model(
     input_size: tuple[int, int] | None = None,
     in_channels: int | None = None,
     averaged: bool = False,
+    weights: str | None = None,
 ) -> GivenModel:
     """Open the model that a user named.
 
@@ -231,6 +242,7 @@ def open_model(
         input_size: (height, width), if not the model's own; 224x224 for Python code.
         in_channels: of the images, if not the model's own; 3 for Python code.
         averaged: take the averaged (EMA) weights of a checkpoint.
+        weights: the key or prefix of the weights to take, in a checkpoint that has several.
 
     Raises:
         S2MLPError: a file that cannot be read, a name that is not there, code that fails, or
@@ -239,7 +251,7 @@ def open_model(
     if ckpt is None and model is not None and _ends(model, (*WEIGHTS, *EXPORTED)):
         model, ckpt = None, model
     if model is not None and names_code(model):
-        return _python(model, ckpt, overrides, input_size, in_channels, averaged)
+        return _python(model, ckpt, overrides, input_size, in_channels, averaged, weights)
     if in_channels is not None and model is not None:
         overrides = (*overrides, f"in_channels={in_channels}")
     if ckpt is not None and _ends(ckpt, EXPORTED):
@@ -248,7 +260,7 @@ def open_model(
     if ckpt is not None:
         if spec is None and overrides:
             raise SpecError(f"--set changes a spec, and {ckpt} brings its own; add --model NAME")
-        return _checkpoint(ckpt, spec, input_size, averaged)
+        return _checkpoint(ckpt, spec, input_size, averaged, weights)
     if spec is None:
         raise SpecError("no model was named; use --model NAME (`s2mlp models` lists them)")
     given = spec_model(spec, model)
@@ -301,7 +313,7 @@ def reopen(
             source, load_code(source.path or "", source.sha256), input_size, in_channels
         )
     if source.kind == "checkpoint":
-        again = _checkpoint(source.path or "", spec, input_size, source.averaged)
+        again = _checkpoint(source.path or "", spec, input_size, source.averaged, source.key)
         _check_same(again.source.sha256, source.sha256, source.path)
         return again
     if source.kind == "exported":
@@ -367,6 +379,7 @@ def _python(
     input_size: tuple[int, int] | None,
     in_channels: int | None,
     averaged: bool,
+    key: str | None,
 ) -> PythonModel:
     code = load_code(model)
     arguments = _arguments(overrides, model)
@@ -379,6 +392,7 @@ def _python(
         sha256=code.sha256,
         weights=None if ckpt is None else str(ckpt),
         averaged=averaged,
+        key=key,
     )
     return _python_model(source, code, input_size or DEFAULT_SIZE, in_channels or DEFAULT_CHANNELS)
 
@@ -395,23 +409,28 @@ def _python_model(
     from s2mlp_cli.checkpoints.loading import load_weights
 
     expected = {name: tuple(each.shape) for name, each in model.build().state_dict().items()}
-    state, file = load_weights(source.weights, source.name, expected, source.averaged)
+    state, file = load_weights(source.weights, source.name, expected, source.averaged, source.key)
     _check_same(file.sha256, source.weights_sha256, source.weights)
     return replace(model, source=changed(source, weights_sha256=file.sha256), weights=state)
 
 
 def _checkpoint(
-    path: str | Path, spec: ModelSpec | None, input_size: tuple[int, int] | None, averaged: bool
+    path: str | Path,
+    spec: ModelSpec | None,
+    input_size: tuple[int, int] | None,
+    averaged: bool,
+    key: str | None,
 ) -> CheckpointModel:
     from s2mlp_cli.checkpoints.loading import load_checkpoint
 
-    checkpoint = load_checkpoint(path, spec, averaged, input_size=input_size)
+    checkpoint = load_checkpoint(path, spec, averaged, input_size=input_size, weights=key)
     source = ModelSource(
         kind="checkpoint",
         name=Path(path).name,
         path=str(path),
         sha256=checkpoint.facts.sha256,
         averaged=averaged,
+        key=key,
     )
     found = checkpoint.spec
     return CheckpointModel(source, found.input_size, found.in_channels, found, checkpoint)

@@ -24,6 +24,7 @@ class ModelSource(Frozen):
         sha256: of the file; None for a spec or a module.
         weights: the checkpoint file whose weights a Python model got, and ``weights_sha256``.
         averaged: whether the averaged (EMA) weights of the checkpoint were taken.
+        key: the key or prefix of the weights in a checkpoint with several (``--weights``).
     """
 
     kind: SourceKind
@@ -34,3 +35,4 @@ class ModelSource(Frozen):
     weights: str | None = None
     weights_sha256: str | None = None
     averaged: bool = False
+    key: str | None = None

@@ -25,7 +25,8 @@ def _few_models() -> Iterator[None]:
     """Compare a checkpoint that fits nothing with some models only: to build all takes seconds."""
     some = ("v1-wide", "v2-small", "v1-depth-1", "gfnet-s")
     with (
-        mock.patch("s2mlp_cli.checkpoints.compare.names", return_value=some),
+        mock.patch("s2mlp_cli.checkpoints.fit.names", return_value=some),
+        mock.patch("s2mlp_cli.checkpoints.loading.names", return_value=some),
         mock.patch("s2mlp_cli.checkpoints.inference.names", return_value=some),
     ):
         yield

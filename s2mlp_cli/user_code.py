@@ -189,15 +189,19 @@ def _guarded(what: str, path: Path | None) -> Iterator[None]:
 
 
 def described(error: BaseException, path: Path | None = None) -> str:
-    """Return an exception in one line: its type, its message, and the user's line that it left."""
-    lines = str(error).strip().splitlines()
-    text = type(error).__name__
+    """Return an exception in one line: its type, its message, and where it was raised.
+
+    The place is the last line of the user's file at ``path``; of an exception without a message,
+    the line that raised it.
+    """
+    lines, text = str(error).strip().splitlines(), type(error).__name__
     if lines:
         line = lines[0] if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]}…"
         text += f": {line.rstrip('.')}"
     own = str(path.resolve()) if path else None
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+    frames = traceback.extract_tb(error.__traceback__)
+    told = [frame for frame in frames if frame.filename == own] or ([] if lines else frames)
+    return f"{text} ({Path(told[-1].filename).name}:{told[-1].lineno})" if told else text
 
 
 def _attribute(module: ModuleType, name: str, text: str) -> Any:

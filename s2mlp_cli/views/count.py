@@ -51,32 +51,51 @@ _MOST_PARTS = 14
 _LEAST = 0.005
 
 
-def view(record: CountRecord, by: By = "model", depth: int | None = None) -> View:
-    """Return the view; ``by`` picks the tables that come first, ``depth`` the levels of modules."""
+def view(record: CountRecord, by: By | None = None, depth: int | None = None) -> View:
+    """Return the view: all of the record, or one side of it for a terminal or a sheet.
+
+    Args:
+        record: the counts.
+        by: the side; None is everything, for a document.
+        depth: the levels of modules.
+    """
     results = record.results
+    whole, side = by is None, by or "model"
     alone = len(results) == 1 and not record.refused
-    detailed = len(results) == 1 and (alone or by != "model")
     wrong = [result for result in results if not result.crosscheck.agree]
+    single = alone or side != "model"
     return View(
         title="Parameters and multiply-adds: "
         + listed((result.title or result.model for result in results), "models"),
-        answers=tuple(map(_answer, results)) if detailed or by != "model" else (_summary(record),),
+        answers=tuple(map(_answer, results)) if single else (_summary(record),),
         alarm=bool(wrong),
-        sheet=_models_sheet(record) if by == "model" else _parts_sheet(record, by, depth),
-        key_figures=tuple(_key_figures(results[0])) if alone else (),
-        pictures=tuple(map(_picture, results)),
-        tables=(
-            _details(results[0], by) if alone else _comparison(record, by),
-            *(table for result in results for table in _parts(result, by, depth)),
-            _unsupported(record),
-            _published_table(results),
-            _reasons(results),
-        ),
+        sheet=_models_sheet(record) if side == "model" else _parts_sheet(record, side, depth),
+        key_figures=tuple(_key_figures(results[0])) if whole and alone else (),
+        pictures=tuple(map(_picture, results)) if whole else (),
+        tables=tuple(_tables(record, by, depth)),
         warnings=(*map(_disagreement, wrong), *_uncounted(results)),
         remarks=(*_remarks(results), *(note for result in results for note in _notes(result))),
         facts=dict(fact for result in results for fact in _facts(result)),
-        models=tuple(model for result in results for model in _models(result)),
+        models=tuple(model for result in results for model in _models(result)) if whole else (),
     )
+
+
+def _tables(record: CountRecord, by: By | None, depth: int | None) -> Iterator[Table]:
+    """Yield the tables of one side; of a whole record all, the longer ones folded."""
+    results, whole = record.results, by is None
+    if by in (None, "model"):
+        alone = len(results) == 1 and not record.refused
+        yield _details(results[0]) if alone else _comparison(record)
+    for result in results:
+        if by in (None, "operator"):
+            yield _operators(result, whole)
+        if by in (None, "module"):
+            yield _modules(result, depth, whole)
+    if record.refused:
+        yield _unsupported(record)
+    if whole:
+        yield _published_table(results)
+    yield _reasons(results)
 
 
 def _answer(result: CountResult) -> str:
@@ -131,7 +150,7 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
     )
 
 
-def _details(result: CountResult, by: By) -> Table:
+def _details(result: CountResult) -> Table:
     """Return one model, one quantity to a row, with the published ones beside."""
     rows: list[tuple[str, int, str | None]] = [
         ("parameters", result.params, "params"),
@@ -154,7 +173,6 @@ def _details(result: CountResult, by: By) -> Table:
             Column("Verdict", tones=TONES),
         ),
         rows=tuple(row for each in rows for row in _beside_published(result, *each)),
-        folded=by != "model",
     )
 
 
@@ -179,7 +197,7 @@ def _inside(text: str) -> str:
     return f"\u00a0\u00a0{text}"
 
 
-def _comparison(record: CountRecord, by: By) -> Table:
+def _comparison(record: CountRecord) -> Table:
     """Return one row per model and size."""
     return Table(
         caption="",
@@ -198,7 +216,6 @@ def _comparison(record: CountRecord, by: By) -> Table:
             Column("Activations", count, numeric=True, optional=True),
         ),
         rows=tuple(_compared(row) for row in _in_order(record) if isinstance(row, CountResult)),
-        folded=by != "model",
     )
 
 
@@ -245,9 +262,9 @@ def _unsupported(record: CountRecord) -> Table:
     )
 
 
-def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
+def _operators(result: CountResult, folded: bool) -> Table:
     whole = result.macs_matmul or 1
-    yield Table(
+    return Table(
         caption=f"{result.model}: operators",
         columns=(
             Column("Operator"),
@@ -262,9 +279,13 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
              each.activations)
             for each in result.by_operator
         ),
-        folded=by != "operator",
+        folded=folded,
     )  # fmt: skip
-    yield Table(
+
+
+def _modules(result: CountResult, depth: int | None, folded: bool) -> Table:
+    whole = result.macs_matmul or 1
+    return Table(
         caption=f"{result.model}: modules",
         columns=(
             Column("Module"),
@@ -285,7 +306,7 @@ def _parts(result: CountResult, by: By, depth: int | None) -> Iterator[Table]:
             for label, each in folded_modules(result, depth)
         ),
         note="Shapes are those of one image." * any(each.input_shape for each in result.by_module),
-        folded=by != "module",
+        folded=folded,
     )  # fmt: skip
 
 

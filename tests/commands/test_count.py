@@ -1,7 +1,10 @@
+import hashlib
 import json
 
+import click
 from click.testing import CliRunner
 
+from s2mlp_cli import sample
 from s2mlp_cli.commands import count as module
 from s2mlp_cli.errors import SpecError
 
@@ -54,3 +57,53 @@ def test_timm_by_name():
     (result,) = json.loads(done.stdout)["results"]
     assert (result["family"], result["model"]) == ("timm", "timm:resnet10t")
     assert result["uncounted"] == []
+
+
+def counted(*arguments):
+    done = run(*arguments, "--format", "json")
+    assert done.exception is None, done.exception
+    return [result["model"] for result in json.loads(done.stdout)["results"]]
+
+
+def test_models_are_named_with_and_without_the_option():
+    assert counted("v1-wide", "v1-deep") == ["v1-wide", "v1-deep"]
+    assert counted("v1-wide", "--model", "v1-deep") == ["v1-wide", "v1-deep"]
+
+
+def test_a_checkpoint_is_counted_by_its_file():
+    path = str(sample.CHECKPOINT)
+    assert counted("--ckpt", path) == counted("--model", path) == ["digits.safetensors"]
+    assert counted("v1-wide", "--ckpt", path) == ["v1-wide", "digits.safetensors"]
+
+
+def test_a_model_beside_a_checkpoint_is_its_architecture():
+    done = run("--model", "v2-small", "--ckpt", str(sample.CHECKPOINT))
+    assert "does not fit v2-small" in str(done.exception)
+    done = run("--model", "v2-small", "--model", "v1-wide", "--ckpt", str(sample.CHECKPOINT))
+    assert isinstance(done.exception, click.UsageError)
+
+
+def test_a_model_of_a_python_file_has_arguments_size_and_channels(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def build(width=4, bias=True):\n"
+        "    return nn.Sequential(nn.Conv2d(1, width, 3, bias=bias), nn.Flatten())\n"
+    )
+    options = ("--set", "width=8", "--set", "bias=false", "--in-channels", "1")
+    done = run(f"{file}:build", *options, "--input-size", "5x4", "--format", "json")
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["params"], result["macs_matmul"]) == (8 * 9, 8 * 9 * 3 * 2)
+    assert result["source"]["arguments"] == {"width": 8, "bias": False}
+    assert result["source"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert result["crosscheck"]["closed_form"] is None
+
+
+def test_a_size_beyond_all_images_says_so():
+    done = run("v2-small", "--input-size", "100000")
+    assert "'100000' is too large; a side has at most 16384 pixels" in str(done.exception)
+
+
+def test_nothing_but_the_result_is_printed_where_no_terminal_waits(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run("v1-wide").stderr == ""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli import sample
-from s2mlp_cli.errors import S2MLPError
+from s2mlp_cli.errors import S2MLPError, SpecError
 from s2mlp_cli.measure.counting.count import count, count_sizes
 from s2mlp_cli.measure.source import open_model
 from s2mlp_cli.models import build_model
@@ -174,6 +174,11 @@ def test_a_size_at_which_timms_forward_pass_fails_is_a_row_with_the_reason(name)
     assert "its forward pass fails: " in row.reason
     native = "x".join(map(str, spec.input_size))
     assert row.reason.endswith(f"; its native size is {native}")
+
+
+def test_a_bare_assertion_of_timm_says_where_it_stands():
+    with pytest.raises(SpecError, match=r"AssertionError \(halo_attn.py:\d+\); its native size is"):
+        count(load_spec("timm:halonet26t"), input_size=225)
 
 
 def test_a_model_without_classifier_is_counted_as_timm_builds_it():

@@ -200,7 +200,9 @@ def described(error: BaseException, path: Path | None = None) -> str:
         text += f": {line.rstrip('.')}"
     own = str(path.resolve()) if path else None
     frames = traceback.extract_tb(error.__traceback__)
-    told = [frame for frame in frames if frame.filename == own] or ([] if lines else frames)
+    told = [frame for frame in frames if frame.filename == own]
+    if not told and not lines:
+        told = [frame for frame in frames if "/torch/" not in frame.filename]
     return f"{text} ({Path(told[-1].filename).name}:{told[-1].lineno})" if told else text
 
 

@@ -176,7 +176,7 @@ def test_a_size_at_which_timms_forward_pass_fails_is_a_row_with_the_reason(name)
     assert row.reason.endswith(f"; its native size is {native}")
 
 
-def test_a_bare_assertion_of_timm_says_where_it_stands():
+def test_a_bare_assertion_of_timm_says_where_it_is():
     with pytest.raises(SpecError, match=r"AssertionError \(halo_attn.py:\d+\); its native size is"):
         count(load_spec("timm:halonet26t"), input_size=225)
 

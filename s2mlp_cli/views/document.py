@@ -9,9 +9,12 @@ sentence, key figures, tables of raw values, pictures, warnings and remarks. The
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from s2mlp_cli.errors import visible
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 
@@ -309,6 +312,15 @@ def listed(names: Iterable[str], what: str) -> str:
 def plural(number: int, noun: str) -> str:
     """Return ``1 model``, ``2 models``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def readable(text: str) -> str:
+    """Return text of a record that paints nothing and moves nothing; our own breaks stay."""
+    return "".join(part if part in "\n\u00a0" else visible(part) for part in _BREAKS.split(text))
+
+
+# A line break, and the blank that neither breaks nor collapses.
+_BREAKS = re.compile("(\n|\u00a0)")
 
 
 def decimals(value: float, digits: int) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View
+from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View, readable
 
 
 def document(views: Sequence[View], title: str, link: Callable[[Picture], str] | None) -> str:
@@ -96,5 +96,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def _text(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    flat = re.sub(r"[^\S\u00a0]+", " ", text)  # no-break spaces indent
+    flat = readable(re.sub(r"[^\S\u00a0]+", " ", text))  # no-break spaces indent names
     return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", flat).replace("&", "&amp;")

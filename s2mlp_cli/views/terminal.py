@@ -17,7 +17,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from rich.theme import Theme
 
-from s2mlp_cli.views.document import Cell, Column, Table, View
+from s2mlp_cli.views.document import Cell, Column, Table, View, readable
 
 THEME = Theme(
     {
@@ -65,12 +65,12 @@ def screen(view: View) -> RenderableType:
     """Return the view for a terminal: the answer first, warnings last."""
     style = "bad" if view.alarm else "answer"
     parts: list[list[RenderableType]] = [
-        [Text(line, style=style) for line in view.answers],
+        [_line(line, style) for line in view.answers],
         *_tables(view),
         [_facts(view)] if view.facts else [],
         [
-            *(Text(line, style="quiet") for line in view.remarks),
-            *(Text(f"! {line}", style="warn") for line in view.warnings),
+            *(_line(line, "quiet") for line in view.remarks),
+            *(_line(f"! {line}", "warn") for line in view.warnings),
         ],
     ]
     first, *others = (part for part in parts if part)
@@ -95,7 +95,7 @@ def _facts(view: View) -> RenderableType:
     grid.add_column(style="key", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in view.facts.items():
-        grid.add_row(name, text)
+        grid.add_row(_plain(name), _line(text, ""))
     return grid
 
 
@@ -112,13 +112,13 @@ class _Narrowing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.table.caption:
-            yield Text(self.table.caption, style="key")
+            yield _line(self.table.caption, "key")
         if any(column.prose for column in self.table.columns):
             yield from _sentences(self.table)
         else:
             yield from self._blocks(options.max_width)
         if self.table.note:
-            yield Text(self.table.note, style="quiet")
+            yield _line(self.table.note, "quiet")
 
     def _blocks(self, width: int) -> Iterator[RenderableType]:
         cells = self.table.cells()
@@ -126,7 +126,7 @@ class _Narrowing:
         for number, (heading, rows) in enumerate(_headed(self.table.columns, cells)):
             if heading:
                 yield from [Text()] * bool(number and len(blocks) > 1)
-                yield Text(heading, style="key")
+                yield _line(heading, "key")
             for block in blocks:
                 yield _grid(block, rows, titles=number == 0 or len(blocks) > 1)
 
@@ -146,12 +146,16 @@ def _headed(
 
 @dataclass(frozen=True)
 class _Place:
-    """A column in a block: its number in the table, the lines of its heading, its width."""
+    """A column in a block: its number in the table, the lines of its heading, its width.
+
+    ``most`` is the width that is enough for nine of ten of its cells.
+    """
 
     number: int
     column: Column
     title: tuple[str, ...]
     width: int
+    most: int
 
     @property
     def least(self) -> int:
@@ -167,7 +171,7 @@ def _fitting(
     """Return the columns of each block: the first one, and as many others as fit beside it."""
     whole = _places(columns, rows, _one_line)
     if _needed(whole) <= width:
-        return [whole]
+        return [_stretched(whole, width)]
     short = _places(columns, rows, _two_lines)
     if _needed(short) > width:
         short = [place for place in short if not place.column.optional]
@@ -189,9 +193,11 @@ def _places(
     for number, column in enumerate(columns):
         if not column.heading:
             title = heading(f"{column.title} {column.unit}".strip())
-            lines = [line for row in rows for line in row[number].text.splitlines()]
-            widest = max(map(cell_len, (*title, *lines)))
-            found.append(_Place(number, column, title, widest))
+            lines = sorted(cell_len(t) for row in rows for t in row[number].text.splitlines())
+            heading_width = max(map(cell_len, title))
+            widest = max([heading_width, *lines[-1:]])
+            most = max([heading_width, *lines[: 9 * len(lines) // 10 + 1][-1:]])
+            found.append(_Place(number, column, title, widest, most))
     return found
 
 
@@ -222,14 +228,15 @@ def _needed(block: Sequence[_Place]) -> int:
 
 
 def _stretched(block: Sequence[_Place], width: int) -> list[_Place]:
-    """Return the block with its room given to the texts that would fold."""
+    """Return the block with its room given to the texts that would fold: to most cells first."""
+    widths = {place.number: place.least for place in block}
     room = max(width - _needed(block), 0)
-    found = []
-    for place in block:
-        given = min(room, place.width - place.least)
-        room -= given
-        found.append(replace(place, width=place.least + given))
-    return found
+    for wanted in ("most", "width"):
+        for place in sorted(block, key=lambda place: getattr(place, wanted) - place.least):
+            given = min(room, max(getattr(place, wanted) - widths[place.number], 0))
+            widths[place.number] += given
+            room -= given
+    return [replace(place, width=widths[place.number]) for place in block]
 
 
 def _grid(block: Sequence[_Place], rows: Sequence[Sequence[Cell]], titles: bool) -> RenderableType:
@@ -260,11 +267,16 @@ class _Whole:
 
 
 def _plain(text: str) -> str:
-    return text.replace("\u00a0", " ")
+    """Return text of a record for a terminal: it breaks lines, and paints and moves nothing."""
+    return readable(text).replace("\u00a0", " ")
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(_plain(text), style=style)
 
 
 def _styled(cell: Cell, names: bool) -> Text:
-    return Text(_plain(cell.text), style=cell.tone or ("key" if names else ""))
+    return _line(cell.text, cell.tone or ("key" if names else ""))
 
 
 def _sentences(table: Table) -> Iterator[Text]:

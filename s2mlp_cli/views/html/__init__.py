@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2mlp_cli._version import __version__
-from s2mlp_cli.views.document import Picture, Table, View
+from s2mlp_cli.views.document import Picture, Table, View, readable
 from s2mlp_cli.views.svg import canvas
 
 if TYPE_CHECKING:
@@ -29,7 +29,18 @@ def page(views: Sequence[View], title: str) -> str:
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         inline=_inline,
         condensed=_condensed,
+        lines=_lines,
     )
+
+
+def _readable(value: object) -> object:
+    return readable(value) if type(value) is str else value  # markup of our own stays as it is
+
+
+def _lines(text: str) -> object:
+    from markupsafe import Markup, escape
+
+    return Markup("<br>").join(escape(line) for line in readable(text).split("\n"))
 
 
 def _condensed(tables: Sequence[Table]) -> list[Table]:
@@ -53,6 +64,7 @@ def _template() -> Template:
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_readable,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 
+from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.checkpoints.reading import read_checkpoint
 from s2mlp_cli.checkpoints.weights import take_weights
 from s2mlp_cli.errors import CheckpointError
-from tests.digits import save_legacy, save_safetensors, save_zip
+from s2mlp_cli.models import build_model
+from tests.digits import save_legacy, save_safetensors, save_zip, tar_of
+from tests.tiny import TINY
 
 SAVERS = {
     "PyTorch zip": save_zip,
@@ -200,3 +208,139 @@ def test_another_programs_zip_archive_is_none_of_torchs(tmp_path: Path) -> None:
     refused(
         tmp_path / "x.pth", "is a zip archive (first 'word/document.xml'), but not one of PyTorch's"
     )
+
+
+NUMBERS = [
+    np.dtype(code).type(1) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"
+]
+
+
+@pytest.mark.parametrize("save", [save_zip, save_legacy])
+def test_numbers_of_numpy_of_every_type_pass(save: Any, tmp_path: Path) -> None:
+    extras = {f"n{index}": number for index, number in enumerate(NUMBERS)}
+    extras["rng"] = ("MT19937", np.arange(4, dtype=np.uint32), 624, 0, 0.0)
+    extras |= {"text": np.str_("x"), "when": np.datetime64("2026-01-01")}
+    extras["args"] = argparse.Namespace(output=Path("out"), lr=np.float32(0.1))
+    save({"model": {"w": torch.ones(1)}, **extras}, tmp_path / "x.pth")
+    content = read_checkpoint(tmp_path / "x.pth").content
+    assert [content[f"n{index}"] for index in range(len(NUMBERS))] == NUMBERS
+    assert content["rng"][1].tolist() == [0, 1, 2, 3]
+    assert content["args"].output == Path("out")
+
+
+def test_numpy_objects_that_are_not_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    save_zip({"w": torch.ones(1), "x": np.random.default_rng(0)}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "is refused: it asks for numpy.random._pickle.__generator_ctor")
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_another_pickle_protocol_is_named_and_the_file_not_called_damaged(
+    protocol: int, as_zip: bool, tmp_path: Path
+) -> None:
+    torch.save(
+        {"w": torch.ones(1)}, tmp_path / "x.pth", pickle_protocol=protocol,
+        _use_new_zipfile_serialization=as_zip,
+    )  # fmt: skip
+    refused(tmp_path / "x.pth", f"is written in pickle protocol {protocol}, which torch's safe")
+    if as_zip:
+        refused(tmp_path / "x.pth", "does not read: Unsupported operand 149; load it where you")
+
+
+def test_what_torchs_safe_reader_does_not_know_is_told_in_its_words(tmp_path: Path) -> None:
+    save_zip({"w": torch.ones(1), "x": 2**3000}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "torch's safe reader cannot load the checkpoint", "operand 139)")
+
+
+def test_a_zip_whose_checksum_is_wrong_is_damaged(tmp_path: Path) -> None:
+    save_zip({"w": torch.arange(1000.0), "x": 2**3000}, tmp_path / "x.pth")
+    content = bytearray((tmp_path / "x.pth").read_bytes())
+    content[content.index(torch.arange(1000.0).numpy().tobytes())] ^= 1
+    (tmp_path / "x.pth").write_bytes(content)
+    refused(tmp_path / "x.pth", "is truncated or damaged (the checksum of x/data/0 is wrong)")
+
+
+def test_the_tar_format_and_other_tars_are_named(tmp_path: Path) -> None:
+    members = dict.fromkeys(("sys_info", "pickle", "storages", "tensors"), b"x")
+    refused(tar_of(tmp_path / "old.pth", members), "is in PyTorch's tar format of 2016")
+    refused(tar_of(tmp_path / "x.tar", {"w.pth": b"x"}), "is a tar archive (first 'w.pth'); unpack")
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_is_named(tmp_path: Path) -> None:
+    dcp.save({"w": torch.ones(1)}, checkpoint_id=tmp_path / "dcp", no_dist=True)
+    refused(tmp_path / "dcp", "is a distributed checkpoint (DCP); make one file", "dcp_to_torch")
+    refused(next((tmp_path / "dcp").glob("*.distcp")), "is a piece of a distributed checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "is a web page, not the file behind its link; download"),
+        (b"\x1f\x8b\x08" + bytes(30), "is compressed (gzip); unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(30), "is an HDF5 file, as Keras writes it; convert"),
+    ],
+)
+def test_other_files_are_called_what_they_are(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    refused(tmp_path / "x.pth", message)
+
+
+def sharded(folder: Path, suffix: str = "safetensors") -> tuple[Path, dict[str, torch.Tensor]]:
+    state = build_model(TINY).state_dict()
+    half = len(state) // 2
+    parts = dict(list(state.items())[:half]), dict(list(state.items())[half:])
+    places = {}
+    for number, part in enumerate(parts, 1):
+        name = f"model-{number:05}-of-00002.{suffix}"
+        (save_safetensors if suffix == "safetensors" else save_zip)(part, folder / name)
+        places |= dict.fromkeys(part, name)
+    index = folder / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return index, state
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards_are_read_by_their_index_or_folder(suffix: str, tmp_path: Path) -> None:
+    index, state = sharded(tmp_path, suffix)
+    for path in (index, tmp_path):
+        loaded = load_checkpoint(path, TINY)
+        assert loaded.state.keys() == state.keys()
+        assert all(torch.equal(loaded.state[name], tensor) for name, tensor in state.items())
+        assert loaded.facts.form.endswith(", 2 shards")
+        assert loaded.facts.bytes == sum(each.stat().st_size for each in tmp_path.iterdir())
+    for spec in (TINY, None):
+        with pytest.raises(CheckpointError, match="it is shard 2 of 2; give the index .* or the f"):
+            load_checkpoint(tmp_path / f"model-00002-of-00002.{suffix}", spec)
+
+
+def test_an_index_that_lies_is_told(tmp_path: Path) -> None:
+    index, state = sharded(tmp_path)
+    places = json.loads(index.read_text())["weight_map"]
+    swapped = {**places, next(iter(state)): "model-00002-of-00002.safetensors"}
+    index.write_text(json.dumps({"weight_map": swapped}))
+    refused(index, f"says that {next(iter(state))} is in model-00002-of-00002.safetensors, which")
+    for text in ("{}", "[]", "x", '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 1}}'):
+        index.write_text(text)
+        refused(index, "is not the index of a sharded checkpoint")
+    index.write_text('{"weight_map": {"a": "gone.safetensors"}}')
+    refused(index, "gone.safetensors cannot be read: No such file")
+
+
+def test_no_warning_of_torch_is_seen(tmp_path: Path) -> None:
+    makers = (
+        lambda: torch.ones(2, 2).to_sparse_csr(), lambda: torch.ones(2, dtype=torch.complex64),
+        lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8),
+    )  # fmt: skip
+    for make in makers:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            save_legacy({"w": make()}, tmp_path / "x.pth")
+        with warnings.catch_warnings(record=True) as seen, pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "x.pth", TINY)
+        assert seen == []
+    torch.save({"w": torch.ones(1)}, tmp_path / "x.pth", pickle_protocol=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_checkpoint(tmp_path / "x.pth").content["w"].item() == 1

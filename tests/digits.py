@@ -64,6 +64,17 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+GREY = png(np.full((8, 8, 3), 50, np.uint8))
+
+
+def fill(folder: Path, *names: str, content: bytes | None = None) -> Path:
+    """Write the same image under each of these slashed names."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(GREY if content is None else content)
+    return folder
+
+
 def tar_of(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
     with tarfile.open(path, mode) as archive:
         for name, content in members.items():

@@ -25,7 +25,7 @@ from s2mlp_cli.data.label_files import (
 )
 from s2mlp_cli.data.labels import Labels
 from s2mlp_cli.data.layout import folder_layout
-from s2mlp_cli.data.names import ending
+from s2mlp_cli.data.names import ending, split_word
 from s2mlp_cli.data.parquet import parquet_files
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.data.tars import is_archive, several_archives, tar_images
@@ -106,7 +106,8 @@ def _recognise(path: Path, reading: Reading) -> ImageSet:
     relative = {os.path.relpath(match, top): match for match in matches}
     chosen = reading.choose(path, dict.fromkeys(relative, True))
     names = list(relative) if chosen is None else chosen
-    reading.pass_over((name for name in relative if name not in names), "outside the split")
+    left = (name for name in relative if name not in names)
+    reading.pass_over(left, f"outside the split '{split_word(names[0])}'")
     return _several([relative[name] for name in names], path, reading)
 
 

@@ -224,7 +224,7 @@ def read_table(path: Path, stream: BinaryIO, fit: Fit, reading: Reading) -> Labe
     rows = _of_one_split(path, rows, head, column, reading)
     cells = [(line, cells[column], cells[of_class]) for line, cells in rows]
     if head and head[of_class] == "predictionstring":
-        cells = [(line, name, boxes.split()[0]) for line, name, boxes in cells]
+        cells = [(line, name, boxes.partition(" ")[0]) for line, name, boxes in cells]
     return LabelFile(path, form, _entries(path, cells))
 
 
@@ -248,12 +248,15 @@ def _rows(path: Path, stream: BinaryIO) -> _Rows:
             "one of them with --labels"
         ) from error
     for line, cells in rows:
-        if len(cells) != max(len(rows[0][1]), 2) or not all(cells[:2]):
-            raise DataError(
-                f"{path}, line {line}: expected 'file,label' but found '{','.join(cells)}'; "
-                "correct the row"
-            )
+        if len(cells) != max(len(rows[0][1]), 2):
+            raise _wrong_row(path, line, cells)
     return rows
+
+
+def _wrong_row(path: Path, line: int, cells: Sequence[str]) -> DataError:
+    return DataError(
+        f"{path}, line {line}: expected 'file,label' but found '{','.join(cells)}'; correct the row"
+    )
 
 
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -359,6 +362,8 @@ def _entries(path: Path, rows: list[tuple[int, str, str]]) -> dict[str, str | in
     numbers = _is_number(rows[0][2])
     entries: dict[str, str | int] = {}
     for line, name, written in rows:
+        if not (name and written):
+            raise _wrong_row(path, line, (name, written))
         if name in entries:
             raise DataError(
                 f"{path}, line {line}: '{name}' has a label already; remove one of them"

@@ -20,7 +20,7 @@ from s2mlp_cli.errors import DataError
 
 _SYNSET = re.compile(r"n\d{8}")
 
-_TWICE = "that are reached twice, through links"
+_TWICE = "reached twice, through links"
 
 
 @dataclass(frozen=True)

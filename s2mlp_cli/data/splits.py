@@ -27,7 +27,8 @@ class Reading:
     """Chooses among splits, and keeps the notes on whatever is not read.
 
     Attributes:
-        path: the path to the data. A split that its last two parts name is chosen by it.
+        path: the path to the data. A split is chosen by it if a file or pattern has its word, or
+            if one of the last two folders is called exactly so.
         split: what ``--split`` names, if anything.
     """
 
@@ -105,8 +106,12 @@ class Reading:
 
     def _named_by(self, place: Path) -> set[str | None]:
         """Return the splits that --split or the path names, or that were chosen on the way."""
-        below = place.parts[max(len(self.path.parts) - 2, 0) :]
-        return {split_of(part) for part in (*below, self.split or "")}
+        below = place.parts[len(self.path.parts) :]
+        return self._named_by_path() | {split_of(part) for part in (*below, self.split or "")}
+
+    def _named_by_path(self) -> set[str | None]:
+        whole = {split_of(part) for part in self.path.parts[-2:] if words(part) == [part.lower()]}
+        return whole if self.path.is_dir() else whole | {split_of(self.path.name)}
 
     def check(self) -> None:
         """Check that ``--split`` has chosen something.
@@ -116,10 +121,8 @@ class Reading:
         """
         if self.split is None or self.split == NO_SPLIT or self._is_matched:
             return
-        asked = self.split.lower()
-        path = [part.lower() for part in self.path.parts[-2:]]
-        is_said = asked in path or any(asked in words(part) for part in path)
-        if not is_said and split_of(asked) not in {split_of(part) for part in path} - {None}:
+        is_called_so = self.split.lower() in map(str.lower, self.path.parts[-2:])
+        if not is_called_so and split_of(self.split) not in self._named_by_path() - {None}:
             raise DataError(
                 f"there is no split '{self.split}' at {self.path}; leave out --split, or give the "
                 "path of what it names"

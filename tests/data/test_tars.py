@@ -119,3 +119,49 @@ def test_a_shard_with_a_repeated_member_says_which(tmp_path: Path) -> None:
     images = open_images(tar)
     assert contents(images) == {"1.png": TWO}
     assert images.notes[0].startswith("s.tar: more than once in the archive: 1.png; the last")
+
+
+@pytest.mark.parametrize("between", [b"", bytes(512), bytes(3 * 2**20)])
+def test_archives_that_were_joined_are_all_read(between: bytes, tmp_path: Path) -> None:
+    parts = [tar_of(tmp_path / f"{n}.tar", {f"{n}/{n}.png": c}) for n, c in ((1, ONE), (2, TWO))]
+    joined = tmp_path / "x.tar"
+    joined.write_bytes(between.join(part.read_bytes() for part in parts) + bytes(1024))
+    images = open_images(joined)
+    assert contents(images) == {"1/1.png": ONE, "2/2.png": TWO}
+    assert images.notes == ("x.tar: it is 2 archives joined to one, and all of them are read",)
+
+
+def test_joined_shards_are_all_read(tmp_path: Path) -> None:
+    parts = [tar_of(tmp_path / f"{n}", {f"{n}.png": ONE, f"{n}.cls": b"3"}) for n in (1, 2)]
+    (tmp_path / "x.tar").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert open_images(tmp_path / "x.tar").names == ("1.png", "2.png")
+
+
+def test_what_is_behind_an_archive_and_is_none_is_named(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"1/1.png": ONE, "2/2.png": TWO})
+    tar.write_bytes(tar.read_bytes() + b"no header" * 100)
+    images = open_images(tar)
+    assert len(images) == 2
+    assert images.notes == ("x.tar: 900 bytes behind its end are not read",)
+
+
+@pytest.mark.parametrize("kept", [700, 1536, 2600])
+def test_a_second_archive_cut_short_is_found_before_the_run(kept: int, tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"1/1.png": bytes(600), "2/2.png": bytes(600)})
+    tar.write_bytes(tar.read_bytes() + tar.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"cut short|not a whole tar archive"):
+        open_images(tar)
+
+
+def test_a_key_with_dots_is_the_name_up_to_the_last_one(tmp_path: Path) -> None:
+    members = {"img.0001.png": ONE, "img.0001.cls": b"3", "img.0002.png": TWO, "img.0002.cls": b"4"}
+    images = open_images(tar_of(tmp_path / "x.tar", members))
+    assert images.names == ("img.0001.png", "img.0002.png")
+    assert images.labels is not None
+    assert images.labels.values.tolist() == [3, 4]
+
+
+def test_samples_of_other_images_only_are_refused_and_named(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"1.rgb.png": ONE, "1.cls": b"3"})
+    with pytest.raises(DataError, match=r"has no images \(not read: 1 image beside .* 1\.rgb\.png"):
+        open_images(tar)

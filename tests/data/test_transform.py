@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from timm.data import create_transform
 
-from s2mlp_cli.data.transform import decode, make_transform, resample_span, resized_size
+from s2mlp_cli.data.transform import (
+    BROKEN,
+    decode,
+    make_transform,
+    resample_span,
+    resized_size,
+    why_broken,
+)
 from s2mlp_cli.preprocessing import Preprocessing
 
 SOURCES = (
@@ -135,3 +142,51 @@ def test_every_mode_becomes_rgb_as_timm_makes_it(mode: str) -> None:
     pixels = decode(stream.getvalue(), make_transform(config))
     assert pixels.shape == (16, 16, 3)
     assert np.array_equal(pixels, of_timm(made.convert("RGB"), config))
+
+
+def with_text(size: int) -> bytes:
+    """A PNG whose text is longer than it is when it is packed."""
+    stream, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * size, zip=True)
+    Image.new("RGB", (40, 30), (9, 99, 199)).save(stream, "PNG", pnginfo=text)
+    return stream.getvalue()
+
+
+def test_a_png_with_much_text_is_decoded():
+    """Pillow's own limit is a mebibyte; the pixels are sound."""
+    config = Preprocessing(input_size=(16, 16))
+    before = PngImagePlugin.MAX_TEXT_CHUNK
+    content = with_text(3 * 2**20)
+    assert np.array_equal(
+        decode(content, make_transform(config)), decode(with_text(1), make_transform(config))
+    )
+    assert before == PngImagePlugin.MAX_TEXT_CHUNK
+
+
+def test_a_limit_of_the_text_is_named():
+    with pytest.raises(BROKEN) as caught:
+        decode(with_text(70 * 2**20), make_transform(Preprocessing(input_size=(16, 16))))
+    assert (
+        why_broken(caught.value) == "its text is over Pillow's limit of 67,108,864 bytes in a PNG"
+    )
+
+
+def test_an_image_of_more_pixels_than_pillow_warns_of_is_decoded(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    config = Preprocessing(input_size=(16, 16))
+    assert decode(with_text(1), make_transform(config)).shape == (16, 16, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(BROKEN) as caught:
+        decode(with_text(1), make_transform(config))
+    assert "exceeds limit of 1000 pixels" in why_broken(caught.value)
+
+
+def test_the_limit_of_a_strip_is_named():
+    stream = io.BytesIO()
+    Image.new("L", (1000, 3)).save(stream, "PNG")
+    with pytest.raises(BROKEN) as caught:
+        decode(stream.getvalue(), make_transform(Preprocessing(input_size=(16, 16))))
+    assert why_broken(caught.value) == (
+        "DecompressionBombError: 1000x3 pixels are over the limit of 100 for the long side over the "
+        "short one"
+    )

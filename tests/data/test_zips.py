@@ -214,3 +214,31 @@ def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"x\.zip: the labels in labels\.csv cannot be read .*; "):
         open_images(path)
     assert len(open_images(path, _labels(tmp_path, "1.png,0\n"))) == 1
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_read(method: int, tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"b/2": TWO, "a/1.png": ONE, "a/3": b"none"}, method)
+    images = open_images(path)
+    assert contents(images) == {"a/1.png": ONE, "b/2": TWO}
+    swollen = zip_of(tmp_path / "y.zip", {"a/1.png": bytes(10**6), "b/2.png": ONE}, method)
+    rewritten(swollen, SIZE, lambda size: size - 1)
+    assert re.search(r"do not have the checksum", decoded(open_images(swollen)).broken[1])
+
+
+def test_backslashes_are_slashes(tmp_path: Path) -> None:
+    members = {"val\\": b"", "val\\a\\1.png": ONE, "val\\b\\2.png": TWO, "train\\a\\3.png": ONE}
+    images = open_images(zip_of(tmp_path / "x.zip", members))
+    assert contents(images) == {"val/a/1.png": ONE, "val/b/2.png": TWO}
+
+
+def test_names_in_utf8_are_read_without_the_flag_that_says_so(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.zip", {"été/1.png": ONE, "b/2.png": TWO})
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = content.index(mark)
+        struct.pack_into("<H", content, at + offset, 0)
+    path.write_bytes(content)
+    labels = open_images(path).labels
+    assert labels is not None
+    assert labels.classes == ("b", "été")

@@ -1,0 +1,250 @@
+"""A label file may write names and classes in many ways; what it does not tell is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from s2mlp_cli.data.detect import open_images
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.errors import DataError
+from tests.digits import GREY, fill, tar_of
+
+NAMES = tuple(f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3))
+
+
+def labelled(root: Path, text: str, *names: str, partial: bool = False) -> ImageSet:
+    (root / "given").write_bytes(text.encode("utf-8", "surrogateescape"))
+    files = names or tuple(f"{name}.JPEG" for name in NAMES)
+    return open_images(fill(root / "set", *files), root / "given", partial)
+
+
+def classes(images: ImageSet) -> dict[str, int | str]:
+    assert images.labels is not None
+    values, known = images.labels.values.tolist(), images.labels.classes
+    found = values if known is None else [known[value] for value in values]
+    return dict(zip(images.names, found, strict=True))
+
+
+def refused(message: str, root: Path, text: str, *names: str, partial: bool = False) -> None:
+    with pytest.raises(DataError) as caught:
+        labelled(root, text, *names, partial=partial)
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_classes_that_number_their_images_alike_are_told_apart_by_their_folders(tmp_path):
+    text = "file,label\ng0/001.png,4\ng1/001.png,7\n"
+    found = classes(labelled(tmp_path, text, "g0/001.png", "g1/001.png"))
+    assert found == {"g0/001.png": 4, "g1/001.png": 7}
+
+
+@pytest.mark.parametrize("prefix", ["data/", "/old/place/data/", "./", "C:\\data\\"])
+def test_a_table_may_be_written_from_another_folder(prefix, tmp_path):
+    text = "\n".join(f"{prefix}{name},{label}" for name, label in (("a/1.png", 4), ("b/1.png", 7)))
+    text = text.replace("/", "\\") if "\\" in prefix else text
+    assert classes(labelled(tmp_path, text, "a/1.png", "b/1.png")) == {"a/1.png": 4, "b/1.png": 7}
+    found = classes(labelled(tmp_path / "y", text, "moved/a/1.png", "moved/b/1.png"))
+    assert list(found.values()) == [4, 7]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path):
+    (tmp_path / "y").mkdir()
+
+
+def test_two_labels_for_one_image_are_refused(tmp_path):
+    text = "old/1.png,4\nnew/1.png,7\n"
+    refused(
+        r"several labels for '1.png': those of 'old/1.png' and 'new/1.png'; write",
+        tmp_path,
+        text,
+        "1.png",
+    )
+
+
+def test_one_label_for_two_images_is_refused(tmp_path):
+    names = ("a/1.png", "b/1.png")
+    refused(
+        r"the label of '1.png' fits 'a/1.png' as well as 'b/1.png'; write",
+        tmp_path,
+        "1.png,4\n",
+        *names,
+    )
+
+
+def test_a_label_of_another_folder_is_not_taken(tmp_path):
+    refused(
+        r"no label for 1 of the 2 images, the first is 'a/1.png'",
+        tmp_path,
+        "b/1.png,4\n",
+        "a/1.png",
+        "b/1.png",
+    )
+    text = "c/1.png,4\nb/2.png,5\n"
+    refused(
+        r"no label for 1 of the 2 images, .* 'a/1.png'", tmp_path / "y", text, "a/1.png", "b/2.png"
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["ImageId,Class", "image_id,label", "Bild,Klasse", "file,label", "the image,its class", "x,y",
+     "label,image", "idx;name;wnid", None],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["numbers", "names"])
+def test_a_header_of_any_words_is_recognised(head, kind, tmp_path):
+    labels = (5, 7, 9) if kind == "numbers" else ("n05", "n07", "n09")
+    rows = [[name, str(label)] for name, label in zip(NAMES, labels, strict=True)]
+    mark = ";" if head and ";" in head else ","
+    if head and head.startswith("label"):
+        rows = [row[::-1] for row in rows]
+    if mark == ";":
+        rows = [[str(i), *row] for i, row in enumerate(rows)]
+    text = "\n".join([*([head] if head else []), *(mark.join(row) for row in rows)])
+    images = labelled(tmp_path, text)
+    assert list(classes(images).values()) == list(labels)
+    unknown = head in ("Bild,Klasse", "the image,its class")
+    assert bool(images.notes) == unknown
+    fewer = labelled(tmp_path / "y", text, *(f"{name}.JPEG" for name in NAMES[1:]), partial=True)
+    assert list(classes(fewer).values()) == list(labels)[1:]
+
+
+def test_a_first_line_that_labels_a_missing_image_is_no_header(tmp_path):
+    rows = "a_1.png,3\na_2.png,4\na_3.png,5\n"
+    refused(
+        r"there are 2 images, fewer than the 3 labels .* 'a_1.png'",
+        tmp_path,
+        rows,
+        "a_2.png",
+        "a_3.png",
+    )
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", " ", "   "])
+def test_columns_may_be_separated_by_other_marks(mark, tmp_path):
+    text = "\n".join(
+        f"{name}.JPEG{mark}{label}" for name, label in zip(NAMES, (5, 7, 9), strict=True)
+    )
+    assert list(classes(labelled(tmp_path, text)).values()) == [5, 7, 9]
+
+
+def test_names_with_blanks_are_read_to_the_last_one(tmp_path):
+    assert classes(labelled(tmp_path, "my cat.png 3\na dog 1.png 4\n", "my cat.png", "a dog 1.png")) == {
+        "a dog 1.png": 4, "my cat.png": 3,
+    }  # fmt: skip
+
+
+def test_a_table_of_powershell_is_read(tmp_path):
+    fill(tmp_path / "set", "1.png", "2.png")
+    (tmp_path / "given").write_bytes("1.png,3\r\n2.png,4\r\n".encode("utf-16"))
+    assert list(classes(open_images(tmp_path / "set", tmp_path / "given")).values()) == [3, 4]
+
+
+def test_val_txt_beside_the_images_is_found(tmp_path):
+    fill(tmp_path / "val", *(f"{name}.JPEG" for name in NAMES))
+    (tmp_path / "val.txt").write_text("".join(f"{name}.JPEG {i}\n" for i, name in enumerate(NAMES)))
+    images = open_images(tmp_path / "val")
+    assert list(classes(images).values()) == [0, 1, 2]
+    assert images.labels is not None
+    assert images.labels.origin == f"the table {tmp_path}/val.txt"
+    assert list(classes(open_images(tmp_path)).values()) == [0, 1, 2]
+
+
+def test_tiny_imagenet_is_read_as_it_is(tmp_path):
+    """train/CLASS/images, val/images with boxes beside the classes, test/images without labels."""
+    fill(
+        tmp_path,
+        "train/n01443537/images/n01443537_0.JPEG",
+        "train/n01629819/images/n01629819_0.JPEG",
+    )
+    fill(tmp_path, "test/images/test_0.JPEG", "val/images/val_0.JPEG", "val/images/val_1.JPEG")
+    boxes = "val_0.JPEG\tn01629819\t0\t32\t44\t62\nval_1.JPEG\tn01443537\t52\t55\t57\t59\n"
+    (tmp_path / "val" / "val_annotations.txt").write_text(boxes)
+    (tmp_path / "wnids.txt").write_text("n01443537\nn01629819\n")
+    images = open_images(tmp_path)
+    assert classes(images) == {"val_0.JPEG": "n01629819", "val_1.JPEG": "n01443537"}
+    assert images.notes == (
+        "not read: 3 images outside the split 'val'; the first is test/images/test_0.JPEG",
+    )
+    members = {
+        str(f.relative_to(tmp_path)): f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()
+    }
+    archived = open_images(tar_of(tmp_path / "y" / "tiny.tar", members))
+    assert list(classes(archived).values()) == ["n01629819", "n01443537"]
+
+
+def test_columns_beside_those_of_names_and_classes_need_a_header(tmp_path):
+    rows = "".join(f"{i},{name}.JPEG,{i + 5},{9 - i}\n" for i, name in enumerate(NAMES))
+    found = classes(labelled(tmp_path, f",file,label,votes\n{rows}"))
+    assert list(found.values()) == [5, 6, 7]
+    refused(
+        r"has 4 columns, and nothing tells which has the classes; name it 'label'", tmp_path, rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ('"[0, 1, 0]"', r"line 1: the label 'a list of 3' \(list\) is neither"),
+        ("-1", "line 2: the label|'-1'"),
+    ],
+)
+def test_a_cell_that_is_no_class_is_refused(cell, message, tmp_path):
+    rows = f"1.png,{cell}\n2.png,{cell}\n" if "[" in cell else f"1.png,1\n2.png,{cell}\n"
+    refused(message, tmp_path, rows, "1.png", "2.png")
+
+
+def test_a_list_of_one_class_is_that_class(tmp_path):
+    assert classes(labelled(tmp_path, "1.png,[3]\n2.png,[4]\n", "1.png", "2.png")) == {
+        "1.png": 3,
+        "2.png": 4,
+    }
+
+
+def test_a_list_of_files_may_be_a_table_of_any_form(tmp_path):
+    fill(tmp_path, "i/1.png", "i/2.png")
+    (tmp_path / "list.txt").write_text("i/2.png 7\ni/1.png 3\n")
+    assert classes(open_images(tmp_path / "list.txt")) == {"i/2.png": 7, "i/1.png": 3}
+    (tmp_path / "list.tsv").write_text("Bild\tKlasse\ni/2.png\t7\ni/1.png\t3\n")
+    assert classes(open_images(tmp_path / "list.tsv")) == {"i/2.png": 7, "i/1.png": 3}
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        ([3, 4], [3, 4]),
+        ([3.0, 4.0], [3, 4]),
+        ([[3], [4]], [3, 4]),
+        (["b", "a"], ["b", "a"]),
+        ([["b"], ["a"]], ["b", "a"]),
+    ],
+)
+def test_a_column_of_parquet_may_have_numbers_names_or_lists_of_one(labels, values, tmp_path):
+    rows = {"image": [{"bytes": GREY, "path": f"{i}.png"} for i in range(2)], "label": labels}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    assert list(classes(open_images(tmp_path / "x.parquet")).values()) == values
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [([[0, 1], [1, 0]], r"'a list of 2' \(list\)"), ([[], [1]], r"'a list of 0' \(list\)"), ([True, False], r"'True' \(bool\)"),
+     ([0.5, 1.0], r"'0.5' \(float\)"), ([float("nan"), 1.0], r"'nan' \(float\)"), ([b"1", b"2"], r"'b'1'' \(bytes\)"),
+     ([{"a": 1}, {"a": 2}], r".* \(dict\)"), ([-2, 1], r"'-2' \(int\)"), (["", "a"], r"'' \(str\)")],
+)  # fmt: skip
+def test_a_column_of_another_type_is_refused(labels, what, tmp_path):
+    rows = {"image": [{"bytes": GREY, "path": f"{i}.png"} for i in range(2)], "label": labels}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=rf"row 0 has the label {what} is neither a whole number"):
+        open_images(tmp_path / "x.parquet")
+
+
+def test_the_label_of_a_sample_may_be_a_list_of_one_but_no_more(tmp_path):
+    members = {"1.png": GREY, "1.json": b'{"label": [3]}'}
+    assert classes(open_images(tar_of(tmp_path / "x.tar", members))) == {"1.png": 3}
+    members["1.json"] = b'{"label": [0, 1, 0]}'
+    with pytest.raises(DataError, match=r"1\.json does not hold a class number \('\[0, 1, 0\]'"):
+        open_images(tar_of(tmp_path / "x.tar", members))

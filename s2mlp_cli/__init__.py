@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from s2mlp_cli import cores  # noqa: F401  (before torch binds this thread to one core)
 from s2mlp_cli._version import __version__
 
 if TYPE_CHECKING:  # what a type checker should know of the names below

@@ -25,7 +25,7 @@ FLOORS = (
     {"files", "user_code"},
     {"statistics", "units", "errors", "directions", "preprocessing"},
     {"__init__"},
-    {"_version"},
+    {"_version", "cores"},
 )
 
 TORCH_FREE = (

@@ -11,7 +11,7 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
-from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
 from s2mlp_cli.views.count import By, view
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -40,7 +40,7 @@ from s2mlp_cli.views.terminal import remarks_console
 @options.shift(BASELINE)
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, 1_000_000),
+    type=click.IntRange(1, LARGEST_BATCH),
     default=1,
     show_default=True,
     help="Number of images. All figures but the parameters grow with it.",

@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from s2mlp_cli.commands.output import ENDINGS, TEXTS
+from s2mlp_cli.records.base import LARGEST_BATCH
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs.model import MAX_PIXELS
 
@@ -115,7 +116,7 @@ class BatchSizes(click.ParamType[tuple[int | None, ...]]):
     ) -> int | None:
         if word == "max":
             return None
-        if not (word.isascii() and word.isdecimal() and 0 < int(word) <= 2**20):
+        if not (word.isascii() and word.isdecimal() and 0 < int(word) <= LARGEST_BATCH):
             self.fail(f"'{word}' is not a batch size; use 1, or 8,64, or max", param, ctx)
         return int(word)
 

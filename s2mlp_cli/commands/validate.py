@@ -352,8 +352,8 @@ def _images(given: Given) -> ImageSet:
 
 
 def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Processes) -> Settings:
+    from s2mlp_cli.cores import usable_cores
     from s2mlp_cli.data.real_labels import real_labels
-    from s2mlp_cli.measure.environment import usable_cores
     from s2mlp_cli.measure.torch_support import target
     from s2mlp_cli.measure.validating.plan import Settings, preprocessing_for
     from s2mlp_cli.measure.validating.processes import choose_workers
@@ -361,7 +361,7 @@ def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Pro
     inputs = ("input_size", "crop_pct", "interpolation", "mean", "std", "transform")
     chosen = {name: value for name in inputs if (value := getattr(given, name)) is not None}
     if given.workers is None:
-        workers = choose_workers(usable_cores(), group.local_count)
+        workers = choose_workers(usable_cores().count, group.local_count)
     else:
         workers = given.workers
     return Settings(
@@ -401,7 +401,7 @@ class ValidationProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not (shown and console.is_terminal),
+            disable=not (shown and console.file.isatty()),  # a log, even if FORCE_COLOR is set
         )
         self.task = self.bar.add_task("", total=total, top1="–")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from s2mlp_cli._version import __version__
+from s2mlp_cli.cores import usable_cores
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.shifts import registry
 
@@ -19,13 +19,15 @@ PACKAGES = ("torch", "torchvision", "fvcore", "triton", "timm", "numpy", "torch-
 
 def environment() -> Environment:
     """Describe this machine, its devices and the packages that the numbers depend on."""
+    cores = usable_cores()
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Environment(
         s2mlp=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=_cpu_name(),
-        cpu_count=usable_cores(),
+        cpu_count=cores.count,
+        cpu_count_why=cores.why,
         packages={name: version for name in PACKAGES if (version := _version(name))},
         cuda=torch.version.cuda,
         gpus=tuple(gpus),
@@ -41,13 +43,6 @@ def _driver() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(told.stdout.split()), None)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: a container or a batch system may give a few."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -17,6 +17,9 @@ from s2mlp_cli.errors import printable
 # Precisions that a measurement can run in, by the names that users write.
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 
+# Images at a time that a command takes; no device that exists holds more.
+LARGEST_BATCH = 1_000_000
+
 # The implementation that ratios are relative to: the papers' own code slices.
 BASELINE = "slice"
 
@@ -69,7 +72,10 @@ def changed(record: AnyFrozen, **fields: Any) -> AnyFrozen:
 
 
 class Environment(Frozen):
-    """Where a measurement was made: what another person needs in order to repeat it."""
+    """Where a measurement was made: what another person needs in order to repeat it.
+
+    ``cpu_count`` are the cores that this process could use; ``cpu_count_why`` says what decided it.
+    """
 
     s2mlp: str
     python: str
@@ -80,6 +86,7 @@ class Environment(Frozen):
     cuda: str | None = None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
+    cpu_count_why: str | None = None
 
 
 def now() -> datetime:

@@ -18,9 +18,6 @@ Verdict = Literal["faster", "slower", "undecided"]
 CompileUnit = Literal["block", "model"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 
-# Images at a time that a command takes; no device that exists holds more.
-LARGEST_BATCH = 2**20
-
 
 class Measured(Frozen):
     """A median with its 95 % interval; ``ci95`` is None where there were too few samples."""
@@ -147,7 +144,7 @@ KEY = (
 )  # fmt: skip
 
 
-class Limit(Frozen):
+class Roofline(Frozen):
     """What the device can do at most, measured in the same run; None where it could not be.
 
     ``threads`` are the CPU's, as in the rows that it goes with (None: an old record does not say).
@@ -235,7 +232,7 @@ class ProfileRecord(Record):
     request: ProfileRequest | None = None
     specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, ModelSource] = Field(default_factory=dict)
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Roofline, ...] = ()
     warnings: tuple[str, ...] = ()
     earlier: tuple[EarlierRun, ...] = ()
     results: tuple[ProfileResult, ...]
@@ -248,7 +245,7 @@ class ProfileRecord(Record):
         ]
         return (*before, *[self.environment] * (len(self.results) - len(before)))
 
-    def limit_of(self, row: ProfileResult) -> Limit | None:
+    def roofline_of(self, row: ProfileResult) -> Roofline | None:
         """Return the limits that ``row`` is compared with, or None where none were measured."""
         for limit in self.limits:
             same = (limit.device, limit.dtype) == (row.device, row.dtype)

@@ -17,11 +17,11 @@ def where(row: ProfileResult) -> str:
     return f"{row.model}, {LEVELS[row.level]}{stage}"
 
 
-def setting(row: ProfileResult, batch: bool = True) -> str:
+def setting(row: ProfileResult, batch: bool = True, size: bool = True) -> str:
     """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
     words = [row.device, row.dtype]
     words += [f"batch {row.batch_size}"] if batch else []
-    words += ["×".join(map(str, row.input_size))]
+    words += ["×".join(map(str, row.input_size))] if size else []
     words += [row.mode] if row.mode != "inference" else []
     return ", ".join([*words, *options(row)])
 

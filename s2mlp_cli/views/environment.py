@@ -16,6 +16,11 @@ def environment_view(
     versions = (
         ("s2mlp", environment.s2mlp),
         ("python", f"{environment.python} on {environment.platform}"),
+        *(
+            [("cores", f"{environment.cpu_count} ({environment.cpu_count_why})")]
+            if environment.cpu_count_why
+            else []
+        ),
         *environment.packages.items(),
         ("CUDA of torch", environment.cuda or "none"),
         *([("NVIDIA driver", environment.driver)] if environment.driver is not None else []),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.base import BASELINE, REFERENCE
-from s2mlp_cli.records.profile import Level, Limit, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.base import BASELINE, REFERENCE, Environment
+from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult, Roofline
 from s2mlp_cli.records.profile_rows import (
     Ranked,
     implementation,
@@ -62,6 +63,7 @@ def view(record: ProfileRecord) -> View:
             *_speed_pictures(timed),
             *_bandwidth_pictures(record),
             *_batch_pictures(timed),
+            *_size_pictures(timed),
         ),
         tables=(
             *map(_ranking, rankings(record.results)),
@@ -244,6 +246,7 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> list[Shown]:
         (Column("p90", numeric=True, beside=True), lambda row: _plain(row.p90_s, factor)),
         (Column("p99", numeric=True, beside=True), lambda row: _plain(row.p99_s, factor)),
         *_pair(Column("Shifts", unit="%", numeric=True), _share),
+        (Column("Compile", unit="s", numeric=True), lambda row: _plain(row.compile_s, 1.0)),
         (percentage("of copy"), lambda row: row.copy_fraction if operation else None),
         (percentage("of matmul"), lambda row: None if operation else row.matmul_fraction),
         *(
@@ -362,7 +365,7 @@ def _roofline(record: ProfileRecord) -> Table:
     )
 
 
-def _limit(limit: Limit) -> tuple[object, ...]:
+def _limit(limit: Roofline) -> tuple[object, ...]:
     return (
         limit.device,
         limit.dtype,
@@ -422,6 +425,9 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[
         )
     for shift, why in {row.shift: row.reference for row in record.results if row.reference}.items():
         yield f"{shift} is {why}."
+    unknown = {row.memory.unknown: None for row in timed if row.memory and row.memory.unknown}
+    for why in unknown:
+        yield f"Memory is not known: {why}."
     yield from _earlier_runs(record)
 
 
@@ -432,9 +438,23 @@ def _earlier_runs(record: ProfileRecord) -> Iterator[str]:
         last = first + run.rows
         yield (
             f"Rows {first + 1} to {last} of {len(record.results)} are from "
-            f"{run.created:%Y-%m-%d %H:%M} UTC, seed {run.settings.seed}."
+            f"{run.created:%Y-%m-%d %H:%M} UTC, seed {run.settings.seed}"
+            f"{_elsewhere(run.environment, record.environment)}."
         )
         first = last
+
+
+def _elsewhere(before: Environment | None, now: Environment) -> str:
+    """Name what was different when older rows were measured; the hardware was the same."""
+    if before is None:
+        return ""
+    facts = {"Python": "python", "CUDA": "cuda", "system": "platform"}
+    told = [
+        f"{name} {getattr(before, field)}"
+        for name, field in facts.items()
+        if getattr(before, field) != getattr(now, field)
+    ]
+    return f", with {', '.join(told)}" if told else ""
 
 
 def _doubts(record: ProfileRecord) -> Iterator[str]:
@@ -518,7 +538,7 @@ def _bandwidth_pictures(record: ProfileRecord) -> Iterator[Picture]:
             shape = "×".join(map(str, row.shape[1:]))
             rate = (row.bytes_per_s or 0.0) / 1e9
             rates.setdefault(implementation(row), {})[f"stage {row.stage}, {shape}"] = rate
-        found = record.limit_of(group[0])
+        found = record.roofline_of(group[0])
         copy = found.copy_bytes_per_s if found else None
         yield Picture(
             name=f"bandwidth-{number}",
@@ -552,10 +572,29 @@ def _batch_pictures(timed: Iterable[ProfileResult]) -> Iterator[Picture]:
             )
 
 
-def _point(row: ProfileResult) -> lines.Point:
+def _size_pictures(timed: Iterable[ProfileResult]) -> Iterator[Picture]:
+    models = _at(timed, "model")
+    for number, title, group in _groups(
+        models, lambda row: f"{row.model}, {setting(row, size=False)}"
+    ):
+        if len({row.input_size for row in group}) > 1:
+            points: dict[str, list[lines.Point]] = {}
+            for row in group:
+                side = round(math.prod(row.input_size) ** 0.5)
+                points.setdefault(implementation(row), []).append(_point(row, side))
+            yield Picture(
+                name=f"size-{number}",
+                title=f"Time and memory over the image size: {title}",
+                description="Lines of milliseconds per image and of peak memory over the side of a "
+                f"square image of as many pixels, one for each of {len(points)} implementations.",
+                draw=partial(lines.batches, points, over="image size (side in pixels)"),
+            )
+
+
+def _point(row: ProfileResult, size: int | None = None) -> lines.Point:
     each = row.batch_size
     ends = (row.ci95_s[0] / each, row.ci95_s[1] / each) if row.ci95_s else None
-    return lines.Point(each, (row.median_s or 0.0) / each, ends, peak_bytes(row))
+    return lines.Point(size or each, (row.median_s or 0.0) / each, ends, peak_bytes(row))
 
 
 # The sheet
@@ -566,6 +605,7 @@ _FIELDS = (
     "images_per_s", "bytes_per_s", "ratio_to_slice", "cost_over_none_s", "shift_share",
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
+    "input_size", "runtime", "compile", "compile_mode", "compile_s",
 )  # fmt: skip
 # Fields with an interval: each becomes a column of values and two of its ends.
 _RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
@@ -588,6 +628,8 @@ def _cells(row: ProfileResult) -> tuple[object, ...]:
     for field in _FIELDS:
         if field.endswith("_bytes"):
             cells.append(getattr(row.memory, field, None))
+        elif field == "input_size":
+            cells.append("x".join(map(str, row.input_size)))
         elif field == "ci95_s":
             cells += row.ci95_s or (None, None)
         elif field in _RANGES:

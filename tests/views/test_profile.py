@@ -5,22 +5,22 @@ import io
 from datetime import datetime, timezone
 
 from s2mlp_cli.measure.profiling.rows import timed_row
-from s2mlp_cli.records.base import Environment
+from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import (
     EarlierRun,
-    Limit,
     Measured,
     Memory,
     ProfileRecord,
     ProfileResult,
     ProfileSettings,
     Ratio,
+    Roofline,
 )
 from s2mlp_cli.views.profile import view
 from s2mlp_cli.views.sheet import to_markdown
 from tests.views import csv, shown
 
-LIMIT = Limit(device="cpu", dtype="fp32", copy_bytes_per_s=2e10, matmul_flops_per_s=1.5e11)
+LIMIT = Roofline(device="cpu", dtype="fp32", copy_bytes_per_s=2e10, matmul_flops_per_s=1.5e11)
 STEADY = tuple(0.2 * (1 + 0.01 * ((5 * index) % 7 - 3)) for index in range(24))
 PEERS = {"slice": STEADY, "none": tuple(0.9 * value for value in STEADY)}
 
@@ -245,7 +245,7 @@ def test_a_gpu_has_a_table_of_its_memory():
 
 
 def test_limits_that_could_not_be_measured_are_unknown_and_those_of_a_cpu_name_its_threads():
-    unknown = Limit(device="cpu", dtype="bf16", threads=1)
+    unknown = Roofline(device="cpu", dtype="bf16", threads=1)
     known = LIMIT.model_copy(update={"threads": 2})
     text = shown(view(RECORD.model_copy(update={"limits": (unknown, known)})), 80)
     assert "cpu     bf16         1    unknown                 unknown\n" in text
@@ -327,3 +327,35 @@ def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():
     assert rows[1]["skipped"] == "nothing to time: it returns its input"
     assert rows[1]["median_s"] == ""
     assert to_markdown(view(RECORD).sheet).count("\n") == len(rows) + 2
+
+
+def test_compiled_rows_show_how_and_how_long_it_took_and_an_unknown_memory_its_reason():
+    row = changed(
+        timed("conv", 1.0, compile_s=12.5), compiled=True, compile="block", compile_mode="default",
+        memory=Memory(unknown="the helper process was killed"),
+    )  # fmt: skip
+    text = shown(view(record(row)), 160)
+    assert "compiled block by block" in text
+    assert "12.50" in text
+    assert "Memory is not known: the helper process was killed." in text
+    assert "compiled as a whole" in shown(view(record(changed(row, compile="model"))), 160)
+    csv_row = next(reader.DictReader(io.StringIO(csv(view(record(row))))))
+    assert (csv_row["compile"], csv_row["compile_s"]) == ("block", "12.5")
+    assert (csv_row["runtime"], csv_row["input_size"]) == ("torch", "224x224")
+
+
+def test_speed_is_drawn_over_the_image_size_where_there_are_several():
+    rows = [changed(timed("conv", 1.0), input_size=size) for size in ((224, 224), (288, 224))]
+    names = [picture.name for picture in view(record(*rows)).pictures]
+    assert "size-1" in names
+    assert "size-1" not in [picture.name for picture in view(record(rows[0])).pictures]
+
+
+def test_older_rows_say_what_was_different_about_their_run():
+    now = record(timed("conv", 1.0), timed("slice", 1.0))
+    before = EarlierRun(
+        created=datetime(2026, 1, 2, tzinfo=timezone.utc), command=(), settings=now.settings, rows=1,
+        environment=changed(now.environment, python="3.10.1"),
+    )  # fmt: skip
+    found = view(changed(now, earlier=(before,)))
+    assert any(remark.endswith("seed 0, with Python 3.10.1.") for remark in found.remarks)

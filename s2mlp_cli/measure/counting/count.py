@@ -27,7 +27,7 @@ from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
-from s2mlp_cli.records.base import BASELINE, changed
+from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, changed
 from s2mlp_cli.records.count import (
     CountResult,
     CrossCheck,
@@ -39,8 +39,6 @@ from s2mlp_cli.records.count import (
 )
 from s2mlp_cli.specs import ModelSpec, TimmSpec
 from s2mlp_cli.user_code import described
-
-LARGEST_BATCH = 1_000_000
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.checks import REFERENCE
 from s2mlp_cli.measure.profiling.contenders import Shift, fresh_compiler
 from s2mlp_cli.measure.profiling.workloads import (
     BlockCase,
@@ -23,8 +22,8 @@ from s2mlp_cli.measure.profiling.workloads import (
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
-from s2mlp_cli.records.base import BASELINE
-from s2mlp_cli.records.profile import LARGEST_BATCH, ProfileRequest
+from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
+from s2mlp_cli.records.profile import ProfileRequest
 from s2mlp_cli.specs import S2MLPSpec
 
 # Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
@@ -85,11 +84,11 @@ def find_largest_batch(fits: Callable[[int], bool]) -> int:
     if not fits(1):
         raise UnavailableError("not even a batch of 1 fits; use a smaller --model or --input-size")
     good = 1
-    while good < LARGEST_BATCH and fits(2 * good):
+    while 2 * good <= LARGEST_BATCH and fits(2 * good):
         good *= 2
     step = good // 2
-    while step and 16 * step >= good and good < LARGEST_BATCH:
-        good += step if fits(good + step) else 0
+    while step and 16 * step >= good:
+        good += step if good + step <= LARGEST_BATCH and fits(good + step) else 0
         step //= 2
     return good
 

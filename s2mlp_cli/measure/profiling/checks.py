@@ -23,9 +23,8 @@ from s2mlp_cli.measure.profiling.workloads import (
     build_workload,
     parts,
 )
+from s2mlp_cli.records.base import REFERENCE
 from s2mlp_cli.records.profile import Mode
-
-REFERENCE = "oracle"
 
 # Largest difference over the largest element. The shift alone moves data: it is exact but for a
 # product with ones and zeros.

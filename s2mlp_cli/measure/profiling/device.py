@@ -17,7 +17,7 @@ import torch
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import DTYPES, is_out_of_memory, precision, target
-from s2mlp_cli.records.profile import Limit
+from s2mlp_cli.records.profile import Roofline
 
 Run = Callable[[], object]
 
@@ -269,14 +269,14 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
     return CudaDevice(place, host_time=host_time)
 
 
-def measure_roofline(device: Device, dtype: str) -> Limit:
+def measure_roofline(device: Device, dtype: str) -> Roofline:
     """Measure what this device reaches at most in this dtype, on the threads that torch has now.
 
     Copy bandwidth and matrix-product rate, each None where the device has no memory for it.
     """
     kind = device.torch_device.type
     with torch.inference_mode(), precision(dtype):
-        return Limit(
+        return Roofline(
             device=str(device.torch_device),
             dtype=dtype,
             threads=torch.get_num_threads(),

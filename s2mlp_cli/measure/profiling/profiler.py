@@ -48,13 +48,13 @@ from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
 from s2mlp_cli.records.base import BASELINE, Environment, changed
 from s2mlp_cli.records.profile import (
     Level,
-    Limit,
     Memory,
     Mode,
     ProfileRecord,
     ProfileRequest,
     ProfileResult,
     ProfileSettings,
+    Roofline,
 )
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import ModelSpec
@@ -141,7 +141,7 @@ class Profiler:
         self._measuring: Case | None = None
         self._largest: dict[tuple[object, ...], int] = {}
         self._rows: list[ProfileResult] = list(previous.results) if previous else []
-        self._rooflines: list[Limit] = list(previous.limits) if previous else []
+        self._rooflines: list[Roofline] = list(previous.limits) if previous else []
         self._remarks = dict.fromkeys(previous.warnings if previous else ())
 
     @property
@@ -341,7 +341,7 @@ class Profiler:
             return changed(known, unknown=found)
         return changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
 
-    def _roofline(self, dtype: str, progress: _Progress) -> Limit:
+    def _roofline(self, dtype: str, progress: _Progress) -> Roofline:
         """Return the roofline in ``dtype`` on this device and so many threads; measure it once."""
         wanted = (str(self.device.torch_device), dtype, self.request.threads)
         for known in self._rooflines:

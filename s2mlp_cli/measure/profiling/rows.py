@@ -11,7 +11,7 @@ from s2mlp_cli import statistics
 from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.workloads import Case
 from s2mlp_cli.records.base import BASELINE, changed
-from s2mlp_cli.records.profile import Limit, Measured, Memory, ProfileResult, Ratio
+from s2mlp_cli.records.profile import Measured, Memory, ProfileResult, Ratio, Roofline
 
 PERCENTILES = (50.0, 90.0, 99.0)
 _ROW_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
@@ -56,7 +56,7 @@ def timed_row(
     *,
     calls: int,
     macs: int = 0,
-    roofline: Limit | None = None,
+    roofline: Roofline | None = None,
     error: float | None = None,
     reference: str | None = None,
     memory: Memory | None = None,

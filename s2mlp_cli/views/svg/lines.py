@@ -1,4 +1,4 @@
-"""Pictures of lines: over the batch size, and over a series of records."""
+"""Pictures of lines: over the batch or image size, and over a series of records."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """One batch size: seconds per image with their interval, and peak bytes where known."""
+    """One size: seconds per image with their interval, and peak bytes where known."""
 
-    batch_size: int
+    size: int
     seconds_per_image: float
     interval: tuple[float, float] | None = None
     peak_bytes: int | None = None
 
 
-def batches(points: Mapping[str, Sequence[Point]], title: str) -> str:
+def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batch size") -> str:
     """Draw name -> points as one line each: time per image on the left, memory on the right."""
-    sizes = sorted({point.batch_size for own in points.values() for point in own})
+    sizes = sorted({point.size for own in points.values() for point in own})
     looks = canvas.looks(points)
 
     def plot(figure: Figure) -> None:
         times, memory = figure.subplots(1, 2)
         for name, own in points.items():
-            ordered = sorted(own, key=lambda point: point.batch_size)
+            ordered = sorted(own, key=lambda point: point.size)
             _times(times, ordered, looks[name], canvas.short(name, 20))
-            known = [(p.batch_size, p.peak_bytes / 2**20) for p in ordered if p.peak_bytes]
+            known = [(p.size, p.peak_bytes / 2**20) for p in ordered if p.peak_bytes]
             memory.plot([size for size, _ in known], [mib for _, mib in known], **looks[name])
-        _dress(times, sizes, "ms per image (95 % interval)")
-        _dress(memory, sizes, "peak memory, MiB")
+        _dress(times, sizes, over, "ms per image (95 % interval)")
+        _dress(memory, sizes, over, "peak memory, MiB")
         figure.legend(loc="outside lower left", ncols=4)
 
     return canvas.draw(plot, 2.7 + 0.18 * ((len(points) - 1) // 4), title)
 
 
 def _times(axes: Axes, points: Sequence[Point], look: dict[str, object], name: str) -> None:
-    batch_sizes = [point.batch_size for point in points]
-    axes.plot(batch_sizes, [1e3 * p.seconds_per_image for p in points], label=name, **look)  # type: ignore[arg-type]
+    sizes = [point.size for point in points]
+    axes.plot(sizes, [1e3 * p.seconds_per_image for p in points], label=name, **look)  # type: ignore[arg-type]
     for point in points:
         if point.interval:
             ends = [1e3 * end for end in point.interval]
-            axes.plot([point.batch_size] * 2, ends, color=str(look["color"]), linewidth=1.0)
+            axes.plot([point.size] * 2, ends, color=str(look["color"]), linewidth=1.0)
 
 
-def _dress(axes: Axes, sizes: Sequence[int], title: str) -> None:
+def _dress(axes: Axes, sizes: Sequence[int], over: str, title: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
-    axes.set_xlabel("batch size")
+    axes.set_xlabel(over)
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_ylim(bottom=0)
 

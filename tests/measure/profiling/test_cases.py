@@ -9,7 +9,8 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.cases import cases, find_largest_batch, fits, implementations
 from s2mlp_cli.measure.profiling.workloads import build_workload, draw_example
 from s2mlp_cli.measure.source import spec_model
-from s2mlp_cli.records.profile import LARGEST_BATCH, ProfileRequest
+from s2mlp_cli.records.base import LARGEST_BATCH
+from s2mlp_cli.records.profile import ProfileRequest
 from s2mlp_cli.specs import ModelSpec
 from tests.tiny import case as make_case
 
@@ -74,6 +75,10 @@ def test_the_largest_batch_fits_and_leaves_less_than_an_eighth(limit):
     found = find_largest_batch(lambda batch: batch <= limit)
     assert found <= limit
     assert limit - found <= found / 8
+
+
+def test_no_larger_batch_is_tried_than_a_command_takes():
+    assert LARGEST_BATCH * 7 / 8 < find_largest_batch(lambda batch: True) <= LARGEST_BATCH
 
 
 def test_no_batch_at_all_is_a_sentence():

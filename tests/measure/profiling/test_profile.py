@@ -9,11 +9,11 @@ from s2mlp_cli.measure.profiling.resuming import asked_of, continued, models_of
 from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import (
-    Limit,
     ProfileRecord,
     ProfileRequest,
     ProfileResult,
     ProfileSettings,
+    Roofline,
 )
 from tests.measure.fakes import Clock, FakeDevice
 from tests.tiny import case as make_case
@@ -198,7 +198,7 @@ def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny,
 
     def measure(device, dtype):
         asked.append((dtype, torch.get_num_threads()))
-        return Limit(device="cpu", dtype=dtype, threads=torch.get_num_threads())
+        return Roofline(device="cpu", dtype=dtype, threads=torch.get_num_threads())
 
     monkeypatch.setattr("s2mlp_cli.measure.profiling.profiler.measure_roofline", measure)
     request = {"levels": ("op",)}
@@ -209,7 +209,7 @@ def test_limits_of_other_threads_or_another_type_are_not_used_for_new_rows(tiny,
     more = profiler(tiny, previous=more, **request, dtypes=("bf16",)).run()
     assert asked == [("fp32", 1), ("fp32", 2), ("bf16", 1)]
     assert [(limit.dtype, limit.threads) for limit in more.limits] == asked
-    assert {more.limit_of(row).threads for row in more.results if row.threads == 2} == {2}
+    assert {more.roofline_of(row).threads for row in more.results if row.threads == 2} == {2}
 
 
 @pytest.mark.parametrize(

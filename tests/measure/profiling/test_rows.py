@@ -4,9 +4,9 @@ from s2mlp_cli.measure.profiling import rows
 from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.rows import timed_row
 from s2mlp_cli.records.base import changed
-from s2mlp_cli.records.profile import Limit, Memory, ProfileResult
+from s2mlp_cli.records.profile import Memory, ProfileResult, Roofline
 
-LIMIT = Limit(device="cpu", dtype="fp32", copy_bytes_per_s=1e10, matmul_flops_per_s=1e11)
+LIMIT = Roofline(device="cpu", dtype="fp32", copy_bytes_per_s=1e10, matmul_flops_per_s=1e11)
 SLICE = (2.0, 2.2, 1.8, 2.0, 2.1, 1.9, 2.0, 2.05)
 NONE = tuple(0.5 * value for value in SLICE)
 CONV = tuple(1.25 * value for value in SLICE)

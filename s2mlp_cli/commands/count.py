@@ -33,6 +33,8 @@ from s2mlp_cli.views.terminal import remarks_console
 @click.argument("named", metavar="[MODEL]...", nargs=-1, shell_complete=options.complete_models)
 @options.models()
 @options.ckpts
+@options.weights
+@options.ema
 @click.option("--all", "every", is_flag=True, help="Count every built-in spec.")
 @options.overrides
 @options.input_sizes
@@ -64,6 +66,8 @@ def command(
     named: tuple[str, ...],
     models: tuple[str, ...],
     ckpts: tuple[str, ...],
+    weights: str | None,
+    ema: bool,
     every: bool,
     overrides: tuple[str, ...],
     input_sizes: tuple[tuple[int, int], ...],
@@ -103,7 +107,10 @@ def command(
     # rich takes any stream for a terminal under FORCE_COLOR, and would write its codes into a log.
     waiting = remarks_console().status("counting") if sys.stderr.isatty() else nullcontext()
     with waiting:
-        given = open_models(named, models, ckpts, overrides=overrides, in_channels=in_channels)
+        given = open_models(
+            named, models, ckpts,
+            overrides=overrides, in_channels=in_channels, averaged=ema, weights=weights,
+        )  # fmt: skip
 
         from s2mlp_cli.measure.counting.count import count_sizes
 

@@ -248,7 +248,7 @@ def open_model(
         S2MLPError: a file that cannot be read, a name that is not there, code that fails, or
             weights that do not fit.
     """
-    if ckpt is None and model is not None and _ends(model, (*WEIGHTS, *EXPORTED)):
+    if ckpt is None and model is not None and _names_weights(model):
         model, ckpt = None, model
     if model is not None and names_code(model):
         return _python(model, ckpt, overrides, input_size, in_channels, averaged, weights)
@@ -274,6 +274,8 @@ def open_models(
     *,
     overrides: tuple[str, ...] = (),
     in_channels: int | None = None,
+    averaged: bool = False,
+    weights: str | None = None,
 ) -> list[GivenModel]:
     """Open several models; a checkpoint's architecture is the only one of ``models``, if any.
 
@@ -283,9 +285,12 @@ def open_models(
     pairs: list[tuple[str | None, str | None]] = [(name, None) for name in alone]
     pairs += [(next(iter(models), None), ckpt) for ckpt in ckpts]
     given = [
-        open_model(model, ckpt, overrides=overrides, in_channels=in_channels)
+        open_model(
+            model, ckpt, overrides=overrides, in_channels=in_channels,
+            averaged=averaged, weights=weights,
+        )
         for model, ckpt in pairs
-    ]
+    ]  # fmt: skip
     paths: dict[str, set[str | None]] = {}
     for each in given:
         paths.setdefault(each.name, set()).add(each.source.path)
@@ -315,7 +320,7 @@ def reopen(
     if source.kind == "checkpoint":
         again = _checkpoint(source.path or "", spec, input_size, source.averaged, source.key)
         _check_same(again.source.sha256, source.sha256, source.path)
-        return again
+        return replace(again, source=source)  # it may have another name
     if source.kind == "exported":
         exported = _exported(Path(source.path or ""))
         _check_same(exported.source.sha256, source.sha256, source.path)
@@ -464,6 +469,13 @@ def _arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:
             )
         arguments[key] = parse_value(text, f"--set {override} for {model}")
     return arguments
+
+
+def _names_weights(model: str) -> bool:
+    """Tell a file of weights, or an exported one, from a spec; a built-in name has no folder."""
+    if names_code(model) or _ends(model, (".yaml", ".yml")):
+        return False
+    return _ends(model, (*WEIGHTS, *EXPORTED)) or ("/" in model and Path(model).is_file())
 
 
 def _ends(path: str | Path, endings: tuple[str, ...]) -> bool:

@@ -1,3 +1,4 @@
+import pickle
 import shutil
 import subprocess
 import sys
@@ -208,6 +209,14 @@ def test_checkpoints_of_one_name_are_called_by_their_paths(tmp_path):
         shutil.copy(sample.CHECKPOINT, paths[-1])
     given = open_models(["v2-small"], [], paths)
     assert [each.name for each in given] == ["v2-small", "digits.safetensors", *paths[1:]]
+    again = pickle.loads(pickle.dumps(given[-1]))
+    assert again.name == paths[-1]
+
+
+def test_a_file_of_weights_is_known_without_its_ending(tmp_path):
+    path = tmp_path / "best"
+    shutil.copy(sample.CHECKPOINT, path)
+    assert open_model(str(path)).source.kind == "checkpoint"
 
 
 def test_the_shift_of_a_module_that_holds_our_mixer_can_be_chosen():

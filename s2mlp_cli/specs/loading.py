@@ -194,7 +194,7 @@ def _merged(path: Path) -> Document:
             )
         for key, value in settings.items():
             _set(merged, key, value, document.origin(("set", key)))
-        if layer:
+        if layer and not _is_built_in(document.origins[()]):
             _retitle(merged, [*changes, *_changes(settings)], document.data)
     return merged
 
@@ -336,6 +336,10 @@ def _retitle(document: Document, changes: Iterable[str], own: Iterable[str] = ()
         data["source"] = f"changed from {source.removeprefix('changed from ')}"
 
 
+def _is_built_in(origin: Origin) -> bool:
+    return Path(origin.file).is_relative_to(folder())
+
+
 # Checking ----------------------------------------------------------------------------------------
 
 
@@ -363,5 +367,5 @@ def _validated(document: Document) -> ModelSpec:
 
 def _check_timm(spec: TimmSpec, origin: Origin) -> None:
     """Refuse a name that timm does not have. Built-in specs are known to be right, without timm."""
-    if not origin.file.startswith(TIMM) and not Path(origin.file).is_relative_to(folder()):
+    if not origin.file.startswith(TIMM) and not _is_built_in(origin):
         timm_config(spec.timm, f"{origin}: timm")

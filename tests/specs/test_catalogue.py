@@ -152,6 +152,10 @@ def test_the_title_says_what_files_and_options_changed(tmp_path):
     assert (len(long.title), long.title[-6:]) == (200, "x, ch…")
 
 
+def test_built_in_specs_extend_each_other_and_keep_their_papers():
+    assert not any("changed" in load_spec(name).title + load_spec(name).source for name in names())
+
+
 def test_a_spec_at_its_own_size_is_the_spec():
     spec = load_spec("v2-small")
     assert with_input_size(spec, (224, 224)) is spec

@@ -30,6 +30,7 @@ COMMANDS = {
     "profile": "s2mlp_cli.commands.profile",
     "trace": "s2mlp_cli.commands.trace",
     "validate": "s2mlp_cli.commands.validate",
+    "export": "s2mlp_cli.commands.export",
     "convert": "s2mlp_cli.commands.convert",
     "report": "s2mlp_cli.commands.report",
     "compare": "s2mlp_cli.commands.compare",

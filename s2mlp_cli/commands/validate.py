@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.validating.validate import Validation
     from s2mlp_cli.specs import ModelSpec
 
-SAMPLE = "sample"
-
 
 class Triple(click.ParamType[tuple[float, float, float]]):
     """A number from 0 to 1 for each channel, such as ``0.485,0.456,0.406``."""
@@ -326,7 +324,8 @@ def _checkpoint(given: Given) -> Checkpoint:
         return load_checkpoint(_published(given, spec), spec, input_size=given.input_size)
     if given.ckpt is None:
         raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
-    path, name = (sample.CHECKPOINT, SAMPLE) if given.ckpt == SAMPLE else (given.ckpt, None)
+    own = given.ckpt == sample.NAME
+    path, name = (sample.CHECKPOINT, sample.NAME) if own else (given.ckpt, None)
     return load_checkpoint(path, spec, given.ema, name, given.input_size, given.weights)
 
 
@@ -342,8 +341,8 @@ def _images(given: Given) -> ImageSet:
     from s2mlp_cli import sample
     from s2mlp_cli.data.detect import open_images
 
-    if given.ckpt == SAMPLE and given.data is None:
-        return replace(open_images(sample.IMAGES), path=SAMPLE)
+    if given.ckpt == sample.NAME and given.data is None:
+        return replace(open_images(sample.IMAGES), path=sample.NAME)
     if given.data is None:
         raise DataError(
             "there are no images; give ImageNet val with --data PATH or S2MLP_DATA=PATH"

@@ -12,6 +12,7 @@ from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.records.base import BASELINE, Record
 from s2mlp_cli.records.compare import Unit
 from s2mlp_cli.records.count import CountRecord
+from s2mlp_cli.records.export import ExportRecord
 from s2mlp_cli.records.profile import KEY, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.validate import ValidateRecord
@@ -111,6 +112,23 @@ def _verify(record: VerifyRecord, names: Names) -> Iterator[Quantity]:
         yield Quantity(row, "verdict", "text", result.verdict)
 
 
+def _export(record: ExportRecord, names: Names) -> Iterator[Quantity]:
+    """Yield what a file costs and how far it is off, under what it was made of."""
+    for result in record.results:
+        row = f"{result.format} of weights {result.weights_sha256[:12]}"
+        yield Quantity(row, "size", "B", result.bytes)
+        yield Quantity(row, "nodes", "1", sum(result.nodes.values()))
+        yield Quantity(row, "precision", "text", result.precision)
+        for images in dict.fromkeys(proof.images for proof in result.proofs):
+            own = [proof for proof in result.proofs if proof.images == images]
+            error = max(proof.relative_error for proof in own)
+            yield Quantity(row, f"relative error, {images} images", "1", error)
+            same = [proof.same_top1 for proof in own if proof.same_top1 is not None]
+            if same:
+                share = sum(same) / sum(proof.count for proof in own)
+                yield Quantity(row, f"same top-1, {images} images", "share", share)
+
+
 def _validate(record: ValidateRecord, names: Names) -> Iterator[Quantity]:
     """Yield the scores under the images that they are of: other images give other rows."""
     for result in record.results:
@@ -204,6 +222,7 @@ _KINDS: dict[str, Callable[..., Iterator[Quantity]]] = {
     "count": _count,
     "audit": _audit,
     "verify": _verify,
+    "export": _export,
     "profile": _profile,
     "validate": _validate,
 }

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.errors import CheckpointError, ExportError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from s2mlp_cli.checkpoints.loading import Checkpoint
+    from s2mlp_cli.runtimes.sessions import Facts
 
 # Endings of files that hold weights; what is in such a file is told by its first bytes.
 WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".th")
@@ -213,7 +215,24 @@ class ModuleModel(GivenModel):
 
 @dataclass(frozen=True)
 class ExportedModel(GivenModel):
-    """An exported file, which a runtime runs as it is."""
+    """An exported file, which a runtime runs as it is (:mod:`s2mlp_cli.runtimes.sessions`).
+
+    ``facts`` are what the file says of itself, its metadata among them.
+    """
+
+    facts: Facts = field(kw_only=True)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How its images are prepared; None where the file does not say."""
+        text = self.facts.metadata.get("s2mlp.preprocessing")
+        try:
+            return None if text is None else Preprocessing.model_validate_json(text)
+        except ValueError as error:
+            raise ExportError(
+                f"{self.source.path}: s2mlp.preprocessing in its metadata is not valid; export it "
+                "again"
+            ) from error
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         raise CheckpointError(
@@ -255,7 +274,7 @@ def open_model(
     if in_channels is not None and model is not None:
         overrides = (*overrides, f"in_channels={in_channels}")
     if ckpt is not None and _ends(ckpt, EXPORTED):
-        return _exported(Path(ckpt))
+        return _exported(Path(ckpt), input_size)
     spec = load_spec(model, overrides) if model is not None else None
     if ckpt is not None:
         if spec is None and overrides:
@@ -426,9 +445,11 @@ def _checkpoint(
     averaged: bool,
     key: str | None,
 ) -> CheckpointModel:
+    from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.loading import load_checkpoint
 
-    checkpoint = load_checkpoint(path, spec, averaged, input_size=input_size, weights=key)
+    file = sample.CHECKPOINT if str(path) == sample.NAME else path
+    checkpoint = load_checkpoint(file, spec, averaged, input_size=input_size, weights=key)
     source = ModelSource(
         kind="checkpoint",
         name=Path(path).name,
@@ -441,15 +462,24 @@ def _checkpoint(
     return CheckpointModel(source, found.input_size, found.in_channels, found, checkpoint)
 
 
-def _exported(path: Path) -> ExportedModel:
+def _exported(path: Path, input_size: tuple[int, int] | None = None) -> ExportedModel:
     from s2mlp_cli.checkpoints.reading import sha256_of
+    from s2mlp_cli.runtimes.sessions import read_facts
 
-    try:
-        digest = sha256_of(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
-    source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=digest)
-    return ExportedModel(source, DEFAULT_SIZE, DEFAULT_CHANNELS, None)
+    facts = read_facts(path)
+    channels, *own = facts.image
+    if input_size is not None and any(
+        size not in (None, asked) for size, asked in zip(own, input_size, strict=True)
+    ):
+        raise ExportError(
+            f"{path} takes images of {own[0]}x{own[1]} only; leave out --input-size, or export it "
+            "again at another size"
+        )
+    height, width = (
+        size or default for size, default in zip(own, input_size or DEFAULT_SIZE, strict=True)
+    )
+    source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=sha256_of(path))
+    return ExportedModel(source, (height, width), channels or DEFAULT_CHANNELS, None, facts=facts)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ KINDS = {
     "profile": Kind("s2mlp_cli.records.profile:ProfileRecord", "s2mlp_cli.views.profile:view"),
     "trace": Kind("s2mlp_cli.records.trace:TraceRecord", "s2mlp_cli.views.trace:view"),
     "validate": Kind("s2mlp_cli.records.validate:ValidateRecord", "s2mlp_cli.views.validate:view"),
+    "export": Kind("s2mlp_cli.records.export:ExportRecord", "s2mlp_cli.views.export:view"),
     "compare": Kind("s2mlp_cli.records.compare:CompareRecord", "s2mlp_cli.views.compare:view"),
 }
 

@@ -50,6 +50,16 @@ class Session:
     facts: Facts
 
 
+def read_facts(path: Path) -> Facts:
+    """Return what a file (.onnx or .pt2) says of itself.
+
+    Raises:
+        ExportError: it is damaged, or is not an image classifier.
+        UnavailableError: onnx is not installed.
+    """
+    return load_pt2(path)[1] if path.suffix == ".pt2" else onnx_facts(path)
+
+
 def unavailable(runtime: str) -> str | None:
     """Return why ``runtime`` cannot run a file here, with the command that installs it, or None."""
     return None if runtime == "torch" else missing("onnx", runtime)

@@ -7,3 +7,6 @@ from pathlib import Path
 
 CHECKPOINT = Path(__file__).parent / "digits.safetensors"
 IMAGES = Path(__file__).parent / "digits.tar"
+
+# What users write instead of a path.
+NAME = "sample"

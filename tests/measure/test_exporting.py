@@ -117,10 +117,18 @@ def test_an_error_that_is_small_beside_the_logits_but_not_beside_their_spread_is
         exporting._require_same(proof, 1e-4, ExportSettings("m.onnx"))
 
 
-def test_the_operator_that_fixes_the_batch_is_named(tmp_path):
-    model, *_ = small()
-    with pytest.raises(ExportError, match="deform_conv2d"):
-        export(model, ExportSettings(tmp_path / "m.pt2", shift="deform"))
+class Pairs(nn.Module):
+    """Takes two images at a time, whatever it is asked for."""
+
+    def forward(self, images):
+        return images.reshape(2, -1)[:, :5]
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_a_batch_that_the_exporter_fixed_is_refused(tmp_path, ending):
+    with pytest.raises(ExportError, match="fixes the number of images in the file"):
+        export(module_model(Pairs(), (8, 8)), ExportSettings(tmp_path / f"m{ending}"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ def onnx_facts(path: Path) -> OnnxFacts:
         found = " and ".join(map(_shape, outputs)) or "nothing"
         raise ExportError(f"{path} returns {found}; a classifier returns logits of B,classes")
     logits = outputs[0]
+    if None not in (logits[0], image[0]) and logits[0] != image[0]:
+        raise ExportError(f"{path} returns {logits[0]} rows of logits for {image[0]} images")
     nodes = Counter(node.op_type for node in model.graph.node)
     return OnnxFacts(
         input=inputs[0].name,

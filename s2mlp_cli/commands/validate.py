@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import emit, made_here
-from s2mlp_cli.errors import DataError, WriteError, printable
+from s2mlp_cli.errors import DataError, WriteError, printable, visible
 from s2mlp_cli.records.base import DTYPES, changed
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -420,4 +419,4 @@ class ValidationProgress:
 
     def _say(self, sentence: str) -> None:
         if self.shown:
-            self.bar.console.print(escape(printable(sentence)), style="warn", soft_wrap=True)
+            self.bar.console.print(visible(printable(sentence)), style="warn", soft_wrap=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
 
-from s2mlp_cli.views.document import Sheet
+from s2mlp_cli.views.document import Sheet, readable
 
 
 def to_csv(sheet: Sheet) -> str:
@@ -14,20 +14,27 @@ def to_csv(sheet: Sheet) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(sheet.header)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in sheet.rows)
+    writer.writerows([_raw(cell) for cell in row] for row in sheet.rows)
     return stream.getvalue()
+
+
+def _raw(cell: object) -> object:
+    """Return a value as CSV has it; a terminal may be what reads it."""
+    return readable(cell) if isinstance(cell, str) else "" if cell is None else cell
 
 
 def to_markdown(sheet: Sheet) -> str:
     """Return the sheet as a GitHub table; columns of numbers are aligned to the right."""
     marks = ["---:" if numeric else "---" for numeric in numeric_columns(sheet)]
-    lines = [_line(sheet.header), "|" + "|".join(marks) + "|", *map(_line, sheet.rows)]
-    return "\n".join(lines) + "\n"
+    lines = [sheet.header, *([escaped(text(cell)) for cell in row] for row in sheet.rows)]
+    head, *rows = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, f"|{'|'.join(marks)}|", *rows]) + "\n"
 
 
-def _line(cells: Sequence[object]) -> str:
-    escaped = (text(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return "| " + " | ".join(escaped) + " |"
+def escaped(words: str) -> str:
+    """Return text that Markdown shows as it is, on one line: no mark-up, no HTML."""
+    flat = readable(re.sub(r"[^\S\u00a0]+", " ", words))  # no-break spaces indent
+    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", flat).replace("&", "&amp;")
 
 
 def text(value: object) -> str:

@@ -45,7 +45,8 @@ def remarks_console() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(theme=THEME, highlight=False, stderr=stderr)
+    # No markup and no emoji: names in brackets and colons are what they are.
+    console = Console(theme=THEME, highlight=False, markup=False, emoji=False, stderr=stderr)
     if not console.width:  # COLUMNS=0, as programs set it that do not know: rich prints nothing
         console.width = 80
     return console

@@ -54,7 +54,7 @@ def _names(results: Sequence[TraceResult]) -> tuple[list[str], str]:
     not say, by its folder.
     """
     cases = [result.case for result in results]
-    if not all(cases):
+    if not cases or not all(cases):
         return _numbered([result.run for result in results]), ""
     words = [_words(case) for case in cases if case]
     same = [len(set(values)) == 1 for values in zip(*words, strict=True)]

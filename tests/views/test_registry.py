@@ -18,8 +18,9 @@ from s2mlp_cli.views import html, markdown
 from s2mlp_cli.views.count import parts
 from s2mlp_cli.views.document import Column, Picture, Sheet, Table, View
 from s2mlp_cli.views.registry import report, view
-from s2mlp_cli.views.sheet import to_markdown
+from s2mlp_cli.views.sheet import to_csv, to_markdown
 from s2mlp_cli.views.svg import bars
+from s2mlp_cli.views.terminal import screen, to_text
 from tests import samples
 from tests.views import csv, shown
 
@@ -261,3 +262,40 @@ def test_a_report_reads_nothing_but_its_records():
     """What old records show must not depend on the papers' figures that are installed."""
     sources = [path.read_text(encoding="utf-8") for path in VIEWS.rglob("*.py")]
     assert not [text for text in sources if "s2mlp_cli.papers" in text]
+
+
+EVIL = "\x1b[31mred\x07 <img src=x onerror=alert(1)> a|b `c` \u202e\x9b2J"
+
+
+def hostile(record):
+    """Return the record with such a name for every model, shift, file and reason that it has."""
+
+    def poisoned(value, key=""):
+        if isinstance(value, dict):
+            return {name: poisoned(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [poisoned(each, key) for each in value]
+        free = key in ("model", "title", "name", "row", "reason", "skipped", "cpu", "warnings",
+                       "run", "printed", "summary", "implementation", "remarks", "path", "word")  # fmt: skip
+        return f"{value}{EVIL}" if free and isinstance(value, str) else value
+
+    return type(record).model_validate(poisoned(json.loads(record.to_json())))
+
+
+@pytest.mark.parametrize("kind", samples.ALL)
+def test_names_in_a_record_neither_paint_a_terminal_nor_run_in_a_page(kind):
+    record = hostile(samples.ALL[kind]())
+    views = report([record])
+    texts = {
+        "terminal": to_text(screen(view(record)), 200),
+        "csv": to_csv(view(record).sheet),
+        "markdown": markdown.document(views, "t", link=None),
+        "sheet": to_markdown(view(record).sheet),
+        "html": html.page(views, "t"),
+    }
+    for form, text in texts.items():
+        assert not set("\x1b\x07\x9b\u202e") & set(text), form
+        if form in ("markdown", "sheet", "html"):
+            assert "<img" not in text.replace("\\<img", ""), form
+    assert record.to_json().count("\\u001b") > 0  # the record has it as it is
+    assert r"\x1b[31mred\x07" in texts["terminal"] + texts["csv"]

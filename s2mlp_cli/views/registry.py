@@ -5,17 +5,34 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.reading import KINDS, imported
 from s2mlp_cli.views import accuracy
-from s2mlp_cli.views.document import View
+from s2mlp_cli.views.document import View, readable
 
 
 def view(record: Record) -> View:
     """Return the view of one record."""
+    record = _visible(record)
     found: View = imported(KINDS[record.kind].view)(record)
     return replace(found, environment={**found.environment, **_environment(record)})
+
+
+def _visible(record: Record) -> Record:
+    """Return the record as it is shown, pictures included: what does not print by its code."""
+    tree = record.model_dump(by_alias=True)
+    shown = _written_out(tree)
+    return record if shown == tree else type(record).model_validate(shown)
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_written_out(key): _written_out(each) for key, each in value.items()}
+    return type(value)(map(_written_out, value)) if isinstance(value, (list, tuple)) else value
 
 
 def report(records: Sequence[Record], names: Sequence[str] = ()) -> list[View]:

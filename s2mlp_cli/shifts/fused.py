@@ -48,20 +48,29 @@ def fuse(maps: Sequence[Tensor], mixer: MixerParameters) -> Tensor:
     """
     if len(maps) == 1:
         return maps[0]
-    kind = accumulator(maps[0].dtype)
-    if mixer.attention is None:
-        weights = torch.full((1, len(maps), 1), 1 / len(maps), dtype=kind, device=maps[0].device)
-    else:
-        total = maps[0].sum((1, 2), dtype=kind)
-        for part in maps[1:]:
-            total = total + part.sum((1, 2), dtype=kind)
-        weights = split_attention(total, mixer.attention, len(maps))
+    weights = _weights(maps, mixer)
     scales = weights[:, :, None, None].unbind(1)
     fused = maps[0] * scales[0]
     for part, scale in zip(maps[1:], scales[1:], strict=True):
         # In place costs eager PyTorch one map less; a compiler needs neither.
         fused = fused + part * scale if is_recorded() else fused.addcmul_(part, scale)
     return fused.to(maps[0].dtype)
+
+
+def _weights(maps: Sequence[Tensor], mixer: MixerParameters) -> Tensor:
+    """Return how much each map of each image counts per channel: B,K,C, or 1,K,1 for a mean."""
+    first, count = maps[0], len(maps)
+    kind = accumulator(first.dtype)
+    if mixer.attention is None:
+        return torch.full((1, count, 1), 1 / count, dtype=kind, device=first.device)
+    if torch.is_autocast_enabled(first.device.type):
+        # Sums over a map overflow the half types that autocast would put them in.
+        with torch.autocast(first.device.type, enabled=False):
+            return _weights(maps, mixer)
+    total = first.sum((1, 2), dtype=kind)
+    for part in maps[1:]:
+        total = total + part.sum((1, 2), dtype=kind)
+    return split_attention(total, mixer.attention, count)
 
 
 IMPLEMENTATION = MixerKernel(

@@ -15,6 +15,8 @@ from s2mlp_cli.models.layers import (
     SplitAttention,
     make_norm,
 )
+from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
 from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage
@@ -66,8 +68,9 @@ class SpatialShiftMixer(nn.Module):
     def set_implementation(self, implementation: Implementation) -> None:
         """Change how the shift is computed; the weights stay."""
         self.kernel = implementation if isinstance(implementation, MixerKernel) else None
-        if isinstance(implementation, ShiftFunction):
-            self.shift = Shift(self.splits, implementation)
+        of_maps = registry.get(BASELINE) if self.kernel else implementation
+        assert isinstance(of_maps, ShiftFunction)
+        self.shift = Shift(self.splits, of_maps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` (B,H,W,C) over positions and channels."""

@@ -23,6 +23,10 @@ LARGEST_BATCH = 1_000_000
 # The implementation that ratios are relative to: the papers' own code slices.
 BASELINE = "slice"
 
+# What is timed to tell what a shift costs, and computes none: a mixer without its shifts, and its
+# two matrix products alone.
+FLOORS = ("none", "products")
+
 # The definition, which every other implementation is checked against; it does not compete.
 REFERENCE = "oracle"
 

@@ -70,6 +70,7 @@ class ProfileResult(Frozen):
         compiled: whether it ran through torch.compile; ``compile`` says what was compiled at a
             time (block by block, or the whole model) and ``compile_mode`` with which effort.
         compile_s: seconds that compiling took.
+        form: which of its forms ran, of an implementation that picks one by where it runs.
         runtime: what ran it: torch.
         reference: why the result need not be right (``none``), else None.
         error: largest difference to the definition, relative to the largest element.
@@ -79,7 +80,9 @@ class ProfileResult(Frozen):
         bytes_per_s: one read and one write of the tensor over the median; only at ``op``.
         ratio_to_slice: speed relative to ``slice``, paired by round: over 1 is faster.
         cost_over_none_s: seconds more than with the shifts taken out, paired by round.
-        shift_share: that cost as a part of the whole time.
+        cost_over_products_s: seconds more than the mixers' matrix products alone, paired by round,
+            where ``products`` was timed too.
+        shift_share: that cost over ``none`` as a part of the whole time.
         copy_fraction: ``bytes_per_s`` over the copy bandwidth measured in this run.
         matmul_fraction: multiply-adds per second over the matrix-product rate of this run.
     """
@@ -103,6 +106,7 @@ class ProfileResult(Frozen):
     compile_mode: CompileMode | None = None
     compile_s: float | None = None
     source: ModelSource | None = None
+    form: str | None = None
     reference: str | None = None
     skipped: str | None = None
     error: float | None = None
@@ -117,6 +121,7 @@ class ProfileResult(Frozen):
     bytes_per_s: NotNegative | None = None
     ratio_to_slice: Ratio | None = None
     cost_over_none_s: Measured | None = None
+    cost_over_products_s: Measured | None = None
     shift_share: Measured | None = None
     copy_fraction: NotNegative | None = None
     matmul_fraction: NotNegative | None = None

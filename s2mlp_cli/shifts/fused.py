@@ -20,15 +20,15 @@ from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
 
 def form(device: torch.device, dtype: torch.dtype, recorded: bool) -> str:
-    """Return which form runs: ``Triton passes`` or ``functional``."""
+    """Return which form runs: ``Triton`` or ``functional``."""
     passes = device.type == "cuda" and not recorded and dtype != torch.float64
-    return "Triton passes" if passes and not triton_support.unavailable(device) else "functional"
+    return "Triton" if passes and not triton_support.unavailable(device) else "functional"
 
 
 def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
     """Run one mixer on ``x`` (B,H,W,C)."""
     approximate = isinstance(mixer.activation, nn.GELU) and mixer.activation.approximate != "none"
-    if form(x.device, x.dtype, is_recorded()) == "Triton passes" and not approximate:
+    if form(x.device, x.dtype, is_recorded()) == "Triton" and not approximate:
         from s2mlp_cli.shifts.fused_triton import mix_fused_triton  # imports Triton
 
         return mix_fused_triton(x, mixer)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.errors import UnavailableError, did_you_mean
-from s2mlp_cli.records.base import BASELINE
+from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ NAMES: tuple[str, ...] = tuple(_HOMES)
 SOURCE = ("slice", "roll", "conv", "deform")
 
 # Known not to compute the shift: never part of ``all``, never a default.
-UNSAFE = ("inplace", "none", "products")
+UNSAFE = ("inplace", *FLOORS)
 
 # What models are built with unless somebody chooses.
 DEFAULT = BASELINE

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from s2mlp_cli import units
-from s2mlp_cli.records.base import BASELINE, REFERENCE, Environment
+from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
 from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult, Roofline
 from s2mlp_cli.records.profile_rows import (
     Ranked,
@@ -97,7 +97,7 @@ def _answers(timed: Sequence[ProfileResult]) -> list[str]:
 
 
 def _compares_shifts(rows: Iterable[ProfileResult]) -> bool:
-    return any(row.shift not in (None, BASELINE, "none") for row in rows)
+    return any(row.shift not in (None, BASELINE, *FLOORS) for row in rows)
 
 
 def _cases(rows: Iterable[ProfileResult]) -> list[list[ProfileResult]]:
@@ -118,7 +118,7 @@ def _case_name(row: ProfileResult) -> str:
 
 def _of_case(rows: list[ProfileResult]) -> list[str]:
     """Return a sentence for each implementation that was asked for, or one on the fastest."""
-    competing = [row for row in rows if row.shift not in ("none", REFERENCE)]
+    competing = [row for row in rows if row.shift not in (*FLOORS, REFERENCE)]
     asked = [row for row in competing if row.shift != BASELINE] or competing or rows
     if len(asked) <= _FEW:
         return [f"{_case_name(asked[0])}: {'; '.join(map(_answer, asked))}."]
@@ -151,7 +151,7 @@ def _answer(row: ProfileResult) -> str:
         ratio = row.ratio_to_slice
         speed = with_interval(ratio.value, ratio.ci95)
         parts.append(f"{speed} × the speed of {BASELINE} ({ratio.verdict})")
-    if row.shift_share and row.shift != "none":
+    if row.shift_share and row.shift not in FLOORS:
         parts.append(
             f"shifts take {with_interval(row.shift_share.value, row.shift_share.ci95, 100)} % of "
             "its time"
@@ -247,6 +247,8 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> list[Shown]:
         (Column("p99", numeric=True, beside=True), lambda row: _plain(row.p99_s, factor)),
         *_pair(Column("Shifts", unit="%", numeric=True), _share),
         (Column("Compile", unit="s", numeric=True), lambda row: _plain(row.compile_s, 1.0)),
+        *_pair(Column("Over products", unit=unit, numeric=True, optional=True),
+               lambda row: _over_products(row, factor)),
         (percentage("of copy"), lambda row: row.copy_fraction if operation else None),
         (percentage("of matmul"), lambda row: None if operation else row.matmul_fraction),
         *(
@@ -313,11 +315,17 @@ def _verdict(row: ProfileResult) -> str | None:
 
 def _share(row: ProfileResult) -> tuple[Cell, Cell]:
     """Return what the shifts take; ``none`` has none, and without an interval nothing is known."""
-    share = row.shift_share if row.shift != "none" else None
+    share = row.shift_share if row.shift not in FLOORS else None
     if share is None or share.ci95 is None:
         return EMPTY, EMPTY
     value, interval = measured(share.value, share.ci95, 100, digits=3)
     return (value, interval) if _resolved(share) else (Cell(None, "noise", "quiet"), interval)
+
+
+def _over_products(row: ProfileResult, factor: float) -> tuple[Cell, Cell]:
+    """Return how much longer a row takes than its mixers' matrix products alone."""
+    over = row.cost_over_products_s if row.shift != "products" else None
+    return measured(over.value, over.ci95, factor, digits=3) if over else (EMPTY, EMPTY)
 
 
 def _ranking(ranked: Sequence[Ranked]) -> Table:
@@ -428,6 +436,8 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[
     unknown = {row.memory.unknown: None for row in timed if row.memory and row.memory.unknown}
     for why in unknown:
         yield f"Memory is not known: {why}."
+    for shift, form in {row.shift: row.form for row in timed if row.form}.items():
+        yield f"{shift} ran in its {form} form."
     yield from _earlier_runs(record)
 
 
@@ -606,9 +616,12 @@ _FIELDS = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
     "input_size", "runtime", "compile", "compile_mode", "compile_s",
+    "form", "cost_over_products_s",
 )  # fmt: skip
 # Fields with an interval: each becomes a column of values and two of its ends.
-_RANGES = ("ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share")
+_RANGES = (
+    "ci95_s", "ratio_to_slice", "cost_over_none_s", "shift_share", "cost_over_products_s"
+)  # fmt: skip
 
 
 def _sheet(record: ProfileRecord) -> Sheet:

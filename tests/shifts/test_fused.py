@@ -18,8 +18,8 @@ from mixers import (
 from torch import nn
 
 from s2mlp_cli.models import build_model, set_shift
-from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.fused import mix_fused
+from s2mlp_cli.shifts import registry, triton_support
+from s2mlp_cli.shifts.fused import form, mix_fused
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.specs import load_spec
 
@@ -153,3 +153,48 @@ def test_it_is_a_member_of_the_registry():
     assert implementation.name == "fused"
     assert implementation.unavailable(torch.device("cpu")) is None
     assert "fused" in registry.parse("all")
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "recorded", "expected"),
+    [
+        ("cpu", torch.float32, False, "functional"),
+        ("cpu", torch.bfloat16, True, "functional"),
+        ("cuda", torch.bfloat16, False, "Triton"),
+        ("cuda", torch.float32, False, "Triton"),
+        ("cuda", torch.float64, False, "functional"),
+        ("cuda", torch.float32, True, "functional"),
+    ],
+)
+def test_the_form_follows_from_where_it_runs(device, dtype, recorded, expected, monkeypatch):
+    monkeypatch.setattr(triton_support, "unavailable", lambda device: None)
+    assert form(torch.device(device), dtype, recorded) == expected
+
+
+def test_without_triton_a_gpu_runs_the_functional_form(monkeypatch):
+    monkeypatch.setattr(triton_support, "unavailable", lambda device: "not installed")
+    assert form(torch.device("cuda"), torch.float32, recorded=False) == "functional"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_reach_the_sums_and_the_attention(dtype):
+    """The sum of 200 x 200 twos is over what float16 holds."""
+    mixer = make_mixer(8, V2)
+    with torch.no_grad():
+        mixer.expand.weight.zero_()
+        mixer.expand.bias.fill_(2)
+        for layer in (mixer.attention.reduce, mixer.attention.expand):
+            layer.weight.mul_(1e-6)
+        x = torch.randn(1, 200, 200, 8)
+        with torch.autocast("cpu", dtype=dtype):
+            mixed = mix_fused(x, mixer)
+        assert mixed.isfinite().all()
+        assert relative_error(mixed, mix_by_definition(x, mixer)) < 8 * torch.finfo(dtype).eps
+
+
+def test_products_are_what_is_left_without_shift_and_fusion():
+    mixer, x = make_mixer(8, V2), torch.randn(2, 3, 4, 8)
+    with torch.no_grad():
+        floor = registry.get("products").run(x, mixer)
+        torch.testing.assert_close(floor, mixer.project(mixer.expand(x)[..., :8]))
+    assert "products" not in registry.parse("all")

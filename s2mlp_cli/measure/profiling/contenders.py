@@ -35,6 +35,7 @@ from s2mlp_cli.measure.torch_support import (
     is_out_of_memory,
     is_unsupported,
 )
+from s2mlp_cli.records.base import FLOORS
 from s2mlp_cli.records.profile import Memory
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
@@ -56,7 +57,10 @@ SAMPLE_SECONDS = 1e-3
 
 MOST_CALLS = 1000
 
-BARE = "the same without its shifts: its result is wrong by design"
+BARE = {
+    "none": "the same without its shifts: its result is wrong by design",
+    "products": "the mixers' matrix products alone: its result is wrong by design",
+}
 
 # Compiled versions of one function of ours: every implementation of a case is one of a block.
 _MOST_VERSIONS = 64
@@ -192,7 +196,7 @@ class Preparation:
             return Skipped(reason)
 
     def _ready(self, shift: Shift) -> Contender | Skipped:
-        checker = None if shift in (None, "none") else self._checker
+        checker = None if shift in (None, *FLOORS) else self._checker
         example, before_s = self._example, self._compiling.seconds
         held_before = self._device.held()
         with self._case.context():
@@ -210,7 +214,7 @@ class Preparation:
             run,
             calls=min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS,
             error=check.error if check else None,
-            reference=BARE if shift == "none" else None,
+            reference=BARE.get(shift) if shift else None,
             memory=memory,
             compile_s=self._compiling.seconds - before_s if self._case.compile else None,
             remarks=workload.remarks,

@@ -7,11 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from s2mlp_cli import statistics
 from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.records.base import BASELINE, changed
 from s2mlp_cli.records.profile import Measured, Memory, ProfileResult, Ratio, Roofline
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import MixerKernel
 
 PERCENTILES = (50.0, 90.0, 99.0)
 _ROW_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
@@ -46,6 +51,17 @@ def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:
         channels_last=case.channels_last,
         threads=threads,
         source=case.model.source,
+        form=_form(case, shift),
+    )
+
+
+def _form(case: Case, shift: str | None) -> str | None:
+    """Return which of its forms an implementation runs here, if it picks one by where it runs."""
+    implementation = registry.get(shift) if shift in registry.NAMES else None
+    if not isinstance(implementation, MixerKernel) or implementation.form is None:
+        return None
+    return implementation.form(
+        torch.device(case.device), DTYPES[case.dtype], case.compile is not None
     )
 
 
@@ -102,6 +118,7 @@ def timed_row(
         compile_s=compile_s,
         ratio_to_slice=_ratio(peers.get(BASELINE), samples),
         cost_over_none_s=_cost(bare, samples),
+        cost_over_products_s=_cost(peers.get("products"), samples),
         shift_share=_share(bare, samples),
         warnings=(*sample_remarks(samples), *remarks),
     )

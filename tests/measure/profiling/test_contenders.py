@@ -16,6 +16,7 @@ from s2mlp_cli.measure.profiling.contenders import (
     Skipped,
     fresh_compiler,
 )
+from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
@@ -176,11 +177,20 @@ def test_a_weight_that_does_not_take_part_at_all_is_a_wrong_gradient_and_no_cras
     assert wrong.reason.startswith("wrong gradient of the weight mixer.project.bias: off")
 
 
-def test_none_is_a_reference_that_is_not_checked(tiny):
-    bare = prepare(tiny, "none", "block")
-    assert bare.reference == contenders.BARE
+@pytest.mark.parametrize("shift", ["none", "products"])
+def test_the_floors_are_timed_and_not_checked(tiny, shift):
+    bare = prepare(tiny, shift, "block")
+    assert bare.reference == contenders.BARE[shift]
     assert bare.error is None
+
+
+def test_none_by_itself_is_nothing_to_time(tiny):
     assert prepare(tiny, "none", "op").reason == "nothing to time: it returns its input"
+
+
+def test_a_row_says_which_form_of_an_implementation_runs(tiny):
+    assert blank_row(make_case(tiny, "block"), "fused", 1).form == "functional"
+    assert blank_row(make_case(tiny, "block"), "slice", 1).form is None
 
 
 def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):

@@ -171,3 +171,9 @@ def test_moved_clocks_and_temperatures_are_named():
     for unknown in (Telemetry(), Telemetry(clock_hz=3e9), Telemetry(temperature_c=40)):
         assert rows.telemetry_remarks(unknown, Telemetry(temperature_c=41)) == ()
         assert rows.telemetry_remarks(cool, Telemetry()) == ()
+
+
+def test_the_distance_to_the_products_is_there_where_they_were_timed():
+    assert row().cost_over_products_s is None
+    found = row(peers={**PEERS, "products": NONE})
+    assert found.cost_over_products_s.value == pytest.approx(1.5)

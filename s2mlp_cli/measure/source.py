@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2mlp_cli.errors import CheckpointError, ExportError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
@@ -235,10 +235,15 @@ class ExportedModel(GivenModel):
             ) from error
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
-        raise CheckpointError(
-            f"{self.source.path} is an exported file, not a model in PyTorch; give the checkpoint "
-            "or the spec that it was exported from"
-        )
+        path = Path(self.source.path or "")
+        if path.suffix != ".pt2":
+            raise ExportError(
+                f"{path} is an exported file, not a model in PyTorch; give the checkpoint or the "
+                "spec that it was exported from"
+            )
+        from s2mlp_cli.runtimes.pt2_file import load_pt2
+
+        return load_pt2(path)[0].to(device)
 
 
 def open_model(

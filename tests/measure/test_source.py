@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from s2mlp_cli import sample
-from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.errors import CheckpointError, ExportError, SpecError, UserCodeError
+from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.measure.source import module_model, open_model, open_models, reopen
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
+from s2mlp_cli.runtimes.export import export_pt2
 from s2mlp_cli.specs import load_spec
 
 NET = """
@@ -229,9 +231,29 @@ def test_the_shift_of_a_module_that_holds_our_mixer_can_be_chosen():
     assert sum(p.numel() for p in shared.parameters()) == sum(p.numel() for p in model.parameters())
 
 
-def test_an_exported_file_says_what_it_is(tmp_path):
-    (tmp_path / "model.onnx").write_bytes(b"x")
+def test_an_onnx_file_has_its_size_and_says_what_it_is(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    images, logits = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes)
+        for name, sizes in (("x", ["b", 1, 4, 6]), ("y", ["b", 24]))
+    )
+    node = onnx.helper.make_node("Flatten", ["x"], ["y"])
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", [images], [logits])),
+        tmp_path / "model.onnx",
+    )
     given = open_model(str(tmp_path / "model.onnx"))
-    assert given.source.kind == "exported"
-    with pytest.raises(S2MLPError, match=r"model.onnx is an exported file"):
+    assert (given.source.kind, given.input_size, given.in_channels) == ("exported", (4, 6), 1)
+    with pytest.raises(ExportError, match=r"model.onnx is an exported file.* give the checkpoint"):
         given.build()
+
+
+def test_a_pt2_file_is_counted_like_what_it_was_made_from(tmp_path):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(32, 5)).eval()
+    export_pt2(net, (1, 4, 6), tmp_path / "net.pt2")
+    found, expected = (
+        count(open_model(str(tmp_path / "net.pt2"))),
+        count(module_model(net, (4, 6), 1)),
+    )
+    assert found.crosscheck.agree
+    assert (found.params, found.macs_matmul) == (expected.params, expected.macs_matmul)

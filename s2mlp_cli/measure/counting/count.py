@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2mlp_cli.errors import CheckpointError, S2MLPError, SpecError, UnavailableError, UserCodeError
+from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UnavailableError, UserCodeError
 from s2mlp_cli.measure.counting.audit import published_figures
 from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.counters import (
@@ -106,7 +106,7 @@ def count_sizes(
         for size in sizes or (model.input_size,):
             try:
                 counted.append(count(model.at(size), shift, batch_size))
-            except (SpecError, UserCodeError, CheckpointError) as error:
+            except (SpecError, UserCodeError, ExportError) as error:
                 reason = error.reason if isinstance(error, SpecError) else str(error)
                 refused.append(Refusal(model=model.name, input_size=size, reason=reason))
                 errors.append(error)

@@ -21,6 +21,9 @@ from s2mlp_cli.errors import DataError
 # Where a member is, in the words of its form.
 Place = TypeVar("Place")
 
+# The longest path that systems unpack.
+_LONGEST_PATH = 4096
+
 # Links in what links show are followed so often.
 _NESTED_LINKS = 3
 
@@ -93,8 +96,15 @@ def unpacked(
         notes: what else there is to say about it.
 
     Raises:
-        DataError: a link with the name of an image leads to nothing in the archive.
+        DataError: a path is too long for any system, or a link with the name of an image leads to
+            nothing in the archive.
     """
+    longest = max(files, key=len, default="")
+    if len(longest) > _LONGEST_PATH:
+        raise DataError(
+            f"{path} holds a path of {len(longest):,} characters, over the limit of "
+            f"{_LONGEST_PATH:,} ({longest[:40]}…); write the archive without it"
+        )
     members, linked, dead = dict(files), {}, []
     holders = {posixpath.dirname(name) for name in files} if links else set()
     folders = {str(folder) for holder in holders for folder in PurePosixPath(holder, "x").parents}

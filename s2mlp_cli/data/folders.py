@@ -106,17 +106,17 @@ class Folder:
     @cached_property
     def holds_images(self) -> bool:
         """Whether there is an image here or below."""
-        return bool(self.images) or any(folder.holds_images for folder in self.folders)
+        return any(folder.images for folder in self.walk())
 
     @cached_property
     def holds_archives(self) -> bool:
         """Whether there is an archive here or below."""
-        return bool(self.archives) or any(folder.holds_archives for folder in self.folders)
+        return any(folder.archives for folder in self.walk())
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no file here or below, whatever it is."""
-        return not self.listing.files and all(folder.is_empty for folder in self.folders)
+        return not any(folder.listing.files for folder in self.walk())
 
     @property
     def is_nested(self) -> bool:
@@ -124,10 +124,12 @@ class Folder:
         return self.holds_archives or any(folder.holds_images for folder in self.folders)
 
     def walk(self) -> Iterator[Folder]:
-        """Yield this folder and all below it."""
-        yield self
-        for folder in self.folders:
-            yield from folder.walk()
+        """Yield this folder and all below it, however deep they are."""
+        waiting = [self]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting += reversed(folder.folders)
 
     def content(self) -> Iterator[str]:
         """Yield the paths of the images and archives here and below, from the root on."""
@@ -211,22 +213,27 @@ def archive_folder(
     listings: dict[str, Listing] = {"": Listing(dead_links=dead_links)}
     folders = {"": Folder("", "", False, lambda: listings[""], head)}
 
-    def folder_at(path: str) -> Folder:
-        if path not in folders:
-            above = folder_at(posixpath.dirname(path))
-            own = listings[path] = Listing()
-            real = links.get(path) or posixpath.join(above.real, posixpath.basename(path))
-            folders[path] = Folder(
-                path, real, above.linked or path in links,
-                lambda: own, lambda name: head(f"{path}/{name}"),
-            )  # fmt: skip
-            listings[above.path].folders.append(folders[path])
+    def add(above: Folder, path: str) -> Folder:
+        own = listings[path] = Listing()
+        real = links.get(path) or posixpath.join(above.real, posixpath.basename(path))
+        folders[path] = Folder(
+            path, real, above.linked or path in links,
+            lambda: own, lambda name: head(f"{path}/{name}"),
+        )  # fmt: skip
+        listings[above.path].folders.append(folders[path])
         return folders[path]
+
+    def folder_at(parts: Sequence[str]) -> Folder:
+        folder = folders[""]
+        for part in parts:
+            path = folder.inner(part)
+            folder = folders.get(path) or add(folder, path)
+        return folder
 
     for path, files in _by_folder(name for name in names if not is_plain(name)):
         parts = path.split("/") if path else []
         shown = next((depth for depth, part in enumerate(parts) if is_hidden(part)), len(parts))
-        listing = listings[folder_at("/".join(parts[:shown])).path]
+        listing = folder_at(parts[:shown]).listing
         for name in files:
             if shown < len(parts) or is_hidden(name):
                 listing.hidden += [posixpath.join(path, name)] if is_image(name) else []

@@ -244,3 +244,17 @@ def test_names_that_are_not_utf8_are_read_raw(tmp_path):
     labels = open_images(tmp_path, tmp_path / "l.csv").labels
     assert labels is not None
     assert labels.values.tolist() == [3, 7]
+
+
+def test_a_path_of_two_thousand_folders_is_read_and_a_longer_one_is_refused(tmp_path):
+    deep = "x/" * 2000
+    images = open_images(
+        zip_of(tmp_path / "x.zip", {f"{deep}a/1.png": GREY, f"{deep}b/2.png": GREY})
+    )
+    assert images.labels is not None
+    assert images.labels.classes == ("a", "b")
+    path = zip_of(tmp_path / "y.zip", {"x/" * 2100 + "1.png": GREY})
+    with pytest.raises(
+        DataError, match=r"y\.zip holds a path of 4,205 characters, over the limit of 4,096"
+    ):
+        open_images(path)

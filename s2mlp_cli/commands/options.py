@@ -202,7 +202,7 @@ in_channels = click.option(
     "--in-channels",
     type=click.IntRange(1, 4096),
     metavar="N",
-    help="Channels of the images, for a model from Python code. Default: 3.",
+    help="Channels of the images instead of the model's own. Default for Python code: 3.",
 )
 
 overrides = click.option(

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from s2mlp_cli.papers.verdicts import FIGURE, Correction, LeftOut
-from s2mlp_cli.records.audit import Quantity, Verdict
+from s2mlp_cli.records.audit import Agreement, Quantity
 from s2mlp_cli.records.base import Frozen
 
 
@@ -24,7 +24,7 @@ class Cell(Frozen):
     """One printed figure; everything but plain agreement has a reason."""
 
     printed: str = Field(pattern=rf"^{FIGURE}$")
-    verdict: Verdict = "agrees"
+    verdict: Agreement = "agrees"
     correction: Correction | None = None
     reason: str = ""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Literal, NamedTuple
 
-from s2mlp_cli.records.audit import Quantity, Verdict
+from s2mlp_cli.records.audit import Agreement, Quantity
 from s2mlp_cli.records.base import Frozen
 from s2mlp_cli.records.count import CountResult, ModuleCount
 
@@ -134,7 +134,7 @@ def judge(
     binary_units: bool,
     correction: Correction | None = None,
     corrected: int | None = None,
-) -> Verdict:
+) -> Agreement:
     """Return the best verdict that the figures allow.
 
     Args:

@@ -9,9 +9,9 @@ from s2mlp_cli.records.base import Frozen, Record
 Quantity = Literal["params", "flops"]
 
 # From the best to the worst; ``binary units``: 2^20 for M, 2^30 for B.
-Verdict = Literal["agrees", "agrees in binary units", "agrees after a correction", "differs"]
+Agreement = Literal["agrees", "agrees in binary units", "agrees after a correction", "differs"]
 
-VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
+AGREEMENTS: tuple[Agreement, ...] = Agreement.__args__  # type: ignore[attr-defined]
 
 
 class AuditCell(Frozen):
@@ -39,8 +39,8 @@ class AuditCell(Frozen):
     computed: int
     difference: float
     corrected: int | None = None
-    verdict: Verdict
-    known: Verdict | None = None
+    verdict: Agreement
+    known: Agreement | None = None
     reason: str = ""
     top1: float | None = None
 
@@ -57,10 +57,10 @@ class AuditRecord(Record):
     results: tuple[AuditCell, ...]
 
     @property
-    def tally(self) -> dict[Verdict, int]:
+    def tally(self) -> dict[Agreement, int]:
         """How many cells have each verdict, from the best to the worst."""
         found = [cell.verdict for cell in self.results]
-        return {verdict: found.count(verdict) for verdict in VERDICTS}
+        return {verdict: found.count(verdict) for verdict in AGREEMENTS}
 
     @property
     def changed(self) -> tuple[AuditCell, ...]:

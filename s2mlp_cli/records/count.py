@@ -135,7 +135,7 @@ class CountResult(Frozen):
     notes: tuple[str, ...] = ()
 
 
-class Refusal(Frozen):
+class Unsupported(Frozen):
     """An input size that a model does not support, and the reason."""
 
     model: str
@@ -148,7 +148,7 @@ class CountRecord(Record):
 
     kind: ClassVar[str] = "count"
     results: tuple[CountResult, ...]
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[Unsupported, ...] = ()
 
     @property
     def disagreeing(self) -> tuple[CountResult, ...]:

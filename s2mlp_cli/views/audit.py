@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from s2mlp_cli.records.audit import VERDICTS, AuditCell, AuditRecord, Verdict
+from s2mlp_cli.records.audit import AGREEMENTS, Agreement, AuditCell, AuditRecord
 from s2mlp_cli.units import count
 from s2mlp_cli.views.document import (
     Cell,
@@ -26,7 +26,7 @@ TONES: dict[str, Tone] = {
     "differs": "bad",
 }
 QUANTITIES = {"params": "parameters", "flops": "MACs"}
-_SHORT: dict[Verdict, str] = {
+_SHORT: dict[Agreement, str] = {
     "agrees": "agree",
     "agrees in binary units": "agree in binary units",
     "agrees after a correction": "agree after a correction",
@@ -54,7 +54,7 @@ def view(record: AuditRecord) -> View:
         ),
         key_figures=tuple(
             KeyFigure(each, str(tally[each]), f"of {len(record.results)} figures", TONES[each])
-            for each in VERDICTS
+            for each in AGREEMENTS
         ),
         tables=(_rows(record), _reasons(record)),
         warnings=tuple(
@@ -108,7 +108,7 @@ def _pair(cell: AuditCell | None) -> tuple[str | None, int | None]:
 def _verdicts(cells: Iterable[AuditCell]) -> Cell:
     """Return ``agree`` where both figures of a row do, else the verdict of each that does not."""
     said = [cell for cell in cells if cell.verdict != "agrees" or cell.changed]
-    worst = max(said, key=lambda cell: VERDICTS.index(cell.verdict), default=None)
+    worst = max(said, key=lambda cell: AGREEMENTS.index(cell.verdict), default=None)
     text = "\n".join(f"{QUANTITIES[cell.quantity]} {_SHORT[cell.verdict]}" for cell in said)
     tone: Tone = (
         "bad" if any(cell.changed for cell in said) else TONES[worst.verdict if worst else "agrees"]

@@ -23,7 +23,7 @@ from s2mlp_cli.records.count import (
     CountResult,
     ModuleCount,
     OperatorCount,
-    Refusal,
+    Unsupported,
 )
 from s2mlp_cli.units import count, size
 from s2mlp_cli.views.audit import QUANTITIES, TONES, place
@@ -219,9 +219,9 @@ def _comparison(record: CountRecord) -> Table:
     )
 
 
-def _in_order(record: CountRecord) -> list[CountResult | Refusal]:
+def _in_order(record: CountRecord) -> list[CountResult | Unsupported]:
     """Return what was counted and what is unsupported: model by model, the smallest size first."""
-    asked: list[CountResult | Refusal] = [*record.results, *record.refused]
+    asked: list[CountResult | Unsupported] = [*record.results, *record.refused]
     order = list(dict.fromkeys(row.model for row in asked))
     return sorted(asked, key=lambda row: (order.index(row.model), row.input_size))
 
@@ -642,7 +642,7 @@ def _parts_sheet(record: CountRecord, by: By, depth: int | None) -> Sheet:
     return _sheet(("model", *kind.model_fields), rows)
 
 
-def _not_built(row: Refusal) -> dict[str, object]:
+def _not_built(row: Unsupported) -> dict[str, object]:
     return {"model": row.model, "input_size": size_text(row.input_size), "not_built": row.reason}
 
 

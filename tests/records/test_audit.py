@@ -1,4 +1,4 @@
-from s2mlp_cli.records.audit import VERDICTS, AuditCell, AuditRecord
+from s2mlp_cli.records.audit import AGREEMENTS, AuditCell, AuditRecord
 from s2mlp_cli.records.base import Environment
 
 
@@ -23,6 +23,6 @@ def test_a_record_tallies_and_finds_what_changed():
     )
     cells = (cell("agrees", "agrees"), cell("differs", "agrees"), cell("differs", "differs"))
     record = AuditRecord.new(command=("s2mlp",), environment=environment, results=cells)
-    assert record.tally == {VERDICTS[0]: 1, VERDICTS[1]: 0, VERDICTS[2]: 0, VERDICTS[3]: 2}
+    assert record.tally == {AGREEMENTS[0]: 1, AGREEMENTS[1]: 0, AGREEMENTS[2]: 0, AGREEMENTS[3]: 2}
     assert record.changed == (cells[1],)
     assert AuditRecord.model_validate_json(record.to_json()) == record

@@ -14,9 +14,9 @@ from s2mlp_cli.records.count import (
     CrossCheck,
     ModuleCount,
     OperatorCount,
-    Refusal,
     ShiftCost,
     Uncounted,
+    Unsupported,
 )
 from s2mlp_cli.views.count import folded_modules, view
 from s2mlp_cli.views.sheet import to_markdown
@@ -141,7 +141,7 @@ For every model all methods agree to the last unit.
 
 
 def test_what_could_not_be_built_is_a_row_with_its_reason():
-    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    refusal = Unsupported(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
     counted = record(result(published=()), result(model="other", published=()))
     counted = counted.model_copy(update={"refused": (refusal,)})
     assert (
@@ -168,7 +168,7 @@ For every model all methods agree to the last unit.
 
 
 def test_by_operator_too_says_what_could_not_be_built():
-    refusal = Refusal(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
+    refusal = Unsupported(model="tiny", input_size=(112, 112), reason="takes 224x192 only")
     counted = record(result(published=())).model_copy(update={"refused": (refusal,)})
     for by in ("operator", "module"):
         lines = shown(view(counted, by=by), 80).splitlines()
@@ -177,7 +177,7 @@ def test_by_operator_too_says_what_could_not_be_built():
 
 def test_one_model_at_several_sizes_is_told_by_its_size():
     large = result(input_size=(448, 384), macs_matmul=27_600_000_000, published=())
-    refusal = Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14")
+    refusal = Unsupported(model="tiny", input_size=(9, 9), reason="takes multiples of 14")
     counted = record(result(published=()), large).model_copy(update={"refused": (refusal,)})
     assert shown(view(counted), 100).splitlines()[0] == (
         "1 model at 2 sizes, from 6.902 G MACs (224x192) to 27.60 G (448x384); 1 unsupported"
@@ -261,7 +261,7 @@ def test_a_shared_parameter_is_marked():
 
 def test_what_is_not_counted_is_in_csv_and_markdown_of_every_side():
     operator = Uncounted(operator="aten::fft", calls=3, reason="no rule")
-    refused = (Refusal(model="tiny", input_size=(9, 9), reason="takes multiples of 14"),)
+    refused = (Unsupported(model="tiny", input_size=(9, 9), reason="takes multiples of 14"),)
     counted = record(result(uncounted=(operator,), notes=("on the CPU",)))
     counted = CountRecord(**{**dict(counted), "refused": refused})
     for by in ("model", "operator", "module"):

@@ -33,9 +33,9 @@ from s2mlp_cli.records.count import (
     CrossCheck,
     ModuleCount,
     OperatorCount,
-    Refusal,
     ShiftCost,
     Uncounted,
+    Unsupported,
 )
 from s2mlp_cli.specs import ModelSpec, TimmSpec
 from s2mlp_cli.user_code import described
@@ -90,7 +90,7 @@ def count_sizes(
     sizes: Sequence[tuple[int, int]],
     shift: str = BASELINE,
     batch_size: int = 1,
-) -> tuple[tuple[CountResult, ...], tuple[Refusal, ...]]:
+) -> tuple[tuple[CountResult, ...], tuple[Unsupported, ...]]:
     """Count every model at every size, or at its own where there are no ``sizes``.
 
     Returns:
@@ -100,7 +100,7 @@ def count_sizes(
         S2MLPError: nothing was counted, so that there is nothing to show.
     """
     counted: list[CountResult] = []
-    refused: list[Refusal] = []
+    refused: list[Unsupported] = []
     errors: list[S2MLPError] = []
     for model in (as_given(each, "count") for each in models):
         for size in sizes or (model.input_size,):
@@ -108,7 +108,7 @@ def count_sizes(
                 counted.append(count(model.at(size), shift, batch_size))
             except (SpecError, UserCodeError, ExportError) as error:
                 reason = error.reason if isinstance(error, SpecError) else str(error)
-                refused.append(Refusal(model=model.name, input_size=size, reason=reason))
+                refused.append(Unsupported(model=model.name, input_size=size, reason=reason))
                 errors.append(error)
     if errors and not counted:
         raise errors[0]

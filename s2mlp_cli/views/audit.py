@@ -86,18 +86,21 @@ def _rows(record: AuditRecord) -> Table:
         return (first.row, place(first), *values, _verdicts(found.values()))
 
     groups = groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row))
+    rows = tuple(line(group) for _, group in groups)
     return Table(
         caption="Figures",
         columns=(
             Column("Row"),
             Column("Table", common="{}", heading=True),
-            Column("Params", numeric=True),
+            Column("Params printed", numeric=True),
             Column("computed", count, numeric=True, beside=True),
-            Column("MACs", numeric=True),
+            Column("MACs printed", numeric=True),
             Column("computed", count, numeric=True, beside=True),
             Column("Verdict"),
         ),
-        rows=tuple(line(group) for _, group in groups),
+        rows=rows,
+        folded=True,
+        preview=len(rows),
     )
 
 

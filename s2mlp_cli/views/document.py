@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -204,6 +204,55 @@ class Table:
             rows=tuple(zip(*(cells for _, cells in kept), strict=True)),
         )
 
+    def split(self, width: int) -> list[Table]:
+        """Return tables of at most ``width`` letters, each with the columns that name the rows.
+
+        One that has a single column beside these may be wider.
+        """
+        cells = self.cells()
+        widths = [
+            _PROSE if column.prose else _width(column, [row[place].text for row in cells])
+            for place, column in enumerate(self.columns)
+        ]
+        names = [p for p, column in enumerate(self.columns) if p == 0 or column.heading]
+        blocks = [[*names]]
+        for unit in _units(self.columns, [p for p in range(len(self.columns)) if p not in names]):
+            if blocks[-1] != names and sum(widths[p] for p in (*blocks[-1], *unit)) > width:
+                blocks.append([*names])
+            blocks[-1] += unit
+        return [
+            replace(
+                self,
+                caption=f"{self.caption} (continued)" if number else self.caption,
+                columns=tuple(self.columns[p] for p in block),
+                rows=tuple(tuple(row[p] for p in block) for row in cells),
+                note=self.note if number == len(blocks) - 1 else "",
+            )
+            for number, block in enumerate(blocks)
+        ]
+
+
+# Letters that a sentence needs at least.
+_PROSE = 40
+
+
+def _width(column: Column, texts: Iterable[str]) -> int:
+    """Return the letters that a column needs, with what separates it from the next."""
+    lines = [line for text in texts for line in text.split("\n")]
+    return 2 + max(len(column.title + column.unit) + 2, *map(len, lines))
+
+
+def _units(columns: Sequence[Column], places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield each column with those that must stay beside it."""
+    unit: list[int] = []
+    for place in places:
+        if unit and not columns[place].beside:
+            yield unit
+            unit = []
+        unit.append(place)
+    if unit:
+        yield unit
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -274,7 +323,8 @@ class View:
         warnings: what makes the numbers less trustworthy.
         remarks: how to read them.
         facts: what was measured, name -> text.
-        environment: where and how it was measured, for documents.
+        where: when and on what it was measured, in short, for documents.
+        environment: all of where and how it was measured, for documents.
         models: what goes into the comparison of all models of a report.
     """
 
@@ -288,6 +338,7 @@ class View:
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     models: tuple[KnownModel, ...] = ()
 

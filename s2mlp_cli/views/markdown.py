@@ -8,6 +8,9 @@ from urllib.parse import quote
 from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View
 from s2mlp_cli.views.sheet import escaped
 
+# Letters of a table that GitHub shows without a scroll bar.
+_WIDE = 118
+
 
 def document(views: Sequence[View], title: str, link: Callable[[Picture], str] | None) -> str:
     """Return the document.
@@ -27,6 +30,8 @@ def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]
     yield f"## {escaped(view.title)}"
     for answer in view.answers:
         yield f"**{escaped(answer)}**"
+    if view.where:
+        yield escaped(view.where)
     if view.warnings:
         yield "\n".join(["> [!WARNING]", *(f"> - {escaped(each)}" for each in view.warnings)])
     if view.key_figures:
@@ -36,7 +41,8 @@ def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]
             yield f"![{escaped(each.title)}: {escaped(each.description)}]({quote(link(each))})"
     for table in view.tables:
         if table.rows:
-            yield from _table(table.condensed())
+            for part in table.condensed().split(_WIDE):
+                yield from _table(part)
     yield from map(escaped, view.remarks)
     if view.facts:
         yield _list(view.facts)

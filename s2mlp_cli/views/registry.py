@@ -17,7 +17,11 @@ def view(record: Record) -> View:
     """Return the view of one record."""
     record = _visible(record)
     found: View = imported(KINDS[record.kind].view)(record)
-    return replace(found, environment={**found.environment, **_environment(record)})
+    return replace(
+        found,
+        where=_where(record),
+        environment={**found.environment, **_environment(record)},
+    )
 
 
 def _visible(record: Record) -> Record:
@@ -52,6 +56,15 @@ def report(records: Sequence[Record], names: Sequence[str] = ()) -> list[View]:
     ]
     together = accuracy.view([model for each in own for model in each.models])
     return [*apart, *([together] if together else [])]
+
+
+def _where(record: Record) -> str:
+    """Return when, on what and with which versions a record was made, in a line."""
+    environment = record.environment
+    device = ", ".join(dict.fromkeys(environment.gpus)) or environment.cpu
+    versions = {"s2mlp": environment.s2mlp, "torch": environment.packages.get("torch")}
+    words = (f"{name} {version}" for name, version in versions.items() if version)
+    return ", ".join([f"{record.created:%Y-%m-%d %H:%M} UTC", device, *words])
 
 
 def _environment(record: Record) -> dict[str, str]:

@@ -28,7 +28,7 @@ def page(views: Sequence[View], title: str) -> str:
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8") + canvas.shared_css()),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         inline=_inline,
-        condensed=_condensed,
+        fitting=_fitting,
         lines=_lines,
     )
 
@@ -43,8 +43,12 @@ def _lines(text: str) -> object:
     return Markup("<br>").join(escape(line) for line in readable(text).split("\n"))
 
 
-def _condensed(tables: Sequence[Table]) -> list[Table]:
-    return [table.condensed() for table in tables if table.rows]
+# Letters of a table that fit into a page of 1200 pixels.
+_WIDE = 118
+
+
+def _fitting(tables: Sequence[Table]) -> list[Table]:
+    return [part for table in tables if table.rows for part in table.condensed().split(_WIDE)]
 
 
 def _inline(picture: Picture, prefix: str) -> object:
@@ -52,7 +56,7 @@ def _inline(picture: Picture, prefix: str) -> object:
     from markupsafe import Markup, escape
 
     svg = canvas.with_prefix(picture.svg(), prefix)
-    label = escape(picture.description)
+    label = escape(f"{picture.title}: {picture.description}")
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 

@@ -34,8 +34,3 @@ function ordered(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
 }
-
-// Paper cannot unfold anything: print every table and every fact.
-addEventListener("beforeprint", () => {
-  for (const fold of document.querySelectorAll("details")) fold.open = true;
-});

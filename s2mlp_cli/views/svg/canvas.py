@@ -75,8 +75,8 @@ STYLE: Any = {
 }
 
 # Inches: text of 9 points stays readable when a phone shrinks the picture to its width.
-WIDTH = 5.6
-_TITLE_WIDTH = 84  # letters of a line of the title
+WIDTH = 4.8
+_TITLE_WIDTH = 56  # letters of a line of the title
 
 _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 

@@ -162,7 +162,7 @@ def test_pictures_stand_two_abreast_and_are_scaled_on_a_phone(page):
     look(page, 400, "light")
     boxes = page.execute_script(EDGES)
     assert len(boxes) >= 8
-    assert all(0 <= box["left"] and box["right"] <= 400 for box in boxes)
+    assert all(box["left"] >= 0 and box["right"] <= 400 for box in boxes)
 
 
 def test_no_text_of_a_picture_is_outside_of_it(page):
@@ -194,7 +194,7 @@ def test_verdicts_are_in_sight_on_a_phone(page):
         ".map(c => c.getBoundingClientRect())"
     )
     assert len(boxes) > 10
-    assert all(0 <= box["left"] and box["right"] <= 400 for box in boxes)
+    assert all(box["left"] >= 0 and box["right"] <= 400 for box in boxes)
 
 
 def test_sentences_are_in_sight_on_a_phone(page):

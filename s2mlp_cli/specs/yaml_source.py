@@ -98,7 +98,7 @@ def read_document(path: Path, named_at: Origin | None = None) -> Document:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         where = f"{named_at}: extends: " if named_at else ""
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"{where}{str(path)!r} cannot be read: {reason}; check the path") from error
+        raise SpecError(f"{where}'{path}' cannot be read: {reason}; check the path") from error
     if len(raw) > MAX_BYTES:
         raise SpecError(
             f"{path}: found {len(raw):,} bytes; allowed: a YAML spec of at most {MAX_BYTES:,} bytes"

@@ -38,7 +38,8 @@ def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]
         yield "\n".join(map(_key_figure, view.key_figures))
     if link:
         for each in view.pictures:
-            yield f"![{escaped(each.title)}: {escaped(each.description)}]({quote(link(each))})"
+            where = quote(link(each), errors="surrogateescape")  # the bytes of the name as it is
+            yield f"![{escaped(each.title)}: {escaped(each.description)}]({where})"
     for table in view.tables:
         if table.rows:
             for part in table.condensed().split(_WIDE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def compare_records(
         lone=only_in,
         no_longer_timed=_no_longer_timed(loaded, names, series),
         fail_slower=fail_slower,
-        remarks=(*remarks, *more),
+        remarks=(*_mixed_environments(paths, loaded), *remarks, *more),
         results=rows,
     )
     if fail_slower is not None:
@@ -144,6 +144,24 @@ def environment_differences(
         for name, values in rows
         if len(set(values)) > 1
     )
+
+
+def _mixed_environments(paths: Sequence[Path], loaded: Sequence[Record]) -> Iterator[str]:
+    """Yield a sentence per profile whose rows were measured under different conditions."""
+    for path, record in zip(paths, loaded, strict=True):
+        if isinstance(record, ProfileRecord):
+            found = environment_differences(_each_once(record.environments))
+            said = "; ".join(f"{each.what} {' and '.join(map(str, each.values))}" for each in found)
+            if said:
+                yield f"the rows of {path} were measured under different conditions ({said})"
+
+
+def _each_once(environments: Iterable[Environment]) -> list[Environment]:
+    found: list[Environment] = []
+    for environment in environments:
+        if environment not in found:
+            found.append(environment)
+    return found
 
 
 def _described(environment: Environment) -> dict[str, str | None]:

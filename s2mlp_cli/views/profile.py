@@ -11,17 +11,7 @@ from typing import Any
 from s2mlp_cli import units
 from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
 from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult, Roofline
-from s2mlp_cli.records.profile_rows import (
-    Ranked,
-    implementation,
-    not_told_apart,
-    options,
-    peak_bytes,
-    rankings,
-    rate_interval,
-    setting,
-    where,
-)
+from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
 from s2mlp_cli.views.document import (
     EMPTY,
     MOST_NAMES,
@@ -38,6 +28,7 @@ from s2mlp_cli.views.document import (
     plural,
     with_interval,
 )
+from s2mlp_cli.views.ranking import Ranked, not_told_apart, rankings, rate_interval
 from s2mlp_cli.views.svg import bars, lines
 
 _TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "undecided": "quiet"}

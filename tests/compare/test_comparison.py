@@ -233,6 +233,19 @@ def test_rows_of_an_earlier_run_have_its_settings():
     }
 
 
+def test_a_profile_that_was_resumed_elsewhere_says_so():
+    record = samples.profile(batches=(8,))
+    before = changed(record.environment, python="3.10.1")
+    run = EarlierRun(
+        created=record.created, command=("s2mlp",), settings=record.settings, rows=4,
+        environment=before,
+    )  # fmt: skip
+    mixed = changed(record, earlier=(run,))
+    assert compare_records(["a", "b"], [mixed, record], None).remarks == (
+        "the rows of a were measured under different conditions (Python 3.10.1 and 3.11.8)",
+    )
+
+
 SPEC = {"name": "v2-small", "classes": 10, "stages": [{"depth": 4}, {"depth": 14}]}
 THINNER = {**SPEC, "title": "words", "stages": [{"depth": 4}, {"depth": 12}]}
 

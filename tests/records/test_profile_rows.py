@@ -2,13 +2,11 @@
 
 import pytest
 
-from s2mlp_cli.records.profile import Memory, ProfileResult, Ratio
+from s2mlp_cli.records.profile import Memory, ProfileResult
 from s2mlp_cli.records.profile_rows import (
     implementation,
-    not_told_apart,
     options,
     peak_bytes,
-    rate_interval,
     setting,
     where,
 )
@@ -57,6 +55,7 @@ def test_setting(fields, words):
 
 def test_a_model_without_shifts_has_no_implementation():
     assert (implementation(row()), implementation(row(shift=None))) == ("conv", "no shift")
+    assert implementation(row(runtime="openvino")) == "conv (openvino)"
 
 
 @pytest.mark.parametrize(
@@ -70,34 +69,3 @@ def test_a_model_without_shifts_has_no_implementation():
 )
 def test_the_peak_is_what_cuda_allocated_or_a_process_held(memory, peak):
     assert peak_bytes(row(memory=memory)) == peak
-
-
-def test_the_ends_of_a_rate_are_those_of_the_time_turned_over():
-    assert rate_interval(row(ci95_s=(0.5, 2.0))) == (4.0, 16.0)
-    assert rate_interval(row()) is None
-
-
-RATIOS = {"slice": None, "fused": (0.95, 1.2), "roll": (1.0, 1.1), "conv": (0.5, 0.7), "new": None}
-ROWS = {
-    shift: row(shift=shift, ratio_to_slice=Ratio(value=sum(ends) / 2, ci95=ends) if ends else None)
-    for shift, ends in RATIOS.items()
-}
-
-
-@pytest.mark.parametrize(
-    ("fastest", "company"),
-    [
-        ("fused", ["slice", "roll", "new"]),
-        ("slice", ["fused", "roll", "new"]),
-        ("roll", ["slice", "fused", "new"]),
-        ("conv", ["slice", "fused", "roll", "new"]),
-        ("new", ["slice", "fused", "roll", "conv"]),  # nothing is known of it
-    ],
-)
-def test_the_fastest_is_named_with_those_that_may_be_as_fast(fastest, company):
-    assert not_told_apart(ROWS[fastest], ROWS.values()) == company
-
-
-def test_what_is_surely_slower_is_no_company():
-    sure = row(shift="fused", ratio_to_slice=Ratio(value=1.3, ci95=(1.15, 1.4)))
-    assert not_told_apart(sure, ROWS.values()) == ["new"]

@@ -2,8 +2,9 @@
 
 import pytest
 
-from s2mlp_cli.records.profile_rows import rankings
+from s2mlp_cli.records.profile import Ratio
 from s2mlp_cli.views.profile import view
+from s2mlp_cli.views.ranking import not_told_apart, rankings, rate_interval
 from tests import samples
 from tests.views import shown
 
@@ -125,3 +126,38 @@ def test_the_report_has_the_table_and_a_picture():
     names = [picture.name for picture in found.pictures]
     assert names == ["models-1", "speed-1"]  # one bar is no picture
     assert ">gfnet-h-b</text>" in found.pictures[0].svg()
+
+
+def timed(shift, **fields):
+    return row("v2-small", shift, 9.0, **fields)
+
+
+def test_the_ends_of_a_rate_are_those_of_the_time_turned_over():
+    assert rate_interval(timed("conv", ci95_s=(0.5, 2.0))) == (4.0, 16.0)
+    assert rate_interval(timed("conv", ci95_s=None)) is None
+
+
+RATIOS = {"slice": None, "fused": (0.95, 1.2), "roll": (1.0, 1.1), "conv": (0.5, 0.7), "new": None}
+ROWS = {
+    shift: timed(shift, ratio_to_slice=Ratio(value=sum(ends) / 2, ci95=ends) if ends else None)
+    for shift, ends in RATIOS.items()
+}
+
+
+@pytest.mark.parametrize(
+    ("fastest", "company"),
+    [
+        ("fused", ["slice", "roll", "new"]),
+        ("slice", ["fused", "roll", "new"]),
+        ("roll", ["slice", "fused", "new"]),
+        ("conv", ["slice", "fused", "roll", "new"]),
+        ("new", ["slice", "fused", "roll", "conv"]),  # nothing is known of it
+    ],
+)
+def test_the_fastest_is_named_with_those_that_may_be_as_fast(fastest, company):
+    assert not_told_apart(ROWS[fastest], ROWS.values()) == company
+
+
+def test_what_is_surely_slower_is_no_company():
+    sure = timed("fused", ratio_to_slice=Ratio(value=1.3, ci95=(1.15, 1.4)))
+    assert not_told_apart(sure, ROWS.values()) == ["new"]

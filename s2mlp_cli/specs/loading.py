@@ -189,7 +189,7 @@ def _merged(path: Path) -> Document:
         _merge(merged, document, ())
         if not isinstance(settings, dict):
             raise SpecError(
-                f"{document.origin(('set',))}: set: found {settings!r}; allowed: a mapping such "
+                f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping such "
                 "as {stages.0.depth: 2}"
             )
         for key, value in settings.items():
@@ -216,7 +216,7 @@ def _chain(path: Path) -> list[Document]:
         base = document.data["extends"]
         origin = document.origin(("extends",))
         if not isinstance(base, str):
-            raise SpecError(f"{origin}: extends: found {base!r}; allowed: one name or path")
+            raise SpecError(f"{origin}: extends: found {base!r:.60}; allowed: one name or path")
         path = _find_base(base, path.parent, origin)
 
 
@@ -226,7 +226,7 @@ def _refuse_another_family(merged: Document, document: Document) -> None:
     base = merged.data.get("family", "s2mlp")
     if family is not None and merged.data and family != base:
         raise SpecError(
-            f"{document.origin(('family',))}: family: found {family!r}; "
+            f"{document.origin(('family',))}: family: found {family!r:.60}; "
             f"allowed: that of its base, '{base}'"
         )
 
@@ -352,7 +352,7 @@ def _validated(document: Document) -> ModelSpec:
     family = document.data.get("family", "s2mlp")
     if not isinstance(family, str) or family not in FAMILIES:
         raise SpecError(
-            f"{document.origin(('family',))}: family: found {family!r}; "
+            f"{document.origin(('family',))}: family: found {family!r:.60}; "
             f"allowed: {', '.join(FAMILIES)}{did_you_mean(str(family), FAMILIES)}"
         )
     schema = FAMILIES[family]

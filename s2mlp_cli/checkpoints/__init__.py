@@ -1,1 +1,1 @@
-"""Checkpoints of any origin: read without running their code, recognised, compared, converted."""
+"""Checkpoints from any source: read without running their code, recognised, compared, converted."""

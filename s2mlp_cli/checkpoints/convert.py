@@ -1,4 +1,4 @@
-"""Writing a checkpoint of any known layout as this project's safetensors, spec included."""
+"""Writing a checkpoint with any known names as this project's safetensors, spec included."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def convert(
 
     Args:
         checkpoint: what :func:`load_checkpoint` returned.
-        output: the file to write; a half-written one never stands there.
+        output: the file to write; it is replaced as a whole or not at all.
         preprocessing: how images are to be prepared, if that is known.
 
     Returns:

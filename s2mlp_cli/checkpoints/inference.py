@@ -19,7 +19,7 @@ from s2mlp_cli.specs.model import Norm
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tensors tell: everything but directions, kind and place of the norms, activation."""
+    """What tensors contain: everything but directions, kind and place of the norms, activation."""
 
     stages: tuple[Stage, ...]
     in_channels: int
@@ -94,7 +94,7 @@ def infer(state: State, grammar: Grammar) -> Inferred:
 
     Args:
         state: under our names.
-        grammar: whose names the file has; its code fixes what tensors do not tell.
+        grammar: whose names the file has; its code fixes what tensors do not contain.
 
     Raises:
         CheckpointError: these are not the tensors of an S2-MLP.
@@ -145,8 +145,8 @@ def _untold(told: Architecture, template: S2MLPSpec, grammar: Grammar) -> tuple[
     norm = Norm.model_validate({**template.norm.model_dump(), **(grammar.norm or {})})
     order = "; ".join(" ".join(split) or "not shifted" for split in splits)
     note = (
-        f"tensors do not tell the order of the directions ({order}) nor the norm ({norm.kind}, "
-        f"{norm.place}): taken from {origin}"
+        f"tensors do not contain the order of the directions ({order}) or the norm ({norm.kind}, "
+        f"{norm.place}); both were taken from {origin}"
     )
     return mixer, norm, note
 
@@ -156,7 +156,7 @@ def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]
     others = [name for name in same if not (fits and name == template.name)]
     if not others:
         return ()
-    return (f"the same tensors would also fit {', '.join(others)}: choose one with --model",)
+    return (f"{', '.join(others)} have the same tensors; choose one with --model if needed",)
 
 
 def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) -> S2MLPSpec:

@@ -70,7 +70,7 @@ def load_checkpoint(
 
     Args:
         path: the file; for a sharded checkpoint its index or folder.
-        spec: the model if the caller knows it; else metadata or tensors have to tell.
+        spec: the model if the caller knows it; else it is read from metadata or tensors.
         averaged: take the averaged (EMA) weights.
         name: what the record calls the file; its path if None.
         input_size: (height, width) of the images, if not those of the model's spec.
@@ -206,7 +206,10 @@ def _at_size(
 
 def _assumed_size(spec: ModelSpec) -> str:
     height, width = spec.input_size
-    return f"tensors do not tell the image size: {height}x{width} is assumed (see --input-size)"
+    return (
+        f"tensors do not contain the image size; {height}x{width} is assumed (set it with "
+        "--input-size)"
+    )
 
 
 def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:

@@ -59,8 +59,8 @@ class Grammar:
     Attributes:
         name: as it is printed.
         names: (pattern of a name without wrappers' words, our name for it).
-        splits: number of splits -> their directions, which no tensor tells.
-        norm: kind and place, which tensors do not tell either.
+        splits: number of splits -> their directions, which no tensor contains.
+        norm: kind and place, which tensors do not contain either.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The weights that timm publishes for its models, fetched only when somebody asks for them."""
+"""The weights that timm publishes for its models, downloaded only with ``--pretrained``."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ def fetch_weights(spec: ModelSpec) -> Path:
         return Path(hf_hub_download(repository, WEIGHTS))
     except OSError as error:
         raise CheckpointError(
-            f"the weights {repository} could not be fetched ({error}); give a file by --ckpt"
+            f"the weights {repository} could not be downloaded ({error}); use a file with --ckpt"
         ) from error
 
 
 def _repository(spec: ModelSpec) -> str:
     if not isinstance(spec, TimmSpec):
         raise CheckpointError(
-            f"nobody publishes weights of {spec.name}; give your own by --ckpt, or a model of timm"
+            f"there are no published weights for {spec.name}; use your own with --ckpt, or a timm "
+            "model"
         )
     config = timm_config(spec.timm, spec.name)
     if not config.hf_hub_id:
-        raise CheckpointError(f"timm has no weights for {spec.timm}; give a file by --ckpt")
+        raise CheckpointError(f"timm has no weights for {spec.timm}; use a file with --ckpt")
     return str(config.hf_hub_id)
 
 
@@ -53,9 +54,9 @@ def _check_reachable(repository: str) -> None:
     try:
         urllib.request.urlopen(constants.ENDPOINT, timeout=10).close()
     except urllib.error.HTTPError:
-        return  # it answers; what it minds about the front page does not matter
+        return  # it answers: that the front page is refused does not matter
     except OSError as error:
         raise CheckpointError(
-            f"the weights {repository} cannot be fetched, since {constants.ENDPOINT} cannot be "
-            f"reached ({getattr(error, 'reason', error)}); connect, or give a file by --ckpt"
+            f"the weights {repository} cannot be downloaded, since {constants.ENDPOINT} cannot be "
+            f"reached ({getattr(error, 'reason', error)}); connect, or use a file with --ckpt"
         ) from error

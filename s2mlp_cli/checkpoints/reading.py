@@ -44,7 +44,7 @@ _ALLOWED: list[Any] = [
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         content: a mapping of tensors, or a wrapper around one.
@@ -65,10 +65,10 @@ class CheckpointFile:
 def read_checkpoint(path: str | Path) -> CheckpointFile:
     """Read a PyTorch (zip or legacy) or safetensors file, recognised by its first bytes.
 
-    The index of a sharded checkpoint, or the folder that it is in, stands for all its shards.
+    The index of a sharded checkpoint, or the folder that it is in, is read as all its shards.
 
     Raises:
-        CheckpointError: it is missing, no checkpoint, damaged, or holds more than data.
+        CheckpointError: it is missing, not a checkpoint, damaged, or contains more than data.
     """
     path = Path(path)
     if path.is_dir():

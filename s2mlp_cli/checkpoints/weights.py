@@ -85,7 +85,7 @@ def take_weights(
     found = _understood(tensors, namings, averaged and not is_average)
     if averaged and not is_average and found.holder is None:
         raise CheckpointError(
-            f"the checkpoint holds no averaged weights ({_keys(content)}); leave out --ema"
+            f"the checkpoint has no averaged weights ({_keys(content)}); leave out --ema"
         )
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
     others = [] if is_average or averaged else _averages(content, found.left_out)
@@ -100,7 +100,7 @@ def _state_dict(content: Any, averaged: bool, key: str | None) -> tuple[tuple[st
     """Follow keys down to a mapping of tensors; a mapping that holds itself is entered once."""
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"the checkpoint holds a {type(content).__name__}, not a state dict; save "
+            f"the checkpoint contains a {type(content).__name__}, not a state dict; save "
             "model.state_dict()"
         )
     path, inner = _descend(content, averaged, key)
@@ -109,7 +109,7 @@ def _state_dict(content: Any, averaged: bool, key: str | None) -> tuple[tuple[st
         path, tensors = [*path, key], _under(tensors, key, content)
     if not any(not _HELPER.fullmatch(name) for name in tensors):
         raise CheckpointError(
-            f"the checkpoint holds no weights ({_keys(inner)}); save model.state_dict()"
+            f"the checkpoint has no weights ({_keys(inner)}); save model.state_dict()"
         )
     return tuple(path), tensors
 

@@ -34,8 +34,8 @@ class VipStage(Stage):
 class VipSpec(PyramidSpec):
     """Vision Permutator (arXiv 2106.12368).
 
-    Its height and width branches join the rows, or the columns, of one map size by their weights:
-    there is one input size that a set of weights fits.
+    The weights of its height and width branches fix the number of tokens, so a set of weights
+    supports one input size only.
     """
 
     family: Literal["vip"] = "vip"
@@ -112,6 +112,6 @@ def _check_segments(spec: VipSpec) -> None:
         raise misfit(
             ("input_size",),
             f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",
-            f"{size}x{size} only, since a fully connected layer of stage {index} joins "
-            f"{stage.segments} rows of {stage.dim // stage.segments} channels each by its weights",
+            f"{size}x{size} only, since the weights of stage {index} are for a map of "
+            f"{stage.segments}x{stage.segments} tokens",
         )

@@ -57,7 +57,7 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel])
     if fault["type"] == "literal_error":
         choices = [choice.strip("' ") for choice in allowed.replace(" or ", ", ").split(", ")]
         allowed += did_you_mean(str(fault["input"]), choices)
-    return SpecError(f"{where}: found {found}; allowed: {allowed}", reason=f"takes {allowed}")
+    return SpecError(f"{where}: found {found}; allowed: {allowed}", reason=f"supports {allowed}")
 
 
 def _blamed(keys: Sequence[KeyPath], document: Document) -> KeyPath:

@@ -189,8 +189,8 @@ def _merged(path: Path) -> Document:
         _merge(merged, document, ())
         if not isinstance(settings, dict):
             raise SpecError(
-                f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping such "
-                "as {stages.0.depth: 2}"
+                f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping "
+                "such as {stages.0.depth: 2}"
             )
         for key, value in settings.items():
             _set(merged, key, value, document.origin(("set", key)))

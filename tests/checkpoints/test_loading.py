@@ -70,7 +70,7 @@ def test_other_built_ins_of_the_same_tensors_are_named(
     assert (told.spec.name, told.spec.classes) == (name, 7)
     others = [other for other in names() if other.startswith(prefixes)] if prefixes else []
     assert list(told.notes[1:]) == [
-        f"the same tensors would also fit {', '.join(others)}: choose one with --model"
+        f"{', '.join(others)} have the same tensors; choose one with --model if needed"
     ] * bool(others)
 
 
@@ -79,7 +79,7 @@ def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_pa
     assumed = load_checkpoint(tmp_path / "x.pth")
     assert assumed.spec.input_size == (224, 224)
     assert assumed.facts.stated[-1] == (
-        "tensors do not tell the image size: 224x224 is assumed (see --input-size)"
+        "tensors do not contain the image size; 224x224 is assumed (set it with --input-size)"
     )
     given = load_checkpoint(tmp_path / "x.pth", input_size=(64, 48))
     assert given.spec.input_size == (64, 48)

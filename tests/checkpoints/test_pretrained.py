@@ -55,8 +55,8 @@ def test_offline_there_is_one_sentence_at_once(hub):
     with pytest.raises(CheckpointError) as caught:
         fetch_weights(load_spec("timm:resnet18.a1_in1k"))
     assert str(caught.value) == (
-        "the weights timm/resnet18.a1_in1k cannot be fetched, since https://huggingface.co cannot "
-        "be reached (Name or service not known); connect, or give a file by --ckpt"
+        "the weights timm/resnet18.a1_in1k cannot be downloaded, since https://huggingface.co cannot "
+        "be reached (Name or service not known); connect, or use a file with --ckpt"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_hub_that_breaks_off_is_named(hub):
         raise ConnectionResetError("connection reset")
 
     hub.setattr(huggingface_hub, "hf_hub_download", broken)
-    with pytest.raises(CheckpointError, match=r"could not be fetched \(connection reset\)"):
+    with pytest.raises(CheckpointError, match=r"could not be downloaded \(connection reset\)"):
         fetch_weights(load_spec("mixer-b16"))
 
 
@@ -80,7 +80,7 @@ def test_a_front_page_that_complains_is_still_a_hub(hub):
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
-        ("v2-small", "nobody publishes weights of v2-small"),
+        ("v2-small", "there are no published weights for v2-small"),
         ("timm:vit_tiny_patch16_224_", "has no model"),
     ],
 )

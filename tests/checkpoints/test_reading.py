@@ -124,9 +124,9 @@ def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "holds a list, not a state dict; save model.state_dict()"),
-        ({"epoch": 3, "lr": 0.1}, "holds no weights (its keys: epoch, lr); save"),
-        ({"state_dict": {}}, "holds no weights"),
+        ([1, 2], "contains a list, not a state dict; save model.state_dict()"),
+        ({"epoch": 3, "lr": 0.1}, "has no weights (its keys: epoch, lr); save"),
+        ({"state_dict": {}}, "has no weights"),
     ],
 )
 def test_a_checkpoint_without_weights(content: Any, message: str, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_checkpoint_without_weights(content: Any, message: str, tmp_path: Path
 
 def test_averaged_weights_that_are_not_there(tmp_path: Path) -> None:
     save_zip({"state_dict": {"a": torch.ones(1)}}, tmp_path / "x")
-    with pytest.raises(CheckpointError, match="holds no averaged weights .*; leave out --ema"):
+    with pytest.raises(CheckpointError, match="has no averaged weights .*; leave out --ema"):
         take_weights(read_checkpoint(tmp_path / "x").content, averaged=True)
 
 
@@ -173,7 +173,7 @@ def test_a_mapping_that_holds_itself_is_entered_once(tmp_path: Path) -> None:
     empty: dict[str, Any] = {}
     empty["model"] = {"ema": empty}
     save_zip(empty, tmp_path / "y")
-    refused(tmp_path / "y", "holds no weights (its keys: model)")
+    refused(tmp_path / "y", "has no weights (its keys: model)")
 
 
 def test_mappings_may_be_nested_deeper_than_python_recurses() -> None:

@@ -126,7 +126,7 @@ def test_averages_in_the_same_state_dict_are_found_by_ema(tmp_path):
 def test_an_average_of_which_a_part_is_missing_is_not_mixed_with_the_weights(tmp_path):
     flat = {"ema_" + name.replace(".", "_"): tensor for name, tensor in OTHER.items()}
     flat.pop("ema_head_weight")
-    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+    with pytest.raises(CheckpointError, match="has no averaged weights"):
         loaded({**STATE, **flat}, tmp_path, averaged=True)
 
 

@@ -29,7 +29,7 @@ def test_several_models_at_several_sizes():
 def test_a_refused_size_alone_is_an_error():
     done = run("--model", "vip-small-16", "--input-size", "112")
     assert isinstance(done.exception, SpecError)
-    assert "joins 14 rows of 24 channels" in str(done.exception)
+    assert "are for a map of 14x14 tokens" in str(done.exception)
 
 
 def test_a_refused_size_does_not_keep_the_others_from_being_counted():

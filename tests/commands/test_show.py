@@ -52,7 +52,7 @@ def test_a_spec_read_off_tensors_is_called_like_its_file_and_says_what_it_assume
     done = run("show", tmp_path / "best.pth", "--weights", "b", "--input-size", "24")
     assert yaml.safe_load(done.stdout)["name"] == "best"
     assert yaml.safe_load(done.stdout)["input_size"] == [24, 24]
-    assert "tensors do not tell the order of the directions" in done.stderr
+    assert "tensors do not contain the order of the directions" in done.stderr
 
 
 def test_what_has_no_spec_is_not_shown(tmp_path):

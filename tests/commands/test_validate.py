@@ -425,7 +425,7 @@ def test_a_diverged_checkpoint_is_reported_before_the_run(
 
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("vip-small", "joins 32 rows"), ("timm:mixer_s32_224", "joins the tokens")],
+    [("vip-small", "map of 32x32 tokens"), ("timm:mixer_s32_224", "joins the tokens")],
 )
 def test_a_size_that_the_model_cannot_take_is_refused_with_the_reason(
     folders: Path, tmp_path: Path, model: str, reason: str

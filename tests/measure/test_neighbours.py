@@ -219,11 +219,10 @@ def test_sizes_are_counted_or_refused_with_the_reason():
         (mixer, 112),
     ]
     assert refused[0].reason == (
-        "takes 224x224 only, since a fully connected layer of stage 0 joins 32 rows of 6 channels "
-        "each by its weights"
+        "supports 224x224 only, since the weights of stage 0 are for a map of 32x32 tokens"
     )
     assert refused[1].reason == (
-        "takes 224x224 only, since its layer blocks.0.mlp_tokens.fc1 joins the tokens by weights "
+        "supports 224x224 only, because its layer blocks.0.mlp_tokens.fc1 joins the tokens by weights "
         "of 256x49, which would have to be 256x9"
     )
     _, _, small, large, *_ = results

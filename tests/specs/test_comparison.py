@@ -47,15 +47,13 @@ def test_a_hierarchical_gfnet():
             "vip-small",
             ("input_size=112",),
             "input_size: found 112x112, 16x16 tokens in stage 0; allowed: "
-            "224x224 only, since a fully connected layer of stage 0 joins 32 rows of 6 "
-            "channels each by its weights",
+            "224x224 only, since the weights of stage 0 are for a map of 32x32 tokens",
         ),
         (
             "vip-small",
             ("input_size=[224, 238]",),
             "input_size: found 224x238, 32x34 tokens in stage 0; "
-            "allowed: 224x224 only, since a fully connected layer of stage 0 joins 32 rows of "
-            "6 channels each by its weights",
+            "allowed: 224x224 only, since the weights of stage 0 are for a map of 32x32 tokens",
         ),
         (
             "vip-small",

@@ -1,4 +1,4 @@
-"""``s2mlp verify``: is every implementation of the shift what the papers define?"""
+"""``s2mlp verify``: every implementation of the shift against the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s2mlp_cli.views.terminal import remarks_console
 
 
 @click.command(
-    short_help="Every shift held to its definition, values and gradients.",
+    short_help="Check that every shift computes what the papers define.",
     epilog="""
     \b
     Examples:
@@ -31,7 +31,7 @@ from s2mlp_cli.views.terminal import remarks_console
     "dtypes",
     type=Words(DTYPE_NAMES),
     default=",".join(DTYPE_NAMES),
-    help="Precisions, with commas between. Default: every one that runs on the device.",
+    help="Dtypes, separated by commas. Default: every one that runs on the device.",
 )
 @options.seed("Seed of the random maps.")
 @options.output
@@ -44,10 +44,11 @@ def command(
     output_format: str,
     output: Path | None,
 ) -> int:
-    """Hold every implementation of the shift to its definition, values and gradients.
+    """Check that every implementation computes the shift that the papers define.
 
-    `all` includes `inplace`, the papers' pseudocode executed literally, which has to come out
-    wrong. Ends with 1 when anything is not as it should be.
+    Compares values and gradients with a reference implementation, bit for bit. `all` includes
+    `inplace`, the papers' pseudocode executed literally, as an expected failure. Exits with 1 if
+    any other implementation is wrong, or `inplace` is right.
     """
     names = (*registry.parse("all"), "inplace") if shifts == "all" else registry.parse(shifts)
 

@@ -1,4 +1,4 @@
-"""The record of ``s2mlp verify``: every case compared, a verdict per implementation."""
+"""The record of ``s2mlp verify``: every check, and a verdict per implementation."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import ClassVar, Literal
 
 from s2mlp_cli.records.base import Frozen, Record
 
-# The dtypes that are checked unless the user names some.
+# The dtypes that are checked by default.
 DTYPE_NAMES = ("fp32", "fp64", "bf16", "fp16")
 
-# ``wrong as known``: an implementation that is marked unsafe, and here is the proof.
-Verdict = Literal["right", "wrong", "wrong as known", "cannot run"]
+# ``wrong as known`` is an expected failure: an implementation marked unsafe, with the proof.
+Outcome = Literal["right", "wrong", "wrong as known", "cannot run"]
 
 
 class Deviation(Frozen):
-    """How one tensor differs from the one that it should be, element by element.
+    """How one tensor differs from the reference, element by element.
 
     Attributes:
         wrong: elements that differ: in any bit of their value for a shift, the sign of a zero
-            apart (-0 equals 0), by more than the tolerance for a mixer kernel. What is asked
-            holds finite values only.
+            apart (-0 equals 0), by more than the tolerance for a mixer kernel. All inputs are
+            finite.
         elements: elements compared.
-        max_error: the largest difference, as a fraction of the largest value that there should
-            be; None where it is not a number.
+        max_error: the largest difference, as a fraction of the reference's largest value; None where
+            it is not a number.
     """
 
     wrong: int
@@ -36,7 +36,7 @@ class VerifyCase(Frozen):
     Attributes:
         shape: B,H,W,C of one map; the tensor that is shifted has ``len(splits) * C`` channels.
         splits: the directions of every map.
-        layout: how the input lies in memory.
+        layout: the memory format of the input.
         tolerance: allowed error, relative to the largest value; 0 means equal in every bit.
         forward: the output in training and the one in inference mode, together.
         gradient: None for an implementation that does not train.
@@ -54,7 +54,7 @@ class VerifyCase(Frozen):
 
     @property
     def right(self) -> bool:
-        """Whether nothing at all was wrong."""
+        """Whether nothing was wrong."""
         compared = (self.forward, self.gradient)
         return self.fault is None and not any(part and part.wrong for part in compared)
 
@@ -80,7 +80,7 @@ class VerifyResult(Frozen):
     safe: bool
     device: str
     seed: int
-    verdict: Verdict
+    verdict: Outcome
     checks: int
     failed: int
     wrong_forward: float | None
@@ -92,12 +92,12 @@ class VerifyResult(Frozen):
 
     @property
     def as_expected(self) -> bool:
-        """Whether this row is no cause for alarm: right, known to be wrong, or unable to run."""
+        """Whether this row raises no alarm: right, an expected failure, or unable to run."""
         return self.verdict in ("right" if self.safe else "wrong as known", "cannot run")
 
 
 class VerifyRecord(Record):
-    """All the implementations that were asked for."""
+    """All implementations that were checked."""
 
     kind: ClassVar[str] = "verify"
     results: tuple[VerifyResult, ...]

@@ -1,4 +1,4 @@
-"""What the implementations of the shift are asked: maps, directions, layouts, and exact gradients.
+"""The inputs of the checks: maps, directions, memory formats, and exact gradients.
 
 Two kinds of numbers make "equal" mean something:
 
@@ -17,25 +17,21 @@ Two kinds of numbers make "equal" mean something:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import Directions
-from s2mlp_cli.records.verify import Deviation
+from s2mlp_cli.measure import torch_support
+from s2mlp_cli.records.verify import DTYPE_NAMES
 
 Splits = tuple[Directions, ...]
 Shape = tuple[int, int, int, int]
 
 # Name on the command line -> dtype.
-DTYPES: dict[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "fp64": torch.float64,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+DTYPES = {name: {**torch_support.DTYPES, "fp64": torch.float64}[name] for name in DTYPE_NAMES}
 
 # B,H,W,C: maps of one row, one column, one pixel, odd and even sides, several widths.
 SHAPES: tuple[Shape, ...] = (
@@ -116,7 +112,7 @@ def _strided(x: Tensor) -> Tensor:
 
 
 # Name -> a function that returns the same values of B,H,W,C, stored in that way.
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+MEMORY_FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": _contiguous,
     "channels-first": _channels_first,
     "strided": _strided,
@@ -124,19 +120,19 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Question:
-    """One case before it is answered."""
+class CheckInput:
+    """What one check runs on."""
 
     shape: Shape
     splits: Splits
     dtype: str
-    layout: str
+    memory_format: str
 
     def normals(self, channels: int, device: torch.device, generator: torch.Generator) -> Tensor:
-        """Return random normals, B,H,W,``channels``, in this dtype and layout."""
+        """Return random normals, B,H,W,``channels``, in this dtype and memory format."""
         size = (*self.shape[:3], channels)
         values = torch.randn(size, generator=generator, dtype=torch.float64)
-        return LAYOUTS[self.layout](values.to(device, DTYPES[self.dtype]))
+        return MEMORY_FORMATS[self.memory_format](values.to(device, DTYPES[self.dtype]))
 
     def odd_integers(
         self, channels: int, device: torch.device, generator: torch.Generator
@@ -147,7 +143,7 @@ class Question:
         size = (*self.shape[:3], channels)
         odd = 2 * torch.randint(low // 2, low, size, generator=generator) + 1
         signs = 2 * torch.randint(0, 2, size, generator=generator) - 1
-        return LAYOUTS[self.layout]((odd * signs).to(device, dtype))
+        return MEMORY_FORMATS[self.memory_format]((odd * signs).to(device, dtype))
 
 
 def significand_bits(dtype: torch.dtype) -> int:
@@ -155,53 +151,22 @@ def significand_bits(dtype: torch.dtype) -> int:
     return 1 - round(math.log2(torch.finfo(dtype).eps))
 
 
-def questions(dtype: str) -> Iterator[Question]:
+def check_inputs(dtype: str) -> Iterator[CheckInput]:
     """Yield every pair of shape and splits in ``dtype``, then each direction alone and a large map.
 
-    The layouts take turns.
-
-    The turns are arranged so that every shape and all splits meet every layout in each dtype,
-    and that over three dtypes each pair of them does.
+    The memory formats take turns: in each dtype every shape and all splits meet each format, and
+    over three dtypes every pair of shape and splits does.
     """
-    layouts = tuple(LAYOUTS)
+    formats = tuple(MEMORY_FORMATS)
     start = tuple(DTYPES).index(dtype)
     for i, shape in enumerate(SHAPES):
         for j, splits in enumerate(SPLITS):
-            yield Question(shape, splits, dtype, layouts[(start + i + j) % len(layouts)])
+            yield CheckInput(shape, splits, dtype, formats[(start + i + j) % len(formats)])
     for i, splits in enumerate(ALONE):
-        yield Question(_ALONE_SHAPE, splits, dtype, layouts[(start + i) % len(layouts)])
-    yield Question(LARGE, LARGE_SPLITS[dtype], dtype, layouts[start % len(layouts)])
+        yield CheckInput(_ALONE_SHAPE, splits, dtype, formats[(start + i) % len(formats)])
+    yield CheckInput(LARGE, LARGE_SPLITS[dtype], dtype, formats[start % len(formats)])
 
 
-def probe(dtype: str) -> Question:
+def smallest_input(dtype: str) -> CheckInput:
     """Return the smallest case that touches every operator: does this dtype run at all?"""
-    return Question((1, 2, 2, 8), (V1, ()), dtype, "contiguous")
-
-
-def deviation(actual: Tensor, expected: Tensor, tolerance: float = 0.0) -> Deviation:
-    """Compare two tensors of one shape element by element; a NaN is wrong.
-
-    Args:
-        actual: what came out.
-        expected: what should have come out.
-        tolerance: allowed error, relative to the largest expected value.
-    """
-    expected = expected.double()
-    error = (actual.double() - expected).abs() / expected.abs().max()
-    largest = error.max().item()
-    return Deviation(
-        wrong=int((~(error <= tolerance)).sum()),
-        elements=error.numel(),
-        max_error=largest if math.isfinite(largest) else None,
-    )
-
-
-def together(parts: Sequence[Deviation]) -> Deviation:
-    """Add up the deviations of several tensors, at least one."""
-    errors = [part.max_error for part in parts]
-    known = [error for error in errors if error is not None]
-    return Deviation(
-        wrong=sum(part.wrong for part in parts),
-        elements=sum(part.elements for part in parts),
-        max_error=max(known) if len(known) == len(errors) else None,
-    )
+    return CheckInput((1, 2, 2, 8), (V1, ()), dtype, "contiguous")

@@ -1,4 +1,4 @@
-"""``verify``: every implementation of the shift held to its definition, values and gradients."""
+"""``verify``: every implementation against the reference implementation, values and gradients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import torch
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import first_line, is_unsupported
-from s2mlp_cli.measure.verifying.cases import DTYPES, V1, Question, probe, questions
-from s2mlp_cli.measure.verifying.mixers import check_mixer
-from s2mlp_cli.measure.verifying.shifts import check_shift, wrong_by_direction
+from s2mlp_cli.measure.verifying.cases import DTYPES, V1, CheckInput, check_inputs, smallest_input
+from s2mlp_cli.measure.verifying.checks import check_mixer, check_shift, wrong_by_direction
 from s2mlp_cli.records.verify import Deviation, Verdict, VerifyCase, VerifyResult
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
-Check = Callable[[Question], VerifyCase]
+Check = Callable[[CheckInput], VerifyCase]
 
 
 def verify(
@@ -27,7 +26,7 @@ def verify(
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
 ) -> tuple[VerifyResult, ...]:
-    """Compare the implementations called ``names`` with the oracle on ``device``.
+    """Check the implementations called ``names`` against the reference on ``device``.
 
     Args:
         names: of the registry.
@@ -62,15 +61,15 @@ def _one_thread() -> Iterator[None]:
 def verify_one(
     implementation: Implementation, device: torch.device, dtypes: Sequence[str], seed: int
 ) -> VerifyResult:
-    """Compare one implementation with the oracle on ``device``."""
+    """Check one implementation against the reference on ``device``."""
     check = _check(implementation, device, seed)
     reason = implementation.unavailable(device)
     skipped = dict.fromkeys(dtypes, reason) if reason else _probe(check, dtypes)
     cases = tuple(
-        _answer(check, question)
+        _answer(check, given)
         for dtype in dtypes
         if dtype not in skipped
-        for question in questions(dtype)
+        for given in check_inputs(dtype)
     )
     return _result(implementation, device, seed, skipped, cases)
 
@@ -86,23 +85,23 @@ def _probe(check: Check, dtypes: Sequence[str]) -> dict[str, str]:
     reasons = {}
     for dtype in dtypes:
         try:
-            check(probe(dtype))
+            check(smallest_input(dtype))
         except (UnavailableError, RuntimeError) as error:
             if isinstance(error, UnavailableError) or is_unsupported(error):
                 reasons[dtype] = first_line(error)
     return reasons
 
 
-def _answer(check: Check, question: Question) -> VerifyCase:
+def _answer(check: Check, given: CheckInput) -> VerifyCase:
     """Run a case; an implementation that raises is wrong there, and the rest goes on."""
     try:
-        return check(question)
+        return check(given)
     except RuntimeError as error:
         return VerifyCase(
-            shape=question.shape,
-            splits=question.splits,
-            dtype=question.dtype,
-            layout=question.layout,
+            shape=given.shape,
+            splits=given.splits,
+            dtype=given.dtype,
+            layout=given.memory_format,
             fault=f"raised {type(error).__name__}: {first_line(error)}",
         )
 

@@ -11,15 +11,15 @@ from s2mlp_cli.measure.verifying.cases import (
     EIGHT,
     LARGE,
     LARGE_SPLITS,
-    LAYOUTS,
+    MEMORY_FORMATS,
     REORDERED,
     SHAPES,
     SPLITS,
-    Question,
-    deviation,
-    questions,
+    CheckInput,
+    check_inputs,
     significand_bits,
 )
+from s2mlp_cli.measure.verifying.checks import deviation
 from s2mlp_cli.records.verify import DTYPE_NAMES
 
 CPU = torch.device("cpu")
@@ -36,8 +36,8 @@ def test_significand_bits_count_the_hidden_one(dtype, bits):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_four_upstream_gradients_add_up_exactly_in_any_order(dtype):
-    question = Question((1, 4, 4, 8), ((),), dtype, "contiguous")
-    values = question.odd_integers(8, CPU, torch.Generator().manual_seed(1))
+    given = CheckInput((1, 4, 4, 8), ((),), dtype, "contiguous")
+    values = given.odd_integers(8, CPU, torch.Generator().manual_seed(1))
     exact = values.double().flatten().tolist()
     rounded = values.flatten()
     for start in range(0, 124, 4):
@@ -52,8 +52,8 @@ def test_four_upstream_gradients_add_up_exactly_in_any_order(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_upstream_gradients_do_not_survive_one_bit_less(dtype):
     """Odd integers of p-2 bits: a format with p-3 bits has to change every one of them."""
-    question = Question((1, 4, 4, 8), ((),), dtype, "contiguous")
-    values = question.odd_integers(8, CPU, torch.Generator().manual_seed(1)).double().abs()
+    given = CheckInput((1, 4, 4, 8), ((),), dtype, "contiguous")
+    values = given.odd_integers(8, CPU, torch.Generator().manual_seed(1)).double().abs()
     bits = significand_bits(DTYPES[dtype])
     assert (values % 2 == 1).all()
     assert (values >= 2 ** (bits - 3)).all()
@@ -61,20 +61,20 @@ def test_upstream_gradients_do_not_survive_one_bit_less(dtype):
 
 
 def test_upstream_gradients_of_float32_show_a_rounding_to_tf32():
-    question = Question((1, 4, 4, 8), ((),), "fp32", "contiguous")
-    values = question.odd_integers(8, CPU, torch.Generator().manual_seed(1))
+    given = CheckInput((1, 4, 4, 8), ((),), "fp32", "contiguous")
+    values = given.odd_integers(8, CPU, torch.Generator().manual_seed(1))
     tf32 = (values.view(torch.int32) & ~0x1FFF).view(torch.float32)  # 13 of 23 stored bits cut
     assert (tf32 != values).float().mean() > 0.99
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", MEMORY_FORMATS)
 def test_layouts_hold_the_same_values(layout):
     x = torch.randn(2, 3, 5, 4)
-    assert torch.equal(LAYOUTS[layout](x), x)
+    assert torch.equal(MEMORY_FORMATS[layout](x), x)
 
 
 def test_layouts_differ_in_memory():
-    strides = {name: lay(torch.randn(2, 3, 5, 4)).stride() for name, lay in LAYOUTS.items()}
+    strides = {name: lay(torch.randn(2, 3, 5, 4)).stride() for name, lay in MEMORY_FORMATS.items()}
     assert strides == {
         "contiguous": (60, 20, 4, 1),
         "channels-first": (60, 5, 1, 15),
@@ -84,20 +84,24 @@ def test_layouts_differ_in_memory():
 
 def test_every_shape_and_all_splits_meet_every_layout_in_each_dtype():
     for dtype in DTYPES:
-        asked = [q for q in questions(dtype) if q.shape in SHAPES]
+        asked = [q for q in check_inputs(dtype) if q.shape in SHAPES]
         assert len(asked) == len(SHAPES) * len(SPLITS)
-        assert {(q.shape, q.layout) for q in asked} == set(itertools.product(SHAPES, LAYOUTS))
-        assert {(q.splits, q.layout) for q in asked} == set(itertools.product(SPLITS, LAYOUTS))
+        assert {(q.shape, q.memory_format) for q in asked} == set(
+            itertools.product(SHAPES, MEMORY_FORMATS)
+        )
+        assert {(q.splits, q.memory_format) for q in asked} == set(
+            itertools.product(SPLITS, MEMORY_FORMATS)
+        )
 
 
 def test_three_dtypes_make_the_full_product():
     asked = {
-        (q.shape, q.splits, q.layout)
+        (q.shape, q.splits, q.memory_format)
         for dtype in ("fp32", "fp64", "bf16")
-        for q in questions(dtype)
+        for q in check_inputs(dtype)
         if q.shape in SHAPES
     }
-    assert asked == set(itertools.product(SHAPES, SPLITS, LAYOUTS))
+    assert asked == set(itertools.product(SHAPES, SPLITS, MEMORY_FORMATS))
 
 
 def test_shapes_and_splits_have_the_awkward_ones():
@@ -109,14 +113,14 @@ def test_shapes_and_splits_have_the_awkward_ones():
 
 def test_each_direction_is_asked_alone_in_each_dtype():
     for dtype in DTYPES:
-        alone = [q.splits for q in questions(dtype) if q.splits in ALONE]
+        alone = [q.splits for q in check_inputs(dtype) if q.splits in ALONE]
         assert sorted(alone) == sorted(ALONE)
     assert {split for splits in ALONE for split in splits} == {(name,) for name in OFFSETS}
 
 
 def test_one_map_of_each_dtype_is_larger_than_a_16_bit_index():
     for dtype in DTYPES:
-        (large,) = [q for q in questions(dtype) if q.shape == LARGE]
+        (large,) = [q for q in check_inputs(dtype) if q.shape == LARGE]
         assert math.prod(large.shape) > 2**16
         assert large.splits == LARGE_SPLITS[dtype]
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2mlp_cli.measure.verifying.cases import DTYPES, V1, V2_FIRST, Question
-from s2mlp_cli.measure.verifying.mixers import check_mixer
+from s2mlp_cli.measure.verifying.cases import DTYPES, V1, V2_FIRST, CheckInput
+from s2mlp_cli.measure.verifying.checks import check_mixer
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.types import MixerKernel
 
 CPU = torch.device("cpu")
-V2 = Question((2, 5, 4, 16), (V2_FIRST, V1, ()), "fp32", "contiguous")
+V2 = CheckInput((2, 5, 4, 16), (V2_FIRST, V1, ()), "fp32", "contiguous")
 
 
 def plain(x, mixer, shift=shift_oracle):
@@ -21,14 +21,14 @@ def plain(x, mixer, shift=shift_oracle):
     return mixer.project(maps.mean(dim=1))  # of one map: that map
 
 
-def check(run, question=V2, **flags):
-    return check_mixer(MixerKernel("mine", "", run, **flags), question, CPU, seed=0)
+def check(run, given=V2, **flags):
+    return check_mixer(MixerKernel("mine", "", run, **flags), given, CPU, seed=0)
 
 
 @pytest.mark.parametrize("splits", [(V1,), (V1, ()), (V2_FIRST, V1, ())])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_mixer_written_out_is_right_in_every_dtype(splits, dtype):
-    case = check(plain, Question((2, 5, 4, 16), splits, dtype, "contiguous"))
+    case = check(plain, CheckInput((2, 5, 4, 16), splits, dtype, "contiguous"))
     assert case.right
     assert case.tolerance > 0
     outputs = case.forward.elements / 2  # each in training and in inference
@@ -40,7 +40,7 @@ def test_a_mixer_that_does_not_shift_is_wrong_in_every_dtype(dtype):
     def unshifted(x, mixer):
         return plain(x, mixer, shift=lambda part, directions: part)
 
-    case = check(unshifted, Question((2, 5, 4, 16), (V1,), dtype, "contiguous"))
+    case = check(unshifted, CheckInput((2, 5, 4, 16), (V1,), dtype, "contiguous"))
     assert case.forward.wrong > 0
     assert case.gradient.wrong > 0
 

@@ -3,18 +3,18 @@ import math
 import pytest
 import torch
 
-from s2mlp_cli.measure.verifying.cases import EIGHT, V1, Question
-from s2mlp_cli.measure.verifying.shifts import check_shift, shift_by_loops, wrong_by_direction
+from s2mlp_cli.measure.verifying.cases import EIGHT, V1, CheckInput
+from s2mlp_cli.measure.verifying.checks import check_shift, shift_by_loops, wrong_by_direction
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import INPLACE, shift_oracle
 from s2mlp_cli.shifts.types import ShiftFunction
 
 CPU = torch.device("cpu")
-QUESTION = Question((2, 5, 4, 16), (V1, EIGHT, ()), "fp32", "channels-first")
+GIVEN = CheckInput((2, 5, 4, 16), (V1, EIGHT, ()), "fp32", "channels-first")
 
 
-def check(run, question=QUESTION):
-    return check_shift(ShiftFunction("mine", "", run), question, CPU, seed=0)
+def check(run, given=GIVEN):
+    return check_shift(ShiftFunction("mine", "", run), given, CPU, seed=0)
 
 
 class RoundedGradient(torch.autograd.Function):
@@ -34,7 +34,7 @@ def test_safe_implementations_are_right(name):
     implementation = registry.get(name)
     if not isinstance(implementation, ShiftFunction) or implementation.unavailable(CPU):
         pytest.skip(f"{name} is no shift that runs here")
-    case = check_shift(implementation, QUESTION, CPU, seed=0)
+    case = check_shift(implementation, GIVEN, CPU, seed=0)
     assert case.right
     assert case.gradient.elements == 2 * 5 * 4 * 48
     assert case.forward.elements == 2 * case.gradient.elements  # in training and in inference
@@ -86,8 +86,8 @@ def test_writing_to_the_input_is_a_fault():
 
 
 def test_another_dtype_is_a_fault():
-    question = Question((1, 2, 2, 8), (V1,), "fp32", "contiguous")
-    case = check(lambda x, directions: shift_oracle(x, directions).double(), question)
+    given = CheckInput((1, 2, 2, 8), (V1,), "fp32", "contiguous")
+    case = check(lambda x, directions: shift_oracle(x, directions).double(), given)
     assert case.fault == "returned torch.float64 of (1, 2, 2, 8) for (1, 2, 2, 8)"
     assert not case.right
 

@@ -21,8 +21,8 @@ class Deviation(Frozen):
             apart (-0 equals 0), by more than the tolerance for a mixer kernel. All inputs are
             finite.
         elements: elements compared.
-        max_error: the largest difference, as a fraction of the reference's largest value; None where
-            it is not a number.
+        max_error: the largest difference, as a fraction of the reference's largest value; None
+            where it is not a number.
     """
 
     wrong: int

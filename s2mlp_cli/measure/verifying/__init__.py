@@ -1,1 +1,1 @@
-"""Every implementation of the shift held to its definition."""
+"""Checks of the implementations of the shift against the reference."""

@@ -12,7 +12,7 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import first_line, is_unsupported
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, CheckInput, check_inputs, smallest_input
 from s2mlp_cli.measure.verifying.checks import check_mixer, check_shift, wrong_by_direction
-from s2mlp_cli.records.verify import Deviation, Verdict, VerifyCase, VerifyResult
+from s2mlp_cli.records.verify import Deviation, Outcome, VerifyCase, VerifyResult
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
@@ -144,7 +144,7 @@ def _only_values_are_wrong(cases: Sequence[VerifyCase]) -> bool:
     return not faults and any(case.forward and case.forward.wrong for case in cases)
 
 
-def _verdict(safe: bool, checks: int, failed: int) -> Verdict:
+def _verdict(safe: bool, checks: int, failed: int) -> Outcome:
     if not checks:
         return "cannot run"
     if not failed:

@@ -68,18 +68,28 @@ def open_images(
             cannot be told which split is meant.
     """
     reading = Reading(Path(path), split)
-    images = _recognise(Path(path), reading)
+    try:
+        return _opened(Path(path), labels, partial, reading)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or path} cannot be read ({error.strerror}); check the path and its "
+            "permissions"
+        ) from error
+
+
+def _opened(path: Path, labels: str | Path | None, partial: bool, reading: Reading) -> ImageSet:
+    images = _recognise(path, reading)
     reading.check()
     if not len(images):
         raise DataError(f"{path} has no images{_aside(reading)}; give {_KNOWN_FORMS}")
-    beside = next(_beside(images, Path(path), (ARCHIVE,)), None)
+    beside = next(_beside(images, path, (ARCHIVE,)), None)
     images = replace(images, devkit=beside)
     if labels is not None or images.labels is None:
         fit = fit_of(images.names)
         if labels is not None:
             table = read_label_file(Path(labels), fit, reading)
         else:
-            table = _labels_found(images, Path(path), reading)
+            table = _labels_found(images, path, reading)
         devkit = table.path if table.form == DEVKIT else images.devkit
         images = replace(images, labels=table.match(images.names, partial), devkit=devkit)
     return replace(images, notes=reading.notes)

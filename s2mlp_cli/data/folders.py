@@ -13,7 +13,7 @@ from pathlib import Path
 from s2mlp_cli.data.names import (
     HEAD,
     begins_like_an_image,
-    ending,
+    is_archive_name,
     is_foreign,
     is_hidden,
     is_image,
@@ -21,9 +21,6 @@ from s2mlp_cli.data.names import (
     is_unknown,
 )
 from s2mlp_cli.errors import DataError
-
-# Endings of files on a disk that hold images.
-ARCHIVES = (".parquet", ".tar", ".zip")
 
 
 @dataclass
@@ -101,7 +98,7 @@ class Folder:
     @cached_property
     def archives(self) -> list[str]:
         """The names of the archives and Parquet files."""
-        return [name for name in self.listing.files if ending(name) in ARCHIVES]
+        return [name for name in self.listing.files if is_archive_name(name)]
 
     @cached_property
     def holds_images(self) -> bool:

@@ -100,7 +100,7 @@ def class_of(written: Any) -> int | str:
     """
     if isinstance(written, list | tuple) and len(written) == 1:
         return class_of(written[0])
-    if isinstance(written, str) and written.strip():
+    if isinstance(written, str) and written.strip() and not _is_odd_number(written):
         return written
     is_number = isinstance(written, int | float) and not isinstance(written, bool)
     if is_number and 0 <= written <= LARGEST_CLASS and written == int(written):
@@ -110,6 +110,15 @@ def class_of(written: Any) -> int | str:
         f"'{what}' ({type(written).__name__}) is neither a whole number that a class can have nor "
         "a name"
     )
+
+
+def _is_odd_number(text: str) -> bool:
+    """Tell whether a text is a number that no class has: ``-1``, ``0.5`` or ``nan``."""
+    try:
+        number = float(text)
+    except ValueError:
+        return False
+    return not (number >= 0 and number.is_integer())
 
 
 def class_number(written: object) -> int:

@@ -26,6 +26,9 @@ _PLAIN = frozenset({
     ".yaml", ".yml", ".zip", ".zst",
 })  # fmt: skip
 
+# Endings of archives; those that are compressed are found, and refused with the reason.
+_ARCHIVES = (".parquet", ".tar", ".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
 # How images begin, whatever their names: JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF and HEIF, JPEG 2000,
 # JPEG XL, PNM.
 _BEGINNINGS = re.compile(
@@ -76,6 +79,12 @@ def is_image(name: str) -> bool:
 def is_foreign(name: str) -> bool:
     """Tell whether a name has the ending of an image that this Pillow does not read."""
     return ending(name) in _FOREIGN - readable()
+
+
+def is_archive_name(name: str) -> bool:
+    """Tell whether a name is that of an archive or Parquet file, compressed ones too."""
+    last = name.rpartition("/")[2].lower()
+    return last.endswith(_ARCHIVES) and not last.startswith("ilsvrc2012_devkit")
 
 
 def is_plain(name: str) -> bool:

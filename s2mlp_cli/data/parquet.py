@@ -53,7 +53,8 @@ class ParquetSource:
     def _rows(self, position: int) -> Any:
         if self._loaded[:2] != (os.getpid(), position):
             try:
-                with pq.ParquetFile(self.files[int(self.file[position])]) as parquet:
+                path = self.files[int(self.file[position])]
+                with open(path, "rb") as stream, pq.ParquetFile(stream) as parquet:
                     table = parquet.read_row_group(
                         int(self.group[position]), columns=[self.column], use_threads=False
                     )
@@ -106,7 +107,8 @@ def _opened(file: Path) -> Iterator[Any]:
         DataError: it is damaged, or holds more rows than bytes.
     """
     try:
-        with pq.ParquetFile(file) as parquet:
+        # opened here, since pyarrow takes no path that is not UTF-8
+        with open(file, "rb") as stream, pq.ParquetFile(stream) as parquet:
             rows, size = parquet.metadata.num_rows, file.stat().st_size
             if rows > size:  # repeated values need no room, images do
                 raise DataError(

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from s2mlp_cli.data.folders import ARCHIVES
-from s2mlp_cli.data.names import ending, split_of, split_word, words
+from s2mlp_cli.data.names import is_archive_name, split_of, split_word, words
 from s2mlp_cli.errors import DataError
 
 # As --split: names say nothing of splits.
@@ -98,7 +97,7 @@ class Reading:
             word = split_word(next(iter(splits)))
             raise DataError(
                 f"{place} has {listed(list(entries))}, but no validation images; choose what to "
-                f"read with --split, such as --split {word}"
+                f"read with --split, such as --split {word}, or --split none if these are no splits"
             )
         if chosen == "test" and "test" not in named:
             self.remark("the test images are read, since there are no validation images")
@@ -135,7 +134,7 @@ class Reading:
     def pass_over(self, names: Iterable[str], why: str, noun: str = "") -> None:
         """Note the names of what is not read."""
         for name in islice(names, _COUNTED):
-            kind = noun or ("archive" if ending(name) in ARCHIVES else "image")
+            kind = noun or ("archive" if is_archive_name(name) else "image")
             self._not_read[kind, why].append(name)
 
     @property

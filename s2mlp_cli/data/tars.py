@@ -26,7 +26,7 @@ from s2mlp_cli.data.archives import (
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray, Labels, class_number
 from s2mlp_cli.data.layout import all_images
-from s2mlp_cli.data.names import HEAD, is_image
+from s2mlp_cli.data.names import HEAD, is_plain
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
 
@@ -221,7 +221,8 @@ def _unreadable(path: Path) -> str:
 def _is_webdataset(archive: Archive[Member]) -> bool:
     """Tell whether labels are beside images of the same key."""
     labels = {_stem(name) for name in archive.members if _ending(name) in _LABEL_ENDINGS}
-    return any(_stem(n) in labels or _key(n) in labels for n in archive.members if is_image(n))
+    others = (name for name in archive.members if not is_plain(name))
+    return any(_stem(name) in labels or _key(name) in labels for name in others)
 
 
 def _webdataset(

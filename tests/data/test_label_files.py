@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -248,3 +249,37 @@ def test_the_label_of_a_sample_may_be_a_list_of_one_but_no_more(tmp_path):
     members["1.json"] = b'{"label": [0, 1, 0]}'
     with pytest.raises(DataError, match=r"1\.json does not hold a class number \('\[0, 1, 0\]'"):
         open_images(tar_of(tmp_path / "x.tar", members))
+
+
+@pytest.mark.parametrize("cell", ["-1", "0.5", "nan", "-0.5"])
+def test_numbers_that_no_class_has_are_no_names_of_classes(cell, tmp_path):
+    refused(
+        rf"line 1: the label '{cell}' \(str\) is neither",
+        tmp_path,
+        f"1.png,{cell}\n2.png,{cell}\n",
+        "1.png",
+        "2.png",
+    )
+
+
+def test_a_label_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("s2mlp_cli.data.label_files.is_archive", forbidden)
+    refused(
+        r"given cannot be read \(Permission denied\); check the path and its",
+        tmp_path,
+        "1.png,3\n",
+        "1.png",
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_parquet_is_read_under_a_name_that_is_not_utf8(tmp_path):
+    rows = {"image": [{"bytes": GREY, "path": "1.png"}], "label": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.parquet")
+    os.rename(tmp_path / "x.parquet", path)
+    images = open_images(path)
+    assert images.source.read(0) == GREY

@@ -233,3 +233,12 @@ def test_a_column_of_a_table_may_say_the_split(tmp_path):
     assert images.names == ("2.png",)
     assert len(images.notes) == 1
     assert open_images(tmp_path / "all.csv", split="train").names == ("1.png",)
+
+
+def test_a_compressed_archive_of_the_split_is_refused_with_the_reason(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/2.png")
+    tar_of(tmp_path / "val.tar.gz", {"a/1.png": GREY}, "w:gz")
+    refused(tmp_path, r"val\.tar\.gz is compressed, so its images cannot be read in place; decomp")
+    fill(tmp_path, "val/a/1.png", "val/b/2.png")
+    note = "not read: 1 archive beside the images; the first is val.tar.gz"
+    assert note in open_images(tmp_path).notes

@@ -20,6 +20,7 @@ from s2mlp_cli.checkpoints.refusals import most_bytes
 from s2mlp_cli.checkpoints.weights import State, Weights, take_weights
 from s2mlp_cli.errors import CheckpointError, printable
 from s2mlp_cli.models import build_model
+from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.validate import CheckpointFacts
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, built_in, names, with_input_size
@@ -43,13 +44,18 @@ class Checkpoint:
     Attributes:
         spec: given, read from the metadata, or inferred from the tensors.
         state: in this project's naming.
-        preprocessing: from the metadata, or None.
+        preprocessing: from the metadata, or None; see :attr:`inputs`.
     """
 
     spec: ModelSpec
     state: State
     facts: CheckpointFacts
     preprocessing: Preprocessing | None
+
+    @property
+    def inputs(self) -> Preprocessing:
+        """How images are prepared: as the metadata says, else as the model's authors did."""
+        return self.preprocessing or default_preprocessing(self.spec)
 
     def build(self, shift: str, device: torch.device | str) -> nn.Module:
         """Build the model with these weights, in float32 and evaluation mode."""
@@ -82,12 +88,12 @@ def load_checkpoint(
     """
     file = read_checkpoint(path)
     try:
-        known = spec or spec_in_metadata(file)
+        known = spec or spec_in_metadata(file.metadata)
         found = take_weights(file.content, _namings(known), averaged, weights)
         check_tensors(found.state, file.bytes)
         model, state, notes, nearest = _fitted(file, found, known, input_size)
         _check_finite(state)
-        preprocessing = preprocessing_in_metadata(file)
+        preprocessing = preprocessing_in_metadata(file.metadata)
     except CheckpointError as error:  # what looks at tensors does not know where they come from
         raise CheckpointError(f"{path}: {error}") from error
     facts = CheckpointFacts(
@@ -212,13 +218,13 @@ def _assumed_size(spec: ModelSpec) -> str:
     )
 
 
-def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:
-    """Return the spec that a converted file carries, or None.
+def spec_in_metadata(metadata: Mapping[str, str]) -> ModelSpec | None:
+    """Return the spec that a converted or exported file carries, or None.
 
     Raises:
         CheckpointError: there is one, but it is not valid.
     """
-    text = file.metadata.get(SPEC_KEY)
+    text = metadata.get(SPEC_KEY)
     if text is None:
         return None
     try:
@@ -231,13 +237,13 @@ def spec_in_metadata(file: CheckpointFile) -> ModelSpec | None:
         ) from error
 
 
-def preprocessing_in_metadata(file: CheckpointFile) -> Preprocessing | None:
+def preprocessing_in_metadata(metadata: Mapping[str, str]) -> Preprocessing | None:
     """Return how a file's own metadata wants images prepared, or None.
 
     Raises:
         CheckpointError: it says so, but wrongly.
     """
-    text = file.metadata.get(PREPROCESSING_KEY)
+    text = metadata.get(PREPROCESSING_KEY)
     if text is None:
         return None
     try:

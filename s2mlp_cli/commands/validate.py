@@ -14,16 +14,16 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import DataError, WriteError, printable, visible
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import DTYPES, changed
 from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
-    from s2mlp_cli.checkpoints.loading import Checkpoint
     from s2mlp_cli.data.images import ImageSet
+    from s2mlp_cli.measure.validating.classifier import Classifier
     from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import Processes
     from s2mlp_cli.measure.validating.validate import Validation
-    from s2mlp_cli.specs import ModelSpec
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -58,7 +58,8 @@ GROUPS: OptionGroups = {
             "--ckpt",
             metavar="FILE|sample",
             shell_complete=options.complete_files,
-            help="Weights in PyTorch or safetensors; `sample` is a small model inside s2mlp.",
+            help="PyTorch or safetensors weights, or an exported .onnx or .pt2 file; `sample` is a "
+            "small model inside s2mlp.",
         ),
         click.option(
             "--pretrained",
@@ -72,7 +73,7 @@ GROUPS: OptionGroups = {
             "-m",
             metavar="NAME|FILE",
             shell_complete=options.complete_models,
-            help="Model, if the checkpoint's tensors do not identify it.",
+            help="Model, if the checkpoint does not identify it: a spec, or net.py:build.",
         ),
         options.overrides,
     ),
@@ -153,9 +154,7 @@ GROUPS: OptionGroups = {
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            default=64,
-            show_default=True,
-            help="Images per batch.",
+            help="Images per batch.  [default: 64, or what an exported file fixes]",
         ),
         click.option(
             "--workers",
@@ -212,7 +211,7 @@ class Given:
     transform: str | None
     device: str | None
     dtype: str
-    batch_size: int
+    batch_size: int | None
     workers: int | None
     compiled: bool
     channels_last: bool
@@ -259,12 +258,12 @@ def _run(given: Given) -> None:
         with group.errors_shown_once():
             if given.predictions is not None:
                 check_target(given.predictions)
-            checkpoint, images = _checkpoint(given), _images(given)
-            settings = _settings(given, checkpoint, images, group)
+            model, images = _model(given, group), _images(given)
+            settings = _settings(given, model, images, group)
         total = min(settings.limit or len(images), len(images))
         progress = ValidationProgress(total, group.count, group.is_first)
         with progress.bar:
-            validation = validate(checkpoint, images, settings, progress, group)
+            validation = validate(model, images, settings, progress, group)
     if validation is None:
         return
     _give_out(validation, given)
@@ -311,29 +310,39 @@ def _give_out(validation: Validation, given: Given) -> None:
         emit(record, given.output_format, given.output)
 
 
-def _checkpoint(given: Given) -> Checkpoint:
-    from s2mlp_cli import sample
-    from s2mlp_cli.checkpoints.loading import load_checkpoint
+def _model(given: Given, group: Processes) -> Classifier:
+    from s2mlp_cli.checkpoints.pretrained import fetch_weights
+    from s2mlp_cli.cores import usable_cores
+    from s2mlp_cli.measure.source import EXPORTED, SpecModel, open_model
+    from s2mlp_cli.measure.validating.classifier import classifier
     from s2mlp_cli.specs import load_spec
 
-    spec = load_spec(given.model, given.overrides) if given.model else None
-    if spec is None and given.overrides:
-        raise click.UsageError("--set changes a spec; name it with --model")
+    ckpt: str | Path | None = given.ckpt
     if given.pretrained:
-        return load_checkpoint(_published(given, spec), spec, input_size=given.input_size)
-    if given.ckpt is None:
+        if given.model is None or ckpt is not None:
+            raise click.UsageError("--pretrained replaces --ckpt, and needs --model")
+        ckpt = fetch_weights(load_spec(given.model, given.overrides))
+    if given.model is None and given.overrides:
+        raise click.UsageError("--set changes a spec; name it with --model")
+    exported = str(ckpt).lower().endswith(EXPORTED)
+    if exported and (given.model or given.ema or given.weights):
+        raise click.UsageError(
+            f"{ckpt} is an exported file with its model and weights; leave out --model, --ema and "
+            "--weights"
+        )
+    opened = None
+    if ckpt is not None or given.model is not None:
+        opened = open_model(
+            given.model,
+            ckpt,
+            overrides=given.overrides,
+            input_size=given.input_size,
+            averaged=given.ema,
+            weights=given.weights,
+        )
+    if opened is None or isinstance(opened, SpecModel):
         raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
-    own = given.ckpt == sample.NAME
-    path, name = (sample.CHECKPOINT, sample.NAME) if own else (given.ckpt, None)
-    return load_checkpoint(path, spec, given.ema, name, given.input_size, given.weights)
-
-
-def _published(given: Given, spec: ModelSpec | None) -> Path:
-    from s2mlp_cli.checkpoints.pretrained import fetch_weights
-
-    if spec is None or given.ckpt is not None:
-        raise click.UsageError("--pretrained replaces --ckpt, and needs --model")
-    return fetch_weights(spec)
+    return classifier(opened, threads=max(usable_cores().count // group.local_count, 1))
 
 
 def _images(given: Given) -> ImageSet:
@@ -349,25 +358,26 @@ def _images(given: Given) -> ImageSet:
     return open_images(given.data, given.labels, given.partial, given.split)
 
 
-def _settings(given: Given, checkpoint: Checkpoint, images: ImageSet, group: Processes) -> Settings:
+def _settings(given: Given, model: Classifier, images: ImageSet, group: Processes) -> Settings:
     from s2mlp_cli.cores import usable_cores
     from s2mlp_cli.data.real_labels import real_labels
     from s2mlp_cli.measure.torch_support import target
-    from s2mlp_cli.measure.validating.plan import Settings, preprocessing_for
+    from s2mlp_cli.measure.validating.plan import Settings
     from s2mlp_cli.measure.validating.processes import choose_workers
 
     inputs = ("input_size", "crop_pct", "interpolation", "mean", "std", "transform")
     chosen = {name: value for name in inputs if (value := getattr(given, name)) is not None}
+    device = given.device or ("cpu" if model.session else None)
     if given.workers is None:
         workers = choose_workers(usable_cores().count, group.local_count)
     else:
         workers = given.workers
     return Settings(
-        preprocessing=preprocessing_for(checkpoint, **chosen),
+        preprocessing=Preprocessing.model_validate({**model.preprocessing.model_dump(), **chosen}),
         shift=given.shift,
-        device=str(target(given.device, group.local_rank)),
+        device=str(target(device, group.local_rank)),
         dtype=given.dtype,
-        batch_size=given.batch_size,
+        batch_size=given.batch_size or model.batch_size or Settings.batch_size,
         workers=workers,
         compiled=given.compiled,
         channels_last=given.channels_last,

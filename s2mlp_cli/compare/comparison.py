@@ -9,7 +9,7 @@ from pathlib import Path
 from s2mlp_cli.compare.judging import judged
 from s2mlp_cli.compare.mcnemar import judge_image_by_image
 from s2mlp_cli.compare.quantities import Quantity, quantities, reasons_not_timed
-from s2mlp_cli.compare.specs import Names, own_names
+from s2mlp_cli.compare.specs import Names, own_names, settings_remarks
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.base import Environment, Record
 from s2mlp_cli.records.compare import (
@@ -59,7 +59,12 @@ def compare_records(
         lone=only_in,
         no_longer_timed=_no_longer_timed(loaded, names, series),
         fail_slower=fail_slower,
-        remarks=(*_mixed_environments(paths, loaded), *remarks, *more),
+        remarks=(
+            *_mixed_environments(paths, loaded),
+            *remarks,
+            *settings_remarks(loaded),
+            *more,
+        ),
         results=rows,
     )
     if fail_slower is not None:

@@ -1,4 +1,4 @@
-"""Models of one name that are not the same model: their specs differ from record to record."""
+"""What must be said before records are compared: other specs of one name, other settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.count import CountRecord
 from s2mlp_cli.records.profile import ProfileRecord
+from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
 
 # model -> what to call it, where its own name means something else in another record.
 Names = Mapping[str, str]
@@ -19,6 +20,39 @@ _WORDS = ("name", "title", "source", "published", "input_size")
 
 # Differences that a sentence names.
 _MOST = 3
+
+
+def settings_remarks(records: Sequence[Record]) -> list[str]:
+    """Say in which settings validations differ: scores of other batches or inputs are others."""
+    found = [
+        _settings(record.results[0])
+        for record in records
+        if isinstance(record, ValidateRecord) and len(record.results) == 1
+    ]
+    if len(found) != len(records):
+        return []
+    said = [
+        f"{name} {' and '.join(dict.fromkeys(str(each[name]) for each in found))}"
+        for name in found[0]
+        if any(each[name] != found[0][name] for each in found)
+    ]
+    return [f"the validations differ in: {', '.join(said)}"] if said else []
+
+
+def _settings(result: ValidateResult) -> dict[str, Any]:
+    inputs = result.preprocessing
+    return {
+        "runtime": result.runtime,
+        "dtype": result.dtype,
+        "batch size": result.batch_size,
+        "shift": result.shift,
+        "input size": "x".join(map(str, inputs.input_size)),
+        "crop": inputs.crop_pct,
+        "interpolation": inputs.interpolation,
+        "transform": inputs.transform,
+        "mean": inputs.mean,
+        "std": inputs.std,
+    }
 
 
 def own_names(paths: Sequence[Path], records: Sequence[Record]) -> tuple[list[Names], list[str]]:

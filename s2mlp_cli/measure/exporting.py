@@ -250,8 +250,8 @@ def _metadata(model: GivenModel, module: nn.Module, shift: str | None) -> dict[s
 
 def preprocessing_of(model: GivenModel) -> Preprocessing:
     """Return how images are prepared: by the checkpoint, the model's family, or the papers."""
-    if isinstance(model, CheckpointModel) and model.checkpoint.preprocessing is not None:
-        return model.checkpoint.preprocessing
+    if isinstance(model, CheckpointModel):
+        return model.checkpoint.inputs
     if model.spec is not None:
         return default_preprocessing(model.spec)
     return Preprocessing(input_size=model.input_size)

@@ -454,7 +454,7 @@ def _checkpoint(
     from s2mlp_cli.checkpoints.loading import load_checkpoint
 
     file = sample.CHECKPOINT if str(path) == sample.NAME else path
-    checkpoint = load_checkpoint(file, spec, averaged, input_size=input_size, weights=key)
+    checkpoint = load_checkpoint(file, spec, averaged, str(path), input_size, key)
     source = ModelSource(
         kind="checkpoint",
         name=Path(path).name,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.source import ModelSource
 
 Interval = tuple[float, float]
 
@@ -153,6 +154,9 @@ class ValidateResult(Frozen):
     Attributes:
         model: the name of the spec; ``spec`` is all of it.
         shift: the implementation, or None for a model that has no shift.
+        source: where the model came from; None in records of 0.1.0.
+        runtime: what computed it, and its version: an exported file runs in a runtime of its own.
+        dtype: that the model computed in; an exported file's own, such as ``int8``.
         images: that were decoded and scored; ``failures`` are not among them.
         correct1, correct5: how many of them were right; ``top1``, ``top5``: as shares.
         loss: mean cross-entropy in nats; None if a logit was not finite.
@@ -198,6 +202,9 @@ class ValidateResult(Frozen):
     published: Published | None = None
     predictions: str | None = None
     remarks: tuple[str, ...] = ()
+    source: ModelSource | None = None
+    runtime: str = "torch"
+    runtime_version: str | None = None
 
 
 class ValidateRecord(Record):

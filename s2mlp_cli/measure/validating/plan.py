@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2mlp_cli.checkpoints.loading import Checkpoint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.subset import spread
 from s2mlp_cli.errors import DataError, UnavailableError
-from s2mlp_cli.models.preprocessing import default_preprocessing
+from s2mlp_cli.measure.validating.classifier import Classifier
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 
@@ -27,7 +26,7 @@ class Settings:
     """How a validation runs.
 
     Attributes:
-        preprocessing: how images become inputs; None means :func:`preprocessing_for`.
+        preprocessing: how images become inputs; None is the model's own.
         resume: a file that keeps the progress; if it exists, the run continues from it.
         limit: validate on this many images, evenly over the classes, drawn by ``seed``.
         strict: fail at the first broken image.
@@ -51,22 +50,17 @@ class Settings:
     real: Sequence[tuple[int, ...]] | None = None
 
 
-def preprocessing_for(checkpoint: Checkpoint, **chosen: Any) -> Preprocessing:
-    """Return how images are prepared: as chosen, else by the checkpoint, else by its model."""
-    known = checkpoint.preprocessing or default_preprocessing(checkpoint.spec)
-    return Preprocessing.model_validate({**known.model_dump(), **chosen})
-
-
 @dataclass(frozen=True)
 class Plan:
     """A validation with everything decided.
 
     Attributes:
+        model: with weights, from wherever.
         positions: (rows,) of the images in their set.
         targets: (rows,) the right output for each.
     """
 
-    checkpoint: Checkpoint
+    model: Classifier
     images: ImageSet
     settings: Settings
     preprocessing: Preprocessing
@@ -95,11 +89,12 @@ class Plan:
         """Return what two runs must share for one to continue the other, by names for people."""
         rows = "\n".join(f"{n}\0{t}" for n, t in zip(self.names, self.targets, strict=True))
         return {
-            "checkpoint": self.checkpoint.facts.sha256,
+            "checkpoint": self.model.facts.sha256,
             # corrupted copies of a set (ImageNet-C) use the same names
             "data": str(Path(self.images.path).absolute()),
-            "weights": self.checkpoint.facts.taken,
-            "model": self.checkpoint.spec.model_dump(mode="json"),
+            "weights": self.model.facts.taken,
+            "model": self.model.described,
+            **self._other_sources(),
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "choice of images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:16],
             "shift": self.settings.shift,
@@ -110,27 +105,72 @@ class Plan:
             "channels-last": self.settings.channels_last,
         }
 
+    def _other_sources(self) -> dict[str, Any]:
+        """Return what else decides the scores where no spec describes all of the model."""
+        source, session = self.model.source, self.model.session
+        if session is not None:
+            return {"runtime": f"{session.runtime} {session.version}"}
+        if source is not None and source.kind == "python":
+            return {"code": source.sha256, "arguments": source.arguments}
+        return {}
 
-def make_plan(checkpoint: Checkpoint, images: ImageSet, settings: Settings) -> Plan:
+
+def make_plan(model: Classifier, images: ImageSet, settings: Settings) -> Plan:
     """Decide which images are scored and how they are prepared.
 
     Raises:
         DataError: the set has no labels, or its classes are not the outputs of this model.
-        UnavailableError: the shift cannot run on the device.
+        UnavailableError: the model cannot run with these settings.
     """
-    reason = registry.get(settings.shift).unavailable(torch.device(settings.device))
-    if reason is not None:
-        raise UnavailableError(
-            f"the shift {settings.shift} cannot run on {settings.device}: {reason}"
-        )
+    _check_runnable(model, settings)
     if images.labels is None:
         raise DataError(f"{images.path} has no labels; give a label file with --labels")
     try:
-        targets = images.labels.targets(checkpoint.spec.classes)
+        targets = images.labels.targets(model.classes)
     except DataError as error:
         raise DataError(f"{images.path}: {error}") from error
     positions: IntArray = np.arange(len(images))
     if settings.limit is not None:
         positions = spread(targets, settings.limit, settings.seed)
-    preprocessing = settings.preprocessing or preprocessing_for(checkpoint)
-    return Plan(checkpoint, images, settings, preprocessing, positions, targets[positions])
+    preprocessing = settings.preprocessing or model.preprocessing
+    return Plan(model, images, settings, preprocessing, positions, targets[positions])
+
+
+def _check_runnable(model: Classifier, settings: Settings) -> None:
+    reason = registry.get(settings.shift).unavailable(torch.device(settings.device))
+    if reason is not None:
+        raise UnavailableError(
+            f"the shift {settings.shift} cannot run on {settings.device}: {reason}"
+        )
+    if model.session is None:
+        if model.spec is None and settings.shift != registry.DEFAULT:
+            raise UnavailableError(
+                f"the code of {model.name} chooses its own shift; leave out --shift"
+            )
+        return
+    default = Settings()
+    chosen = [
+        option
+        for option, name in _OPTIONS.items()
+        if getattr(settings, name) != getattr(default, name)
+    ]
+    if chosen:
+        raise UnavailableError(
+            f"{model.facts.path} is an exported file and runs as it is; leave out "
+            f"{', '.join(chosen)}"
+        )
+    if model.batch_size not in (None, settings.batch_size):
+        raise UnavailableError(
+            f"{model.facts.path} takes batches of {model.batch_size} only; use --batch-size "
+            f"{model.batch_size}, or export it without --batch-size"
+        )
+
+
+# What is decided inside an exported file: option -> its name in the settings.
+_OPTIONS = {
+    "--shift": "shift",
+    "--device": "device",
+    "--dtype": "dtype",
+    "--compile": "compiled",
+    "--channels-last": "channels_last",
+}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
 from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.errors import DataError
@@ -14,7 +15,6 @@ from s2mlp_cli.measure.validating.results import ImageTable
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import DataFacts, Failure, Timing, ValidateResult
-from s2mlp_cli.specs import S2MLPSpec
 from s2mlp_cli.statistics import wilson
 
 # If a larger fraction of the images is broken, the accuracy is not that of the set.
@@ -38,20 +38,20 @@ def make_result(
             f"none of the {len(table)} images in {plan.images.path} could be decoded (the first: "
             f"{table.reasons[0]}); check the data"
         )
-    settings, spec, facts = plan.settings, plan.checkpoint.spec, plan.checkpoint.facts
+    settings, model = plan.settings, plan.model
     correct1, correct5 = int(scored.correct1.sum()), int(scored.correct5.sum())
     loss, loss_interval = scored.loss()
     calibration = scored.calibration()
     names = _class_names(plan)
     result = ValidateResult(
-        model=spec.name,
-        spec=spec.model_dump(mode="json"),
-        ckpt=facts,
+        model=model.name,
+        spec=model.described,
+        ckpt=model.facts,
         data=_data_facts(plan, table),
         preprocessing=plan.preprocessing,
-        shift=settings.shift if isinstance(spec, S2MLPSpec) else None,
+        shift=settings.shift if model.takes_a_shift else None,
         device=settings.device,
-        dtype=settings.dtype,
+        dtype=model.session.precision if model.session else settings.dtype,
         batch_size=settings.batch_size,
         workers=settings.workers,
         processes=processes,
@@ -81,10 +81,23 @@ def make_result(
         else None,
         per_class=scored.per_class(names) if settings.per_class else (),
         confusions=scored.confusions(names),
-        label_orders=find_label_orders(scored, spec.classes, plan.images.devkit),
-        published=published_accuracy(spec, facts.nearest),
+        label_orders=find_label_orders(scored, model.classes, plan.images.devkit),
+        published=published_accuracy(model.spec, model.facts.nearest) if model.spec else None,
+        source=model.source,
+        runtime=model.session.runtime if model.session else "torch",
+        runtime_version=model.session.version if model.session else torch.__version__,
     )
-    return changed(result, remarks=remarks(result))
+    return changed(result, remarks=(*_assumptions(plan), *remarks(result)))
+
+
+def _assumptions(plan: Plan) -> Iterator[str]:
+    known, own = plan.preprocessing, plan.model.preprocessing
+    if plan.model.assumes and known == own:
+        yield (
+            f"{plan.model.assumes} does not say how images are prepared: {own.input_size[0]}x"
+            f"{own.input_size[1]}, crop {own.crop_pct:g}, {own.interpolation} and ImageNet's mean "
+            "and std are assumed (see --input-size, --crop-pct, --interpolation, --mean, --std)"
+        )
 
 
 def timing_of(parts: Sequence[tuple[float, float, int]]) -> Timing:
@@ -140,6 +153,6 @@ def _class_names(plan: Plan) -> dict[int, str]:
     labels = plan.images.labels
     if labels is None or labels.classes is None:
         return {}
-    targets = labels.targets(plan.checkpoint.spec.classes)
+    targets = labels.targets(plan.model.classes)
     first = {int(value): i for i, value in reversed(list(enumerate(labels.values)))}
     return {int(targets[i]): labels.classes[value] for value, i in first.items()}

@@ -17,6 +17,8 @@ from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
 from s2mlp_cli.errors import DataError, WriteError
+from s2mlp_cli.measure.source import GivenModel
+from s2mlp_cli.measure.validating.classifier import Classifier, classifier
 from s2mlp_cli.measure.validating.evaluate import Evaluator, Scores
 from s2mlp_cli.measure.validating.plan import Plan, Settings, make_plan
 from s2mlp_cli.measure.validating.processes import Processes
@@ -88,16 +90,17 @@ class Validation:
 
 
 def validate(
-    checkpoint: Checkpoint,
+    model: Checkpoint | GivenModel | Classifier,
     images: ImageSet,
     settings: Settings | None = None,
     listener: Listener | None = None,
     group: Processes | None = None,
 ) -> Validation | None:
-    """Score ``checkpoint`` on ``images``: the validation on the first process, else None.
+    """Score a model on ``images``: the validation on the first process, else None.
 
     Args:
-        checkpoint: from :func:`s2mlp_cli.checkpoints.loading.load_checkpoint`.
+        model: from :func:`s2mlp_cli.checkpoints.loading.load_checkpoint` or
+            :func:`s2mlp_cli.measure.source.open_model`, with weights.
         images: from :func:`s2mlp_cli.data.detect.open_images`, with labels.
         settings: how; the defaults if None.
         listener: hears how the run goes on.
@@ -107,7 +110,8 @@ def validate(
         S2MLPError: images, labels and classifier do not fit, or no image could be decoded.
     """
     settings, listener, group = settings or Settings(), listener or Silent(), group or Processes()
-    plan = make_plan(checkpoint, images, settings)
+    chosen = model if isinstance(model, Classifier) else classifier(model)
+    plan = make_plan(chosen, images, settings)
     progress = Progress(settings.resume, plan.key(), group.rank)
     table = progress.restore(len(plan))
     resumed = int((table.state != PENDING).sum())
@@ -209,7 +213,7 @@ def _check_batch(plan: Plan, batch: Batch, listener: Listener) -> None:
 
 def _evaluator(plan: Plan) -> Evaluator:
     settings, device = plan.settings, torch.device(plan.settings.device)
-    network = plan.checkpoint.build(settings.shift, device)
+    network = plan.model.build(settings.shift, device)
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if settings.compiled:

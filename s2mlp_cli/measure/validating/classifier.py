@@ -1,0 +1,176 @@
+"""What a validation scores: a checkpoint, Python code with weights, or an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s2mlp_cli.checkpoints.loading import (
+    Checkpoint,
+    preprocessing_in_metadata,
+    spec_in_metadata,
+)
+from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.measure.source import CheckpointModel, ExportedModel, GivenModel, PythonModel
+from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.records.validate import CheckpointFacts
+from s2mlp_cli.runtimes.sessions import Session, open_session
+from s2mlp_cli.specs import ModelSpec, S2MLPSpec
+
+# (implementation of the shift, device) -> a module from images of B,C,H,W to logits of B,classes.
+Build = Callable[[str, torch.device], nn.Module]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with weights, ready to be validated.
+
+    Attributes:
+        name: what the record calls it.
+        classes: its outputs.
+        facts: of the file of its weights.
+        preprocessing: how its images are prepared, unless something else is chosen.
+        assumes: what does not tell how images are prepared, so that it is assumed.
+        spec: None where only code or a file describes the model.
+        source: where it came from, if it was opened as a model.
+        batch_size: fixed in an exported file; None takes any.
+        session: of an exported file.
+    """
+
+    name: str
+    classes: int
+    facts: CheckpointFacts
+    preprocessing: Preprocessing
+    build: Build
+    assumes: str | None = None
+    spec: ModelSpec | None = None
+    source: ModelSource | None = None
+    batch_size: int | None = None
+    session: Session | None = field(default=None, compare=False)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The spec as data, or what is known without one."""
+        if self.spec is None:
+            return {"classes": self.classes}
+        return self.spec.model_dump(mode="json")
+
+    @property
+    def takes_a_shift(self) -> bool:
+        """Whether an implementation of the shift is chosen for it."""
+        return self.session is None and isinstance(self.spec, S2MLPSpec)
+
+
+def classifier(model: Checkpoint | GivenModel, threads: int | None = None) -> Classifier:
+    """Make ready what a caller has.
+
+    Args:
+        model: of :func:`s2mlp_cli.checkpoints.loading.load_checkpoint` or
+            :func:`s2mlp_cli.measure.source.open_model`.
+        threads: of an exported file's runtime; as many as torch uses if None.
+
+    Raises:
+        S2MLPError: it has no weights, or does not classify RGB images.
+    """
+    if isinstance(model, Checkpoint):
+        return _of_checkpoint(model)
+    if isinstance(model, CheckpointModel):
+        return _of_checkpoint(model.checkpoint, model.source)
+    if model.in_channels != 3:
+        raise CheckpointError(
+            f"{model.name} takes {model.in_channels} channels; a classifier of RGB images takes "
+            "B,3,H,W"
+        )
+    if isinstance(model, ExportedModel):
+        return _of_file(model, threads or torch.get_num_threads())
+    if isinstance(model, PythonModel) and model.source.weights is not None:
+        return _of_code(model)
+    raise CheckpointError(f"{model.name} has random weights; give a checkpoint with --ckpt FILE")
+
+
+def _of_checkpoint(checkpoint: Checkpoint, source: ModelSource | None = None) -> Classifier:
+    spec = checkpoint.spec
+    return Classifier(
+        spec.name,
+        spec.classes,
+        checkpoint.facts,
+        checkpoint.inputs,
+        checkpoint.build,
+        spec=spec,
+        source=source,
+    )
+
+
+def _of_code(model: PythonModel) -> Classifier:
+    weights = Path(model.source.weights or "")
+    with torch.inference_mode(), model.running():
+        logits = model.build()(torch.zeros(1, 3, *model.input_size))
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise CheckpointError(
+            f"{model.name} does not return logits of B,classes; only a classifier can be validated"
+        )
+    facts = CheckpointFacts(
+        path=str(weights),
+        sha256=model.source.weights_sha256 or "",
+        bytes=weights.stat().st_size,
+        form="weights of Python code",
+        taken="all tensors of the model",
+        layout=model.name,
+    )
+    return Classifier(
+        model.name,
+        logits.shape[1],
+        facts,
+        Preprocessing(input_size=model.input_size),
+        lambda shift, device: model.build(None, device),
+        "Python code",
+        source=model.source,
+    )
+
+
+def _of_file(model: ExportedModel, threads: int) -> Classifier:
+    path = Path(model.source.path or "")
+    session = open_session(path, threads=threads)
+    facts, network = session.facts, _InRuntime(session)
+    spec = spec_in_metadata(facts.metadata)
+    known = preprocessing_in_metadata(facts.metadata)
+    one = torch.zeros(1, 3, *model.input_size)
+    return Classifier(
+        spec.name if spec else model.name,
+        facts.classes or network(one).shape[1],
+        CheckpointFacts(
+            path=str(path),
+            sha256=model.source.sha256 or "",
+            bytes=path.stat().st_size,
+            form="ExportedProgram" if path.suffix == ".pt2" else "ONNX",
+            taken=session.precision,
+            layout=spec.name if spec else path.suffix.removeprefix("."),
+        ),
+        known or Preprocessing(input_size=model.input_size),
+        lambda shift, device: network,
+        None if known else "the file",
+        spec,
+        model.source,
+        facts.batch_size,
+        session,
+    )
+
+
+class _InRuntime(nn.Module):
+    """An exported file as a module; a fixed batch is filled up with copies of the last image."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def forward(self, images: Tensor) -> Tensor:
+        missing = (self.session.facts.batch_size or len(images)) - len(images)
+        if missing:
+            images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+        return self.session.run(images.contiguous())[: len(images) - missing]

@@ -24,7 +24,7 @@ from s2mlp_cli.measure.counting.counters import (
 )
 from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.measure.counting.operators import FIGURES
-from s2mlp_cli.measure.counting.shift_cost import shift_cost
+from s2mlp_cli.measure.counting.shift_cost import find_shift, shift_cost
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, changed
@@ -37,8 +37,9 @@ from s2mlp_cli.records.count import (
     Uncounted,
     Unsupported,
 )
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import ModelSpec, TimmSpec
-from s2mlp_cli.user_code import described
+from s2mlp_cli.user_code import described, names_code
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
@@ -64,7 +65,8 @@ def count(
     Args:
         model: a spec, a model from :func:`s2mlp_cli.measure.source.open_model`, or any module
             from images B,C,H,W to tensors.
-        shift: the implementation of the shift whose own work is counted beside the algorithm's.
+        shift: the implementation of the shift whose own work is counted beside the algorithm's:
+            a name, or your own in a Python file (``mine.py:my_shift``).
         batch_size: images; every figure but the parameters grows with it.
         input_size: pixels, one number for a square or (height, width); by default the spec's
             own, and 224 for a module.
@@ -78,6 +80,8 @@ def count(
     given = as_given(model, "count", input_size, in_channels)
     if not 1 <= batch_size <= LARGEST_BATCH:
         raise S2MLPError(f"batch_size: found {batch_size}; allowed: 1 to {LARGEST_BATCH:,}")
+    if not names_code(shift):
+        registry.get(shift)  # a wrong name is an error, also where a model has no shift
     result = _count(given, shift, batch_size)
     if given.spec is None:
         return result
@@ -148,7 +152,7 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
         spec=given.spec.model_dump(mode="json") if given.spec else {},
         input_size=given.input_size,
         batch_size=batch_size,
-        shift=shift if cost else None,
+        shift=find_shift(shift).name if cost else None,
         params=own[""],
         params_without_head=own[""] - sum(own[name] for name in heads),
         params_norm=sum(own[name] for name in norms),
@@ -170,7 +174,7 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
             for operator, calls in sorted(figures.unknown.items())
         ),
         source=given.source,
-        notes=(*given.notes, *run.notes, *_fusible(model)),
+        notes=(*given.notes, *run.notes, *_fusible(model), *_foreign(shift, cost)),
     )
 
 
@@ -249,6 +253,11 @@ def _fusible(model: nn.Module) -> tuple[str, ...]:
         f"counted as it is trained: {len(fusible)} of its modules can be fused for inference, "
         "which needs fewer parameters and MACs (timm.utils.reparameterize_model)",
     )
+
+
+def _foreign(shift: str, cost: ShiftCost | None) -> tuple[str, ...]:
+    """Say what a shift of the user's computes."""
+    return (find_shift(shift).summary,) if cost and names_code(shift) else ()
 
 
 def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:

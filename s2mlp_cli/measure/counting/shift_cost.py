@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from s2mlp_cli.models.s2mlp import Shift, SpatialShiftMixer
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
+from s2mlp_cli.user_code import names_code
 
 # Bytes of a value: float32, in which the shifts are looked at.
 ITEMSIZE = 4
@@ -47,7 +49,7 @@ def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftC
             shifted[mixer.splits, mixer.fusion, size] += seen[name].calls
     if not shifted:
         return None
-    implementation = registry.get(shift)
+    implementation = find_shift(shift)
     macs = moved = least = 0
     for (splits, fusion, size), times in shifted.items():
         products, traffic = _one(implementation, splits, fusion, size)
@@ -55,6 +57,34 @@ def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftC
         moved += times * traffic
         least += times * 2 * sum(map(bool, splits)) * math.prod(size) * ITEMSIZE
     return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
+
+
+@functools.cache
+def find_shift(name: str) -> Implementation:
+    """Return an implementation by name, or the user's own: ``mine.py:my_shift``.
+
+    The user's is probed first; its summary says what it was found to be.
+
+    Raises:
+        UnavailableError: no such implementation, or nothing can be called a shift there.
+        UserCodeError: the user's code cannot be loaded.
+    """
+    if not names_code(name):
+        return registry.get(name)
+    from s2mlp_cli.shifts.foreign import load_foreign
+    from s2mlp_cli.shifts.probe import probe
+
+    foreign = load_foreign(name)
+    found = probe(foreign)
+    layout = found.layout
+    if layout is None:
+        raise UnavailableError(f"the shift '{foreign.name}' cannot be counted: {found.verdict}")
+    return ShiftFunction(
+        foreign.name,
+        f"{foreign.name}: {found.verdict}",
+        lambda x, directions: foreign.call(x, layout, directions),
+        safe=found.is_shift,
+    )
 
 
 def _one(
@@ -73,4 +103,8 @@ def _one(
     assert isinstance(implementation, ShiftFunction)  # every mixer kernel states its work
     module = Shift(splits, implementation)
     x = torch.empty(*size[:-1], size[-1] * len(splits), device="meta")
-    return traced_figures(module, x).total("macs"), bytes_moved(module, x)
+    try:
+        return traced_figures(module, x).total("macs"), bytes_moved(module, x)
+    except NotImplementedError:  # code of the user that looks at values
+        x = torch.zeros_like(x, device="cpu")
+        return traced_figures(module, x).total("macs"), bytes_moved(module, x)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what a type checker should know of the names below
     from s2mlp_cli.measure.verifying.verify import verify as verify
     from s2mlp_cli.models import build_model as build_model
     from s2mlp_cli.models import set_shift as set_shift
+    from s2mlp_cli.models.s2attention import S2Attention as S2Attention
     from s2mlp_cli.shifts.registry import shift as shift
     from s2mlp_cli.specs import load_spec as load_spec
 
@@ -30,6 +31,7 @@ _HOMES = {
     "load_spec": "s2mlp_cli.specs",
     "build_model": "s2mlp_cli.models",
     "set_shift": "s2mlp_cli.models",
+    "S2Attention": "s2mlp_cli.models.s2attention",
     "shift": "s2mlp_cli.shifts.registry",
     "count": "s2mlp_cli.measure.counting.count",
     "verify": "s2mlp_cli.measure.verifying.verify",

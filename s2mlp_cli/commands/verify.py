@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.options import Words
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.types import Layout
+from s2mlp_cli.user_code import names_code
 from s2mlp_cli.views.terminal import remarks_console
 
 
 @click.command(
-    short_help="Check that every shift computes what the papers define.",
+    short_help="Check that shift implementations are correct, yours too.",
     epilog="""
     \b
     Examples:
       s2mlp verify
       s2mlp verify --shift conv,fused --dtype fp32,bf16
       s2mlp verify --device cuda -o verify.json
+      s2mlp verify --shift mine.py:spatial_shift1
+      s2mlp verify --module theirs.py:S2Attention --set channels=64
+      s2mlp verify --shift mine.py:my_shift --set step=2 --layout B,C,H,W
     """,
 )
 @options.shifts(default="all")
+@click.option(
+    "--module",
+    metavar="FILE.py:NAME",
+    help="Compare a copy of the plug-in module S2Attention with this program's.",
+)
 @options.device
 @click.option(
     "--dtype",
@@ -33,26 +45,54 @@ from s2mlp_cli.views.terminal import remarks_console
     default=",".join(DTYPE_NAMES),
     help="Dtypes, separated by commas. Default: every one that runs on the device.",
 )
+@click.option(
+    "--set",
+    "arguments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An argument of a shift from a Python file. Repeatable.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    help="Of the maps of a shift from a Python file. Default: found by calling it.",
+)
 @options.seed("Seed of the random maps.")
 @options.output
 def command(
     *,
     shifts: str,
+    module: str | None,
+    arguments: tuple[str, ...],
+    layout: Layout | None,
     device: str | None,
     dtypes: tuple[str, ...],
     seed: int,
     output_format: str,
     output: Path | None,
 ) -> int:
-    """Check that every implementation computes the shift that the papers define.
+    """Check that shift implementations compute what the papers define, gradients included.
 
-    Compares values and gradients with a reference implementation, bit for bit. `all` includes
-    `inplace`, the papers' pseudocode executed literally, as an expected failure. Exits with 1 if
-    any other implementation is wrong, or `inplace` is right.
+    `all` includes `inplace`, the papers' pseudocode executed literally: an expected failure. A
+    function from a Python file (mine.py:my_shift) is called as a black box, and the report says in
+    words what it computes: which channels move where, what it does at the border, and what breaks.
+
+    The exit code is 1 if a built-in implementation does not behave as expected, or a function from
+    a file is not a shift.
     """
-    names = (*registry.parse("all"), "inplace") if shifts == "all" else registry.parse(shifts)
+    chosen = click.get_current_context().get_parameter_source("shifts")
+    shifts = "" if module and chosen is ParameterSource.DEFAULT else shifts
+    given = [part.strip() for part in shifts.split(",") if part.strip()]
+    foreign = [part for part in given if names_code(part)]
+    rest = ",".join(part for part in given if not names_code(part))
+    if (arguments or layout) and not (foreign or module):
+        raise click.UsageError("--set and --layout are for code from a file: mine.py:my_shift")
+    names = (*registry.parse("all"), "inplace") if rest == "all" else ()
+    names = names or (registry.parse(rest) if rest or not (foreign or module) else ())
 
+    from s2mlp_cli.measure.source import code_arguments
     from s2mlp_cli.measure.torch_support import target
+    from s2mlp_cli.measure.verifying.foreign import explain, explain_module
     from s2mlp_cli.measure.verifying.verify import verify
 
     with remarks_console().status("importing") as status:
@@ -63,6 +103,13 @@ def command(
             seed,
             progress=lambda name: status.update(f"checking {name}"),
         )
-    record = made_here(VerifyRecord, results=results)
+        explained = []
+        for name in foreign:
+            status.update(f"probing {name}")
+            explained.append(explain(name, code_arguments(arguments, name), layout))
+        if module:
+            status.update(f"comparing {module}")
+            explained.append(explain_module(module, code_arguments(arguments, module)))
+    record = made_here(VerifyRecord, results=results, foreign=tuple(explained))
     emit(record, output_format, output)
     return 0 if record.as_expected else 1

@@ -411,7 +411,7 @@ def _python(
     key: str | None,
 ) -> PythonModel:
     code = load_code(model)
-    arguments = _arguments(overrides, model)
+    arguments = code_arguments(overrides, model)
     written = ", ".join(overrides)
     source = ModelSource(
         kind="python",
@@ -493,7 +493,7 @@ def _to_stderr() -> Iterator[None]:
         yield
 
 
-def _arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:
+def code_arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:
     """Read ``--set key=value`` as keyword arguments, each value as YAML."""
     arguments: dict[str, Any] = {}
     for override in overrides:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from s2mlp_cli.records.base import Frozen, Record
 
@@ -96,13 +96,56 @@ class VerifyResult(Frozen):
         return self.verdict in ("right" if self.safe else "wrong as known", "cannot run")
 
 
+class Smear(Frozen):
+    """A group of channels that is overwritten before it is read.
+
+    Attributes:
+        group: counted from 1.
+        direction: in which it would move if nothing were overwritten.
+        wrong: fraction of its values that differ from that, on one map of 14x14x64.
+    """
+
+    group: int
+    direction: str
+    wrong: float
+
+
+class ForeignResult(Frozen):
+    """What a shift from a user's Python file was found to compute.
+
+    Attributes:
+        implementation: ``mine.py:my_shift``.
+        sha256: of the file.
+        arguments: given with ``--set``.
+        is_shift: whether it moves whole groups of channels and nothing else, whatever its border.
+        layout: of its maps: ``B,H,W,C``, ``B,C,H,W`` or ``B,N,C``; None if it cannot be called.
+        explanation: the verdict in words.
+        splits: the line for a spec's mixer that says the same, where there is one.
+        smears: groups that are overwritten.
+        findings: how it behaves beside its values.
+    """
+
+    implementation: str
+    sha256: str | None
+    arguments: dict[str, Any]
+    is_shift: bool
+    layout: str | None
+    explanation: str
+    splits: str | None
+    smears: tuple[Smear, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
 class VerifyRecord(Record):
-    """All implementations that were checked."""
+    """The implementations that were checked, and foreign shifts that were explained."""
 
     kind: ClassVar[str] = "verify"
     results: tuple[VerifyResult, ...]
+    foreign: tuple[ForeignResult, ...] = ()
 
     @property
     def as_expected(self) -> bool:
         """Whether every row is as it should be."""
-        return all(result.as_expected for result in self.results)
+        return all(result.as_expected for result in self.results) and all(
+            found.is_shift for found in self.foreign
+        )

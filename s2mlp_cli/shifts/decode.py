@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.shifts.types import Layout
 
-Layout = Literal["B,H,W,C", "B,C,H,W", "B,N,C"]
 Border = Literal["copied", "kept", "zero", "wrapped"]
 
 # The memory order of a map B,H,W,C in each layout, and back.

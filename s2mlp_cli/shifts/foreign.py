@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.shifts.decode import Layout, from_layout, to_layout
+from s2mlp_cli.shifts.decode import from_layout, to_layout
+from s2mlp_cli.shifts.types import Layout
 from s2mlp_cli.user_code import UserCode, described, load_code
 
 # Parameters that get our list of directions, and those that get a size of the map.

@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.shifts.decode import Decoded, Layout, Move, decode, moved, numbered
+from s2mlp_cli.shifts.decode import Decoded, Move, decode, moved, numbered
 from s2mlp_cli.shifts.foreign import ForeignShift
+from s2mlp_cli.shifts.types import Layout
 
 LAYOUTS: tuple[Layout, ...] = ("B,H,W,C", "B,C,H,W", "B,N,C")
 
@@ -73,13 +74,13 @@ class Probe:
     random: bool = False
     findings: tuple[str, ...] = ()
     splits: str | None = None
-    wrong: float | None = field(default=None)
 
     @property
     def is_shift(self) -> bool:
         """Whether it moves whole groups of channels and nothing else, whatever its border."""
         whole = self.decoded is not None and self.decoded.whole
-        return whole and not self.smears and not self.random and self.layout is not None
+        moving = self.decoded is not None and self.decoded.moving
+        return whole and moving and not self.smears and not self.random
 
     def reference(self, x: Tensor) -> Tensor:
         """Compute what it was found to compute, on a map of B,H,W,C of the same channels."""
@@ -149,7 +150,6 @@ class _Prober:
             findings=(*self._shift.notes, *findings),
             verdict=self._verdict(layout, also, found, smears, random, wanted),
             splits=_splits(decoded) if not smears and not random else None,
-            wrong=max((smear.wrong for smear in smears), default=None),
         )
 
     def _explanations(

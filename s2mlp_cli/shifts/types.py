@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from s2mlp_cli.directions import Directions
+
+# Orders of the axes in which shifts take maps; N are positions, row by row.
+Layout = Literal["B,H,W,C", "B,C,H,W", "B,N,C"]
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +42,16 @@ class MixerParameters(Protocol):
     """
 
     splits: tuple[Directions, ...]
-    expand: torch.nn.Linear
-    project: torch.nn.Linear
+
+    @property
+    def expand(self) -> torch.nn.Linear:
+        """C to K*C."""
+        ...
+
+    @property
+    def project(self) -> torch.nn.Linear:
+        """C to C."""
+        ...
 
     @property
     def fusion(self) -> str:
@@ -61,8 +72,11 @@ class MixerParameters(Protocol):
 class SplitAttentionParameters(Protocol):
     """The two linear layers of split attention: C to C', and C' to K*C."""
 
-    reduce: torch.nn.Linear
-    expand: torch.nn.Linear
+    @property
+    def reduce(self) -> torch.nn.Linear: ...
+
+    @property
+    def expand(self) -> torch.nn.Linear: ...
 
 
 class MixerCallable(Protocol):

@@ -21,11 +21,20 @@ def view(record: VerifyRecord) -> View:
     """Return the view; the cases of what is wrong are listed one by one."""
     return View(
         title="Implementations against the reference: "
-        + listed((result.device for result in record.results), "devices"),
-        answers=(_answer(record),),
+        + listed((result.device for result in record.results), "devices")
+        if record.results
+        else "Shifts explained: " + listed((f.implementation for f in record.foreign), "shifts"),
+        answers=(
+            *((_answer(record),) if record.results or not record.foreign else ()),
+            *(f"{each.implementation}: {each.explanation}." for each in record.foreign),
+        ),
         alarm=not record.as_expected,
         sheet=_sheet(record),
-        tables=(_implementations(record), _remarks(record), *_wrong_cases(record)),
+        tables=(
+            *((_implementations(record), _remarks(record)) if record.results else ()),
+            *_wrong_cases(record),
+            *_foreign(record),
+        ),
     )
 
 
@@ -171,10 +180,36 @@ def _fraction(deviation: Deviation | None) -> float | None:
     return deviation.wrong / deviation.elements if deviation and deviation.elements else None
 
 
+def _foreign(record: VerifyRecord) -> Iterator[Table]:
+    """Yield what each foreign shift does beside its values."""
+    for each in record.foreign:
+        rows = [
+            *([("As a spec", each.splits)] if each.splits else []),
+            *(
+                (f"Group {smear.group}", f"{smear.direction}: {100 * smear.wrong:.1f} % wrong")
+                for smear in each.smears
+            ),
+            *(("Finding", finding) for finding in each.findings),
+        ]
+        if rows:
+            yield Table(
+                caption=each.implementation,
+                columns=(Column("What"), Column("Found", prose=True)),
+                rows=tuple(rows),
+                note=f"Percentages are of a contiguous {each.layout} map of 14x14x64."
+                if each.smears
+                else "",
+            )
+
+
 def _sheet(record: VerifyRecord) -> Sheet:
     header = (
         *("implementation", "subject", "safe", "device", "seed", "verdict", "checks", "failed"),
         *("wrong_forward", "wrong_gradient", "max_error", "remark"),
     )
-    rows = tuple((*(getattr(r, key) for key in header[:-1]), remark(r)) for r in record.results)
-    return Sheet(header, rows)
+    rows = [(*(getattr(r, key) for key in header[:-1]), remark(r)) for r in record.results]
+    for each in record.foreign:
+        verdict = "right" if each.is_shift else "wrong"
+        row = {"implementation": each.implementation, "subject": "shift", "verdict": verdict}
+        rows.append((*(row.get(key) for key in header[:-1]), each.explanation))
+    return Sheet(header, tuple(rows))

@@ -127,7 +127,8 @@ def test_the_copied_plug_in_smears_and_every_consequence_is_told(written):
     result = found(written(PLUG_IN))
     assert not result.is_shift
     assert [(s.group, s.move.direction) for s in result.smears] == [(1, "down"), (3, "right")]
-    assert result.wrong == pytest.approx(12 / 14)  # all but the first line, and the second is right
+    # All but the first line and the second, which gets the first's values as it should.
+    assert [smear.wrong for smear in result.smears] == pytest.approx([12 / 14] * 2)
     assert (
         "groups 1 and 3 smear (85.7% of their values wrong at 14x14 on B,H,W,C)" in result.verdict
     )

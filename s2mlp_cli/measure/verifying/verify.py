@@ -40,7 +40,7 @@ def verify(
         UnavailableError: a name that the registry does not know.
     """
     results, place = [], torch.device(device)
-    with _one_thread():
+    with one_thread():
         for name in names:
             progress(name)
             results.append(verify_one(registry.get(name), place, dtypes, seed))
@@ -48,7 +48,7 @@ def verify(
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one CPU thread: on maps this small, waking a second one takes most of the time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

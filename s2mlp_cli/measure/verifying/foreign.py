@@ -1,0 +1,167 @@
+"""A shift from a user's Python file, probed and put into a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s2mlp_cli.errors import UserCodeError
+from s2mlp_cli.measure.verifying.verify import one_thread
+from s2mlp_cli.models.s2attention import S2Attention
+from s2mlp_cli.records.verify import ForeignResult, Smear
+from s2mlp_cli.shifts.foreign import load_foreign
+from s2mlp_cli.shifts.probe import probe
+from s2mlp_cli.shifts.types import Layout
+from s2mlp_cli.user_code import UserCode, load_code
+
+
+def explain(
+    name: str, arguments: Mapping[str, Any] | None = None, layout: Layout | None = None
+) -> ForeignResult:
+    """Say what ``mine.py:my_shift`` computes.
+
+    Args:
+        name: of the function, method or module; it runs because the user named it.
+        arguments: what it gets beside the map.
+        layout: of its maps, where their values cannot tell.
+
+    Raises:
+        UserCodeError: it cannot be loaded, or lacks an argument.
+    """
+    shift = load_foreign(name, arguments)
+    found = probe(shift, layout)
+    return ForeignResult(
+        implementation=shift.name,
+        sha256=shift.sha256,
+        arguments=dict(arguments or {}),
+        is_shift=found.is_shift,
+        layout=found.layout,
+        explanation=found.verdict,
+        splits=found.splits,
+        smears=tuple(
+            Smear(group=each.group, direction=each.move.direction, wrong=each.wrong)
+            for each in found.smears
+        ),
+        findings=found.findings,
+    )
+
+
+# B,C,H,W but for the channels, which the module fixes: not square, and small.
+_MAP = (2, 7, 9)
+
+
+def explain_module(name: str, arguments: Mapping[str, Any] | None = None) -> ForeignResult:
+    """Compare a copy of the plug-in module with :class:`~s2mlp_cli.S2Attention`.
+
+    Both get the same weights and the same maps of B,C,H,W.
+
+    Args:
+        name: of the class, such as ``theirs.py:S2Attention``.
+        arguments: of its constructor.
+
+    Raises:
+        UserCodeError: it cannot be loaded, is not a module, or has other weights.
+    """
+    code = load_code(name)
+    module = code.call(**(arguments or {}))
+    if not isinstance(module, nn.Module):
+        raise UserCodeError(f"{code.name} makes a {type(module).__name__}, not a torch.nn.Module")
+    fixed = _fixed_attention(module)
+    if fixed is not None:
+        return _module_result(code, arguments, False, fixed, ())
+    ours, renamed = _with_its_weights(code.name, module)
+    channels = ours.mlp1.in_features
+    x = torch.randn(_MAP[0], channels, *_MAP[1:], generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad(), one_thread():
+            found = module.eval()(x.clone())
+            errors = {shift: _error(ours, shift, x, found) for shift in ("concat", "inplace")}
+    except Exception as error:  # noqa: BLE001  (an error of the user's code is what was asked for)
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = f"fails on a map of {_MAP[0]}x{channels}x{_MAP[1]}x{_MAP[2]}: {first}"
+        return _module_result(code, arguments, False, said, renamed)
+    same = {shift: error < _TOLERANCE for shift, error in errors.items()}
+    if same["concat"]:
+        said = "computes what S2Attention does: replacing it changes nothing"
+    elif same["inplace"]:
+        said = (
+            "overwrites what it still has to read: S2Attention(channels, shift='inplace') repeats "
+            f"it on one thread; the true shift differs by {errors['concat']:.2g} of the largest "
+            "value, so a model that was trained with it must be trained again, or keep 'inplace'"
+        )
+    else:
+        said = (
+            f"differs from S2Attention by {errors['concat']:.2g} of the largest value (by "
+            f"{errors['inplace']:.2g} with shift='inplace') on the same weights: it has other "
+            "directions, another fusion or another border; probe its shifts with --shift"
+        )
+    return _module_result(code, arguments, same["concat"], said, renamed)
+
+
+# Of two float32 programs that add up in another order.
+_TOLERANCE = 1e-5
+
+
+def _error(ours: S2Attention, shift: str, x: Tensor, found: Tensor) -> float:
+    ours.set_shift(shift)
+    expected: Tensor = ours(x.clone())
+    if found.shape != expected.shape:
+        return float("inf")
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def _with_its_weights(name: str, module: nn.Module) -> tuple[S2Attention, tuple[str, ...]]:
+    """Return our module with the weights of theirs, and a note on names that differ."""
+    state = module.state_dict()
+    wide = next((w for key, w in state.items() if key.endswith("mlp1.weight")), None)
+    if wide is None or wide.ndim != 2 or wide.shape[0] % wide.shape[1]:
+        raise UserCodeError(
+            f"{name} has no mlp1.weight of 3*C,C as the plug-in has; its weights are "
+            f"{', '.join(list(state)[:6]) or 'none'}"
+        )
+    ours = S2Attention(wide.shape[1]).eval()
+    try:
+        ours.load_state_dict({key: value.clone() for key, value in state.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n\t")[1:])[:300]
+        raise UserCodeError(f"{name} has other weights than the plug-in: {reason}") from error
+    other = sorted({key.split(".")[0] for key in state} - {"mlp1", "mlp2", "split_attention"})
+    note = f"its attention is called {', '.join(other)}; its state dict loads as it is"
+    return ours, (note,) if other else ()
+
+
+def _fixed_attention(module: nn.Module) -> str | None:
+    """Say that the attention has another width than the module: most copies leave it at 512."""
+    widths = {
+        len(key.split(".")) > 2: weight.shape[1]  # deeper: inside the attention
+        for key, weight in module.state_dict().items()
+        if key.endswith("mlp1.weight")
+    }
+    if len(widths) < 2 or widths[True] == widths[False]:
+        return None
+    return (
+        f"fails: its split attention is fixed at {widths[True]} channels, whatever width the "
+        f"module is given ({widths[False]}); S2Attention({widths[False]}) works"
+    )
+
+
+def _module_result(
+    code: UserCode,
+    arguments: Mapping[str, Any] | None,
+    same: bool,
+    said: str,
+    findings: tuple[str, ...],
+) -> ForeignResult:
+    return ForeignResult(
+        implementation=code.name,
+        sha256=code.sha256,
+        arguments=dict(arguments or {}),
+        is_shift=same,
+        layout="B,C,H,W",
+        explanation=said,
+        splits=None,
+        findings=findings,
+    )

@@ -1,0 +1,137 @@
+"""``S2Attention``: the plug-in module that many repositories copied, with a shift that is one.
+
+It takes the place of their copy: the same map in and out (B,C,H,W), the same parameter names, so
+that their state dicts load as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from s2mlp_cli.directions import Directions
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.fused import fuse
+from s2mlp_cli.shifts.types import MixerKernel
+
+# The plug-in's own: first rows, then columns; the third map is not shifted.
+PLUG_IN_SPLITS: tuple[Directions, ...] = (
+    ("down", "up", "right", "left"),
+    ("right", "left", "down", "up"),
+    (),
+)
+
+# Other names that copies give the attention.
+_ATTENTION = "split_attention"
+_VARIANTS = ("split_attn", "SplitAtt", "splitatt", "split_att", "attention")
+
+
+class _SplitAttention(nn.Module):
+    """The plug-in's names for split attention's two linear layers (S2-MLPv2, section 3.2)."""
+
+    def __init__(self, channels: int, maps: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp1 = nn.Linear(channels, hidden, bias=False)
+        self.mlp2 = nn.Linear(hidden, maps * channels, bias=False)
+
+    # What a mixer kernel calls them (shifts/types.py).
+    @property
+    def reduce(self) -> nn.Linear:
+        return self.mlp1
+
+    @property
+    def expand(self) -> nn.Linear:
+        return self.mlp2
+
+
+class S2Attention(nn.Module):
+    """Expand, shift, weigh and project a map, as S2-MLPv2's mixer does.
+
+    Args:
+        channels: of the map, in and out; any number that the directions divide.
+        splits: the directions of each expanded map; none leaves a map where it is.
+        reduction: the attention's hidden layer has ``channels / reduction``; the plug-in's is 1,
+            S2-MLPv2's is 4.
+        shift: an implementation by name. ``concat`` and ``fused`` compute the shift. ``inplace``
+            repeats the plug-in's fault, for models that were trained with it eagerly on a CPU:
+            results then depend on the threads (use one) and on the memory of the map.
+
+    Raises:
+        UnavailableError: no such implementation.
+        ValueError: the channels do not divide by the directions.
+    """
+
+    def __init__(
+        self,
+        channels: int = 512,
+        splits: tuple[Directions, ...] = PLUG_IN_SPLITS,
+        reduction: int = 1,
+        shift: str = "concat",
+    ) -> None:
+        super().__init__()
+        for directions in splits:
+            if directions and channels % len(directions):
+                raise ValueError(
+                    f"{channels} channels do not divide by the {len(directions)} directions of a "
+                    "split; use another width or fewer directions"
+                )
+        self.splits = tuple(tuple(split) for split in splits)
+        self.mlp1 = nn.Linear(channels, len(splits) * channels)
+        self.split_attention = _SplitAttention(channels, len(splits), channels // reduction)
+        self.mlp2 = nn.Linear(channels, channels)
+        self.set_shift(shift)
+        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
+
+    def set_shift(self, shift: str) -> None:
+        """Change how the shift is computed; the weights stay."""
+        self._implementation = registry.get(shift)
+
+    # What a mixer kernel reads (shifts/types.py).
+    fusion = "split-attention"
+
+    @property
+    def expand(self) -> nn.Linear:
+        return self.mlp1
+
+    @property
+    def project(self) -> nn.Linear:
+        return self.mlp2
+
+    @property
+    def activation(self) -> nn.Module:
+        return nn.Identity()
+
+    @property
+    def attention(self) -> _SplitAttention:
+        return self.split_attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return B,C,H,W of ``x`` (B,C,H,W), in the memory format of channels last."""
+        reason = self._implementation.unavailable(x.device)
+        if reason is not None:
+            raise UnavailableError(
+                f"the shift '{self._implementation.name}' cannot run on {x.device}: {reason}"
+            )
+        return self._mixed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        chosen = self._implementation
+        if isinstance(chosen, MixerKernel):
+            return chosen.run(x, self)
+        parts = self.mlp1(x).chunk(len(self.splits), -1)
+        maps = [
+            chosen.run(part, directions) if directions else part
+            for part, directions in zip(parts, self.splits, strict=True)
+        ]
+        mixed: Tensor = self.mlp2(fuse(maps, self))
+        return mixed
+
+
+def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Accept the names that other copies give the attention."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        first, dot, rest = key.removeprefix(prefix).partition(".")
+        if dot and first in _VARIANTS:
+            state[f"{prefix}{_ATTENTION}.{rest}"] = state.pop(key)

@@ -204,9 +204,13 @@ _BEGINNINGS: dict[str, Callable[[Path], bool]] = {".tar": is_archive, ".zip": is
 
 def _listed(path: Path, reading: Reading) -> ImageSet:
     """Read a table of file,label whose files are named relative to it."""
-    listing = read_label_file(path, lambda cell: 2 * (path.parent / cell).is_file(), reading)
+
+    def is_there(name: str) -> bool:
+        return os.path.isfile(path.parent / name)
+
+    listing = read_label_file(path, lambda cell: 2 * is_there(cell), reading)
     names = tuple(listing.entries)
-    missing = [name for name in names if not (path.parent / name).is_file()]
+    missing = [name for name in names if not is_there(name)]
     if missing:
         raise DataError(
             f"{path} names {len(missing)} files that are not there (the first is '{missing[0]}'); "

@@ -116,7 +116,7 @@ def _opened(file: Path) -> Iterator[Any]:
                     "download it again"
                 )
             yield parquet
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
         raise DataError(
             f"{file} is not a whole Parquet file ({error}); copy or download it again"
         ) from error

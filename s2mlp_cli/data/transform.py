@@ -58,6 +58,7 @@ BROKEN = (
     TypeError,
     IndexError,
     EOFError,
+    AssertionError,  # Pillow's, of a palette that the file does not have
     MemoryError,
     OverflowError,
     struct.error,

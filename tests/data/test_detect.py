@@ -208,6 +208,18 @@ def test_parquet_without_images_or_cut_short(tmp_path: Path) -> None:
     refused(path, r"not a whole Parquet file .*; copy or download it again")
 
 
+def test_a_list_may_name_what_no_system_can_have(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"a.png,0\n{'9' * 5000},1\n")
+    refused(fill(tmp_path, "a.png") / "list.csv", r"list\.csv names 1 files that are not there")
+
+
+def test_a_repeated_column_of_parquet_is_refused(tmp_path: Path) -> None:
+    columns = [pa.array([{"bytes": IMAGE}]), pa.array([{"bytes": IMAGE}]), pa.array([1])]
+    table = pa.Table.from_arrays(columns, ["image", "image", "label"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    refused(tmp_path / "x.parquet", r"x\.parquet is not a whole Parquet file")
+
+
 def test_a_list_that_names_files_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("a.png,0\nb.png,1\n")
     refused(fill(tmp_path, "a.png") / "list.csv", r"names 1 files that are not there .*'b.png'")

@@ -152,6 +152,19 @@ def with_text(size: int) -> bytes:
     return stream.getvalue()
 
 
+def test_a_palette_that_is_missing_makes_a_broken_image():
+    """Pillow asserts that there is one."""
+    stream = io.BytesIO()
+    Image.new("P", (40, 30)).save(stream, "PNG", transparency=0)
+    content = stream.getvalue()
+    palette = content.index(b"PLTE") - 4
+    end = palette + 12 + int.from_bytes(content[palette : palette + 4], "big")
+    with pytest.raises(BROKEN):
+        decode(
+            content[:palette] + content[end:], make_transform(Preprocessing(input_size=(16, 16)))
+        )
+
+
 def test_a_png_with_much_text_is_decoded():
     """Pillow's own limit is a mebibyte; the pixels are sound."""
     config = Preprocessing(input_size=(16, 16))

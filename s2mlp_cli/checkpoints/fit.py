@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from s2mlp_cli.checkpoints.weights import State
+from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
 from s2mlp_cli.specs import ModelSpec, built_in, names

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from s2mlp_cli.checkpoints.fit import INFERRED
 from s2mlp_cli.checkpoints.names import Grammar
-from s2mlp_cli.checkpoints.weights import State
+from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage, built_in, names
 from s2mlp_cli.specs.model import Norm

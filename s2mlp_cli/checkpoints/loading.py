@@ -17,7 +17,8 @@ from s2mlp_cli.checkpoints.inference import infer
 from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
 from s2mlp_cli.checkpoints.refusals import most_bytes
-from s2mlp_cli.checkpoints.weights import State, Weights, take_weights
+from s2mlp_cli.checkpoints.state_dicts import State
+from s2mlp_cli.checkpoints.weights import Weights, take_weights
 from s2mlp_cli.errors import CheckpointError, printable
 from s2mlp_cli.models import build_model
 from s2mlp_cli.models.preprocessing import default_preprocessing

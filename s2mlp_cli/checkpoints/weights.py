@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from s2mlp_cli.checkpoints.names import TRANSPARENT, WRAPPERS, Naming, Place, place
+from s2mlp_cli.checkpoints.state_dicts import (
+    AVERAGED,
+    HELPER,
+    State,
+    has_tensors,
+    keys_of,
+    only_one,
+    state_dict_in,
+)
 from s2mlp_cli.errors import CheckpointError
-
-State = dict[str, Tensor]
-
-# Keys that lead to weights, the first that is there goes first.
-_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network")
-
-# Keys that lead to tensors other than weights.
-_NOT_WEIGHTS = re.compile(
-    r"(?:^|[._])(?:optim\w*|opt|lr|\w*sched\w*|\w*scaler|amp|rng|random|callbacks|loops|criterion|"
-    r"loss\w*|metrics?|hparams|hyper)(?:[._]|$)",
-    re.IGNORECASE,
-)
-
-# Of keys and prefixes that lead to averaged weights.
-_AVERAGED = re.compile(
-    r"(?:^|[._])(?:ema|swa|avg|averaged?|averages|teacher|shadow|polyak)\d*(?:[._]|$)",
-    re.IGNORECASE,
-)
-
-# What profilers, losses and averaging helpers leave beside the weights.
-_HELPER = re.compile(
-    r"(?:.*\.)?(?:total_ops|total_params|n_averaged|num_updates|decay|steps?)"
-    r"|(?:.*[._])?(?:criterion|criteria|loss|losses|loss_fn|loss_func|metrics?|acc|accuracy)[._].*"
-)
 
 # Of torch's AveragedModel, whose weights are averages.
 _COUNTS = ("n_averaged", "module.n_averaged", "_orig_mod.n_averaged")
 
 # How averaging hooks flatten names: ema_blocks_0_weight, model_ema.blocks0weight.
 _FLAT = re.compile(r"(?:.*\.)?(?:model_)?ema[._](.+)")
-
-# Characters of a tensor's name.
-_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -80,173 +60,17 @@ def take_weights(
     Raises:
         CheckpointError: there are no weights, no averaged ones, or those of several models.
     """
-    path, tensors = _state_dict(content, averaged, key)
-    is_average = any(map(_AVERAGED.search, path)) or any(name in _COUNTS for name in tensors)
+    path, tensors = state_dict_in(content, averaged, key)
+    is_average = any(map(AVERAGED.search, path)) or any(name in _COUNTS for name in tensors)
     found = _understood(tensors, namings, averaged and not is_average)
     if averaged and not is_average and found.holder is None:
         raise CheckpointError(
-            f"the checkpoint has no averaged weights ({_keys(content)}); leave out --ema"
+            f"the checkpoint has no averaged weights ({keys_of(content)}); leave out --ema"
         )
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
     others = [] if is_average or averaged else _averages(content, found.left_out)
     beside = f"; averaged ones are in '{others[0]}' (--ema)" if others else ""
     return Weights(found.state, where + found.cut + beside, found.notes, found.naming)
-
-
-# The state dict ----------------------------------------------------------------------------------
-
-
-def _state_dict(content: Any, averaged: bool, key: str | None) -> tuple[tuple[str, ...], State]:
-    """Follow keys down to a mapping of tensors; a mapping that holds itself is entered once."""
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"the checkpoint contains a {type(content).__name__}, not a state dict; save "
-            "model.state_dict()"
-        )
-    path, inner = _descend(content, averaged, key)
-    tensors = {_name(name): each for name, each in inner.items() if isinstance(each, Tensor)}
-    if key is not None and key not in path:
-        path, tensors = [*path, key], _under(tensors, key, content)
-    if not any(not _HELPER.fullmatch(name) for name in tensors):
-        raise CheckpointError(
-            f"the checkpoint has no weights ({_keys(inner)}); save model.state_dict()"
-        )
-    return tuple(path), tensors
-
-
-def _descend(
-    content: Mapping[Any, Any], averaged: bool, key: str | None
-) -> tuple[list[str], Mapping[Any, Any]]:
-    path: list[str] = []
-    entered = {id(content)}
-    while True:
-        if key is not None and key not in path and (chosen := _at(content, key)) is not None:
-            step, inner = key, chosen
-        elif (known := _step(content, averaged, entered, key)) is not None:
-            step, inner = known, content[known]
-        else:
-            return path, content
-        path.append(step)
-        entered.add(id(inner))
-        content = inner
-
-
-def _step(
-    content: Mapping[Any, Any], averaged: bool, entered: Collection[int], key: str | None
-) -> str | None:
-    """Return the key to follow from here, or None where the tensors themselves are.
-
-    Args:
-        content: the mapping.
-        averaged: whether averaged weights are looked for.
-        entered: mappings that were followed before.
-        key: what the user chose, if it is still to be found.
-
-    Raises:
-        CheckpointError: several may lead to the weights.
-    """
-    leading = [
-        key
-        for key, value in content.items()
-        if isinstance(key, str) and id(value) not in entered and _has_tensors(value)
-    ]
-    known = [key for key in _KEYS if key in leading]
-    averages = [key for key in leading if _AVERAGED.search(key)]
-    if averaged and averages:
-        return _only(averages, key)
-    if known:
-        return known[0]
-    if any(_is_weight(name, value) for name, value in content.items()):
-        return None
-    others = [key for key in leading if key not in averages and not _NOT_WEIGHTS.search(key)]
-    candidates = others or averages
-    return _only(candidates, key) if candidates else None
-
-
-def _is_weight(name: Any, value: Any) -> bool:
-    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.dim():
-        return False
-    return not (isinstance(name, str) and _NOT_WEIGHTS.search(name))
-
-
-def _only(keys: list[str], chosen: str | None = None) -> str:
-    if len(keys) > 1 and chosen is not None:
-        listed = ", ".join(ascii(_key(key))[1:-1] for key in keys[:12])
-        raise CheckpointError(
-            f"the checkpoint has no weights under '{chosen[:40]}'; choose --weights from {listed}"
-        )
-    if len(keys) > 1:
-        listed = ", ".join(ascii(_key(key))[1:-1] for key in keys[:12])
-        raise CheckpointError(
-            f"the checkpoint has weights under {len(keys)} keys ({listed}); choose one, such as "
-            f"--weights {ascii(_key(keys[0]))[1:-1]}"
-        )
-    return keys[0]
-
-
-def _has_tensors(value: Any) -> bool:
-    """Tell whether named tensors are in ``value`` or in a mapping inside it."""
-    if not isinstance(value, Mapping):
-        return False
-    seen, waiting = {id(value)}, [value]
-    while waiting:
-        for key, item in waiting.pop().items():
-            if isinstance(key, str) and isinstance(item, Tensor):
-                return True
-            if isinstance(key, str) and isinstance(item, Mapping) and id(item) not in seen:
-                seen.add(id(item))
-                waiting.append(item)
-    return False
-
-
-def _at(content: Mapping[Any, Any], key: str) -> Mapping[Any, Any] | None:
-    """Return the mapping under ``key``, or under its words one after the other."""
-    if _has_tensors(content.get(key)):
-        found: Mapping[Any, Any] = content[key]
-        return found
-    inner: Any = content
-    for word in key.split("."):
-        inner = inner.get(word) if isinstance(inner, Mapping) else None
-    return inner if _has_tensors(inner) else None
-
-
-def _under(tensors: State, key: str, content: Mapping[Any, Any]) -> State:
-    """Return the tensors whose names begin with the words of ``key``, without them."""
-    prefix = key.split(".")
-    found = {}
-    for name, tensor in tensors.items():
-        for words in (name.split("."), [w for w in name.split(".") if w not in TRANSPARENT]):
-            if words[: len(prefix)] == prefix and len(words) > len(prefix):
-                found[".".join(words[len(prefix) :])] = tensor
-    if not found:
-        raise CheckpointError(
-            f"the checkpoint has no weights under '{key[:40]}' ({_keys(content)}); choose another "
-            "--weights, or leave it out"
-        )
-    return found
-
-
-def _name(name: Any) -> str:
-    """Return the name of a tensor, which messages and files can carry."""
-    if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST:
-        raise CheckpointError(
-            f"the checkpoint has a tensor named {_key(name)!a}, which is not a name that models "
-            "give; save model.state_dict()"
-        )
-    return name
-
-
-def _key(key: Any) -> str:
-    """Return a key of any kind as a message can carry it: a number may have a million digits."""
-    return key[:40] if isinstance(key, str) else f"a key of type {type(key).__name__}"
-
-
-def _keys(content: Mapping[Any, Any]) -> str:
-    shown = [ascii(_key(key))[1:-1] for key in content][:6]
-    return "its keys: " + ", ".join(shown) + (", …" if len(content) > len(shown) else "")
-
-
-# The model in the state dict ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -258,7 +82,7 @@ class _Copy:
 
     @property
     def is_average(self) -> bool:
-        return any(map(_AVERAGED.search, self.holder))
+        return any(map(AVERAGED.search, self.holder))
 
     @property
     def label(self) -> str:
@@ -279,18 +103,19 @@ class _Found:
 
 def _understood(tensors: State, namings: Iterable[Naming], averaged: bool) -> _Found:
     """Return the model in ``tensors`` by the first naming in which one is complete."""
-    nearest: tuple[int, Naming, list[_Copy]] | None = None
+    nearest: tuple[Naming, _Copy] | None = None
     for naming in namings:
         copies = _copies(tensors, naming)
         whole = [copy for copy in copies if naming.complete(copy.places)]
         if whole:
             return _taken(tensors, naming, _chosen(whole, averaged), copies, averaged)
         merged = _merged(copies, averaged)
-        if nearest is None or len(merged.places) > nearest[0]:
-            nearest = len(merged.places), naming, [merged]
-    weights = sum(not _HELPER.fullmatch(name) for name in tensors)
-    if nearest is not None and 2 * nearest[0] >= weights:
-        return _taken(tensors, nearest[1], nearest[2][0], nearest[2], averaged)
+        if nearest is None or len(merged.places) > len(nearest[1].places):
+            nearest = naming, merged
+    weights = sum(not HELPER.fullmatch(name) for name in tensors)
+    if nearest is not None and 2 * len(nearest[1].places) >= weights:
+        naming, merged = nearest
+        return _taken(tensors, naming, merged, [merged], averaged)
     return _as_it_is(tensors)
 
 
@@ -312,7 +137,7 @@ def _chosen(whole: list[_Copy], averaged: bool) -> _Copy:
     candidates = (averages or plain) if averaged else (plain or averages)
     bare = [copy for copy in candidates if not copy.holder]
     if len(candidates) > 1 and not bare:
-        _only([copy.label for copy in candidates])
+        only_one([copy.label for copy in candidates])
     return (bare or candidates)[0]
 
 
@@ -356,7 +181,7 @@ def _beside(name: str, holder: tuple[str, ...]) -> bool:
     """Tell whether a tensor that the model does not have belongs to something else."""
     words = tuple(word for word in name.split(".") if word not in TRANSPARENT)
     outside = bool(holder) and words[: len(holder)] != holder
-    return outside or bool(_HELPER.fullmatch(name) or _FLAT.fullmatch(name))
+    return outside or bool(HELPER.fullmatch(name) or _FLAT.fullmatch(name))
 
 
 def _flat_average(tensors: State, copy: _Copy, names: list[str]) -> State | None:
@@ -379,17 +204,14 @@ def _flat(name: str) -> str:
 
 def _cut(copy: _Copy) -> str:
     """Say which prefix, and which words inside names, were taken out."""
-    prefixes = sorted({"".join(f"{word}." for word in at.prefix) for _, at in _places(copy)} - {""})
-    inside = sorted({f"{word}." for _, at in _places(copy) for word in at.inside})
+    places = [at for _, at in copy.places.values()]
+    prefixes = sorted({"".join(f"{word}." for word in at.prefix) for at in places} - {""})
+    inside = sorted({f"{word}." for at in places for word in at.inside})
     text = ""
     if prefixes:
         noun = "prefix" if len(prefixes) == 1 else "prefixes"
         text = f", without the {noun} {_quoted(prefixes)}"
     return f"{text}, without {_quoted(inside)} inside names" if inside else text
-
-
-def _places(copy: _Copy) -> list[tuple[str, Place]]:
-    return list(copy.places.values())
 
 
 def _quoted(words: list[str]) -> str:
@@ -398,7 +220,7 @@ def _quoted(words: list[str]) -> str:
 
 def _notes(left_out: list[str], others: list[_Copy]) -> tuple[str, ...]:
     """Say what was not taken; of other copies of the model how to take them."""
-    copies = {name for copy in others for name, _ in _places(copy)}
+    copies = {name for copy in others for name, _ in copy.places.values()}
     rest = [name for name in left_out if name not in copies and not _FLAT.fullmatch(name)]
     notes = [
         f"the weights under '{copy.label}' were left out; --weights {copy.label} takes them"
@@ -416,16 +238,16 @@ def _averages(content: Mapping[Any, Any], left_out: Iterable[str]) -> list[str]:
     keys = [
         key
         for key, value in content.items()
-        if isinstance(key, str) and _AVERAGED.search(key) and _has_tensors(value)
+        if isinstance(key, str) and AVERAGED.search(key) and has_tensors(value)
     ]
-    words = [word for name in left_out for word in name.split(".")[:-1] if _AVERAGED.search(word)]
+    words = [word for name in left_out for word in name.split(".")[:-1] if AVERAGED.search(word)]
     flat = ["ema" for name in left_out if _FLAT.fullmatch(name)]
     return [*keys, *words, *flat]
 
 
 def _as_it_is(tensors: State) -> _Found:
     """Return tensors whose names nobody knows, without helpers and what all names begin with."""
-    state = {name: each for name, each in tensors.items() if not _HELPER.fullmatch(name)}
+    state = {name: each for name, each in tensors.items() if not HELPER.fullmatch(name)}
     left_out = tuple(name for name in tensors if name not in state)
     cut = ""
     while word := next((w for w in WRAPPERS if all(n.startswith(f"{w}.") for n in state)), None):

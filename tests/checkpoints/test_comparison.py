@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 
 from s2mlp_cli.checkpoints.fit import check_fit, fitting_model, shapes_of
 from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.checkpoints.names import Expected
+from s2mlp_cli.checkpoints.weights import take_weights
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.specs import load_spec
 
@@ -28,6 +30,19 @@ def test_from_a_file(tmp_path):
     checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
     assert checkpoint.spec == load_spec("ghostnet")
     assert checkpoint.facts.layout == "ghostnet"
+
+
+def test_words_of_wrappers_are_understood_in_names_of_every_model():
+    state = state_of("mixer-b16")
+    wrapped = {
+        "module.net." + name.replace("blocks.", "blocks._checkpoint_wrapped_module."): tensor
+        for name, tensor in state.items()
+    }
+    for content in (wrapped, {**wrapped, "net.total_ops": torch.zeros(1)}):
+        found = take_weights(content, [Expected("", [shapes_of(load_spec("mixer-b16"))])])
+        assert found.state.keys() == state.keys()
+    models = [shapes_of(load_spec(name)) for name in ("gfnet-h-s", "mixer-b16", "vip-small-16")]
+    assert fitting_model(take_weights(wrapped, [Expected("", models)]).state).name == "mixer-b16"
 
 
 def test_two_models_of_the_same_tensors_are_for_the_user_to_tell():

@@ -25,7 +25,9 @@ from tests.fuzz.law import hold
 from tests.fuzz.mutations import Draw, damaged_bytes, damaged_tree
 from tests.tiny import TINY
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Generating overly large repr", "ignore:Casting complex values to real"
+)
 
 NAME = "mutant.ckpt"
 # The file that hostile pickles would make.
@@ -130,6 +132,10 @@ _WRAPPERS: tuple[Callable[[Any], Any], ...] = (
     lambda s: {"module": {f"module.{name}": value for name, value in s.items()}},
     lambda s: {f"_orig_mod.{name}": value for name, value in s.items()},
     lambda s: {"model_ema": s},
+    lambda s: {"a": s, "b": s},
+    lambda s: {"a": s, "optimizer": {"state": {0: {"x": torch.ones(1)}}}},
+    lambda s: {f"{end}.{name}": value for name, value in s.items() for end in ("net", "ema.net")},
+    lambda s: {f"{name}".replace(".", ".module._orig_mod."): value for name, value in s.items()},
     lambda s: OrderedDict(s),
     lambda s: _deep(s, 100),
     lambda s: [s],

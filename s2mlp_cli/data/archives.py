@@ -90,7 +90,7 @@ def unpacked(
 
     Args:
         path: the archive.
-        files: name -> where it is, for what is no link.
+        files: name -> where it is, for what is not a link.
         links: name -> the name that it leads to.
         repeated: the names that are in it more than once.
         notes: what else there is to say about it.
@@ -102,7 +102,7 @@ def unpacked(
     longest = max(files, key=len, default="")
     if len(longest) > _LONGEST_PATH:
         raise DataError(
-            f"{path} holds a path of {len(longest):,} characters, over the limit of "
+            f"{path} contains a path of {len(longest):,} characters, over the limit of "
             f"{_LONGEST_PATH:,} ({longest[:40]}…); write the archive without it"
         )
     members, linked, dead = dict(files), {}, []
@@ -116,8 +116,8 @@ def unpacked(
             linked[name] = target
         elif is_image(name):
             raise DataError(
-                f"{path} holds {name} as a link to {target}, which is not in it; write the archive "
-                "with the files themselves (tar --dereference --hard-dereference)"
+                f"{path} contains {name} as a link to {target}, which is not in it; write the "
+                "archive with the files themselves (tar --dereference --hard-dereference)"
             )
         else:
             dead.append(name)

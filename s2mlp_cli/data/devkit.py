@@ -49,7 +49,7 @@ def devkit_labels(path: Path) -> dict[str, str | int]:
     for line, text in enumerate(files[_GROUND_TRUTH].decode("ascii", "replace").split(), 1):
         if text not in numbered:
             raise DataError(
-                f"{path}, {_GROUND_TRUTH}, line {line}: '{text}' is no class of its {_META}; "
+                f"{path}, {_GROUND_TRUTH}, line {line}: '{text}' is not a class in its {_META}; "
                 "download the devkit again"
             )
         entries[f"ILSVRC2012_val_{line:08d}"] = numbered[text]
@@ -60,7 +60,7 @@ def devkit_order(path: Path) -> tuple[str, ...]:
     """Return the synsets that images have, in the order of the devkit's own numbers.
 
     Raises:
-        DataError: the archive is none, or is damaged.
+        DataError: it is not the devkit, or is damaged.
     """
     synsets = devkit_synsets(path, _read(path, (_META,))[_META])
     return tuple(synsets[number] for number in sorted(synsets))
@@ -95,7 +95,8 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     for name in wanted:
         if name not in found:
             raise DataError(
-                f"{path} holds no {name}, so it is not the devkit of ILSVRC2012; give {ARCHIVE}"
+                f"{path} does not contain {name}, so it is not the devkit of ILSVRC2012; give "
+                f"{ARCHIVE}"
             )
     return found
 
@@ -113,7 +114,7 @@ def _unpacked(path: Path) -> bytes:
         content = stream.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise DataError(
-            f"{path} holds over {_LARGEST:,} bytes, so it is not the devkit of ILSVRC2012; give "
+            f"{path} contains over {_LARGEST:,} bytes, so it is not the devkit of ILSVRC2012; give "
             "ILSVRC2012_devkit_t12.tar.gz"
         )
     return content

@@ -1,6 +1,6 @@
 """What every form of a data set becomes: named images that can be read in any order, and labels.
 
-A source is pickled into the worker processes of a loader, so it holds no open file when it is
+A source is pickled into the worker processes of a loader, so it has no open file when it is
 pickled: it opens its files in the process that reads.
 """
 

@@ -160,7 +160,7 @@ def _start_told(workers: int) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"the {workers} processes that decode images cannot be started ({error.strerror}): "
-            "see to /dev/shm and the limits of processes and files, or choose --workers 0"
+            "check /dev/shm and the limits on processes and files, or choose --workers 0"
         ) from error
 
 

@@ -107,13 +107,13 @@ def read_struct(data: bytes, name: str) -> dict[str, list[Scalar]]:
         name: the name of the variable.
 
     Raises:
-        ValueError: this is no level 5 MAT-file, or it is cut short.
+        ValueError: this is not a level 5 MAT-file, or it is cut short.
         KeyError: there is no struct of that name.
         zlib.error: its compressed part is damaged.
     """
     mark = data[126:_HEADER_BYTES]
     if mark not in (b"IM", b"MI"):
-        raise ValueError("no MAT-file of level 5")
+        raise ValueError("not a MAT-file of level 5")
     try:
         return _Reader("<" if mark == b"IM" else ">").find_struct(data[_HEADER_BYTES:], name)
     except (IndexError, OverflowError, RecursionError) as error:

@@ -47,7 +47,7 @@ class ParquetSource:
         position = int(np.searchsorted(self.first, index, side="right")) - 1
         value = self._rows(position)[index - int(self.first[position])].as_py()
         if value is None:
-            raise OSError("the row holds no image")
+            raise OSError("the row has no image")
         return bytes(value)
 
     def _rows(self, position: int) -> Any:
@@ -87,7 +87,7 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
                 labels += table[label].to_pylist()
                 names += _names(table, column, file, len(names) - first)
     if not names:
-        raise DataError(f"{path} holds no rows; give the files of the validation split")
+        raise DataError(f"{path} has no rows; give the files of the validation split")
     places = np.asarray(groups, np.int64).T.copy()
     source = ParquetSource(tuple(map(str, files)), column, places[0], places[1], places[2])
     return ImageSet(
@@ -104,7 +104,7 @@ def _opened(file: Path) -> Iterator[Any]:
     """Yield an open file; whatever is damaged in it is found here or while it is read.
 
     Raises:
-        DataError: it is damaged, or holds more rows than bytes.
+        DataError: it is damaged, or has more rows than bytes.
     """
     try:
         # opened here, since pyarrow takes no path that is not UTF-8

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from s2mlp_cli.errors import DataError
 
-# The name under which the labels that timm carries are asked for.
+# What selects the labels that timm carries.
 BUNDLED = "timm"
 
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
@@ -22,7 +22,7 @@ def real_labels(path: str | Path, names: Sequence[str]) -> tuple[tuple[int, ...]
     Args:
         path: ``real.json`` (a list of lists in the order of the validation images), or
             ``"timm"`` for the copy that timm carries.
-        names: names of images; each holds ``ILSVRC2012_val_<8 digits>``.
+        names: names of images; each contains ``ILSVRC2012_val_<8 digits>``.
 
     Raises:
         DataError: the file is not of that form, or an image is not numbered so.

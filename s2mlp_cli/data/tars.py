@@ -56,7 +56,7 @@ class TarSource:
 
     Attributes:
         archives: the paths of the archives.
-        archive: (images,) which archive holds the image.
+        archive: (images,) which archive has the image.
         offset, size: (images,) where its bytes begin in it, and how many they are.
     """
 
@@ -101,7 +101,7 @@ def tar_images(files: list[Path], path: Path, reading: Reading) -> ImageSet:
 def several_archives(files: list[Path], path: Path) -> DataError:
     """Return why archives that carry no labels of their own are not read together."""
     return DataError(
-        f"{path} holds {len(files)} archives without labels in them (the first is "
+        f"{path} has {len(files)} archives without labels in them (the first is "
         f"{files[0].name}); give the one archive of the validation images"
     )
 
@@ -111,7 +111,7 @@ def _head(path: Path, member: Member) -> bytes:
 
 
 def read_tar(path: Path) -> Archive[Member]:
-    """Return what an uncompressed archive holds, reading headers only.
+    """Return what an uncompressed archive contains, reading headers only.
 
     Raises:
         DataError: it is compressed, no archive, cut short, or has a link to an image that it lacks.
@@ -311,4 +311,4 @@ def _parse(ending: str, content: bytes, where: str) -> int | None:
         label = json.loads(content).get("label")
         return None if label is None else class_number(label)
     except (ValueError, AttributeError, RecursionError) as error:
-        raise DataError(f"{where} does not hold a class number ({error}); correct it") from error
+        raise DataError(f"{where} does not contain a class number ({error}); correct it") from error

@@ -176,7 +176,11 @@ def test_a_label_file_that_is_none(tmp_path: Path) -> None:
 
 def test_a_devkit_without_its_files(tmp_path: Path) -> None:
     devkit = tar_of(tmp_path / "devkit.tar.gz", {"readme.txt": b""}, "w:gz")
-    refused(fill(tmp_path / "i", "1.png"), r"holds no ILSVRC2012_validation_ground_truth", devkit)
+    refused(
+        fill(tmp_path / "i", "1.png"),
+        r"does not contain ILSVRC2012_validation_ground_truth",
+        devkit,
+    )
 
 
 @pytest.mark.parametrize("kept", [700, 1200, 1536, 2048, 2600])

@@ -255,6 +255,6 @@ def test_a_path_of_two_thousand_folders_is_read_and_a_longer_one_is_refused(tmp_
     assert images.labels.classes == ("a", "b")
     path = zip_of(tmp_path / "y.zip", {"x/" * 2100 + "1.png": GREY})
     with pytest.raises(
-        DataError, match=r"y\.zip holds a path of 4,205 characters, over the limit of 4,096"
+        DataError, match=r"y\.zip contains a path of 4,205 characters, over the limit of 4,096"
     ):
         open_images(path)

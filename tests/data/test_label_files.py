@@ -247,7 +247,7 @@ def test_the_label_of_a_sample_may_be_a_list_of_one_but_no_more(tmp_path):
     members = {"1.png": GREY, "1.json": b'{"label": [3]}'}
     assert classes(open_images(tar_of(tmp_path / "x.tar", members))) == {"1.png": 3}
     members["1.json"] = b'{"label": [0, 1, 0]}'
-    with pytest.raises(DataError, match=r"1\.json does not hold a class number \('\[0, 1, 0\]'"):
+    with pytest.raises(DataError, match=r"1\.json does not contain a class number \('\[0, 1, 0\]'"):
         open_images(tar_of(tmp_path / "x.tar", members))
 
 

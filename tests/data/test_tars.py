@@ -60,7 +60,7 @@ def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["->/data/1.png", "=gone.png", "->2.png"])
 def test_a_link_that_leads_nowhere_is_refused(target: str, tmp_path: Path) -> None:
     tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("a/2.png", target))
-    with pytest.raises(DataError, match=r"holds a/2.png as a link to .*, which is not in it; "):
+    with pytest.raises(DataError, match=r"contains a/2.png as a link to .*, which is not in it; "):
         open_images(tar)
 
 

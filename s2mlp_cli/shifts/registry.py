@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from s2mlp_cli.directions import OFFSETS, Directions
@@ -64,10 +64,31 @@ def get(name: str) -> Implementation:
             f"known: {', '.join(NAMES)}"
         )
     module, _, attribute = _HOMES[name].partition(":")
-    implementation: Implementation = getattr(
-        importlib.import_module(f"s2mlp_cli.shifts.{module}"), attribute
-    )
+    implementation: Implementation = getattr(_module(module), attribute)
     return implementation
+
+
+def _module(name: str) -> ModuleType:
+    """Import one of the modules; import_module would break the compiler's graph."""
+    if name == "torch_shifts":
+        from s2mlp_cli.shifts import torch_shifts
+
+        return torch_shifts
+    if name == "fused":
+        from s2mlp_cli.shifts import fused
+
+        return fused
+    if name == "triton_shift":
+        from s2mlp_cli.shifts import triton_shift
+
+        return triton_shift
+    if name == "fused_triton":
+        from s2mlp_cli.shifts import fused_triton
+
+        return fused_triton
+    from s2mlp_cli.shifts import fused_project
+
+    return fused_project
 
 
 def parse(text: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ a tensor of the same shape, dtype and device; no directions: the map unchanged.
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -168,7 +167,7 @@ def shift_conv(x: Tensor, directions: Directions) -> Tensor:
 
 def _no_torchvision(device: torch.device) -> str | None:
     try:
-        importlib.import_module("torchvision.ops")
+        import torchvision.ops  # noqa: F401  (registers the operator)
     except (ImportError, RuntimeError, OSError) as error:
         # A torchvision built for another torch fails with "torchvision::nms does not exist".
         return (
@@ -187,8 +186,7 @@ def shift_deform(x: Tensor, directions: Directions) -> Tensor:
     """
     if not directions:
         return x.clone()
-    # Importing torchvision registers its operator; the compiler cannot record an import.
-    if not is_recorded() and (reason := _no_torchvision(x.device)):
+    if reason := _no_torchvision(x.device):
         raise UnavailableError(reason)
     batch, height, width, channels = x.shape
     moves = [-move for _, dh, dw in groups(channels, directions) for move in (dh, dw)]

@@ -6,8 +6,10 @@ import copy
 
 import pytest
 import torch
+import torch._inductor.metrics as metrics
 from mixers import ALL, FIRST, SECOND
 
+import s2mlp_cli
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
@@ -127,3 +129,45 @@ def test_inplace_is_neither_compiled_nor_exported():
         torch.compile(mixer("inplace"), backend="aot_eager")(images(2))
     with pytest.raises(UnavailableError, match="run it in eager PyTorch"):
         torch.export.export(mixer("inplace"), (images(2),))
+
+
+@pytest.mark.parametrize(
+    "shift", [name for name in RECORDABLE if name in (*registry.SOURCE, "concat")]
+)
+def test_the_public_function_compiles_in_one_graph_on_its_first_call(shift):
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda x: s2mlp_cli.shift(x, SECOND, shift), fullgraph=True, backend="eager"
+    )
+    close(compiled(images(2)), s2mlp_cli.shift(images(2), SECOND, "oracle"))
+
+
+@pytest.mark.parametrize("shift", [name for name in RECORDABLE if name != "products"])
+def test_neither_compiled_nor_exported_are_the_maps_stacked(shift):
+    """A stack is a copy of all the maps; and no table is filled in on the way to the device."""
+    seen = []
+
+    def backend(graph, _):
+        seen.extend(str(node.target) for node in graph.graph.nodes if node.op != "output")
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(mixer(shift), fullgraph=True, backend=backend)(images(2))
+    program = torch.export.export(mixer(shift), (images(2),), dynamic_shapes=BATCH)
+    seen.extend(str(node.target) for node in program.graph.nodes if node.op != "output")
+    assert seen
+    assert not [target for target in seen if "stack" in target]
+
+
+def test_the_compiler_makes_one_kernel_of_a_shift_on_a_cpu_and_few_of_a_mixer():
+    """The numbers in DESIGN.md: kernels that inductor generates, the library's products apart."""
+
+    def kernels(function):
+        torch._dynamo.reset()
+        metrics.reset()
+        with torch.no_grad():
+            torch.compile(function, fullgraph=True)(images(8))
+        return metrics.generated_kernel_count
+
+    assert kernels(lambda x: s2mlp_cli.shift(x, FIRST, "concat")) == 1
+    assert kernels(mixer("fused")) <= 9

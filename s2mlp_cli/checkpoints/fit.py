@@ -90,11 +90,13 @@ def check_fit(state: State, spec: ModelSpec) -> None:
     comparison = compare(state, shapes_of(spec))
     if not comparison.fits:
         classes = _other_classes(state, spec, comparison)
-        remedy = (
-            f"it was trained for {classes} classes, so add --set classes={classes}"
-            if classes
-            else f"nearest: {_names(nearest_models(state))}"
-        )
+        near = [] if classes else [each for each in nearest_models(state) if each[1].matching]
+        if classes:
+            remedy = f"it was trained for {classes} classes, so add --set classes={classes}"
+        elif near:
+            remedy = f"nearest: {_names(near)}"
+        else:
+            remedy = "check --model and the checkpoint"
         raise CheckpointError(
             f"the checkpoint does not fit {_called(spec)}: {comparison.describe()}; {remedy}"
         )

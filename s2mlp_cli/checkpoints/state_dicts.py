@@ -185,5 +185,7 @@ def _key(key: Any) -> str:
 
 
 def keys_of(content: Mapping[Any, Any]) -> str:
+    if not content:
+        return "it is empty"
     shown = [ascii(_key(key))[1:-1] for key in content][:6]
     return "its keys: " + ", ".join(shown) + (", …" if len(content) > len(shown) else "")

@@ -20,6 +20,7 @@ from s2mlp_cli.models import build_model
 from s2mlp_cli.specs import S2MLPSpec, load_spec, loading, names
 from tests.checkpoints.jittor import ThirdParty
 from tests.digits import save_safetensors, save_zip
+from tests.tiny import TINY
 
 V1 = {"version": 1, "patches": (4,), "dims": (16,), "depths": (3,), "expansion": 4, "classes": 7}
 V2 = {"version": 2, "patches": (4, 2), "dims": (8, 16), "depths": (1, 2), "expansion": 3,
@@ -239,6 +240,14 @@ def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> 
     assert "1 with another shape (first head.weight: 5x768 instead of 1000x768)" in text
     assert text.partition("nearest: ")[2].count(",") == 4
     assert text.partition("nearest: ")[2].startswith("v1-depth-1,")
+
+
+def test_a_misfit_that_is_near_no_built_in_names_none(tmp_path: Path) -> None:
+    state = dict(build_model(TINY).state_dict())
+    del state["head.bias"]
+    save_safetensors(state, tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"head.bias.; check --model and the checkpoint$"):
+        load_checkpoint(tmp_path / "x", TINY)
 
 
 def test_tensors_of_no_known_model_are_named(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     [
         ([1, 2], "contains a list, not a state dict; save model.state_dict()"),
         ({"epoch": 3, "lr": 0.1}, "has no weights (its keys: epoch, lr); save"),
-        ({"state_dict": {}}, "has no weights"),
+        ({"state_dict": {}}, "has no weights (its keys: state_dict)"),
+        ({}, "has no weights (it is empty); save"),
     ],
 )
 def test_a_checkpoint_without_weights(content: Any, message: str, tmp_path: Path) -> None:

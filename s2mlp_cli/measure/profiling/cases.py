@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.contenders import Shift, fresh_compiler
+from s2mlp_cli.measure.profiling.contenders import Shift, fresh_compiler, unsupported
+from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import (
     BlockCase,
     Case,
@@ -23,7 +24,7 @@ from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
-from s2mlp_cli.records.profile import ProfileRequest
+from s2mlp_cli.records.profile import ProfileRequest, ProfileResult
 from s2mlp_cli.specs import S2MLPSpec
 
 # Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
@@ -60,6 +61,73 @@ def cases(
                     whole = replace(whole, batch_size=largest(whole))
                 for level in request.levels:
                     yield from (whole,) if level == "model" else parts(whole, _PARTS[level])
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case with rows to measure.
+
+    Attributes:
+        blanks: the rows of all that takes part in its rounds, with nothing measured yet.
+        missing: those whose rows the record lacks.
+        asked: those that were asked for; the others are there to be compared with.
+    """
+
+    case: Case
+    blanks: dict[Shift, ProfileResult]
+    missing: tuple[Shift, ...]
+    asked: tuple[Shift, ...]
+
+    def is_worth_comparing(self, ready: Collection[Shift]) -> bool:
+        """Tell whether anything that was asked for is ready to be timed, or was timed before."""
+        return any(shift in ready or shift not in self.missing for shift in self.asked)
+
+
+def plan(
+    models: tuple[GivenModel, ...],
+    request: ProfileRequest,
+    known: Iterable[ProfileResult],
+    largest: Callable[[Case], int],
+) -> list[Planned]:
+    """Return the cases with rows that are not known yet; none for the sake of companions alone.
+
+    Raises:
+        UnavailableError: nothing of what was asked for can run here; with the reasons.
+    """
+    present = {row.key: row for row in known}
+    planned = []
+    for case in cases(models, request, largest):
+        names = implementations(case.model, request.shifts)
+        blanks = {shift: blank_row(case, shift, request.threads) for shift in names}
+        missing = tuple(shift for shift in names if blanks[shift].key not in present)
+        asked = (request.shifts or COMPANIONS) if names != (None,) else names
+        ended = [present[key] for shift in asked if (key := blanks[shift].key) in present]
+        useless = len(ended) == len(asked) and not any(row.median_s for row in ended)
+        if missing and not useless:
+            running = (shift for shift in names if shift in missing or shift in COMPANIONS)
+            planned.append(Planned(case, {each: blanks[each] for each in running}, missing, asked))
+    _require_something_to_run(planned)
+    return planned
+
+
+def _require_something_to_run(planned: list[Planned]) -> None:
+    """Refuse a run in which only what is there to be compared with could be timed.
+
+    Raises:
+        UnavailableError: with the reason for each implementation that was asked for.
+    """
+    reasons: dict[str, None] = {}
+    for each in planned:
+        for shift in each.asked:
+            reason = unsupported(each.case, shift)
+            if reason is None:
+                return
+            reasons[f"{shift}: {reason}"] = None
+    if reasons:
+        raise UnavailableError(
+            f"nothing of what --shift names can be timed here ({'; '.join(reasons)}); choose "
+            "another --shift, --level or --device"
+        )
 
 
 def implementations(model: GivenModel, shifts: tuple[str, ...]) -> tuple[Shift, ...]:

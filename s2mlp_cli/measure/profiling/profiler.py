@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,11 +13,12 @@ from torch import nn
 from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.profiling.cases import (
-    COMPANIONS,
+    Planned,
     cases,
     find_largest_batch,
     fits,
     implementations,
+    plan,
 )
 from s2mlp_cli.measure.profiling.contenders import (
     Compiling,
@@ -69,20 +68,38 @@ OnProgress = Callable[[str, float, float | None], None]
 ChildMemory = Callable[[Case, Shift, int], Resident | str]
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A case with rows to measure.
+class Progress:
+    """Tells which step of which case is going on, how much is done, and about how long it takes.
 
-    Attributes:
-        blanks: the rows of all that takes part in its rounds, with nothing measured yet.
-        missing: those whose rows the record lacks.
-        asked: those that were asked for; the others are there to be compared with.
+    The estimate supposes that what is left takes as long as what is done; there is none before the
+    first case is done.
+
+    Args:
+        tell: told each step.
+        sizes: how many implementations run in each case.
+        clock: seconds, from any origin.
     """
 
-    case: Case
-    blanks: dict[Shift, ProfileResult]
-    missing: tuple[Shift, ...]
-    asked: tuple[Shift, ...]
+    def __init__(self, tell: OnProgress, sizes: list[int], clock: Callable[[], float]) -> None:
+        self._tell, self._sizes, self._clock = tell, sizes, clock
+        self._started = clock()
+        self._case = ""
+        self._finished = 0
+
+    def begin(self, case: object) -> None:
+        self._case = f"{self._finished + 1}/{len(self._sizes)} {case}"
+
+    def step(self, what: str, fraction: float) -> None:
+        """Say what is going on, and which fraction of the case is done."""
+        size = self._sizes[self._finished]
+        done = (sum(self._sizes[: self._finished]) + fraction * size) / sum(self._sizes)
+        spent = self._clock() - self._started
+        left = spent / done - spent if self._finished else None
+        self._tell(f"{self._case}: {what}", done, left)
+
+    def end(self) -> None:
+        self.step("done", 1.0)
+        self._finished += 1
 
 
 class Profiler:
@@ -191,9 +208,8 @@ class Profiler:
         """
         self._remark(machine_remarks())
         with _threads(self.request.threads):
-            planned = self._planned()
-            _require_something_to_run(planned)
-            progress = _Progress(on_progress, planned, self._clock)
+            planned = plan(self._models, self.request, self._rows, self._largest_batch)
+            progress = Progress(on_progress, [len(each.blanks) for each in planned], self._clock)
             for each in planned:
                 self._measuring = each.case
                 self._rows.extend(self._measured(each, progress))
@@ -225,27 +241,7 @@ class Profiler:
                 return row.skipped
         return None
 
-    def _planned(self) -> list[Planned]:
-        """Return the cases with rows to measure; none for the sake of companions alone."""
-        present = {row.key: row for row in self._rows}
-        planned = []
-        for case in cases(self._models, self.request, self._largest_batch):
-            names = implementations(case.model, self.request.shifts)
-            blanks = {shift: blank_row(case, shift, self.request.threads) for shift in names}
-            missing = tuple(shift for shift in names if blanks[shift].key not in present)
-            asked = (self.request.shifts or COMPANIONS) if names != (None,) else names
-            ended = [present[key] for shift in asked if (key := blanks[shift].key) in present]
-            useless = len(ended) == len(asked) and not any(row.median_s for row in ended)
-            if missing and not useless:
-                running = {
-                    shift: blanks[shift]
-                    for shift in names
-                    if shift in missing or shift in COMPANIONS
-                }
-                planned.append(Planned(case, running, missing, asked))
-        return planned
-
-    def _measured(self, planned: Planned, progress: _Progress) -> list[ProfileResult]:
+    def _measured(self, planned: Planned, progress: Progress) -> list[ProfileResult]:
         """Return the missing rows of one case, timed or skipped."""
         case = planned.case
         progress.begin(case)
@@ -285,7 +281,7 @@ class Profiler:
         return rows
 
     def _prepared(
-        self, planned: Planned, compiling: Compiling, progress: _Progress
+        self, planned: Planned, compiling: Compiling, progress: Progress
     ) -> dict[Shift, Contender | Skipped]:
         """Prepare what was asked for, then, if any of that can run, what it is compared with.
 
@@ -295,14 +291,16 @@ class Profiler:
         prepared: dict[Shift, Contender | Skipped] = {}
         order = sorted(planned.blanks, key=lambda shift: shift not in planned.asked)
         for number, shift in enumerate(order):
-            if shift not in planned.asked and not _worth_comparing(planned, prepared):
+            ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
+            if shift not in planned.asked and not planned.is_worth_comparing(ready):
                 break
-            progress.checking(shift, number, len(order))
+            step = f"checking {shift or 'the model'} ({number + 1} of {len(order)})"
+            progress.step(step, number / len(order) / 2)
             prepared[shift] = preparation.prepare(shift)
         return {shift: prepared[shift] for shift in planned.blanks if shift in prepared}
 
     def _rounds(
-        self, case: Case, ready: dict[Shift, Contender], progress: _Progress
+        self, case: Case, ready: dict[Shift, Contender], progress: Progress
     ) -> tuple[Samples, set[Shift]]:
         """Return the samples, and which implementations ran out of memory on the way."""
         cold = case.level == "op" and not self._settings.hot
@@ -320,7 +318,7 @@ class Profiler:
 
         settings = self._settings
         most = settings.max_time_s * len(ready)
-        with case.context(), _no_garbage_collection():
+        with case.context():
             samples = measure_rounds(
                 tuple(ready),
                 sample,
@@ -328,7 +326,7 @@ class Profiler:
                 budget=Budget(settings.min_time_s * len(ready), most),
                 seed=settings.seed,
                 clock=self._clock,
-                on_round=lambda elapsed: progress.timing(elapsed / most),
+                on_round=lambda elapsed: progress.step("timing", 0.5 + min(elapsed / most, 1) / 2),
             )
         return samples, exhausted
 
@@ -341,13 +339,13 @@ class Profiler:
             return changed(known, unknown=found)
         return changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
 
-    def _roofline(self, dtype: str, progress: _Progress) -> Roofline:
+    def _roofline(self, dtype: str, progress: Progress) -> Roofline:
         """Return the roofline in ``dtype`` on this device and so many threads; measure it once."""
         wanted = (str(self.device.torch_device), dtype, self.request.threads)
         for known in self._rooflines:
             if (known.device, known.dtype, known.threads) == wanted:
                 return known
-        progress.roofline(dtype)
+        progress.step(f"roofline in {dtype}", 0.0)
         self._rooflines.append(measure_roofline(self.device, dtype))
         return self._rooflines[-1]
 
@@ -361,52 +359,6 @@ class Profiler:
 
     def _remark(self, remarks: tuple[str, ...]) -> None:
         self._remarks.update(dict.fromkeys(remarks))
-
-
-class _Progress:
-    """Tells which step of which case is going on, how much is done, and about how long it takes.
-
-    The estimate supposes that what is left takes as long as what is done; there is none before the
-    first case is done.
-    """
-
-    def __init__(
-        self, tell: OnProgress, planned: list[Planned], clock: Callable[[], float]
-    ) -> None:
-        self._tell, self._clock = tell, clock
-        self._sizes = [len(each.blanks) for each in planned]
-        self._started = clock()
-        self._case = ""
-        self._finished = 0
-
-    def begin(self, case: Case) -> None:
-        self._case = f"{self._finished + 1}/{len(self._sizes)} {case}"
-
-    def roofline(self, dtype: str) -> None:
-        self._step(f"roofline in {dtype}", 0.0)
-
-    def checking(self, shift: Shift, number: int, count: int) -> None:
-        self._step(f"checking {shift or 'the model'} ({number + 1} of {count})", number / count / 2)
-
-    def timing(self, fraction: float) -> None:
-        self._step("timing", 0.5 + min(fraction, 1.0) / 2)
-
-    def end(self) -> None:
-        self._step("done", 1.0)
-        self._finished += 1
-
-    def _step(self, what: str, within: float) -> None:
-        size = self._sizes[self._finished]
-        done = (sum(self._sizes[: self._finished]) + within * size) / sum(self._sizes)
-        spent = self._clock() - self._started
-        left = spent / done - spent if self._finished else None
-        self._tell(f"{self._case}: {what}", done, left)
-
-
-def _worth_comparing(planned: Planned, prepared: dict[Shift, Contender | Skipped]) -> bool:
-    """Tell whether anything that was asked for is timed now, or was before."""
-    known = any(shift not in planned.missing for shift in planned.asked)
-    return known or any(isinstance(made, Contender) for made in prepared.values())
 
 
 def _require_runnable(
@@ -425,39 +377,6 @@ def _require_runnable(
         require_dtype(device.torch_device, dtype)
     if request.cuda_graph and device.torch_device.type != "cuda":
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
-
-
-def _require_something_to_run(planned: list[Planned]) -> None:
-    """Refuse a run in which only what is there to be compared with could be timed.
-
-    Raises:
-        UnavailableError: with the reason for each implementation that was asked for.
-    """
-    reasons: dict[str, None] = {}
-    for each in planned:
-        for shift in each.asked:
-            reason = unsupported(each.case, shift)
-            if reason is None:
-                return
-            reasons[f"{shift}: {reason}"] = None
-    if reasons:
-        raise UnavailableError(
-            f"nothing of what --shift names can be timed here ({'; '.join(reasons)}); choose "
-            "another --shift, --level or --device"
-        )
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from running within a sample; what is due is collected before."""
-    gc.collect()
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

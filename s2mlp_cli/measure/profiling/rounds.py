@@ -7,9 +7,11 @@ sampling function are given.
 
 from __future__ import annotations
 
+import gc
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from s2mlp_cli import statistics
@@ -93,6 +95,19 @@ def measure_rounds(
     Returns:
         One list per name, in the order of the rounds: index i of all lists is round i.
     """
+    with _no_garbage_collection():
+        return _rounds(names, sample, baseline, budget, seed, clock, on_round)
+
+
+def _rounds(
+    names: Sequence[Name],
+    sample: Callable[[Name], float | None],
+    baseline: Name,
+    budget: Budget,
+    seed: int,
+    clock: Callable[[], float],
+    on_round: Callable[[float], None],
+) -> Samples:
     order = random.Random(seed)
     samples: Samples = {name: [] for name in names}
     running = list(names)
@@ -112,3 +127,16 @@ def measure_rounds(
         if elapsed >= budget.most or (known and elapsed >= budget.least):
             break
     return samples
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running within a sample; what is due is collected before."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -202,14 +202,22 @@ class ModuleModel(GivenModel):
         import copy
         import itertools
 
+        import torch
         from torch import nn
+        from torch.nn.parameter import is_lazy
 
+        on_meta = str(device) == "meta"
         memo: dict[int, Any] = {}
-        if str(device) == "meta":  # a copy of the weights would need as much memory again
+        for part in self.module.modules():
+            for tensor in vars(part).values():  # the weights that an old weight_norm computes
+                if isinstance(tensor, torch.Tensor):
+                    memo[id(tensor)] = tensor.detach().to("meta" if on_meta else tensor.device)
+        if on_meta:  # a copy of the weights would need as much memory again
             for tensor in itertools.chain(self.module.parameters(), self.module.buffers()):
-                shape = tensor.detach().to("meta")
-                is_parameter = isinstance(tensor, nn.Parameter)
-                memo[id(tensor)] = nn.Parameter(shape, False) if is_parameter else shape
+                if not is_lazy(tensor):
+                    shape = tensor.detach().to("meta")
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    memo[id(tensor)] = nn.Parameter(shape, False) if is_parameter else shape
         return _with_shift(copy.deepcopy(self.module, memo).to(device).eval(), shift)
 
 
@@ -363,7 +371,18 @@ def spec_model(spec: ModelSpec, path: str | None = None) -> SpecModel:
 def module_model(
     module: nn.Module, input_size: tuple[int, int] = DEFAULT_SIZE, in_channels: int = 3
 ) -> ModuleModel:
-    """Return the model of a module that a Python program made."""
+    """Return the model of a module that a Python program made; of a compiled one, what it wraps.
+
+    Raises:
+        UserCodeError: it is TorchScript, whose parts cannot be looked into.
+    """
+    import torch
+
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UserCodeError(
+            f"a {type(module).__name__} is TorchScript; pass the module that it was made from"
+        )
     source = ModelSource(kind="module", name=type(module).__name__)
     return ModuleModel(source, input_size, in_channels, None, module=module)
 

@@ -204,9 +204,10 @@ def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
 
 def _run_on(device: str, given: GivenModel, shift: str, batch_size: int) -> _Run:
     with _fused_attention(), meta_kernels():
-        model = given.build("none", device).requires_grad_(False)
+        model = given.build("none", device)
         size = (batch_size, given.in_channels, *given.input_size)
-        images = torch.zeros(size, device=device)
+        weights = (weight.dtype for weight in model.parameters() if weight.is_floating_point())
+        images = torch.zeros(size, device=device, dtype=next(weights, torch.float32))
         with watching(model) as seen, given.running(), torch.device(device):
             flop_counter = flop_counter_macs(model, images)
         with given.running(), torch.device(device):

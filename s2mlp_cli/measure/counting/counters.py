@@ -75,6 +75,7 @@ def _deformed_flops(x: Any, weight: Any, *_: Any, out_shape: Any) -> int:
 _FORMULAS: dict[Any, Any] = {
     torch.ops.aten.mv: lambda matrix, *_, out_shape: 2 * math.prod(matrix),
     torch.ops.aten.dot: lambda vector, *_, out_shape: 2 * math.prod(vector),
+    torch.ops.aten.vdot: lambda vector, *_, out_shape: 2 * math.prod(vector),
     torch.ops.aten.addmv: lambda bias, matrix, *_, out_shape: 2 * math.prod(matrix),
 }
 

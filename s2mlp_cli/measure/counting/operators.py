@@ -102,17 +102,33 @@ def _attention(inputs: Values, outputs: Values) -> Cost:
 
 
 def _einsum(inputs: Values, outputs: Values) -> Cost:
-    """One MAC per combination of all indices: exact for two operands, nothing for one.
+    """Contract two operands at a time, in the order of torch: the first two, or by its path.
 
-    With more operands the cost depends on the order of contraction; this is its upper bound.
+    A pair costs one MAC per combination of their indices; an index that only one of them has, and
+    that nothing needs afterwards, is summed before. One operand multiplies nothing.
     """
-    left = inputs[0].toIValue().replace(" ", "").partition("->")[0]
-    operands = list(inputs[1].node().inputs())
+    left, _, right = inputs[0].toIValue().replace(" ", "").partition("->")
+    tensors = list(inputs[1].node().inputs())
+    pairs = [
+        _labelled(labels, shape(each))
+        for labels, each in zip(left.split(","), tensors, strict=True)
+    ]
     lengths: dict[str, int] = {}
-    for labels, operand in zip(left.split(","), operands, strict=True):
-        for label, length in _labelled(labels, shape(operand)):
-            lengths[label] = max(length, lengths.get(label, 1))
-    macs = math.prod(lengths.values()) * (len(operands) - 1)
+    for label, length in (pair for operand in pairs for pair in operand):
+        lengths[label] = max(length, lengths.get(label, 1))
+    operands = [{label for label, _ in operand} for operand in pairs]
+    named = Counter(label for operand in pairs for label, _ in operand)
+    wanted = set(right) if right else {label for label, times in named.items() if times == 1}
+    wanted |= {label for label in lengths if label.isdecimal()}  # the axes of an ellipsis
+    path = (len(inputs) > 2 and inputs[2].toIValue()) or [0, 1] * (len(operands) - 1)
+    macs = 0
+    for first, second in zip(path[::2], path[1::2], strict=True):
+        one, two = operands[first], operands[second]
+        operands = [each for n, each in enumerate(operands) if n not in (first, second)]
+        needed = wanted.union(*operands)
+        met = (one & (two | needed)) | (two & (one | needed))
+        macs += math.prod(lengths[label] for label in met)
+        operands.append(met & needed)
     return Cost(macs, 0, size(outputs[0]))
 
 
@@ -130,8 +146,23 @@ def _real_transform(inputs: Values, outputs: Values) -> Cost:
     transformed axes; the real side of the transform is its input, or the output of the inverse.
     """
     real = max(inputs[0], outputs[0], key=size)
-    length = math.prod(shape(real)[axis] for axis in _numbers(inputs[2]))
-    return Cost(elementwise=round(2.5 * size(real) * math.log2(length)))
+    return Cost(elementwise=round(2.5 * size(real) * math.log2(_length(real, inputs[2]))))
+
+
+def _complex_transform(inputs: Values, outputs: Values) -> Cost:
+    """The complex FFT of N values: 5 N log2 N real operations, by the same convention."""
+    length = _length(outputs[0], inputs[2])
+    return Cost(elementwise=round(5 * size(outputs[0]) * math.log2(length)))
+
+
+def _length(value: Any, axes: Any) -> int:
+    """Return the product of the axes that a transform goes over: one, several, or all (None)."""
+    sizes, chosen = shape(value), axes.toIValue()
+    if isinstance(chosen, int):
+        return sizes[chosen]
+    return math.prod(
+        sizes[axis] for axis in (_numbers(axes) if chosen != [] else range(len(sizes)))
+    )
 
 
 def _pooling(inputs: Values, outputs: Values) -> Cost:
@@ -159,6 +190,7 @@ RULES: dict[str, Rule] = {
     "aten::bmm": _linear,
     "aten::mv": _linear,
     "aten::dot": _linear,
+    "aten::vdot": _linear,
     "aten::addmm": _added_product,
     "aten::addmv": _added_product,
     "aten::baddbmm": _added_product,
@@ -173,8 +205,14 @@ RULES: dict[str, Rule] = {
     "aten::rnn_tanh": partial(_recurrence, 1, 2),
     "aten::rnn_relu": partial(_recurrence, 1, 2),
     "torchvision::deform_conv2d": _deformed_convolution,
+    "aten::fft_rfft": _real_transform,
+    "aten::fft_irfft": _real_transform,
     "aten::fft_rfft2": _real_transform,
     "aten::fft_irfft2": _real_transform,
+    "aten::fft_fft": _complex_transform,
+    "aten::fft_ifft": _complex_transform,
+    "aten::fft_fft2": _complex_transform,
+    "aten::fft_ifft2": _complex_transform,
     "aten::max_pool1d": _pooling,
     "aten::max_pool2d": _pooling,
     "aten::max_pool3d": _pooling,
@@ -202,6 +240,7 @@ PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EAC
     "aten::rms_norm": 4,  # square, average, divide by the root, scale
     "aten::softmax": 5,  # maximum, subtract, exponential, sum, divide
     "aten::prelu": 2,
+    "aten::_weight_norm": 4,  # square, sum, divide, multiply
     "aten::upsample_bilinear2d": 8,  # four neighbours, each multiplied and added
     "aten::_upsample_bilinear2d_aa": 8,  # the same where it enlarges
     "aten::grid_sampler": 8,  # bilinear

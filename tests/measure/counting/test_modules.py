@@ -105,6 +105,31 @@ def test_tensors_that_a_forward_pass_makes_itself_are_on_the_right_device():
     assert count(net, input_size=4).notes == ()
 
 
+WRAPPED = {
+    "half precision": lambda: conv_and_head().half(),
+    "double precision": lambda: conv_and_head().double(),
+    "compiled": lambda: torch.compile(conv_and_head()),
+    "data parallel": lambda: nn.DataParallel(conv_and_head()),
+    "lazy": lambda: nn.Sequential(
+        nn.LazyConv2d(8, 3, stride=2, padding=1), nn.Flatten(), nn.LazyLinear(5)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", WRAPPED.values(), ids=WRAPPED)
+def test_modules_of_any_dtype_and_in_any_wrapper(make):
+    result = count(make(), input_size=8)
+    assert result.macs_matmul == result.crosscheck.flop_counter == 8 * 16 * 27 + 128 * 5
+    assert result.params == 8 * 28 + 129 * 5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weights_that_are_computed_from_others_can_be_copied():
+    net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)))
+    result = count(net, input_size=8)
+    assert (result.macs_matmul, result.uncounted) == (4 * 36 * 27, ())
+
+
 def test_the_module_stays_as_it_was():
     net = conv_and_head().train()
     count(net, input_size=8)
@@ -170,6 +195,7 @@ def test_a_checkpoint_is_counted_as_its_architecture():
     [
         (lambda: count("v2-small"), "count: found 'v2-small'; .* load_spec\\(\"v2-small\"\\)"),
         (lambda: count(3), "count: found a int; allowed: a spec or a torch.nn.Module"),
+        (lambda: count(torch.jit.script(nn.ReLU())), "is TorchScript; pass the module that it was"),
         (lambda: count(load_spec("v2-small"), batch_size=0), "batch_size: found 0; allowed: 1 to"),
         (lambda: count(conv_and_head(), input_size=16), "its forward pass fails: RuntimeError"),
         (lambda: count(load_spec("v2-small"), input_size=225), "multiples of 14"),

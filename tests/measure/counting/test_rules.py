@@ -72,6 +72,24 @@ def test_einsum_of_two(equation, shapes, macs):
     assert found.total("macs") == macs
 
 
+SEVERAL = {
+    "left to right": ("bchw,co,od->bdhw", ((1, 3, 8, 8), (3, 4), (4, 5)), 64 * (3 * 4 + 4 * 5)),
+    "an index that is summed before": ("ij,jk->k", ((3, 4), (4, 5)), 4 * 5),
+    "a product of three": ("i,i,i->i", ((6,), (6,), (6,)), 12),
+    "an outer index last": ("ab,bc,d->acd", ((2, 3), (3, 4), (5,)), 24 + 2 * 4 * 5),
+}
+
+
+@pytest.mark.parametrize(("equation", "shapes", "macs"), SEVERAL.values(), ids=SEVERAL)
+def test_einsum_contracts_like_torch(monkeypatch, equation, shapes, macs):
+    monkeypatch.setattr(torch.backends.opt_einsum, "enabled", False)
+    others = [torch.empty(shape, device="meta") for shape in shapes[1:]]
+    net = Function(lambda x: torch.einsum(equation, x, *others))
+    with meta_kernels():
+        counted = traced_figures(net, torch.empty(shapes[0], device="meta"))
+    assert counted.total("macs") == macs
+
+
 def test_einsum_of_one_multiplies_nothing():
     assert figures(lambda x: torch.einsum("ij->ji", x), (3, 4)).total("macs") == 0
 
@@ -92,6 +110,12 @@ def test_a_real_transform_is_half_of_five_n_log_n_both_ways(size):
     for found in (forward, backward):
         assert found.total("elementwise") == pytest.approx(expected, rel=0.01)
         assert found.total("macs") == 0
+
+
+def test_a_complex_transform_is_five_n_log_n():
+    found = figures(lambda x: torch.fft.fft2(x), (3, 8, 4))
+    assert found.total("elementwise") == 3 * 5 * 32 * 5
+    assert figures(lambda x: torch.fft.fft(x), (3, 8)).total("elementwise") == 3 * 5 * 8 * 3
 
 
 def test_a_complex_product_is_six_operations():

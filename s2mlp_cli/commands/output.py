@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
+from s2mlp_cli.views import latex
 from s2mlp_cli.views.document import View
 from s2mlp_cli.views.registry import view as view_of
 from s2mlp_cli.views.sheet import to_csv, to_markdown
@@ -21,8 +22,9 @@ TEXTS: dict[str, Callable[[Record, View], str]] = {
     "json": lambda record, view: record.to_json(),
     "csv": lambda record, view: to_csv(view.sheet),
     "markdown": lambda record, view: to_markdown(view.sheet),
+    "latex": lambda record, view: latex.document([view], folded=False),
 }
-ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
+ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 
 Kind = TypeVar("Kind", bound=Record)

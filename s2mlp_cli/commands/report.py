@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from s2mlp_cli.commands.output import show
+from s2mlp_cli.compare import compare_records
+from s2mlp_cli.errors import WriteError
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
+from s2mlp_cli.records.compare import CompareRecord
 from s2mlp_cli.records.reading import read_record
-from s2mlp_cli.views import markdown
+from s2mlp_cli.records.validate import ValidateRecord
+from s2mlp_cli.views import latex, markdown
 from s2mlp_cli.views.document import Picture, View
 from s2mlp_cli.views.registry import report, view
-from s2mlp_cli.views.svg.canvas import standalone
 from s2mlp_cli.views.terminal import remarks_console, screen, to_text
 
-FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
+FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt", "latex": ".tex"}
+PICTURES = ("svg", "pdf", "png")
 
 
 @click.command(
-    short_help="Saved records as HTML, Markdown or terminal text.",
+    short_help="Saved records as HTML, Markdown, LaTeX or terminal text.",
     no_args_is_help=True,
     epilog="""
     \b
@@ -29,6 +34,8 @@ FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
       s2mlp count --model v2-medium -o count.json
       s2mlp report count.json
       s2mlp report count.json profile.json -o report.html
+      s2mlp report profile.json --figures figures --as pdf
+      s2mlp report ours.json theirs.json -o both.html
     """,
 )
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -36,32 +43,87 @@ FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt"}
     "--format",
     "output_format",
     type=click.Choice(list(FORMATS)),
-    help="Default: by the ending of -o (.html, .md, .txt), else terminal.",
+    help="Default: by the ending of -o (.html, .md, .txt, .tex), else terminal.",
 )
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file."
 )
 @click.option("--title", help="Heading of the report.")
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write every picture as a file into this folder.",
+)
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(PICTURES),
+    default="svg",
+    show_default=True,
+    help="The form of the files of --figures.",
+)
 def command(
-    records: tuple[Path, ...], output_format: str | None, output: Path | None, title: str | None
+    records: tuple[Path, ...],
+    output_format: str | None,
+    output: Path | None,
+    title: str | None,
+    figures: Path | None,
+    form: str,
 ) -> None:
     """Show saved RECORDS (JSON files of any command, mixed) as one report.
 
-    HTML is one file that loads nothing; Markdown has its pictures as SVG files beside it.
+    HTML is one file that loads nothing; Markdown has its pictures as SVG files beside it; LaTeX has
+    the tables alone. Several validations of the same images are also compared with each other.
     """
     chosen = output_format or _by_ending(output)
     loaded = [read_record(path) for path in records]
+    names = [path.stem for path in records]
+    compared = _validations(records, loaded)
+    if compared is not None:
+        loaded, names = [*loaded, compared], [*names, "compared"]
+    if figures is not None:
+        _figures(report(loaded, names), figures, form)
+        if output is None and output_format is None:
+            return
     if chosen == "terminal":
         _terminal(loaded, output)
         return
-    views = report(loaded, [path.stem for path in records])
+    views = report(loaded, names)
     heading = title or "S2-MLP measurements"
     if chosen == "html":
         from s2mlp_cli.views import html
 
         _give(html.page(views, heading), output)
+    elif chosen == "latex":
+        _give(latex.document(views), output)
     else:
         _markdown(views, heading, output)
+
+
+def _validations(paths: Sequence[Path], records: Sequence[Record]) -> CompareRecord | None:
+    """Compare the validations of the same images, the last against the first."""
+    found = [
+        (path, record)
+        for path, record in zip(paths, records, strict=True)
+        if isinstance(record, ValidateRecord)
+    ]
+    sets = {result.data.fingerprint for _, record in found for result in record.results}
+    if len(found) < 2 or len(sets) > 1:
+        return None
+    return compare_records([path for path, _ in found], [record for _, record in found], None)
+
+
+def _figures(views: list[View], folder: Path, form: str) -> None:
+    """Write every picture into the folder, and say which files these are."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --figures"
+        ) from error
+    for picture, name in _picture_files(views, "", f".{form}"):
+        write_atomically(folder / name, picture.file(form))
+        click.echo(folder / name)
 
 
 def _by_ending(output: Path | None) -> str:
@@ -85,7 +147,7 @@ def _terminal(records: list[Record], output: Path | None) -> None:
     if output is None:
         show(shown)
     else:
-        write_atomically(output, to_text(shown))
+        _save(to_text(shown), output)
 
 
 def _markdown(views: list[View], heading: str, output: Path | None) -> None:
@@ -95,22 +157,22 @@ def _markdown(views: list[View], heading: str, output: Path | None) -> None:
         remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
         return
 
-    files = _picture_files(views, output.stem)
+    files = _picture_files(views, f"{output.stem}-", ".svg")
     for picture, name in files:
-        write_atomically(output.with_name(name), standalone(picture.svg()))
+        write_atomically(output.with_name(name), picture.file("svg"))
     names = {id(picture): name for picture, name in files}
     text = markdown.document(views, heading, link=lambda picture: names[id(picture)])
-    write_atomically(output, text)
+    _save(text, output)
 
 
-def _picture_files(views: list[View], stem: str) -> list[tuple[Picture, str]]:
+def _picture_files(views: list[View], start: str, ending: str) -> list[tuple[Picture, str]]:
     """Return every picture with the name of its file; no two have the same."""
     files: dict[str, Picture] = {}
     for picture in (picture for each in views for picture in each.pictures):
         slug = re.sub(r"[^\w.-]+", "-", picture.name)[:80]
-        name, number = f"{stem}-{slug}.svg", 2
+        name, number = f"{start}{slug}{ending}", 2
         while name in files:
-            name, number = f"{stem}-{slug}-{number}.svg", number + 1
+            name, number = f"{start}{slug}-{number}{ending}", number + 1
         files[name] = picture
     return [(picture, name) for name, picture in files.items()]
 
@@ -119,4 +181,9 @@ def _give(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_atomically(output, text)
+        _save(text, output)
+
+
+def _save(text: str, output: Path) -> None:
+    write_atomically(output, text)
+    click.echo(output)

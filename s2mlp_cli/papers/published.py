@@ -106,3 +106,14 @@ def published_rows(*names: str) -> Iterator[PublishedRow]:
 def published_for(model: str) -> tuple[PublishedRow, ...]:
     """Return every row of every paper that describes the spec called ``model``."""
     return tuple(found for found in published_rows(*papers()) if found.row.model == model)
+
+
+# Paper -> its tables whose accuracies are on ImageNet-1K (v1's others are on 100 classes); of a
+# paper that is not listed, all are.
+_IMAGENET_1K = {"v1": ("3",), "v2": ("2", "5")}
+
+
+def imagenet_top1(published: PublishedRow) -> float | None:
+    """Return the top-1 on ImageNet-1K in percent that a row prints, if it does."""
+    known = _IMAGENET_1K.get(published.paper.name, (published.table,))
+    return published.row.top1 if published.table in known else None

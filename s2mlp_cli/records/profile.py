@@ -227,6 +227,7 @@ class ProfileRecord(Record):
         request: what was asked for; None in records of 0.1.0.
         specs: the whole spec of every model that has one, by its name.
         sources: where every model came from, by its name.
+        published_top1: what papers print of the models on ImageNet-1K, in percent.
         limits: the roofline of each device and dtype.
         earlier: the runs before the last one, oldest first.
     """
@@ -237,6 +238,7 @@ class ProfileRecord(Record):
     request: ProfileRequest | None = None
     specs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, ModelSource] = Field(default_factory=dict)
+    published_top1: dict[str, float] = Field(default_factory=dict)
     limits: tuple[Roofline, ...] = ()
     warnings: tuple[str, ...] = ()
     earlier: tuple[EarlierRun, ...] = ()

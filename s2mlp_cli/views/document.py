@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from s2mlp_cli.errors import visible
 
@@ -254,6 +254,18 @@ def _units(columns: Sequence[Column], places: Sequence[int]) -> Iterator[list[in
         yield unit
 
 
+class Drawing(Protocol):
+    """What a picture's ``draw`` returns: it is drawn when one of these is called."""
+
+    def svg(self) -> str:
+        """Return an SVG document."""
+        ...
+
+    def file(self, form: str) -> bytes:
+        """Return the content of a file."""
+        ...
+
+
 @dataclass(frozen=True)
 class Picture:
     """A drawing that is made only when a writer asks for it.
@@ -262,17 +274,21 @@ class Picture:
         name: a short file name without its ending.
         title: the heading above it.
         description: what a reader gets who cannot see it.
-        draw: returns the SVG document under a title.
+        draw: returns the drawing under a title.
     """
 
     name: str
     title: str
     description: str
-    draw: Callable[[str], str]
+    draw: Callable[[str], Drawing]
 
     def svg(self) -> str:
-        """Draw it, with its title inside."""
-        return self.draw(self.title)
+        """Return it as SVG, with its title inside."""
+        return self.draw(self.title).svg()
+
+    def file(self, form: str) -> bytes:
+        """Return the content of a file: ``svg``, ``pdf`` or ``png``."""
+        return self.draw(self.title).file(form)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from s2mlp_cli.views.document import (
     MOST_NAMES,
     Cell,
     Column,
+    KnownModel,
     Picture,
     Sheet,
     Table,
@@ -64,11 +65,31 @@ def view(record: ProfileRecord) -> View:
         ),
         warnings=tuple(_doubts(record)),
         remarks=tuple(_remarks(record, timed)),
+        models=tuple(_models(record, timed)),
     )
 
 
 def _at(rows: Iterable[ProfileResult], level: Level) -> list[ProfileResult]:
     return [row for row in rows if row.level == level]
+
+
+def _models(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[KnownModel]:
+    """Yield the speed of each model at its own size, in the setting that has the most models."""
+    settings: dict[str, dict[str, ProfileResult]] = {}
+    for row in _at(timed, "model"):
+        own = record.specs.get(row.model, {}).get("input_size")
+        if not row.reference and (own is None or tuple(own) == row.input_size):
+            best = settings.setdefault(_ranking_setting(row), {})
+            best[row.model] = max(best.get(row.model, row), row, key=_rate_of)
+    if settings:
+        setting_, models = max(settings.items(), key=lambda each: len(each[1]))
+        for name, row in models.items():
+            top1 = record.published_top1.get(name)
+            yield KnownModel(name, name, top1, images_per_s=row.images_per_s, setting=setting_)
+
+
+def _rate_of(row: ProfileResult) -> float:
+    return row.images_per_s or 0.0
 
 
 # The answer
@@ -102,8 +123,9 @@ def _cases(rows: Iterable[ProfileResult]) -> list[list[ProfileResult]]:
 def _case_name(row: ProfileResult) -> str:
     switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
     mode = [row.mode] if row.mode != "inference" else []
+    runtime = [row.runtime] if row.runtime != "torch" else []
     return ", ".join(
-        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *mode, *switched]
+        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *runtime, *mode, *switched]
     )
 
 
@@ -178,11 +200,11 @@ def _ranking_setting(row: ProfileResult) -> str:
 
 
 def _speed(row: ProfileResult) -> str:
-    return units.significant(row.images_per_s or 0.0)
+    return units.significant(_rate_of(row))
 
 
 def _fraction(row: ProfileResult, first: ProfileResult) -> float:
-    return (row.images_per_s or 0.0) / (first.images_per_s or 1.0)
+    return _rate_of(row) / (first.images_per_s or 1.0)
 
 
 # The tables
@@ -196,6 +218,8 @@ _IDENTITY: tuple[Shown, ...] = (
     (Column("Map", common="{}", heading=True), lambda row: None if row.level == "model" else
      "×".join(map(str, row.shape)) or None),
     (Column("Device", common="{}", heading=True), lambda row: row.device),
+    (Column("Runtime", common="{}", heading=True),
+     lambda row: row.runtime if row.runtime != "torch" else None),
     (Column("Dtype", common="{}", heading=True), lambda row: row.dtype),
     (Column("Batch", numeric=True, common="batch {}", heading=True), lambda row: row.batch_size),
     (Column("Input", common="{}", heading=True), lambda row: "×".join(map(str, row.input_size))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import PurePath
 
 from s2mlp_cli import units
 from s2mlp_cli.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -19,8 +20,9 @@ from s2mlp_cli.views.document import (
     View,
     listed,
     percentage,
+    plural,
 )
-from s2mlp_cli.views.svg import bars
+from s2mlp_cli.views.svg import bars, lines
 
 _SHOWN_FAILURES, _FEW_FAILURES = 5, 10
 # Classes of a set whose accuracies can be compared with the papers'.
@@ -42,7 +44,7 @@ def view(record: ValidateRecord) -> View:
         for name, text in _facts(result)
     }
     return View(
-        title="Accuracy: " + listed((each.model for each in record.results), "models"),
+        title="Accuracy: " + listed(map(_name, record.results), "models"),
         answers=tuple(map(_answer, record.results)),
         sheet=_sheet(record),
         key_figures=() if others else tuple(_key_figures(first)),
@@ -59,9 +61,15 @@ def view(record: ValidateRecord) -> View:
 
 def _answer(result: ValidateResult) -> str:
     return (
-        f"{result.model}{_MARKED.get(result.shift, '')}: top-1 {result.top1:.2%} on "
-        f"{result.images:,} images ({result.correct1:,} correct)"
+        f"{_name(result)}{_MARKED.get(result.shift, '')}: top-1 {result.top1:.2%} on "
+        f"{plural(result.images, 'image')} ({result.correct1:,} correct)"
     )
+
+
+def _name(result: ValidateResult) -> str:
+    """Return the model, and the checkpoint that tells it from others of its name."""
+    file = PurePath(result.ckpt.path).name
+    return result.model if PurePath(file).stem == result.model else f"{result.model} ({file})"
 
 
 def _key_figures(result: ValidateResult) -> Iterator[KeyFigure]:
@@ -233,10 +241,24 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
         name, least = min(accuracies, key=lambda each: each[1])
         yield Picture(
             name=f"classes-{result.model}",
-            title=f"Accuracy of every class: {result.model}",
+            title=f"Accuracy of every class: {_name(result)}",
             description=f"Top-1 of {len(accuracies)} classes; the hardest is {name} with "
             f"{least:.1%}.",
             draw=partial(bars.classes, accuracies, result.top1),
+        )
+
+    if result.calibration:
+        bins = [
+            lines.Bin(each.confidence, each.correct1 / each.images, each.images)
+            for each in result.calibration
+        ]
+        yield Picture(
+            name=f"reliability-{result.model}",
+            title=f"Calibration: {_name(result)}",
+            description="Line of the accuracy over the probability of the predicted class in "
+            f"{len(bins)} ranges, and the number of images in each; expected calibration error "
+            f"{result.ece:.4f}.",
+            draw=partial(lines.reliability, bins),
         )
 
 

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from s2mlp_cli.cli import main
+from s2mlp_cli.commands.report import command
 from tests import samples
 
 
@@ -30,7 +32,7 @@ def folder(tmp_path):
 
 def test_all_kinds_in_one_html_file(folder):
     done = run("report", *(f"{kind}.json" for kind in samples.ALL), "-o", "all.html", cwd=folder)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all.html\n", "")
     assert (folder / "all.html").read_text().startswith("<!doctype html>")
     assert len(list(folder.iterdir())) == len(samples.ALL) + 1
 
@@ -73,6 +75,33 @@ def test_the_terminal_is_what_the_commands_print(folder):
     saved = run("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
     assert saved.returncode == 0, saved.stderr
     assert "6.900 G MACs" in (folder / "all.txt").read_text()
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_figures_are_files_of_their_own(folder, form):
+    target = folder / "new" / "figures"
+    arguments = [str(folder / "count.json"), "--figures", str(target), "--as", form]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    (path,) = target.iterdir()
+    assert path.name == f"modules-v2-small-224x224.{form}"
+    assert done.stdout == f"{path}\n"
+
+
+def test_latex_has_every_table(folder):
+    target = folder / "tables.tex"
+    arguments = [str(folder / f"{kind}.json") for kind in samples.ALL]
+    CliRunner().invoke(command, [*arguments, "-o", str(target)], catch_exceptions=False)
+    assert r"v1 table 3 & deep & 51M & agrees in binary units &" in target.read_text()
+
+
+def test_two_validations_of_the_same_images_compare_themselves(folder):
+    (folder / "other.json").write_text(samples.validate(240).to_json())
+    arguments = [str(folder / "validate.json"), str(folder / "other.json"), "--format", "markdown"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "## Comparison of validate records: validate, other" in done.stdout
+    assert "other against validate: 1 worse" in done.stdout
+    alone = CliRunner().invoke(command, [arguments[0], arguments[2], arguments[3]])
+    assert "Comparison" not in alone.stdout
 
 
 def test_markdown_on_stdout_says_what_is_missing(folder):

@@ -78,7 +78,7 @@ def folders(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_sample_needs_nothing_but_the_package(tmp_path: Path) -> None:
     done = run("--ckpt", "sample", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("digits: top-1 98.33% on 300 images (295 correct)\n")
+    assert done.stdout.startswith("digits (sample): top-1 98.33% on 300 images (295 correct)\n")
     assert "sample: a tar of images, 300 images, 10 classes" in done.stdout
 
 

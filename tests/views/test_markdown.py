@@ -3,6 +3,7 @@
 from s2mlp_cli.views import markdown
 from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Sheet, Table, View
 from s2mlp_cli.views.registry import report
+from s2mlp_cli.views.svg import canvas
 from tests import samples
 
 VIEW = View(
@@ -10,7 +11,14 @@ VIEW = View(
     answers=("conv is * slower | than slice",),
     sheet=Sheet((), ()),
     key_figures=(KeyFigure("Top-1", "90 %", "of 300"),),
-    pictures=(Picture("speed", "Speed", "Bars of [speed]", lambda title: "<svg/>"),),
+    pictures=(
+        Picture(
+            "speed",
+            "Speed",
+            "Bars of [speed]",
+            lambda title: canvas.Drawing(lambda figure: None, 1.0, title),
+        ),
+    ),
     tables=(
         Table(
             "Rows",

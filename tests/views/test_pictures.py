@@ -26,6 +26,9 @@ DRAWN = {
     ),
     "classes": lambda: bars.classes([("cat", 0.8), ("dog", 0.7)], 0.75, "Classes"),
     "classes (many)": lambda: bars.classes([(str(n), n / 100) for n in range(100)], 0.5, "Many"),
+    "reliability": lambda: lines.reliability(
+        [lines.Bin(0.4, 0.5, 10), lines.Bin(0.9, 0.8, 90)], "Calibration"
+    ),
     "modules": lambda: bars.modules([("stages.0.mixer", 10, 20), ("head", 1, 2)], "Modules"),
     "speeds": lambda: bars.speeds(
         [bars.Bar("slice", 40, (39, 41), (38.0, 42.0)), bars.Bar("conv", 20, None, (20.0,)),
@@ -43,6 +46,7 @@ WORDS = {
     "batch": ["batch size", "ms per image (95 % interval)", "peak memory, MiB", "slice", "conv"],
     "classes": ["cat", "dog"],
     "classes (many)": ["top-1 (%)"],
+    "reliability": ["correct (%)", "images", "Calibration"],
     "modules": ["stages.0.mixer", "head", "parameters", "MACs"],
     "speeds": ["slice", "none", "40.00", "56.00", "20.00 (n = 1)", "Speeds of today",
                "images/s; line: 95 % interval; dots: samples; hollow: not a true shift"],
@@ -57,14 +61,14 @@ def words(svg):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_text_is_kept_as_text(name):
-    found = words(DRAWN[name]())
+    found = words(DRAWN[name]().svg())
     assert set(WORDS[name]) <= set(found)
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_same_numbers_give_the_same_picture(name):
-    svg = DRAWN[name]()
-    assert svg == DRAWN[name]()
+    svg = DRAWN[name]().svg()
+    assert svg == DRAWN[name]().svg()
     assert "<metadata" not in svg
     assert "20" not in re.findall(r"<!--(.*?)-->", svg)
 
@@ -72,27 +76,27 @@ def test_the_same_numbers_give_the_same_picture(name):
 def test_the_same_bytes_in_another_process():
     code = (
         "import sys; from s2mlp_cli.views.svg import bars; "
-        "sys.stdout.write(bars.modules([('stages.0.mixer', 10, 20), ('head', 1, 2)], 'Modules'))"
+        "sys.stdout.write(bars.modules([('stages.0.mixer', 10, 20), ('head', 1, 2)], 'Modules').svg())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == DRAWN["modules"]()
+    assert done.stdout == DRAWN["modules"]().svg()
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_colour_has_one_for_dark_screens(name):
-    used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", DRAWN[name]()))
+    used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", DRAWN[name]().svg()))
     assert used
     assert used <= set(canvas.DARK)
 
 
 def test_a_file_of_its_own_brings_its_dark_colours():
-    svg = canvas.standalone(DRAWN["modules"]())
+    svg = canvas.standalone(DRAWN["modules"]().svg())
     ElementTree.fromstring(svg.encode())
     assert "prefers-color-scheme: dark" in svg
 
 
 def test_ids_of_two_pictures_on_a_page_differ():
-    svg = canvas.with_prefix(DRAWN["modules"](), "p1")
+    svg = canvas.with_prefix(DRAWN["modules"]().svg(), "p1")
     ids = set(re.findall(r' id="([^"]+)"', svg))
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
     assert used == ids
@@ -102,11 +106,11 @@ def test_ids_of_two_pictures_on_a_page_differ():
 
 def test_names_from_outside_are_escaped_and_never_formulas():
     name = "<script>$\\frac$ & \u00e9</script>"
-    assert name in words(bars.grouped({name: {"a": 1.0}}, "ms", "T"))
+    assert name in words(bars.grouped({name: {"a": 1.0}}, "ms", "T").svg())
 
 
 def test_the_fastest_stands_on_top_and_references_are_hollow():
-    svg = DRAWN["speeds"]()
+    svg = DRAWN["speeds"]().svg()
     assert svg.index(">none<") < svg.index(">slice<")
     bars = re.findall(r'style="fill: (\S+); stroke: #2f6fb3', svg)
     assert bars[0] == "none"
@@ -117,7 +121,7 @@ def test_a_picture_leaves_the_settings_of_matplotlib_alone():
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    DRAWN["bandwidth"]()
+    DRAWN["bandwidth"]().svg()
     assert dict(mpl.rcParams) == before
 
 
@@ -125,7 +129,7 @@ def test_a_long_name_leaves_room_for_its_picture():
     name = "stages." + "x" * 3000 + ".mixer"
     (found,) = (
         text
-        for text in words(bars.grouped({name: {"a": 1.0}}, "ms", "T"))
+        for text in words(bars.grouped({name: {"a": 1.0}}, "ms", "T").svg())
         if text.startswith("stages.")
     )
     assert len(found) < 50
@@ -133,15 +137,17 @@ def test_a_long_name_leaves_room_for_its_picture():
 
 
 def test_letters_of_all_scripts_are_kept_and_what_is_no_letter_is_not():
-    found = words(bars.classes([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75, "T"))
+    found = words(bars.classes([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75, "T").svg())
     assert "\u732b" in found
 
 
 def test_one_sample_draws_no_interval_and_more_are_dots():
-    plain = bars.speeds([bars.Bar("a", 2.0, None, (2.0,))], "images/s", "T")
+    plain = bars.speeds([bars.Bar("a", 2.0, None, (2.0,))], "images/s", "T").svg()
     assert "95 %" not in plain
     assert "dots" not in plain
-    many = bars.speeds([bars.Bar("a", 2.0, (1.9, 2.1), tuple(map(float, range(1000))))], "x", "T")
+    many = bars.speeds(
+        [bars.Bar("a", 2.0, (1.9, 2.1), tuple(map(float, range(1000))))], "x", "T"
+    ).svg()
     assert 0 < many.count("<use") < 100
 
 
@@ -150,7 +156,7 @@ def test_fused_has_a_colour_of_its_own_in_every_picture():
     names = [*"abcdefgh", "fused"]
     assert canvas.colours(names)["fused"] == own
     assert own not in {canvas.colours(names)[name] for name in names[:-1]}
-    assert own in DRAWN["speeds"]()
+    assert own in DRAWN["speeds"]().svg()
 
 
 def test_no_two_of_sixteen_lines_look_the_same():
@@ -165,3 +171,12 @@ def test_the_pareto_front_holds_what_nothing_beats_in_both():
              (("cheap", 1, 70), ("worse", 2, 69), ("good", 3, 80), ("dear", 9, 80))]  # fmt: skip
     assert [mark.label for mark in points.pareto_front(marks, False)] == ["cheap", "good"]
     assert [mark.label for mark in points.pareto_front(marks, True)] == ["dear"]
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")]
+)
+def test_a_picture_as_a_file_is_the_same_every_time(form, start):
+    found = DRAWN["modules"]().file(form)
+    assert found.startswith(start)
+    assert found == DRAWN["modules"]().file(form)

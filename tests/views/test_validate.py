@@ -13,7 +13,7 @@ from tests import samples
 from tests.views import shown
 
 EXPECTED = """\
-v2-small: top-1 90.00% on 300 images (270 correct)
+v2-small (digits.safetensors): top-1 90.00% on 300 images (270 correct)
 
 v2-small: scores
 Score                     Value   95 % interval  Published

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from s2mlp_cli.papers.published import Cell, PublishedRow, published_for
+from s2mlp_cli.papers.published import Cell, PublishedRow, imagenet_top1, published_for
 from s2mlp_cli.papers.verdicts import difference, judge, recomputed
 from s2mlp_cli.records.audit import AuditCell, Quantity
 from s2mlp_cli.records.count import CountResult
@@ -15,11 +15,6 @@ CountFunction = Callable[[ModelSpec], CountResult]
 
 # The count of a built-in spec, at its own size or at a square one.
 Counts = Callable[[str, int | None], CountResult]
-
-
-# Paper -> its tables whose accuracies are on ImageNet-1K (v1's others are on 100 classes); of a
-# paper that is not listed, all are.
-_IMAGENET_1K = {"v1": ("3",), "v2": ("2", "5")}
 
 
 def audit(
@@ -62,6 +57,14 @@ def published_figures(
         for published in rows
         for quantity, cell in published.row.cells()
     )
+
+
+def published_top1(spec: ModelSpec) -> float | None:
+    """Return the top-1 on ImageNet-1K in percent that a paper prints; None for a changed spec."""
+    rows = published_for(spec.name)
+    if not rows or spec != built_in(spec.name):
+        return None
+    return next((top1 for row in rows if (top1 := imagenet_top1(row)) is not None), None)
 
 
 def _each_once(count_function: CountFunction) -> Counts:
@@ -108,5 +111,5 @@ def _cell(
         ),
         known=cell.verdict,
         reason=cell.reason,
-        top1=row.top1 if table in _IMAGENET_1K.get(paper.name, (table,)) else None,
+        top1=imagenet_top1(published),
     )

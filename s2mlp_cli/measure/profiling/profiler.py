@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import SpecError, UnavailableError
+from s2mlp_cli.measure.counting.audit import published_top1
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.profiling.cases import (
     Planned,
@@ -139,6 +140,11 @@ class Profiler:
     ) -> None:
         _require_runnable(models, request, device)
         self._specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
+        self._published_top1 = {
+            each.name: top1
+            for each in models
+            if each.spec and (top1 := published_top1(each.spec)) is not None
+        }
         if previous is not None:
             require_same(previous, environment, settings, self._specs)
         self._models = tuple(
@@ -178,6 +184,10 @@ class Profiler:
             settings=self._settings,
             request=self.request,
             specs={**self._specs, **(previous.specs if previous else {})},
+            published_top1={
+                **self._published_top1,
+                **(previous.published_top1 if previous else {}),
+            },
             sources={**self._sources, **(previous.sources if previous else {})},
             limits=tuple(self._rooflines),
             warnings=tuple(self._remarks),

@@ -30,7 +30,7 @@ class Bar:
     hollow: bool = False
 
 
-def speeds(bars: Sequence[Bar], unit: str, title: str) -> str:
+def speeds(bars: Sequence[Bar], unit: str, title: str) -> canvas.Drawing:
     """Draw one bar each, the fastest on top, samples as dots, the interval as a line."""
     ordered = sorted(bars, key=lambda bar: -bar.value)
     known = [
@@ -49,7 +49,7 @@ def speeds(bars: Sequence[Bar], unit: str, title: str) -> str:
         axes.set_xlim(left=0)
         canvas.horizontal(axes)
 
-    return canvas.draw(plot, canvas.bars_height(len(ordered)), title)
+    return canvas.Drawing(plot, canvas.bars_height(len(ordered)), title)
 
 
 def _speed(axes: Axes, place: int, bar: Bar) -> None:
@@ -85,7 +85,7 @@ def grouped(
     unit: str,
     title: str,
     line: tuple[str, float] | None = None,
-) -> str:
+) -> canvas.Drawing:
     """Draw name -> series -> value as groups of bars, and a value that all are compared with."""
     series = list(dict.fromkeys(name for row in values.values() for name in row))
     thickness = 0.76 / max(len(series), 1)
@@ -114,7 +114,7 @@ def grouped(
             figure.legend(loc="outside lower left", ncols=2)
 
     rows = len(values) * (1 + 0.35 * (len(series) - 1))
-    return canvas.draw(plot, canvas.bars_height(rows) + 0.25 + 0.09 * len(series), title)
+    return canvas.Drawing(plot, canvas.bars_height(rows) + 0.25 + 0.09 * len(series), title)
 
 
 def _line(axes: Axes, name: str, value: float) -> None:
@@ -129,7 +129,7 @@ def _line(axes: Axes, name: str, value: float) -> None:
     )
 
 
-def modules(parts: Sequence[tuple[str, int, int]], title: str) -> str:
+def modules(parts: Sequence[tuple[str, int, int]], title: str) -> canvas.Drawing:
     """Draw (part, parameters, MACs) as two bars of percent per part, in the order given."""
     whole = [sum(part[column] for part in parts) or 1 for column in (1, 2)]  # type: ignore[misc]
     shares = {
@@ -139,7 +139,7 @@ def modules(parts: Sequence[tuple[str, int, int]], title: str) -> str:
     return grouped(shares, "% of the model", title)
 
 
-def classes(accuracies: Sequence[tuple[str, float]], mean: float, title: str) -> str:
+def classes(accuracies: Sequence[tuple[str, float]], mean: float, title: str) -> canvas.Drawing:
     """Draw (class, top-1 as a fraction), the hardest first, and the mean over all images."""
     ordered = sorted(accuracies, key=lambda each: each[1])
     if len(ordered) <= _MOST_CLASSES:
@@ -156,4 +156,4 @@ def classes(accuracies: Sequence[tuple[str, float]], mean: float, title: str) ->
         axes.set_xlim(1, len(shares))
         axes.set_ylim(0, 100)
 
-    return canvas.draw(curve, 2.6, title)
+    return canvas.Drawing(curve, 2.6, title)

@@ -14,6 +14,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,28 +82,47 @@ _TITLE_WIDTH = 56  # letters of a line of the title
 _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
-def draw(plot: Callable[[Figure], None], height: float, title: str) -> str:
-    """Return what ``plot`` draws below the title, ``height`` inches high, as an SVG document."""
-    # It says where its fonts are cached, and when that cannot be at home: no reader's concern.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Drawing:
+    """What ``plot`` will draw on an empty figure, ``height`` inches high, below a title."""
 
-    heading = textwrap.wrap(" ".join(title.split()), _TITLE_WIDTH)
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # Text stays text: it is the reader's fonts that have to know its letters.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(WIDTH, height + 0.17 * len(heading)), layout="constrained")
-        if heading:
-            figure.suptitle(
-                "\n".join(map(_printable, heading)), x=0.012, ha="left", fontsize=9.5,
-                fontweight="bold",
-            )  # fmt: skip
-        plot(figure)
-        stream = io.StringIO()
+    plot: Callable[[Figure], None]
+    height: float
+    title: str
+
+    def svg(self) -> str:
+        """Return the SVG document: without dates and random ids, text kept as text."""
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", metadata=metadata)
-    return _clean(stream.getvalue())
+        return _clean(self._saved("svg", metadata=metadata).decode())
+
+    def file(self, form: str) -> bytes:
+        """Return the content of a file: ``svg``, ``pdf`` or ``png``."""
+        if form == "svg":
+            return standalone(self.svg()).encode()
+        dates = {"CreationDate": None} if form == "pdf" else {}
+        return self._saved(form, metadata=dates, dpi=200, facecolor="white")
+
+    def _saved(self, form: str, **options: Any) -> bytes:
+        # It says where its fonts are cached, and when that cannot be at home: no reader's concern.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        heading = textwrap.wrap(" ".join(self.title.split()), _TITLE_WIDTH)
+        with mpl.rc_context(STYLE), warnings.catch_warnings():
+            # Text stays text: it is the reader's fonts that have to know its letters.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            size = (WIDTH, self.height + 0.17 * len(heading))
+            figure = Figure(figsize=size, layout="constrained")
+            if heading:
+                figure.suptitle(
+                    "\n".join(map(_printable, heading)), x=0.012, ha="left", fontsize=9.5,
+                    fontweight="bold",
+                )  # fmt: skip
+            self.plot(figure)
+            stream = io.BytesIO()
+            figure.savefig(stream, format=form, **options)
+        return stream.getvalue()
 
 
 def shared_css() -> str:

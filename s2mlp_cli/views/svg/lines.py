@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s2mlp_cli.views.svg import canvas
+from s2mlp_cli.views.svg.canvas import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ class Point:
     peak_bytes: int | None = None
 
 
-def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batch size") -> str:
+def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batch size") -> Drawing:
     """Draw name -> points as one line each: time per image on the left, memory on the right."""
     sizes = sorted({point.size for own in points.values() for point in own})
     looks = canvas.looks(points)
@@ -39,7 +40,7 @@ def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batc
         _dress(memory, sizes, over, "peak memory, MiB")
         figure.legend(loc="outside lower left", ncols=4)
 
-    return canvas.draw(plot, 2.7 + 0.18 * ((len(points) - 1) // 4), title)
+    return Drawing(plot, 2.7 + 0.18 * ((len(points) - 1) // 4), title)
 
 
 def _times(axes: Axes, points: Sequence[Point], look: dict[str, object], name: str) -> None:
@@ -60,7 +61,7 @@ def _dress(axes: Axes, sizes: Sequence[int], over: str, title: str) -> None:
     axes.set_ylim(bottom=0)
 
 
-def trend(names: Sequence[str], rows: Mapping[str, Sequence[float | None]], title: str) -> str:
+def trend(names: Sequence[str], rows: Mapping[str, Sequence[float | None]], title: str) -> Drawing:
     """Draw row -> value per record, each relative to its first known value."""
     looks = canvas.looks(rows)
 
@@ -79,4 +80,37 @@ def trend(names: Sequence[str], rows: Mapping[str, Sequence[float | None]], titl
         axes.set_ylabel("change (%)")
         figure.legend(loc="outside lower left")
 
-    return canvas.draw(plot, 2.4 + 0.19 * len(rows), title)
+    return Drawing(plot, 2.4 + 0.19 * len(rows), title)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The images whose highest probability is in one range: its mean, and the fraction correct."""
+
+    confidence: float
+    correct: float
+    images: int
+
+
+def reliability(bins: Sequence[Bin], title: str) -> Drawing:
+    """Draw the accuracy over the confidence: on the diagonal, a probability means what it says."""
+    most = max(each.images for each in bins)
+
+    def plot(figure: Figure) -> None:
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes.plot([0, 100], [0, 100], color=canvas.QUIET, linestyle=(0, (4, 3)), linewidth=1.0)
+        axes.plot(
+            [100 * each.confidence for each in bins],
+            [100 * each.correct for each in bins],
+            color=canvas.SERIES[0], marker="o", markersize=4.5, linewidth=1.5,
+        )  # fmt: skip
+        axes.set_ylabel("correct (%)")
+        axes.set_ylim(0, 104)
+        places = [100 * each.confidence for each in bins]
+        below.bar(places, [each.images for each in bins], 3.0, color=canvas.SERIES[0])
+        below.set_ylabel("images")
+        below.set_ylim(0, 1.15 * most)
+        below.set_xlim(0, 103)
+        below.set_xlabel("mean probability of the predicted class (%); dashed: as it should be")
+
+    return Drawing(plot, 3.3, title)

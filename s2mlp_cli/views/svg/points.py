@@ -24,7 +24,7 @@ class Mark:
     filled: bool = False
 
 
-def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str) -> str:
+def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str) -> canvas.Drawing:
     """Draw top-1 over a cost or a speed: every point labelled, the Pareto front as a line."""
     looks = canvas.looks(mark.family for mark in marks)
     front = pareto_front(marks, more_is_better)
@@ -52,7 +52,7 @@ def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str
         _labels(figure, axes, marks)
         figure.legend(loc="outside lower left", ncols=4)
 
-    return canvas.draw(plot, 3.9, title)
+    return canvas.Drawing(plot, 3.9, title)
 
 
 def pareto_front(marks: Sequence[Mark], more_is_better: bool) -> list[Mark]:

@@ -42,29 +42,35 @@ from s2mlp_cli.shifts.triton_support import (
 )
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftWork
 
-# (positions, columns, warps, stages) to choose from.
+# (positions, columns, warps, stages) to choose from; the last two are for small shared memory.
 _TILES = (
     ((256, 16, 4, 1),)  # few large steps: the interpreter pays per operation
     if interpreted()
-    else ((64, 256, 8, 3), (128, 128, 8, 3), (64, 128, 4, 3), (128, 64, 4, 3), (64, 64, 4, 3))
+    else (
+        (64, 256, 8, 3),
+        (128, 128, 8, 3),
+        (64, 128, 4, 3),
+        (128, 64, 4, 3),
+        (64, 64, 4, 3),
+        (64, 64, 4, 2),
+        (32, 64, 4, 2),
+    )
 )
 
 
-def shared_bytes(config: Any, depth: int, element: int) -> int:
-    """Return the shared memory of a tile: the pipeline of weights and one left operand."""
-    rows, columns = config.kwargs["BLOCK_M"], config.kwargs["BLOCK_N"]
-    return element * depth * int(columns * config.num_stages + rows)
+def shared_bytes(config: Any, depth: int, splits: int, element: int) -> int:
+    """Return the shared memory of a tile, as the compiler lays out its pipeline (sm_90)."""
+    rows, columns, stages = config.kwargs["BLOCK_M"], config.kwargs["BLOCK_N"], config.num_stages
+    pipeline = stages * columns + splits * (stages - 1) * rows
+    return int(element * depth * pipeline) + 2048  # the attention's weights
 
 
 def _fitting(configs: list[Any], arguments: dict[str, Any], **constants: Any) -> list[Any]:
     """Leave out the tiles that do not fit the card's shared memory."""
-    y = arguments["y"]
-    depth = int({**arguments, **constants}["BLOCK_K"])
-    return [
-        config
-        for config in configs
-        if shared_bytes(config, depth, y.element_size()) <= shared_memory(y.device)
-    ]
+    known = {**arguments, **constants}
+    y, depth, splits = known["y"], int(known["BLOCK_K"]), int(known["SPLITS"])
+    limit = shared_memory(y.device)
+    return [c for c in configs if shared_bytes(c, depth, splits, y.element_size()) <= limit]
 
 
 @triton.autotune(

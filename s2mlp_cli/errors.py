@@ -28,6 +28,8 @@ def printable(name: str | os.PathLike[str]) -> str:
 
 def visible(text: str) -> str:
     r"""Return text on one line in which what does not print is escaped: ``\\x1b``, ``\\n``."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+from typing_extensions import Self
+
 from s2mlp_cli.records.base import Frozen, Record
 
 # Of the last source against the first. Faster, slower, better and worse are said only when the
@@ -101,6 +104,18 @@ class CompareRecord(Record):
     fail_slower: float | None = None
     remarks: tuple[str, ...] = ()
     results: tuple[ComparedRow, ...]
+
+    @model_validator(mode="after")
+    def _one_value_per_source(self) -> Self:
+        columns = [
+            *(row.values for row in self.results),
+            *(row.intervals or row.values for row in self.results),
+            *(each.values for each in self.environments),
+            *(each.present for each in self.lone),
+        ]
+        if any(len(column) != len(self.sources) for column in columns):
+            raise ValueError(f"not one value for each of the {len(self.sources)} sources")
+        return self
 
     @property
     def gated(self) -> tuple[ComparedRow, ...]:

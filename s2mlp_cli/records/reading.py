@@ -188,8 +188,8 @@ def _explain(path: str | Path, error: ValidationError) -> str:
     more = f" (and {others} more)" if others else ""
     found = "" if first["type"] == "missing" else f", found {_shown(first['input'])}"
     return (
-        f"{path} is damaged: at {where}: {first['msg']}{found}{more}; run the command that makes "
-        "it again"
+        f"{path} is damaged: at '{where}': {first['msg']}{found}{more}; run the command that "
+        "makes it again"
     )
 
 

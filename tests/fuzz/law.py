@@ -67,13 +67,13 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(CommandLine(), [str(word) for word in arguments])  # type: ignore[arg-type]
 
 
-def hold(*arguments: object, names: tuple[object, ...], may_end_with_1: bool = False) -> Result:
+def hold(*arguments: object, names: tuple[object, ...], gate: bool = False) -> Result:
     """Run a command and hold it to the law.
 
     Args:
         arguments: of the command line.
         names: of files, one of which a sentence has to mention.
-        may_end_with_1: that is a documented answer of the command, and no fault.
+        gate: the command may end with 3, as a gate that fails does.
     """
     before = _reset_peak()
     with watchdog(budget.SECONDS):
@@ -82,7 +82,7 @@ def hold(*arguments: object, names: tuple[object, ...], may_end_with_1: bool = F
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise AssertionError("a traceback instead of a sentence") from result.exception
     assert grown < budget.BYTES, f"took {grown / 2**20:.0f} MiB"
-    answered = result.exit_code == 0 or (may_end_with_1 and not result.stderr)
+    answered = result.exit_code == 0 or (gate and result.exit_code == 3 and not result.stderr)
     if not answered:
         _hold_sentence(result, names)
     return result

@@ -80,4 +80,4 @@ def test_against_a_good_one(made: tuple[str, dict[str, Any]], last: bool, form: 
     _write(tree)
     files = ("good.json", NAME) if last else (NAME, "good.json")
     gate = ("--fail-slower", "5%") if kind == "profile" else ()
-    hold("compare", *files, "--format", form, *gate, names=(NAME,), may_end_with_1=bool(gate))
+    hold("compare", *files, "--format", form, *gate, names=(NAME,), gate=bool(gate))

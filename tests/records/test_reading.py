@@ -46,9 +46,9 @@ def changed(**fields):
         (changed(schema="s2mlp.cuont/1"), "'cuont', which this s2mlp does not know; did you mean"),
         (changed(schema="s2mlp.count/2"), "is a record of a newer version, s2mlp.count/2"),
         (changed(schema="s2mlp.count/0"), "is a record of an older version, s2mlp.count/0"),
-        (changed(extra=1), "is damaged: at extra: Extra inputs are not permitted, found 1"),
-        (changed(created="never"), "is damaged: at created:"),
-        (TEXT.replace('"params": 25000000', '"params": "many"'), "at results.0.params:"),
+        (changed(extra=1), "is damaged: at 'extra': Extra inputs are not permitted, found 1"),
+        (changed(created="never"), "is damaged: at 'created':"),
+        (TEXT.replace('"params": 25000000', '"params": "many"'), "at 'results.0.params':"),
         (TEXT.replace("25000000", "1" + "0" * 400), "is out of range"),
         (TEXT.replace("25000000", "1e999"), "the number '1e999' is out of range"),
         (TEXT.replace("25000000", "NaN"), "the number 'NaN' is out of range"),
@@ -84,14 +84,14 @@ def test_times_that_nobody_can_measure_are_refused(field, value, tmp_path):
     tree["results"][0][field] = value
     path = tmp_path / "record.json"
     path.write_text(json.dumps(tree))
-    with pytest.raises(RecordError, match=rf"is damaged: at results\.0\.{field}"):
+    with pytest.raises(RecordError, match=rf"is damaged: at 'results\.0\.{field}"):
         read_record(path)
 
 
 def test_a_validation_of_nothing_is_no_validation(tmp_path):
     path = tmp_path / "record.json"
     path.write_text(json.dumps({**json.loads(samples.validate().to_json()), "results": []}))
-    with pytest.raises(RecordError, match="is damaged: at results: Tuple should have at least 1"):
+    with pytest.raises(RecordError, match="is damaged: at 'results': Tuple should have at least 1"):
         read_record(path)
 
 

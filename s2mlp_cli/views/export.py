@@ -10,7 +10,7 @@ def view(record: ExportRecord) -> View:
     """Return the view; what is inside the files is listed by operator."""
     return View(
         title="Exported: " + listed((result.path for result in record.results), "files"),
-        answers=tuple(map(_answer, record.results)),
+        answers=tuple(map(_answer, record.results)) or ("No file was exported.",),
         sheet=_sheet(record),
         key_figures=tuple(
             KeyFigure("File", _mebibytes(result.bytes), result.path) for result in record.results
@@ -25,6 +25,8 @@ def view(record: ExportRecord) -> View:
 
 
 def _answer(result: ExportResult) -> str:
+    if not result.proofs:
+        return f"{result.path}: {_how(result)}, {_mebibytes(result.bytes)}; not compared."
     worst = max(result.proofs, key=lambda proof: proof.relative_error)
     images = sum(proof.count for proof in result.proofs)
     runtime = ", ".join(dict.fromkeys(proof.runtime for proof in result.proofs))

@@ -8,6 +8,7 @@ from typing import Any
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.count import CountRecord
+from s2mlp_cli.records.export import ExportRecord
 from s2mlp_cli.records.profile import ProfileRecord
 from s2mlp_cli.records.trace import TraceRecord
 from s2mlp_cli.records.validate import ValidateRecord
@@ -248,6 +249,29 @@ def validate(correct1: int = 270, classes: int = 10) -> ValidateRecord:
     )  # fmt: skip
 
 
+def export() -> ExportRecord:
+    """Return one exported file with its proof on random images and on the digits."""
+    proof = {"runtime": "onnxruntime", "batch_size": 8, "count": 64, "largest_error": 2e-5,
+             "relative_error": 3e-6, "spread": 0.8}  # fmt: skip
+    return ExportRecord.model_validate(
+        frame(
+            "export",
+            {
+                "model": "digits",
+                "source": {"kind": "checkpoint", "name": "digits", "path": "digits.safetensors",
+                           "sha256": "ab" * 32},
+                "format": "onnx", "precision": "fp32", "path": "digits.onnx", "shift": "slice",
+                "image": (3, 16, 16), "classes": 10, "batch_size": None, "opset": 20,
+                "bytes": 120_000, "sha256": "cd" * 32, "weights_sha256": "ef" * 32,
+                "nodes": {"MatMul": 12, "Add": 30}, "seconds": 2.5, "allowed": 1e-4,
+                "proofs": [{**proof, "images": "random"},
+                           {**proof, "images": "sample", "same_top1": 64}],
+            },
+            versions={"onnx": "1.19.0"},
+        )
+    )  # fmt: skip
+
+
 ALL = {
     "count": count,
     "audit": audit,
@@ -255,4 +279,5 @@ ALL = {
     "profile": profile,
     "trace": trace,
     "validate": validate,
+    "export": export,
 }

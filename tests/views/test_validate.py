@@ -121,7 +121,7 @@ def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path) ->
     assert text in whole
     path = tmp_path / "record.json"
     path.write_text(whole.replace(text, text.rpartition(":")[0] + ":0"))
-    with pytest.raises(RecordError, match=rf"results\.0\.{place}: .*greater than or equal to 1"):
+    with pytest.raises(RecordError, match=rf"results\.0\.{place}': .*greater than or equal to 1"):
         read_record(path)
 
 

@@ -92,9 +92,9 @@ def _rows(record: AuditRecord) -> Table:
         columns=(
             Column("Row"),
             Column("Table", common="{}", heading=True),
-            Column("Params printed", numeric=True),
+            Column("Params", numeric=True),
             Column("computed", count, numeric=True, beside=True),
-            Column("MACs printed", numeric=True),
+            Column("MACs", numeric=True),
             Column("computed", count, numeric=True, beside=True),
             Column("Verdict"),
         ),

@@ -46,11 +46,10 @@ EXPECTED = """\
 is as expected
 
 Figures: v1 table 2
-Row   Params printed  computed  MACs printed  computed  Verdict
-wide             71M   71.43 M           14B   13.99 G  agree
-deep             51M   53.48 M         10.5B   10.46 G  parameters agree in
-                                                        binary units
-                                                        MACs differ
+Row   Params  computed   MACs  computed  Verdict
+wide     71M   71.43 M    14B   13.99 G  agree
+deep     51M   53.48 M  10.5B   10.46 G  parameters agree in binary units
+                                         MACs differ
 
 Why a figure does not simply agree
 v1 table 2, deep, 51M, agrees in binary units: 51.00 in 2^20

@@ -175,6 +175,11 @@ GROUPS: OptionGroups = {
     "Report": (
         click.option("--per-class", is_flag=True, help="Report every class."),
         click.option(
+            "--keep-mistakes",
+            is_flag=True,
+            help="Keep thumbnails of the most confident mistakes (at most 12) for reports.",
+        ),
+        click.option(
             "--predictions",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE.csv|.parquet",
@@ -218,6 +223,7 @@ class Given:
     shift: str
     resume: Path | None
     per_class: bool
+    keep_mistakes: bool
     predictions: Path | None
     output_format: str
     output: Path | None
@@ -385,6 +391,7 @@ def _settings(given: Given, model: Classifier, images: ImageSet, group: Processe
         seed=given.seed,
         strict=given.strict,
         per_class=given.per_class,
+        keep_mistakes=given.keep_mistakes,
         resume=given.resume,
         real=real_labels(given.real_labels, images.names) if given.real_labels else None,
     )

@@ -99,6 +99,23 @@ class Confusion(Frozen):
     images: Some
 
 
+class Mistake(Frozen):
+    """A wrongly classified image that the model was sure of.
+
+    Attributes:
+        confidence: the probability of the predicted class.
+        thumbnail: with ``--keep-mistakes``, a JPEG of at most 96 pixels a side, in base64.
+    """
+
+    name: str
+    label: int
+    predicted: int
+    label_name: str | None
+    predicted_name: str | None
+    confidence: float
+    thumbnail: str | None = None
+
+
 class CalibrationBin(Frozen):
     """The images whose highest probability lies in one range."""
 
@@ -154,6 +171,7 @@ class ValidateResult(Frozen):
     Attributes:
         model: the name of the spec; ``spec`` is all of it.
         shift: the implementation, or None for a model that has no shift.
+        mistakes: the wrong images that the model was surest of, the surest first.
         source: where the model came from; None in records of 0.1.0.
         runtime: what computed it, and its version: an exported file runs in a runtime of its own.
         dtype: that the model computed in; an exported file's own, such as ``int8``.
@@ -202,6 +220,7 @@ class ValidateResult(Frozen):
     published: Published | None = None
     predictions: str | None = None
     remarks: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
     source: ModelSource | None = None
     runtime: str = "torch"
     runtime_version: str | None = None

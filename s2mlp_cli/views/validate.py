@@ -22,7 +22,7 @@ from s2mlp_cli.views.document import (
     percentage,
     plural,
 )
-from s2mlp_cli.views.svg import bars, lines
+from s2mlp_cli.views.svg import bars, lines, thumbnails
 
 _SHOWN_FAILURES, _FEW_FAILURES = 5, 10
 # Classes of a set whose accuracies can be compared with the papers'.
@@ -39,7 +39,7 @@ def view(record: ValidateRecord) -> View:
     """Return the view."""
     first, *others = record.results
     facts = {
-        f"{result.model}: {name}" if others else name: text
+        f"{_name(result)}: {name}" if others else name: text
         for result in record.results
         for name, text in _facts(result)
     }
@@ -68,8 +68,10 @@ def _answer(result: ValidateResult) -> str:
 
 def _name(result: ValidateResult) -> str:
     """Return the model, and the checkpoint that tells it from others of its name."""
-    file = PurePath(result.ckpt.path).name
-    return result.model if PurePath(file).stem == result.model else f"{result.model} ({file})"
+    file = PurePath(result.ckpt.path)
+    exported = result.source is not None and result.source.kind == "exported"
+    plain = result.model in (file.name, "" if exported else file.stem)
+    return result.model if plain else f"{result.model} ({file.name})"
 
 
 def _key_figures(result: ValidateResult) -> Iterator[KeyFigure]:
@@ -89,7 +91,7 @@ def _range(interval: Interval) -> str:
 def _tables(result: ValidateResult) -> Iterator[Table]:
     yield _scores(result)
     yield Table(
-        caption=f"{result.model}: classes",
+        caption=f"{_name(result)}: classes",
         columns=(
             Column("Class"),
             Column("Label", numeric=True),
@@ -111,7 +113,7 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
         preview=len(result.per_class),
     )
     yield Table(
-        caption=f"{result.model}: most confused classes",
+        caption=f"{_name(result)}: most confused classes",
         columns=(Column("Class"), Column("Predicted as"), Number("Images", bar=True)),
         rows=tuple(
             (
@@ -123,7 +125,26 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
         ),
     )
     yield Table(
-        caption=f"{result.model}: calibration",
+        caption=f"{_name(result)}: most confident mistakes",
+        columns=(
+            Column("Image"),
+            Column("Class"),
+            Column("Predicted as"),
+            percentage("Probability", 2),
+        ),
+        rows=tuple(
+            (
+                each.name,
+                _class(each.label, each.label_name),
+                _class(each.predicted, each.predicted_name),
+                each.confidence,
+            )
+            for each in result.mistakes
+        ),
+        folded=True,
+    )
+    yield Table(
+        caption=f"{_name(result)}: calibration",
         columns=(
             Column("Probability"),
             Number("Images"),
@@ -169,7 +190,7 @@ def _scores(result: ValidateResult) -> Table:
         rows.append(("loss", f"{result.loss:.4f}", f"{low:.4f}–{high:.4f}", None))
     rows.append(("calibration error", f"{result.ece:.4f}", None, None))
     return Table(
-        caption=f"{result.model}: scores",
+        caption=f"{_name(result)}: scores",
         columns=(
             Column("Score"),
             Column("Value", numeric=True),
@@ -221,6 +242,9 @@ def _triple(values: tuple[float, float, float]) -> str:
 
 
 def _run(result: ValidateResult) -> Iterator[str]:
+    version = f" {result.runtime_version}" if result.runtime_version else ""
+    if result.runtime != "torch":
+        yield f"{result.runtime}{version}"
     yield f"{result.device}, {result.dtype}, batches of {result.batch_size}"
     yield f"{result.workers} workers"
     yield f"{result.processes} process{'es' * (result.processes > 1)}"
@@ -246,6 +270,24 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
             f"{least:.1%}.",
             draw=partial(bars.classes, accuracies, result.top1),
         )
+    shown = [each for each in result.mistakes if each.thumbnail]
+    if shown:
+        yield Picture(
+            name=f"mistakes-{result.model}",
+            title=f"Most confident mistakes: {_name(result)}",
+            description=f"{len(shown)} images with the class that they have and the one predicted.",
+            draw=partial(
+                thumbnails.draw,
+                [
+                    (
+                        each.thumbnail or "",
+                        f"{_class(each.label, each.label_name)}, taken for\n"
+                        f"{_class(each.predicted, each.predicted_name)} ({each.confidence:.0%})",
+                    )
+                    for each in shown
+                ],
+            ),
+        )
 
     if result.calibration:
         bins = [
@@ -267,7 +309,7 @@ def _imagenet(result: ValidateResult) -> bool:
 
 
 def _known(result: ValidateResult) -> KnownModel:
-    return KnownModel(result.model, result.model, top1=100 * result.top1, measured=True)
+    return KnownModel(result.model, _name(result), top1=100 * result.top1, measured=True)
 
 
 def _sheet(record: ValidateRecord) -> Sheet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -167,6 +169,23 @@ def test_a_part_of_the_set_is_spread_over_the_classes(ckpt: Path, folders: Path)
     assert [row.images for row in result.per_class] == [2] * 10
     assert [row.name for row in result.per_class] == list(SYNSETS)
     assert (result.data.limit, result.data.seed) == (20, 3)
+
+
+def test_the_surest_mistakes_are_kept_with_thumbnails_if_asked_for(tmp_path: Path) -> None:
+    """The in-place shift makes many mistakes; a record keeps the twelve surest."""
+    given = ("--ckpt", "sample", "--workers", "0", "--shift", "inplace", "--device", "cpu")
+    result = in_process(*given, "--keep-mistakes", "--predictions", tmp_path / "p.csv")
+    wrong = [row for row in load_predictions(tmp_path / "p.csv") if not row.correct1]
+    wrong.sort(key=lambda row: -row.confidence)
+    assert len(wrong) > 12
+    expected = [(row.name, row.label, row.top1) for row in wrong[:12]]
+    assert [(each.name, each.label, each.predicted) for each in result.mistakes] == expected
+    for mistake in result.mistakes:
+        with Image.open(io.BytesIO(base64.b64decode(mistake.thumbnail or ""))) as image:
+            assert image.format == "JPEG"
+            assert max(image.size) <= 96
+    without = in_process(*given)
+    assert [each.thumbnail for each in without.mistakes] == [None] * 12
 
 
 def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt: Path, folders: Path) -> None:

@@ -226,6 +226,7 @@ def test_a_series_has_a_picture_of_its_trend_and_a_pair_has_none():
 def imagenet(model, correct1=270):
     fields = json.loads(samples.validate(correct1).to_json())
     fields["results"][0]["model"] = model
+    fields["results"][0]["ckpt"]["path"] = f"{model}.pth"
     fields["results"][0]["data"]["classes"] = 1000
     return ValidateRecord.model_validate_json(json.dumps(fields))
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import pytest
+from PIL import Image
 
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.reading import read_record
-from s2mlp_cli.records.validate import LabelOrder, Published, RealScore, ValidateRecord
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, RealScore, ValidateRecord
 from s2mlp_cli.views.validate import view
 from tests import samples
 from tests.views import shown
@@ -15,7 +21,7 @@ from tests.views import shown
 EXPECTED = """\
 v2-small (digits.safetensors): top-1 90.00% on 300 images (270 correct)
 
-v2-small: scores
+v2-small (digits.safetensors): scores
 Score                     Value   95 % interval  Published
 top-1                    90.00%   87.00%–93.00%      91.5%
 top-5                    99.67%  98.00%–100.00%
@@ -23,12 +29,12 @@ ReaL top-1 (290 images)  95.00%   92.00%–97.00%
 loss                     0.3100   0.2500–0.3700
 calibration error        0.0210
 
-v2-small: classes
+v2-small (digits.safetensors): classes
 Class    Label  Images  Top-1 %  Top-5 %
 digit 0      0      30   100.00   100.00
 digit 1      1      30    96.67   100.00
 
-v2-small: most confused classes
+v2-small (digits.safetensors): most confused classes
 Class   Predicted as  Images
 9 nine  4 four             6
 
@@ -163,3 +169,45 @@ def test_how_the_network_ran_is_told_as_far_as_it_applies() -> None:
     text = shown(view(full().model_copy(update={"results": (changed,)})), 80)
     assert ", 0 workers, 1 process, compiled, channels-last " in " ".join(text.split())
     assert "compilation included" in " ".join(text.split())
+
+
+def mistaken(thumbnail: str | None) -> ValidateRecord:
+    record = samples.validate()
+    mistake = Mistake(
+        name="9/a.png", label=9, predicted=4, label_name="nine", predicted_name=None,
+        confidence=0.9, thumbnail=thumbnail,
+    )  # fmt: skip
+    return changed(record, results=(changed(record.results[0], mistakes=(mistake,)),))
+
+
+def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them() -> None:
+    kept = io.BytesIO()
+    Image.new("RGB", (96, 64), "red").save(kept, "JPEG")
+    shown_by_name = {
+        thumbnail: {picture.name: picture for picture in view(mistaken(thumbnail)).pictures}
+        for thumbnail in (None, base64.b64encode(kept.getvalue()).decode(), "no image")
+    }
+    without, whole, damaged = shown_by_name.values()
+    assert "mistakes-digits" not in without
+    assert whole["mistakes-digits"].svg().count("<image ") == 1
+    assert "<image " not in damaged["mistakes-digits"].svg()
+    assert "9 nine, taken for" in damaged["mistakes-digits"].svg()
+    table = next(each for each in view(mistaken(None)).tables if "mistakes" in each.caption)
+    assert table.rows == (("9/a.png", "9 nine", "4", 0.9),)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "name"),
+    [
+        ("sample", None, "digits (sample)"),
+        ("runs/digits.pth", None, "digits"),
+        ("runs/best.pth", None, "digits (best.pth)"),
+        ("digits.onnx", "exported", "digits (digits.onnx)"),
+    ],
+)
+def test_two_checkpoints_of_one_model_are_told_apart(path, kind, name) -> None:
+    record = samples.validate()
+    result = record.results[0]
+    source = kind and ModelSource(kind=kind, name="digits.onnx")
+    result = changed(result, ckpt=changed(result.ckpt, path=path), source=source)
+    assert view(changed(record, results=(result,))).answers[0].startswith(f"{name}: top-1 90.00%")

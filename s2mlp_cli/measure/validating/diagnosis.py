@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from s2mlp_cli.data.devkit import ARCHIVE, devkit_order
 from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.data.transform import BROKEN, decode
 from s2mlp_cli.errors import DataError
+from s2mlp_cli.measure.validating.plan import Plan
+from s2mlp_cli.measure.validating.results import SCORED, ImageTable
 from s2mlp_cli.measure.validating.score import Scored, is_near_chance, label_orders, string_sorted
 from s2mlp_cli.papers.published import published_for
-from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
+from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, ValidateResult
 from s2mlp_cli.specs import ModelSpec
 
 _DEVKIT = "the devkit's numbers"
 
 _V1_HUNDRED_CLASSES = frozenset("456789")
+
+# How many mistakes a record names, and how many pixels their thumbnails have at most.
+_MISTAKES, _THUMBNAIL = 12, 96
 
 # Top-1 is called far below the published one if its whole interval is lower by this much.
 FAR_BELOW = 0.02
@@ -71,6 +81,45 @@ def devkit_numbers(devkit: Path, classes: int) -> IntArray | None:
     if len(synsets) != classes:
         return None
     return np.argsort(np.asarray(synsets))
+
+
+def surest_mistakes(
+    plan: Plan, table: ImageTable, names: Mapping[int, str], thumbnails: bool
+) -> tuple[Mistake, ...]:
+    """Return the wrong images with the highest probability of the predicted class."""
+    predicted = table.top[:, 0]
+    wrong = (table.state == SCORED) & (predicted >= 0) & (predicted != plan.targets)
+    rows = np.flatnonzero(wrong)
+    surest = rows[np.argsort(-table.confidence[rows], kind="stable")][:_MISTAKES]
+    return tuple(
+        Mistake(
+            name=plan.names[row],
+            label=int(plan.targets[row]),
+            predicted=int(predicted[row]),
+            label_name=names.get(int(plan.targets[row])),
+            predicted_name=names.get(int(predicted[row])),
+            confidence=float(table.confidence[row]),
+            thumbnail=_thumbnail(plan, row) if thumbnails else None,
+        )
+        for row in surest.tolist()
+    )
+
+
+def _thumbnail(plan: Plan, row: int) -> str | None:
+    """Return a small JPEG in base64; None if the image cannot be read any more."""
+    try:
+        content = plan.images.source.read(int(plan.positions[row]))
+        pixels = decode(content, _small)
+    except BROKEN:
+        return None
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=85)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _small(image: Image.Image) -> NDArray[np.uint8]:
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return np.asarray(image)
 
 
 def remarks(result: ValidateResult) -> tuple[str, ...]:

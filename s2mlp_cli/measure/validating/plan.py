@@ -32,6 +32,7 @@ class Settings:
         strict: fail at the first broken image.
         real: the ReaL labels of each image of the set.
         per_class: keep the score of each class in the result.
+        keep_mistakes: keep thumbnails of the surest mistakes in the result.
     """
 
     preprocessing: Preprocessing | None = None
@@ -46,6 +47,7 @@ class Settings:
     seed: int = 0
     strict: bool = False
     per_class: bool = False
+    keep_mistakes: bool = False
     resume: Path | None = None
     real: Sequence[tuple[int, ...]] | None = None
 

@@ -9,7 +9,12 @@ import torch
 
 from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.errors import DataError
-from s2mlp_cli.measure.validating.diagnosis import find_label_orders, published_accuracy, remarks
+from s2mlp_cli.measure.validating.diagnosis import (
+    find_label_orders,
+    published_accuracy,
+    remarks,
+    surest_mistakes,
+)
 from s2mlp_cli.measure.validating.plan import Plan
 from s2mlp_cli.measure.validating.results import ImageTable
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
@@ -83,6 +88,7 @@ def make_result(
         confusions=scored.confusions(names),
         label_orders=find_label_orders(scored, model.classes, plan.images.devkit),
         published=published_accuracy(model.spec, model.facts.nearest) if model.spec else None,
+        mistakes=surest_mistakes(plan, table, names, settings.keep_mistakes),
         source=model.source,
         runtime=model.session.runtime if model.session else "torch",
         runtime_version=model.session.version if model.session else torch.__version__,

@@ -68,7 +68,7 @@ def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecor
         return compare_records(paths, [read_record(path) for path in paths], fail_slower)
     if not all(predictions) or len(paths) > 2 or fail_slower is not None:
         raise click.UsageError(
-            "files of predictions are compared two at a time, without records and --fail-slower"
+            "compare files of predictions two at a time, without records and without --fail-slower"
         )
     from s2mlp_cli.measure.environment import environment
 

@@ -13,8 +13,8 @@ from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.views.terminal import remarks_console
 
 NEEDS_NETWORK = (
-    "Its PyTorch profiler page loads a charts library from the network and stays blank without; "
-    "the tables above need none."
+    "Its PyTorch profiler page loads a charts library from the network and stays blank offline; "
+    "the tables above work offline."
 )
 
 
@@ -29,18 +29,22 @@ NEEDS_NETWORK = (
     """,
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--open", "open_page", is_flag=True, help="Start TensorBoard and say where it is.")
+@click.option("--open", "open_page", is_flag=True, help="Start TensorBoard and print its address.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="Of TensorBoard."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=6006,
+    show_default=True,
+    help="Port of TensorBoard.",
 )
 @options.output
 def command(
     folder: Path, open_page: bool, port: int, output_format: str, output: Path | None
 ) -> None:
-    """Show operators, kernels, modules, memory and the share of the shift of traced runs.
+    """Show where the time and memory of traced runs go, and what fraction the shift takes.
 
-    The traces are read by torch-tb-profiler's own parser. They open in Perfetto as well
-    (https://ui.perfetto.dev), and in TensorBoard: `tensorboard --logdir FOLDER`.
+    The tables list scopes, operators, kernels and modules, in milliseconds per run. The traces also
+    open in Perfetto (https://ui.perfetto.dev) and in TensorBoard: `tensorboard --logdir FOLDER`.
     """
     from s2mlp_cli.measure.tracing.reading import find_traces, read_trace
     from s2mlp_cli.records.trace import TraceRecord

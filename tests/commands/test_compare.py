@@ -109,7 +109,7 @@ def test_other_kinds_are_refused(files):
         ),
         (["jan.json", "feb.json", "--fail-slower", "5"], "'5' is not a percentage; use 5% or 0.05"),
         (["a.csv", "jan.json"], "two at a time"),
-        (["a.csv", "b.csv", "--fail-slower", "5%"], "without records and --fail-slower"),
+        (["a.csv", "b.csv", "--fail-slower", "5%"], "without records and without --fail-slower"),
     ],
 )
 def test_usage(files, arguments, sentence):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -174,7 +176,12 @@ def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
             for operator, calls in sorted(figures.unknown.items())
         ),
         source=given.source,
-        notes=(*given.notes, *run.notes, *_fusible(model), *_foreign(shift, cost)),
+        notes=(
+            *given.notes,
+            *run.notes,
+            *_fusible(model),
+            *((find_shift(shift).summary,) if cost and names_code(shift) else ()),
+        ),
     )
 
 
@@ -203,7 +210,7 @@ def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
 
 
 def _run_on(device: str, given: GivenModel, shift: str, batch_size: int) -> _Run:
-    with _fused_attention(), meta_kernels():
+    with fused_attention(), meta_kernels():
         model = given.build("none", device)
         size = (batch_size, given.in_channels, *given.input_size)
         weights = (weight.dtype for weight in model.parameters() if weight.is_floating_point())
@@ -217,21 +224,26 @@ def _run_on(device: str, given: GivenModel, shift: str, batch_size: int) -> _Run
 
 
 @contextlib.contextmanager
-def _fused_attention() -> Iterator[None]:
+def fused_attention() -> Iterator[None]:
     """Let timm's attention be the fused operator, whatever TIMM_FUSED_ATTN says.
 
     Fused or in parts it is the same algorithm, and its count must not depend on a variable.
     """
-    config: Any = sys.modules.get("timm.layers.config")
-    before = getattr(config, "_USE_FUSED_ATTN", None)
-    if config is None or before is None:
-        yield
-        return
-    config.set_fused_attn(True)
+    variable = os.environ.get("TIMM_FUSED_ATTN")
+    loaded: Any = sys.modules.get("timm.layers.config")
+    before = loaded._USE_FUSED_ATTN if loaded else int(variable or 1)
+    os.environ["TIMM_FUSED_ATTN"] = "1"  # read when timm is imported, if it is not yet
+    if loaded:
+        loaded.set_fused_attn(True)
     try:
         yield
     finally:
-        config._USE_FUSED_ATTN = before
+        os.environ.pop("TIMM_FUSED_ATTN")
+        if variable is not None:
+            os.environ["TIMM_FUSED_ATTN"] = variable
+        loaded = sys.modules.get("timm.layers.config")
+        if loaded:
+            loaded._USE_FUSED_ATTN = before
 
 
 def _unsupported(given: GivenModel, error: Exception) -> S2MLPError:
@@ -247,18 +259,17 @@ def _unsupported(given: GivenModel, error: Exception) -> S2MLPError:
 def _fusible(model: nn.Module) -> tuple[str, ...]:
     """Say that branches are counted as trained which timm can fuse for inference."""
     names = ("fuse", "reparameterize", "switch_to_deploy")
-    fusible = [part for part in model.modules() if any(hasattr(part, name) for name in names)]
+    fusible = [
+        part
+        for part in model.modules()
+        if any(inspect.ismethod(getattr(part, name, None)) for name in names)
+    ]
     if not fusible:
         return ()
     return (
         f"counted as it is trained: {len(fusible)} of its modules can be fused for inference, "
         "which needs fewer parameters and MACs (timm.utils.reparameterize_model)",
     )
-
-
-def _foreign(shift: str, cost: ShiftCost | None) -> tuple[str, ...]:
-    """Say what a shift of the user's computes."""
-    return (find_shift(shift).summary,) if cost and names_code(shift) else ()
 
 
 def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:

@@ -1,5 +1,7 @@
 """Any module is counted, not only this project's: shapes, shared parameters, code without meta."""
 
+import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ from torch import nn
 
 from s2mlp_cli import sample
 from s2mlp_cli.errors import S2MLPError, SpecError, UnavailableError
-from s2mlp_cli.measure.counting.count import count, count_sizes
+from s2mlp_cli.measure.counting.count import count, count_sizes, fused_attention
 from s2mlp_cli.measure.source import open_model
 from s2mlp_cli.models import build_model
 from s2mlp_cli.shifts.probe import Probe
@@ -249,3 +251,19 @@ def test_timms_switch_of_fused_attention_changes_no_count(monkeypatch, fused):
     result = count(load_spec("timm:vit_tiny_patch16_224", ("classes=0",)))
     assert "scaled_dot_product_attention" in {row.operator for row in result.by_operator}
     assert timm.layers.use_fused_attn() is fused
+
+
+def test_the_switch_is_set_where_timm_is_imported_only_while_a_model_is_built(monkeypatch):
+    monkeypatch.delitem(sys.modules, "timm.layers.config")
+    monkeypatch.setenv("TIMM_FUSED_ATTN", "0")
+    with fused_attention():
+        assert os.environ["TIMM_FUSED_ATTN"] == "1"
+        imported = SimpleNamespace(_USE_FUSED_ATTN=1)
+        monkeypatch.setitem(sys.modules, "timm.layers.config", imported)
+    assert os.environ["TIMM_FUSED_ATTN"] == "0"
+    assert imported._USE_FUSED_ATTN == 0
+
+
+def test_a_part_that_is_called_fuse_is_not_a_fusion():
+    net = Net(lambda self, x: self.fuse(x), fuse=nn.Conv2d(3, 4, 1))
+    assert count(net, input_size=4).notes == ()

@@ -18,6 +18,7 @@ MIXER = Mixer.model_validate(
         "reduction": 4,
     }
 )
+TRAINED = [name for name in registry.NAMES if getattr(registry.get(name), "trains", True)]
 TABLES = (
     torch_shifts._source_positions,
     borders._coefficients,
@@ -25,7 +26,7 @@ TABLES = (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in registry.NAMES if name != "fused-project"])
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
     """All but `fused-project`, which has no gradient."""
     implementation = registry.get(name)

@@ -10,7 +10,7 @@ import click
 
 from s2mlp_cli.commands.output import show
 from s2mlp_cli.compare import compare_records
-from s2mlp_cli.errors import WriteError
+from s2mlp_cli.errors import WriteError, printable
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
 from s2mlp_cli.records.compare import CompareRecord
@@ -123,7 +123,7 @@ def _figures(views: list[View], folder: Path, form: str) -> None:
         ) from error
     for picture, name in _picture_files(views, "", f".{form}"):
         write_atomically(folder / name, picture.file(form))
-        click.echo(folder / name)
+        click.echo(printable(folder / name))
 
 
 def _by_ending(output: Path | None) -> str:
@@ -186,4 +186,4 @@ def _give(text: str, output: Path | None) -> None:
 
 def _save(text: str, output: Path) -> None:
     write_atomically(output, text)
-    click.echo(output)
+    click.echo(printable(output))

@@ -41,7 +41,7 @@ def test_a_refused_size_does_not_keep_the_others_from_being_counted():
     assert text.startswith(
         "1 model at 2 sizes, from 1.727 G MACs (112x112) to 6.902 G (224x224); 1 unsupported "
     )
-    assert "v2-small, 384x384: takes multiples of 14, such as 378x378" in text
+    assert "v2-small, 384x384: supports multiples of 14, such as 378x378" in text
 
 
 def test_nothing_counted_is_an_error_that_names_model_and_size():

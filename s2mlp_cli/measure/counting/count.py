@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UnavailableError, UserCodeError
 from s2mlp_cli.measure.counting.audit import published_figures
@@ -212,6 +213,9 @@ def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
 def _run_on(device: str, given: GivenModel, shift: str, batch_size: int) -> _Run:
     with fused_attention(), meta_kernels():
         model = given.build("none", device)
+        for weight in model.parameters():
+            if not is_lazy(weight):  # the lent kernels know no gradients
+                weight.requires_grad_(False)
         size = (batch_size, given.in_channels, *given.input_size)
         weights = (weight.dtype for weight in model.parameters() if weight.is_floating_point())
         images = torch.zeros(size, device=device, dtype=next(weights, torch.float32))

@@ -1,8 +1,11 @@
-"""The console blocks of README.md: found, run and, with ``python -m tests.readme``, renewed.
+"""The console blocks of README.md and docs/: found, run and, by ``python -m tests.readme``, renewed.
 
 A block marked ``<!-- varies -->`` shows measured numbers: it is run, but not compared. One marked
-``<!-- your data -->`` is run on small images that stand where the README says ``/data``. Of one
-marked ``<!-- not run -->``, which takes minutes or the network, the options are checked.
+``<!-- your data -->`` is run on small images in place of ``/data``. Of one marked ``<!-- not run -->``,
+which takes minutes, an optional package or the network, the options are checked. ``<!-- exit 1 -->``
+is a line that fails so, and its errors are shown. Where the last line is ``…``, the page shows the
+beginning of the output. A Python block after ``<!-- name.py -->`` is a file
+that the lines may use.
 """
 
 from __future__ import annotations
@@ -10,17 +13,23 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2mlp_cli.cli import group
+from s2mlp_cli.sample import CHECKPOINT, IMAGES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```console\n(?P<body>.*?)```", re.DOTALL)
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z0-9 ]+) -->\n)?```console\n(?P<body>.*?)```", re.DOTALL)
+FILE = re.compile(r"<!-- (?P<name>\w+\.py) -->\n```python\n(?P<body>.*?)```", re.DOTALL)
+CODE = re.compile(r"(?<! -->\n)```python\n(?P<body>.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,14 +40,44 @@ class Example:
     output: str
     mark: str | None
 
+    @property
+    def exit_code(self) -> int:
+        """What the line should end with."""
+        return int((self.mark or "").removeprefix("exit ")) if "exit" in (self.mark or "") else 0
+
+    def shown(self, done: subprocess.CompletedProcess[str]) -> str:
+        """Return what the page shows of a run: its output, or its beginning, or its error."""
+        text = tidy(done.stdout or done.stderr)
+        lines = tidy(self.output).splitlines()
+        if lines[-1:] != ["…"]:
+            return text
+        return "\n".join([*text.splitlines()[: len(lines) - 1], "…"])
+
 
 def examples(text: str) -> list[Example]:
-    """Return the examples of a README in their order."""
+    """Return the examples of a page in their order."""
     return [
         Example(*part.partition("\n")[::2], block["mark"])
         for block in BLOCK.finditer(text)
         for part in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]
     ]
+
+
+def prepare(folder: Path) -> None:
+    """Give ``folder`` what a reader has: the pages' files, a checkpoint ``path``, two forms of data."""
+    for page in PAGES:
+        for block in FILE.finditer(page.read_text(encoding="utf-8")):
+            (folder / block["name"]).write_text(block["body"], encoding="utf-8")
+    shutil.copy(CHECKPOINT, folder / "path")
+    (folder / "reports").symlink_to(ROOT / "reports")
+    with tarfile.open(IMAGES) as archive:
+        archive.extractall(folder / "data" / "imagenet" / "val", filter="data")
+    images = sorted((folder / "data" / "imagenet" / "val").rglob("*.png"))
+    with tarfile.open(folder / "data" / "ILSVRC2012_img_val.tar", "w") as archive:
+        for image in images:
+            archive.add(image, image.name)
+    rows = [f"{image.name},{image.parent.name}" for image in images]
+    (folder / "data" / "labels.csv").write_text("\n".join(["file,label", *rows]))
 
 
 def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -47,9 +86,7 @@ def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
         r"^((?:\w+=\S+ )*)s2mlp ", rf"\1{sys.executable} -m s2mlp_cli ", example.command
     )
     return subprocess.run(
-        command.replace("torchrun", f"{sys.executable} -m torch.distributed.run").replace(
-            "/data/", f"{folder}/data/"
-        ),
+        command.replace("/data/", f"{folder}/data/"),
         shell=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"},
@@ -62,7 +99,9 @@ def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def check_options(line: str) -> None:
     """Raise click's error at an option of a ``s2mlp`` line that does not exist; run nothing."""
-    program, name, *rest = shlex.split(re.sub(r"\s*(>|\||&&).*", "", line))
+    line = re.sub(r"^(\w+=\S+ )+", "", line)
+    line = re.sub(r"^torchrun .* -m s2mlp_cli ", "s2mlp ", line)
+    program, name, *rest = shlex.split(re.sub(r"\s*(>|\||&&|#).*", "", line))
     assert program == "s2mlp", line
     command = group.get_command(group.make_context("s2mlp", [], resilient_parsing=True), name)
     assert command is not None
@@ -75,20 +114,25 @@ def tidy(text: str) -> str:
 
 
 def renew() -> None:
-    """Write what every example prints today into the README."""
-    text = README.read_text(encoding="utf-8")
+    """Write what every example prints today into its page."""
     with tempfile.TemporaryDirectory() as folder:
-        for example in examples(text):
-            if example.mark in ("not run", "your data"):
-                continue
-            done = run(example, Path(folder))
-            if done.returncode:
-                sys.exit(f"{example.command}: {done.stderr}")
-            if not example.output.strip():
-                continue
+        prepare(Path(folder))
+        for page in PAGES:
+            page.write_text(renewed(page.read_text(encoding="utf-8"), Path(folder)), "utf-8")
+
+
+def renewed(text: str, folder: Path) -> str:
+    """Return a page's text with what its examples print today."""
+    for example in examples(text):
+        if example.mark in ("not run", "your data"):
+            continue
+        done = run(example, folder)
+        if done.returncode != example.exit_code:
+            sys.exit(f"{example.command}: {done.stderr}")
+        if example.output.strip():
             old = f"$ {example.command}\n{example.output}"
-            text = text.replace(old, f"$ {example.command}\n{tidy(done.stdout)}\n", 1)
-    README.write_text(text, encoding="utf-8")
+            text = text.replace(old, f"$ {example.command}\n{example.shown(done)}\n", 1)
+    return text
 
 
 if __name__ == "__main__":

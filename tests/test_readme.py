@@ -1,78 +1,80 @@
-"""Every console block of the README is run; where it shows output, the output is compared."""
+"""Every console block of README.md and docs/ is run; where it shows output, that is compared."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from s2mlp_cli.sample import CHECKPOINT, IMAGES
-from tests.readme import README, Example, check_options, examples, run, tidy
+from tests.readme import CODE, PAGES, README, Example, check_options, examples, prepare, tidy
+from tests.readme import run as run_example
 
-TEXT = README.read_text(encoding="utf-8")
-EXAMPLES = examples(TEXT)
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+EXAMPLES = [(page.name, example) for page in PAGES for example in examples(TEXTS[page])]
+UNCHECKED = ("not run", "your data")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all blocks, in the order of the README: one may read what another wrote."""
-    return tmp_path_factory.mktemp("readme")
+    """One folder for all pages, in their order: a line may read what another wrote."""
+    path = tmp_path_factory.mktemp("readme")
+    prepare(path)
+    return path
 
 
-@pytest.fixture(scope="module")
-def data(folder: Path) -> None:
-    """What the README's reader has: a checkpoint called ``path``, and images in two forms."""
-    shutil.copy(CHECKPOINT, folder / "path")
-    with tarfile.open(IMAGES) as archive:
-        archive.extractall(folder / "data" / "imagenet" / "val", filter="data")
-    images = sorted((folder / "data" / "imagenet" / "val").rglob("*.png"))
-    shutil.copytree(folder / "data" / "imagenet" / "val", folder / "data" / "val")
-    with tarfile.open(folder / "data" / "ILSVRC2012_img_val.tar", "w") as archive:
-        for image in images:
-            archive.add(image, image.name)
-    rows = [f"{image.name},{image.parent.name}" for image in images]
-    (folder / "data" / "labels.csv").write_text("\n".join(["file,label", *rows]))
+def of(*marks: str) -> list[object]:
+    """Parameters of the examples with one of ``marks``; of all that are run, without any."""
+    return [
+        pytest.param(example, id=f"{page}: {example.command}")
+        for page, example in EXAMPLES
+        if (example.mark in marks if marks else example.mark not in UNCHECKED)
+    ]
 
 
-def of(*marks: str | None) -> list[Example]:
-    return [example for example in EXAMPLES if example.mark in marks]
-
-
-@pytest.mark.parametrize("example", of(None, "varies"), ids=lambda example: example.command)
+@pytest.mark.parametrize("example", of())
 def test_console_block(example: Example, folder: Path):
-    assert example.command.startswith("s2mlp "), example.command
-    done = run(example, folder)
-    assert done.returncode == 0, done.stderr
-    if example.mark != "varies":
-        assert tidy(done.stdout) == tidy(example.output)
+    done = run_example(example, folder)
+    assert done.returncode == example.exit_code, done.stderr
+    if example.mark != "varies" and example.output.strip():
+        assert example.shown(done) == tidy(example.output)
 
 
-@pytest.mark.usefixtures("data")
-@pytest.mark.parametrize("example", of("your data"), ids=lambda example: example.command)
+@pytest.mark.parametrize("example", of("your data"))
 def test_console_block_on_small_data(example: Example, folder: Path):
-    done = run(example, folder)
+    done = run_example(example, folder)
     assert done.returncode == 0, done.stderr
     assert "98.33%" in done.stdout
 
 
-@pytest.mark.parametrize("example", of("not run"), ids=lambda example: example.command)
+@pytest.mark.parametrize("example", of("not run"))
 def test_the_options_of_what_takes_too_long_exist(example: Example):
     if example.command.startswith("make "):
-        target = example.command.removeprefix("make ")
+        target = example.command.removeprefix("make ").split()[0]
         assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(), re.MULTILINE)
     else:
         check_options(example.command)
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_python_of_the_docs_runs(page: Path, monkeypatch: pytest.MonkeyPatch, folder: Path):
+    monkeypatch.chdir(folder)
+    for block in CODE.finditer(TEXTS[page]):
+        exec(compile(block["body"], page.name, "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXTS[page])
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_the_users_three_lines_stand_in_the_readme():
     for line in ("count --model v2-medium", "profile --shift conv", "validate --ckpt path"):
-        assert f"s2mlp {line}" in TEXT
+        assert f"s2mlp {line}" in TEXTS[README]
 
 
 def test_every_command_is_in_the_readme():
     from s2mlp_cli.cli import COMMANDS
 
-    assert [name for name in COMMANDS if f"s2mlp {name}" not in TEXT] == []
+    assert [name for name in COMMANDS if f"s2mlp {name}" not in TEXTS[README]] == []

@@ -71,7 +71,7 @@ def test_links_lead_to_files(page: Path):
 
 def test_the_users_three_lines_stand_in_the_readme():
     for line in ("count --model v2-medium", "profile --shift conv", "validate --ckpt path"):
-        assert f"s2mlp {line}" in TEXTS[README]
+        assert f"$ s2mlp {line}\n" in TEXTS[README]
 
 
 def test_every_command_is_in_the_readme():

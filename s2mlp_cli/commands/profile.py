@@ -19,7 +19,7 @@ from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import command_line, emit, save
 from s2mlp_cli.errors import RecordError, UnavailableError, WriteError
 from s2mlp_cli.records.base import DTYPES
-from s2mlp_cli.records.profile import CompileMode, CompileUnit, Level, Mode
+from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.records.profile import ProfileRecord, ProfileRequest, ProfileSettings
 
 LEVELS = ("op", "block", "model")
+RUNTIMES = (TORCH, "onnxruntime", "openvino")
 _DEFAULT_MODEL = "v2-small"
 
 GROUPS: OptionGroups = {
@@ -50,7 +51,8 @@ GROUPS: OptionGroups = {
             type=options.Words(LEVELS),
             default=",".join(LEVELS),
             show_default=True,
-            help="The shift alone on each stage's map, one block of each stage, the whole model.",
+            help="The shift alone on each stage's map, one block of each stage, the whole model; "
+            "the whole model alone with other runtimes than torch.",
         ),
         options.input_sizes,
         click.option(
@@ -69,6 +71,23 @@ GROUPS: OptionGroups = {
         ),
     ),
     "Where and how it runs": (
+        click.option(
+            "--runtime",
+            "runtimes",
+            type=options.Words(RUNTIMES),
+            default=TORCH,
+            show_default=True,
+            help="What runs each implementation. onnxruntime and openvino run an exported file: "
+            "whole models, inference, on the CPU, in fp32 or int8.",
+        ),
+        click.option(
+            "--precision",
+            "precisions",
+            type=options.Words(("fp32", "int8")),
+            default="fp32",
+            show_default=True,
+            help="Of exported files. int8: dynamic, of the matrix products; its error is shown.",
+        ),
         options.device,
         click.option(
             "--dtype",
@@ -146,7 +165,8 @@ _ASKED = {
     "models": "--model", "input_sizes": "--input-size", "shifts": "--shift", "levels": "--level",
     "dtypes": "--dtype", "batch_sizes": "--batch-size", "mode": "--mode", "compile": "--compile",
     "compile_mode": "--compile-mode", "cuda_graph": "--cuda-graph", "device": "--device",
-    "channels_last": "--channels-last", "threads": "--threads",
+    "channels_last": "--channels-last", "threads": "--threads", "runtimes": "--runtime",
+    "precisions": "--precision",
 }  # fmt: skip
 
 
@@ -165,6 +185,8 @@ class Given:
     mode: Mode
     device: str | None
     dtypes: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    precisions: tuple[str, ...]
     threads: int | None
     compile: CompileUnit | None
     compile_mode: CompileMode
@@ -189,6 +211,10 @@ class Given:
         target = self.output or self.resume
         if target is not None and target.suffix != ".json":
             raise click.UsageError("profile saves each case as JSON: let the file end with .json")
+        if self.precisions != ("fp32",) and self.runtimes == (TORCH,) and self.resume is None:
+            raise click.UsageError(
+                "--precision is that of exported files: add --runtime onnxruntime, or use --dtype"
+            )
         if self.compile is None and self.compile_mode != "default" and self.resume is None:
             raise click.UsageError("--compile-mode needs --compile")
         if self.cuda_graph and self.compile_mode == "reduce-overhead":
@@ -207,6 +233,8 @@ class Given:
       s2mlp profile --shift conv
       s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
       s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
+      s2mlp profile --shift conv,fused --runtime torch,onnxruntime,openvino
+      s2mlp profile --ckpt best.onnx --runtime onnxruntime,openvino
       s2mlp profile --resume shifts.json
       s2mlp profile --shift conv --trace traces && s2mlp trace traces
     """,
@@ -250,6 +278,11 @@ def _profile(given: Given) -> None:
         progress.unlink(missing_ok=True)
     if given.trace is not None:
         _trace(profiler, given.trace)
+    if not record.results:
+        raise UnavailableError(
+            "nothing was timed: a model without shifts has no levels op and block; use --level "
+            "model"
+        )
     if not any(row.median_s for row in record.results):
         reasons = dict.fromkeys(f"{row.shift}: {row.skipped}" for row in record.results)
         raise UnavailableError(f"nothing was timed ({'; '.join(reasons)})")
@@ -308,7 +341,7 @@ def _request(
         models=tuple(model.name for model in models),
         input_sizes=tuple(dict.fromkeys(given.input_sizes)),
         shifts=_known(given.shifts),
-        levels=given.levels,
+        levels=given.levels if "levels" in given.named else _usual_levels(given),
         dtypes=given.dtypes,
         batch_sizes=given.batch_sizes or (DEFAULT_BATCH[device.partition(":")[0]],),
         mode=given.mode,
@@ -318,7 +351,14 @@ def _request(
         channels_last=given.channels_last,
         device=device,
         threads=given.threads or cores,
+        runtimes=given.runtimes,
+        precisions=given.precisions,
     )
+
+
+def _usual_levels(given: Given) -> tuple[Level, ...]:
+    """Return all levels, or the only one at which a runtime other than torch takes part."""
+    return given.levels if given.runtimes == (TORCH,) else ("model",)
 
 
 def _settings(given: Given, previous: ProfileRecord | None) -> ProfileSettings:

@@ -13,7 +13,7 @@ from s2mlp_cli.records.base import BASELINE, Record
 from s2mlp_cli.records.compare import Unit
 from s2mlp_cli.records.count import CountRecord
 from s2mlp_cli.records.export import ExportRecord
-from s2mlp_cli.records.profile import KEY, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.profile import KEY, TORCH, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord
@@ -28,8 +28,9 @@ _NO_SHIFT = "none"
 # seen to wander by 10 %; a GPU works for one program, with its clock and temperature.
 WANDER = {"cpu": 0.10, "cuda": 0.03}
 
-# Rows that were timed in one run, by what they share with the others of their rounds, and shift.
-Peers = Mapping[tuple[tuple[object, ...], "str | None"], ProfileResult]
+# Rows that were timed in one run, by what they share with the others of their rounds, shift and
+# runtime.
+Peers = Mapping[tuple[tuple[object, ...], "str | None", str], ProfileResult]
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _validate(record: ValidateRecord, names: Names) -> Iterator[Quantity]:
 
 def _profile(record: ProfileRecord, names: Names) -> Iterator[Quantity]:
     for settings, results in _runs(record):
-        peers = {(_case(each), each.shift): each for each in results if each.median_s}
+        peers = {(_case(each), each.shift, each.runtime): each for each in results if each.median_s}
         for result in results:
             row, shift = _row(result, settings, names), implementation(result)
             if result.median_s:
@@ -201,21 +202,21 @@ def _relative(result: ProfileResult, peers: Peers) -> RelativeSpeed | None:
     """Return the speed over that of ``slice``, and of ``slice`` over that without a shift."""
     if result.shift in (None, _NO_SHIFT):
         return None
-    reference = BASELINE if result.shift != BASELINE else _NO_SHIFT
-    beside = peers.get((_case(result), reference))
+    reference = _NO_SHIFT if result.is_baseline else BASELINE
+    beside = peers.get((_case(result), reference, TORCH))
     rounds = min(len(result.samples_s), len(beside.samples_s)) if beside else 0
     if beside and rounds:
         ratio = statistics.paired_ratio(beside.samples_s[:rounds], result.samples_s[:rounds])
         ends = (ratio.low, ratio.high) if ratio.low is not None and ratio.high is not None else None
         return RelativeSpeed(reference, ratio.value, ends)
-    if result.shift == BASELINE or result.ratio_to_slice is None:
+    if result.is_baseline or result.ratio_to_slice is None:
         return None
     return RelativeSpeed(reference, result.ratio_to_slice.value, result.ratio_to_slice.ci95)
 
 
 def _case(result: ProfileResult) -> tuple[object, ...]:
-    """Return what tells one set of rounds from another: all that identifies a row but its shift."""
-    return tuple(getattr(result, name) for name in KEY if name != "shift")
+    """Return what tells one set of rounds from another: all but the shift and the runtime."""
+    return tuple(getattr(result, name) for name in KEY if name not in ("shift", "runtime"))
 
 
 _KINDS: dict[str, Callable[..., Iterator[Quantity]]] = {

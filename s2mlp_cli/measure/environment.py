@@ -14,7 +14,8 @@ from s2mlp_cli.cores import usable_cores
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.shifts import registry
 
-PACKAGES = ("torch", "torchvision", "fvcore", "triton", "timm", "numpy", "torch-tb-profiler")
+PACKAGES = ("torch", "torchvision", "fvcore", "triton", "timm", "numpy", "torch-tb-profiler",
+            "onnx", "onnxruntime", "openvino")  # fmt: skip
 
 
 def environment() -> Environment:

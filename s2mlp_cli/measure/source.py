@@ -231,6 +231,16 @@ class ExportedModel(GivenModel):
     facts: Facts = field(kw_only=True)
 
     @property
+    def is_program(self) -> bool:
+        """Whether it is a .pt2, which torch runs."""
+        return Path(self.source.path or "").suffix == ".pt2"
+
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        if input_size == self.input_size:
+            return self
+        return _exported(Path(self.source.path or ""), input_size)
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """How its images are prepared; None where the file does not say."""
         text = self.facts.metadata.get("s2mlp.preprocessing")
@@ -244,7 +254,7 @@ class ExportedModel(GivenModel):
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         path = Path(self.source.path or "")
-        if path.suffix != ".pt2":
+        if not self.is_program:
             raise ExportError(
                 f"{path} is an exported file, not a model in PyTorch; give the checkpoint or the "
                 "spec that it was exported from"

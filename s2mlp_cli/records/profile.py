@@ -7,12 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from s2mlp_cli.records.base import Environment, Frozen, NotNegative, Positive, Record
+from s2mlp_cli.records.base import BASELINE, Environment, Frozen, NotNegative, Positive, Record
 from s2mlp_cli.records.source import ModelSource
 
 Level = Literal["op", "block", "model"]
 Mode = Literal["inference", "training"]
 Verdict = Literal["faster", "slower", "undecided"]
+
+# The runtime of what is not exported.
+TORCH = "torch"
 
 # What torch.compile is given at a time, and how hard it tries.
 CompileUnit = Literal["block", "model"]
@@ -71,7 +74,9 @@ class ProfileResult(Frozen):
             time (block by block, or the whole model) and ``compile_mode`` with which effort.
         compile_s: seconds that compiling took.
         form: which of its forms ran, of an implementation that picks one by where it runs.
-        runtime: what ran it: torch.
+        runtime: what ran it: torch, or from an exported file onnxruntime or openvino.
+        runtime_version: of such a runtime.
+        runtime_precision: in which it says that it computes.
         reference: why the result need not be right (``none``), else None.
         error: largest difference to the definition, relative to the largest element.
         samples_s: seconds per call, one sample per round, in the order measured.
@@ -101,7 +106,9 @@ class ProfileResult(Frozen):
     cuda_graph: bool = False
     channels_last: bool = False
     threads: int = 1
-    runtime: str = "torch"
+    runtime: str = TORCH
+    runtime_version: str | None = None
+    runtime_precision: str | None = None
     compile: CompileUnit | None = None
     compile_mode: CompileMode | None = None
     compile_s: float | None = None
@@ -135,6 +142,11 @@ class ProfileResult(Frozen):
         if isinstance(given, dict) and given.get("compiled") and not given.get("compile"):
             return {**given, "compile": "model", "compile_mode": "default"}
         return given
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is what the speeds are relative to: ``slice`` in torch."""
+        return self.shift == BASELINE and self.runtime == TORCH
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -188,6 +200,8 @@ class ProfileRequest(Frozen):
         shifts: implementations beside the baseline and ``none``.
         batch_sizes: images at a time; None stands for the largest that fits.
         threads: of the CPU.
+        runtimes: in which each implementation runs; the companions always run in torch.
+        precisions: of the files that the runtimes other than torch run.
     """
 
     models: tuple[str, ...]
@@ -203,6 +217,8 @@ class ProfileRequest(Frozen):
     channels_last: bool = False
     device: str = "cpu"
     threads: int = 1
+    runtimes: tuple[str, ...] = (TORCH,)
+    precisions: tuple[str, ...] = ("fp32",)
 
 
 class EarlierRun(Frozen):

@@ -41,7 +41,8 @@ def _compiled(row: ProfileResult) -> str:
 
 def implementation(row: ProfileResult) -> str:
     """Return the shift, and what ran it if that is not torch; a model may have no shift."""
-    name = row.shift or "no shift"
+    exported = row.source is not None and row.source.kind == "exported"
+    name = row.shift or ("as exported" if exported else "no shift")
     return name if row.runtime == "torch" else f"{name} ({row.runtime})"
 
 

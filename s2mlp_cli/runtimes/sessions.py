@@ -173,5 +173,7 @@ def _core() -> Any:
 
 
 def _refusal(runtime: str, path: Path, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{runtime} cannot run {path}: {reason}"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = [line for line in lines if not line.startswith(("Exception from", "Check '"))] or lines
+    why = next((line.lstrip("- ") for line in said if "No conversion rule" in line), said[0])
+    return f"{runtime} cannot run {path}: {why}"

@@ -10,7 +10,15 @@ from typing import Any
 
 from s2mlp_cli import units
 from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
-from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult, Roofline
+from s2mlp_cli.records.profile import (
+    KEY,
+    TORCH,
+    Level,
+    Measured,
+    ProfileRecord,
+    ProfileResult,
+    Roofline,
+)  # fmt: skip
 from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes, setting, where
 from s2mlp_cli.views.document import (
     EMPTY,
@@ -109,30 +117,30 @@ def _answers(timed: Sequence[ProfileResult]) -> list[str]:
 
 
 def _compares_shifts(rows: Iterable[ProfileResult]) -> bool:
-    return any(row.shift not in (None, BASELINE, *FLOORS) for row in rows)
+    return any(row.shift not in (None, *FLOORS) and not row.is_baseline for row in rows)
 
 
 def _cases(rows: Iterable[ProfileResult]) -> list[list[ProfileResult]]:
     """Group the rows that were measured in the same rounds: all but the implementation is equal."""
     groups: dict[tuple[object, ...], list[ProfileResult]] = {}
     for row in rows:
-        groups.setdefault(row.key[:1] + row.key[2:], []).append(row)
+        rounds = tuple(getattr(row, name) for name in KEY if name not in ("shift", "runtime"))
+        groups.setdefault(rounds, []).append(row)
     return list(groups.values())
 
 
 def _case_name(row: ProfileResult) -> str:
     switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
     mode = [row.mode] if row.mode != "inference" else []
-    runtime = [row.runtime] if row.runtime != "torch" else []
     return ", ".join(
-        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *runtime, *mode, *switched]
+        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *mode, *switched]
     )
 
 
 def _of_case(rows: list[ProfileResult]) -> list[str]:
     """Return a sentence for each implementation that was asked for, or one on the fastest."""
     competing = [row for row in rows if row.shift not in (*FLOORS, REFERENCE)]
-    asked = [row for row in competing if row.shift != BASELINE] or competing or rows
+    asked = [row for row in competing if not row.is_baseline] or competing or rows
     if len(asked) <= _FEW:
         return [f"{_case_name(asked[0])}: {'; '.join(map(_answer, asked))}."]
     fastest = min(competing, key=lambda row: row.median_s or 0)
@@ -160,7 +168,7 @@ def _times_baseline(row: ProfileResult) -> str:
 def _answer(row: ProfileResult) -> str:
     alone = " (n = 1)" if len(row.samples_s) == 1 else ""
     parts = [f"{implementation(row)} {units.seconds(row.median_s or 0)}{alone}"]
-    if row.ratio_to_slice and row.shift != BASELINE:
+    if row.ratio_to_slice and not row.is_baseline:
         ratio = row.ratio_to_slice
         speed = with_interval(ratio.value, ratio.ci95)
         parts.append(f"{speed} × the speed of {BASELINE} ({ratio.verdict})")
@@ -218,8 +226,6 @@ _IDENTITY: tuple[Shown, ...] = (
     (Column("Map", common="{}", heading=True), lambda row: None if row.level == "model" else
      "×".join(map(str, row.shape)) or None),
     (Column("Device", common="{}", heading=True), lambda row: row.device),
-    (Column("Runtime", common="{}", heading=True),
-     lambda row: row.runtime if row.runtime != "torch" else None),
     (Column("Dtype", common="{}", heading=True), lambda row: row.dtype),
     (Column("Batch", numeric=True, common="batch {}", heading=True), lambda row: row.batch_size),
     (Column("Input", common="{}", heading=True), lambda row: "×".join(map(str, row.input_size))),
@@ -318,12 +324,12 @@ def _rate(value: float | None, factor: float, fastest: float) -> Cell:
 
 
 def _ratio(row: ProfileResult) -> tuple[Cell, Cell]:
-    ratio = row.ratio_to_slice if row.shift != BASELINE else None
+    ratio = None if row.is_baseline else row.ratio_to_slice
     return measured(ratio.value, ratio.ci95, digits=3) if ratio else (EMPTY, EMPTY)
 
 
 def _verdict(row: ProfileResult) -> str | None:
-    if row.shift == BASELINE:
+    if row.is_baseline:
         return "baseline"
     return row.ratio_to_slice.verdict if row.ratio_to_slice else None
 
@@ -361,7 +367,7 @@ def _ranking(ranked: Sequence[Ranked]) -> Table:
             (
                 row.model,
                 rank,
-                row.shift,
+                implementation(row) if row.runtime != TORCH else row.shift,
                 *measured(row.images_per_s, rate_interval(row), bar=_fraction(row, first)),
                 _fraction(row, first),
                 row.matmul_fraction,
@@ -426,7 +432,7 @@ def _not_timed(record: ProfileRecord) -> Table:
 
 
 def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[str]:
-    if any(row.ratio_to_slice and row.shift != BASELINE for row in timed):
+    if any(row.ratio_to_slice and not row.is_baseline for row in timed):
         yield (
             f"× {BASELINE}: speed relative to {BASELINE}, paired by round, so it may differ from "
             "the ratio of the medians; 'undecided' when its 95 % interval contains 1."
@@ -451,9 +457,22 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[
     unknown = {row.memory.unknown: None for row in timed if row.memory and row.memory.unknown}
     for why in unknown:
         yield f"Memory is not known: {why}."
+    yield from _runtimes(timed)
     for shift, form in {row.shift: row.form for row in timed if row.form}.items():
         yield f"{shift} ran in its {form} form."
     yield from _earlier_runs(record)
+
+
+def _runtimes(timed: Iterable[ProfileResult]) -> Iterator[str]:
+    """Say of each runtime which it was, what it computed in, and how far that is off."""
+    found: dict[str, list[str]] = {}
+    for row in timed:
+        if row.runtime != TORCH:
+            how = f"{row.runtime} {row.runtime_version} in {row.runtime_precision}"
+            known = "not checked" if row.error is None else f"off by {row.error:.2g}"
+            found.setdefault(how, []).append(f"{row.shift or row.model} {known}")
+    for how, errors in found.items():
+        yield f"{how}, relative to the reference: {', '.join(dict.fromkeys(errors))}."
 
 
 def _earlier_runs(record: ProfileRecord) -> Iterator[str]:
@@ -631,7 +650,7 @@ _FIELDS = (
     "copy_fraction", "matmul_fraction", "weights_bytes", "peak_allocated_bytes",
     "peak_reserved_bytes", "activations_bytes", "peak_rss_bytes", "error", "reference", "skipped",
     "input_size", "runtime", "compile", "compile_mode", "compile_s",
-    "form", "cost_over_products_s",
+    "form", "cost_over_products_s", "runtime_version", "runtime_precision",
 )  # fmt: skip
 # Fields with an interval: each becomes a column of values and two of its ends.
 _RANGES = (

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.records.profile import ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options
 
@@ -20,13 +19,13 @@ def not_told_apart(fastest: ProfileResult, rows: Iterable[ProfileResult]) -> lis
     return [
         implementation(row)
         for row in rows
-        if row.shift != fastest.shift and _to_slice(row)[1] >= least
+        if implementation(row) != implementation(fastest) and _to_slice(row)[1] >= least
     ]
 
 
 def _to_slice(row: ProfileResult) -> tuple[float, float]:
     """Return the ends of the speed relative to ``slice``; of what is not known, all that can be."""
-    if row.shift == BASELINE:
+    if row.is_baseline:
         return 1.0, 1.0
     ratio = row.ratio_to_slice
     return ratio.ci95 if ratio and ratio.ci95 else (0.0, math.inf)

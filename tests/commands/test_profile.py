@@ -418,3 +418,22 @@ def test_a_file_gets_no_bar_even_if_colours_are_forced(force, monkeypatch):
     with progress_bar(Console(file=stream, width=100)) as tell:
         tell("2/5 tiny model: timing", 0.4, 9.4)
     assert stream.getvalue() == ""
+
+
+def test_the_precision_of_files_without_a_runtime_is_refused(tiny):
+    done = invoke("--model", tiny, "--shift", "conv", "--precision", "int8", *QUICK)
+    assert done.exit_code == 2
+    assert "--precision is that of exported files: add --runtime" in done.stderr
+
+
+def test_a_level_that_the_model_lacks_is_a_sentence(tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2))\n"
+    )
+    with pytest.raises(S2MLPError, match="has no levels op and block; use --level model"):
+        CliRunner().invoke(
+            command, ["--model", f"{code}:net", "--level", "op", *QUICK], catch_exceptions=False
+        )

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.contenders import Shift, fresh_compiler, unsupported
+from s2mlp_cli.measure.profiling.contenders import fresh_compiler, unsupported
 from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import (
     BlockCase,
+    Candidate,
     Case,
     ModelCase,
     OpCase,
@@ -20,11 +21,11 @@ from s2mlp_cli.measure.profiling.workloads import (
     draw_example,
     parts,
 )
-from s2mlp_cli.measure.source import GivenModel
+from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
-from s2mlp_cli.records.profile import ProfileRequest, ProfileResult
+from s2mlp_cli.records.profile import TORCH, ProfileRequest, ProfileResult
 from s2mlp_cli.specs import S2MLPSpec
 
 # Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
@@ -74,13 +75,13 @@ class Planned:
     """
 
     case: Case
-    blanks: dict[Shift, ProfileResult]
-    missing: tuple[Shift, ...]
-    asked: tuple[Shift, ...]
+    blanks: dict[Candidate, ProfileResult]
+    missing: tuple[Candidate, ...]
+    asked: tuple[Candidate, ...]
 
-    def is_worth_comparing(self, ready: Collection[Shift]) -> bool:
+    def is_worth_comparing(self, ready: Collection[Candidate]) -> bool:
         """Tell whether anything that was asked for is ready to be timed, or was timed before."""
-        return any(shift in ready or shift not in self.missing for shift in self.asked)
+        return any(each in ready or each not in self.missing for each in self.asked)
 
 
 def plan(
@@ -97,14 +98,14 @@ def plan(
     present = {row.key: row for row in known}
     planned = []
     for case in cases(models, request, largest):
-        names = implementations(case.model, request.shifts)
-        blanks = {shift: blank_row(case, shift, request.threads) for shift in names}
-        missing = tuple(shift for shift in names if blanks[shift].key not in present)
-        asked = (request.shifts or COMPANIONS) if names != (None,) else names
-        ended = [present[key] for shift in asked if (key := blanks[shift].key) in present]
+        beside, asked = companions(case.model), candidates(case.model, request)
+        names = dict.fromkeys((*beside, *asked))
+        blanks = {each: blank_row(case, each, request.threads) for each in names}
+        missing = tuple(each for each in names if blanks[each].key not in present)
+        ended = [present[key] for each in asked if (key := blanks[each].key) in present]
         useless = len(ended) == len(asked) and not any(row.median_s for row in ended)
         if missing and not useless:
-            running = (shift for shift in names if shift in missing or shift in COMPANIONS)
+            running = (each for each in names if each in missing or each in beside)
             planned.append(Planned(case, {each: blanks[each] for each in running}, missing, asked))
     _require_something_to_run(planned)
     return planned
@@ -118,11 +119,11 @@ def _require_something_to_run(planned: list[Planned]) -> None:
     """
     reasons: dict[str, None] = {}
     for each in planned:
-        for shift in each.asked:
-            reason = unsupported(each.case, shift)
+        for candidate in each.asked:
+            reason = unsupported(each.case, candidate)
             if reason is None:
                 return
-            reasons[f"{shift}: {reason}"] = None
+            reasons[f"{candidate}: {reason}"] = None
     if reasons:
         raise UnavailableError(
             f"nothing of what --shift names can be timed here ({'; '.join(reasons)}); choose "
@@ -130,9 +131,36 @@ def _require_something_to_run(planned: list[Planned]) -> None:
         )
 
 
-def implementations(model: GivenModel, shifts: tuple[str, ...]) -> tuple[Shift, ...]:
-    """Return the implementations to time of ``model``, companions first; (None,) without shifts."""
-    return tuple(dict.fromkeys((*COMPANIONS, *shifts))) if has_shifts(model) else (None,)
+def companions(model: GivenModel) -> tuple[Candidate, ...]:
+    """Return what runs beside whatever was asked for; nothing compares with a file of its own."""
+    if isinstance(model, ExportedModel):
+        return ()
+    return tuple(map(Candidate, COMPANIONS)) if has_shifts(model) else (Candidate(None),)
+
+
+def candidates(model: GivenModel, request: ProfileRequest) -> tuple[Candidate, ...]:
+    """Return what was asked for of ``model``: each implementation in each runtime.
+
+    An exported file is one contender in each runtime that was named; in the usual one of its
+    format where only torch is, which runs no ONNX.
+    """
+    others = [name for name in request.runtimes if name != TORCH]
+    if isinstance(model, ExportedModel):
+        own = model.facts.precision
+        usual = TORCH if model.is_program else "onnxruntime"
+        return tuple(
+            Candidate(None, name, own if own != "fp32" else None) for name in others or [usual]
+        )
+    shifts: tuple[str | None, ...] = (
+        (request.shifts or COMPANIONS) if has_shifts(model) else (None,)
+    )
+    ran: list[tuple[str, str | None]] = [(TORCH, None)] if TORCH in request.runtimes else []
+    ran += [
+        (runtime, None if precision == "fp32" else precision)
+        for precision in request.precisions
+        for runtime in others
+    ]
+    return tuple(Candidate(shift, *how) for how in ran for shift in shifts)
 
 
 def has_shifts(model: GivenModel) -> bool:

@@ -98,6 +98,25 @@ class Checker:
         fault = f"wrong {what}: off the reference by {error:.2g}, {allowed:.1g} is allowed"
         return Check(error, fault)
 
+    def check_file(self, workload: Workload, allowed: float | None) -> Check:
+        """Compare the logits that an exported file gives for the images of the case.
+
+        Args:
+            workload: the file in a runtime.
+            allowed: relative difference; None reports any that is a number.
+        """
+        ((error, _, what),) = self._parts[0].differences(workload)
+        if error <= (math.inf if allowed is None else allowed) and math.isfinite(error):
+            return Check(error, None)
+        limit = "" if allowed is None else f", {allowed:.1g} is allowed"
+        return Check(error, f"wrong {what}: off the reference by {error:.2g}{limit}")
+
+    @property
+    def proves(self) -> bool:
+        """Whether the reference varies: agreement with one that is constant proves nothing."""
+        values = self._parts[0].values
+        return float(values.min()) < float(values.max())
+
 
 class _Part:
     """One case in which an implementation must agree, with what the reference computes there."""
@@ -111,6 +130,10 @@ class _Part:
         self._rounding = {
             what: relative_error(tensor, self._expected[what]) for what, tensor in own.items()
         }
+
+    @property
+    def values(self) -> Tensor:
+        return self._expected["values"]
 
     def build(self, shift: str | None) -> Workload:
         return build_workload(self.case, shift)

@@ -18,16 +18,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from s2mlp_cli.errors import UnavailableError, UserCodeError
+from s2mlp_cli.errors import ExportError, UnavailableError, UserCodeError
 from s2mlp_cli.measure.profiling.checks import Checker
+from s2mlp_cli.measure.profiling.deployed import DeployedFiles, cannot_deploy
 from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.measure.profiling.workloads import (
+    Candidate,
     Case,
     OpCase,
     Workload,
     build_workload,
     draw_example,
 )
+from s2mlp_cli.measure.source import ExportedModel
 from s2mlp_cli.measure.torch_support import (
     first_line,
     is_of_compiler,
@@ -36,12 +39,14 @@ from s2mlp_cli.measure.torch_support import (
     is_unsupported,
 )
 from s2mlp_cli.records.base import FLOORS
-from s2mlp_cli.records.profile import Memory
+from s2mlp_cli.records.profile import TORCH, Memory
+from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
 
-# The name of an implementation; None for a model that has no shift.
-Shift = str | None
+# Largest relative difference to the reference that an exported file may show, as `s2mlp export`
+# allows it; what int8 costs is reported and not judged.
+FILE_TOLERANCE: dict[str, float | None] = {"fp32": 1e-4, "int8": None}
 
 # Calls before anything is timed: allocators, caches of kernels, autotuners.
 WARM_UP_CALLS = 3
@@ -61,6 +66,8 @@ BARE = {
     "none": "the same without its shifts: its result is wrong by design",
     "products": "the mixers' matrix products alone: its result is wrong by design",
 }
+
+_CONSTANT = "the model returns one number for everything: its check proves nothing"
 
 # Compiled versions of one function of ours: every implementation of a case is one of a block.
 _MOST_VERSIONS = 64
@@ -86,6 +93,7 @@ class Contender:
         reference: why its result need not be right, or None.
         memory: what the device knows of it.
         compile_s: seconds that compiling it took; None where nothing is compiled.
+        session: of the runtime that runs it, if that is not torch.
         remarks: what a reader should know about it.
     """
 
@@ -95,6 +103,7 @@ class Contender:
     reference: str | None = None
     memory: Memory | None = None
     compile_s: float | None = None
+    session: Session | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -173,29 +182,38 @@ def _without_remarks() -> Iterator[None]:
 class Preparation:
     """Prepares the contenders of one case; input and reference are computed once for all."""
 
-    def __init__(self, case: Case, device: Device, compiling: Compiling | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        device: Device,
+        files: DeployedFiles,
+        compiling: Compiling | None = None,
+    ) -> None:
         self._case = case
         self._device = device
         self._compiling = compiling or Compiling()
+        self._files = files
 
-    def prepare(self, shift: Shift) -> Contender | Skipped:
+    def prepare(self, candidate: Candidate) -> Contender | Skipped:
         """Build, check and warm up one implementation.
 
         What :func:`reason_to_skip` knows, and a wrong result, are reasons to skip. Every other
         fault is a bug and is raised.
         """
-        reason = unsupported(self._case, shift)
+        reason = unsupported(self._case, candidate)
         if reason:
             return Skipped(reason)
         try:
-            return self._ready(shift)
+            if candidate.runtime == TORCH:
+                return self._ready(candidate.shift)
+            return self._deployed(candidate)
         except Exception as error:
             reason = reason_to_skip(error, self._case)
             if reason is None:
                 raise
             return Skipped(reason)
 
-    def _ready(self, shift: Shift) -> Contender | Skipped:
+    def _ready(self, shift: str | None) -> Contender | Skipped:
         checker = None if shift in (None, *FLOORS) else self._checker
         example, before_s = self._example, self._compiling.seconds
         held_before = self._device.held()
@@ -209,16 +227,48 @@ class Preparation:
                 return Skipped(f"torch.compile: compiles anew in {MOST_WARM_UP_CALLS} calls")
             memory = self._memory(workload, held_before)
             run = self._device.graph(workload.run) if self._case.cuda_graph else workload.run
-            once = self._device.seconds(run, 1, cold=False)
+            calls = self._calls(run)
         return Contender(
             run,
-            calls=min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS,
+            calls=calls,
             error=check.error if check else None,
             reference=BARE.get(shift) if shift else None,
             memory=memory,
             compile_s=self._compiling.seconds - before_s if self._case.compile else None,
             remarks=workload.remarks,
         )
+
+    def _deployed(self, candidate: Candidate) -> Contender | Skipped:
+        """Export, open, check and warm up: what the runtime says of its precision must be right."""
+        session = self._files.open(candidate)
+        asked = candidate.precision or self._case.dtype
+        if session.precision != asked:
+            return Skipped(f"{session.runtime} computes in {session.precision} instead of {asked}")
+        example, checker = self._example, None
+        if candidate.shift not in FLOORS and not isinstance(self._case.model, ExportedModel):
+            checker = self._checker
+        workload = Workload(lambda: session.run(example), session.run, example, None)
+        check = checker.check_file(workload, FILE_TOLERANCE[asked]) if checker else None
+        if check and check.fault:
+            return Skipped(check.fault, check.error)
+        self._warmed_up(workload.run)
+        remarks: tuple[str, ...] = () if checker is None or checker.proves else (_CONSTANT,)
+        if session.threads != torch.get_num_threads():
+            remarks += (f"{session.runtime} computes with {session.threads} threads",)
+        return Contender(
+            workload.run,
+            calls=self._calls(workload.run),
+            error=check.error if check else None,
+            reference=BARE.get(candidate.shift) if candidate.shift else None,
+            memory=Memory(unknown=f"not measured for {session.runtime}"),
+            session=session,
+            remarks=remarks,
+        )
+
+    def _calls(self, run: Run) -> int:
+        """Return how many calls make a sample that is long enough."""
+        once = self._device.seconds(run, 1, cold=False)
+        return min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
 
     @cached_property
     def _checker(self) -> Checker:
@@ -254,8 +304,13 @@ class Preparation:
         )
 
 
-def unsupported(case: Case, shift: Shift) -> str | None:
-    """Return why ``shift`` has no place in ``case`` or cannot run on its device, or None."""
+def unsupported(case: Case, candidate: Candidate) -> str | None:
+    """Return why ``candidate`` has no place in ``case`` or cannot run on its device, or None."""
+    reason = cannot_deploy(case, candidate) if candidate.runtime != TORCH else None
+    return reason or _misplaced(case, candidate.shift)
+
+
+def _misplaced(case: Case, shift: str | None) -> str | None:
     if shift is None:
         return None
     if isinstance(case, OpCase):
@@ -282,7 +337,7 @@ def reason_to_skip(error: BaseException, case: Case) -> str | None:
         return out_of_memory(case)
     if is_of_compiler(error) or is_of_triton(error):
         return f"{'torch.compile' if is_of_compiler(error) else 'Triton'}: {first_line(error)}"
-    if isinstance(error, (UnavailableError, UserCodeError)):
+    if isinstance(error, (ExportError, UnavailableError, UserCodeError)):
         return str(error)
     if case.cuda_graph and "captur" in str(error):
         return f"cannot be captured as a CUDA graph: {first_line(error)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,22 +15,23 @@ from s2mlp_cli.measure.counting.audit import published_top1
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.profiling.cases import (
     Planned,
+    candidates,
     cases,
+    companions,
     find_largest_batch,
     fits,
-    implementations,
     plan,
 )
 from s2mlp_cli.measure.profiling.contenders import (
     Compiling,
     Contender,
     Preparation,
-    Shift,
     Skipped,
     fresh_compiler,
     out_of_memory,
     unsupported,
 )
+from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.device import Device, measure_roofline, open_device
 from s2mlp_cli.measure.profiling.memory import Resident, child_memory
 from s2mlp_cli.measure.profiling.resuming import require_same, runs_before
@@ -41,12 +42,13 @@ from s2mlp_cli.measure.profiling.rows import (
     telemetry_remarks,
     timed_row,
 )
-from s2mlp_cli.measure.profiling.workloads import Case, matmul_macs
+from s2mlp_cli.measure.profiling.workloads import Candidate, Case, matmul_macs
 from s2mlp_cli.measure.source import DEFAULT_SIZE, GivenModel, module_model, spec_model
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision, require_dtype
 from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
-from s2mlp_cli.records.base import BASELINE, Environment, changed
+from s2mlp_cli.records.base import BASELINE, FLOORS, Environment, changed
 from s2mlp_cli.records.profile import (
+    TORCH,
     Level,
     Memory,
     Mode,
@@ -66,7 +68,7 @@ DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
 OnProgress = Callable[[str, float, float | None], None]
 
 # Measures the memory of a workload on a CPU, or says why it is not known.
-ChildMemory = Callable[[Case, Shift, int], Resident | str]
+ChildMemory = Callable[[Case, str | None, int], Resident | str]
 
 
 class Progress:
@@ -237,16 +239,20 @@ class Profiler:
         rows = {row.key: row for row in self._rows}
         with _threads(self.request.threads):
             for case in cases(self._models, request, self._largest_batch):
-                for shift in implementations(case.model, request.shifts):
-                    own = blank_row(case, shift, request.threads)
+                named = (*companions(case.model), *candidates(case.model, request))
+                for each in dict.fromkeys(each for each in named if each.runtime == TORCH):
+                    own = blank_row(case, each, request.threads)
                     skipped = rows[own.key].skipped if own.key in rows else None
-                    unfit = self._wrong(own) or skipped or unsupported(case, shift)
-                    yield try_to_trace(case, shift, folder, unfit)
+                    unfit = self._wrong(own) or skipped or unsupported(case, each)
+                    yield try_to_trace(case, each.shift, folder, unfit)
 
     def _wrong(self, own: ProfileResult) -> str | None:
         """Return why an implementation was found wrong in a part of the model, if it was."""
         for row in self._rows:
-            same = (row.model, row.shift, row.dtype) == (own.model, own.shift, own.dtype)
+            same = all(
+                getattr(row, name) == getattr(own, name)
+                for name in ("model", "shift", "dtype", "runtime")
+            )
             if same and row.skipped and row.error is not None:
                 return row.skipped
         return None
@@ -265,26 +271,28 @@ class Profiler:
             moved = telemetry_remarks(before, self.device.telemetry())
         macs = matmul_macs(case) if ready else 0
         rows = []
-        for shift in planned.missing:
-            made, blank = prepared.get(shift), planned.blanks[shift]
+        for each in planned.missing:
+            made, blank = prepared.get(each), planned.blanks[each]
             if isinstance(made, Skipped):
                 rows.append(changed(blank, skipped=made.reason, error=made.error))
-            elif made is not None and not samples[shift]:
+            elif made is not None and not samples[each]:
                 rows.append(changed(blank, skipped=out_of_memory(case)))
             elif made is not None:
                 ended = "ran out of memory in the rounds: use a smaller --batch-size"
                 row = timed_row(
                     blank,
-                    samples[shift],
-                    samples,
+                    samples[each],
+                    _peers(each, samples),
                     calls=made.calls,
-                    macs=macs,
+                    # the roofline is not one of other precisions
+                    macs=0 if each.precision else macs,
                     roofline=roofline,
                     error=made.error,
                     reference=made.reference,
-                    memory=self._memory(case, shift, made.memory),
+                    memory=self._memory(case, each, made.memory),
                     compile_s=made.compile_s,
-                    remarks=(*made.remarks, *((ended,) if shift in exhausted else ()), *moved),
+                    session=made.session,
+                    remarks=(*made.remarks, *((ended,) if each in exhausted else ()), *moved),
                 )
                 rows.append(row)
         progress.end()
@@ -292,38 +300,39 @@ class Profiler:
 
     def _prepared(
         self, planned: Planned, compiling: Compiling, progress: Progress
-    ) -> dict[Shift, Contender | Skipped]:
+    ) -> dict[Candidate, Contender | Skipped]:
         """Prepare what was asked for, then, if any of that can run, what it is compared with.
 
         The reference's results are let go before anything is timed.
         """
-        preparation = Preparation(planned.case, self.device, compiling)
-        prepared: dict[Shift, Contender | Skipped] = {}
-        order = sorted(planned.blanks, key=lambda shift: shift not in planned.asked)
-        for number, shift in enumerate(order):
-            ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
-            if shift not in planned.asked and not planned.is_worth_comparing(ready):
-                break
-            step = f"checking {shift or 'the model'} ({number + 1} of {len(order)})"
-            progress.step(step, number / len(order) / 2)
-            prepared[shift] = preparation.prepare(shift)
-        return {shift: prepared[shift] for shift in planned.blanks if shift in prepared}
+        prepared: dict[Candidate, Contender | Skipped] = {}
+        order = sorted(planned.blanks, key=lambda each: each not in planned.asked)
+        with DeployedFiles(planned.case) as files:
+            preparation = Preparation(planned.case, self.device, files, compiling)
+            for number, candidate in enumerate(order):
+                ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
+                if candidate not in planned.asked and not planned.is_worth_comparing(ready):
+                    break
+                step = f"checking {candidate} ({number + 1} of {len(order)})"
+                progress.step(step, number / len(order) / 2)
+                prepared[candidate] = preparation.prepare(candidate)
+        return {each: prepared[each] for each in planned.blanks if each in prepared}
 
     def _rounds(
-        self, case: Case, ready: dict[Shift, Contender], progress: Progress
-    ) -> tuple[Samples, set[Shift]]:
+        self, case: Case, ready: dict[Candidate, Contender], progress: Progress
+    ) -> tuple[Samples[Candidate], set[Candidate]]:
         """Return the samples, and which implementations ran out of memory on the way."""
         cold = case.level == "op" and not self._settings.hot
-        exhausted: set[Shift] = set()
+        exhausted: set[Candidate] = set()
 
-        def sample(shift: Shift) -> float | None:
-            contender = ready[shift]
+        def sample(candidate: Candidate) -> float | None:
+            contender = ready[candidate]
             try:
                 return self.device.seconds(contender.run, contender.calls, cold=cold)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                exhausted.add(shift)
+                exhausted.add(candidate)
                 return None
 
         settings = self._settings
@@ -332,7 +341,7 @@ class Profiler:
             samples = measure_rounds(
                 tuple(ready),
                 sample,
-                baseline=BASELINE,
+                baseline=Candidate(BASELINE),
                 budget=Budget(settings.min_time_s * len(ready), most),
                 seed=settings.seed,
                 clock=self._clock,
@@ -340,11 +349,11 @@ class Profiler:
             )
         return samples, exhausted
 
-    def _memory(self, case: Case, shift: Shift, known: Memory | None) -> Memory | None:
+    def _memory(self, case: Case, candidate: Candidate, known: Memory | None) -> Memory | None:
         """Complete what the device knows about a workload's memory by what a child process says."""
-        if self.device.torch_device.type != "cpu" or known is None:
+        if self.device.torch_device.type != "cpu" or known is None or known.unknown:
             return known
-        found = self._memory_of(case, shift, self.request.threads)
+        found = self._memory_of(case, candidate.shift, self.request.threads)
         if isinstance(found, str):
             return changed(known, unknown=found)
         return changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
@@ -387,6 +396,14 @@ def _require_runnable(
         require_dtype(device.torch_device, dtype)
     if request.cuda_graph and device.torch_device.type != "cuda":
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
+
+
+def _peers(
+    candidate: Candidate, samples: Mapping[Candidate, list[float]]
+) -> dict[str | None, list[float]]:
+    """Return what a row is compared with: eager ``slice``, and the floors in its own runtime."""
+    beside = (Candidate(BASELINE), *(candidate._replace(shift=floor) for floor in FLOORS))
+    return {each.shift: samples[each] for each in beside if each in samples}
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from __future__ import annotations
 import gc
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from s2mlp_cli import statistics
 
@@ -30,8 +31,8 @@ CONFIRMATIONS = 2
 # A ratio is known when its interval is narrower than this fraction of it.
 RATIO_WIDTH = 0.01
 
-# Of a contender; None names the only one of a model that has nothing to compare.
-Name = str | None
+# What tells contenders apart.
+Name = TypeVar("Name", bound=Hashable)
 
 Samples = dict[Name, list[float]]
 
@@ -47,7 +48,7 @@ class Budget:
 class Convergence:
     """Decides, at ever rarer checks, whether all ratios to the baseline are known."""
 
-    def __init__(self, baseline: Name) -> None:
+    def __init__(self, baseline: Hashable) -> None:
         self._baseline = baseline
         self._next_check = FIRST_CHECK
         self._agreeing = 0
@@ -61,7 +62,7 @@ class Convergence:
         return self._agreeing >= CONFIRMATIONS
 
     def _narrow(self, samples: Mapping[Name, Sequence[float]]) -> bool:
-        baseline = samples.get(self._baseline)
+        baseline = next((own for name, own in samples.items() if name == self._baseline), None)
         if baseline is None or len(samples) == 1:
             estimates = [statistics.median(own) for own in samples.values()]
         else:
@@ -74,12 +75,12 @@ def measure_rounds(
     names: Sequence[Name],
     sample: Callable[[Name], float | None],
     *,
-    baseline: Name,
+    baseline: Hashable,
     budget: Budget,
     seed: int,
     clock: Callable[[], float],
     on_round: Callable[[float], None] = lambda elapsed: None,
-) -> Samples:
+) -> Samples[Name]:
     """Measure all ``names`` in interleaved rounds.
 
     Args:
@@ -102,14 +103,14 @@ def measure_rounds(
 def _rounds(
     names: Sequence[Name],
     sample: Callable[[Name], float | None],
-    baseline: Name,
+    baseline: Hashable,
     budget: Budget,
     seed: int,
     clock: Callable[[], float],
     on_round: Callable[[float], None],
-) -> Samples:
+) -> Samples[Name]:
     order = random.Random(seed)
-    samples: Samples = {name: [] for name in names}
+    samples: Samples[Name] = {name: [] for name in names}
     running = list(names)
     convergence = Convergence(baseline)
     start = clock()

@@ -11,10 +11,11 @@ import torch
 
 from s2mlp_cli import statistics
 from s2mlp_cli.measure.profiling.device import Telemetry
-from s2mlp_cli.measure.profiling.workloads import Case
+from s2mlp_cli.measure.profiling.workloads import Candidate, Case
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.records.base import BASELINE, changed
-from s2mlp_cli.records.profile import Measured, Memory, ProfileResult, Ratio, Roofline
+from s2mlp_cli.records.profile import TORCH, Measured, Memory, ProfileResult, Ratio, Roofline
+from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
 
@@ -31,15 +32,15 @@ MOVED_CELSIUS = 10.0
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:
+def blank_row(case: Case, candidate: Candidate, threads: int) -> ProfileResult:
     """Return the row of ``case`` with nothing measured yet."""
     return ProfileResult(
         model=case.model.name,
-        shift=shift,
+        shift=candidate.shift,
         level=case.level,
         stage=case.stage,
         device=case.device,
-        dtype=case.dtype,
+        dtype=candidate.precision or case.dtype,
         batch_size=case.batch_size,
         input_size=case.model.input_size,
         shape=case.shape,
@@ -50,8 +51,9 @@ def blank_row(case: Case, shift: str | None, threads: int) -> ProfileResult:
         cuda_graph=case.cuda_graph,
         channels_last=case.channels_last,
         threads=threads,
+        runtime=candidate.runtime,
         source=case.model.source,
-        form=_form(case, shift),
+        form=_form(case, candidate.shift) if candidate.runtime == TORCH else None,
     )
 
 
@@ -77,6 +79,7 @@ def timed_row(
     reference: str | None = None,
     memory: Memory | None = None,
     compile_s: float | None = None,
+    session: Session | None = None,
     remarks: tuple[str, ...] = (),
 ) -> ProfileResult:
     """Complete ``blank`` (which says what was measured) with all that the samples tell.
@@ -84,7 +87,8 @@ def timed_row(
     Args:
         blank: the row without measurements.
         samples: seconds of a call, one per round, at least one.
-        peers: the samples of the baseline and of ``none`` in the same rounds, where they ran.
+        peers: of the same rounds, the samples of the baseline, and those of ``none`` and
+            ``products`` in the same runtime, where they ran.
         calls: how many calls each sample is the mean of.
         macs: multiply-adds of the matrix products in one forward pass; 0 at ``op``.
         roofline: of the device in this dtype.
@@ -92,6 +96,7 @@ def timed_row(
         reference: why the result need not be right.
         memory: what it needed.
         compile_s: seconds that compiling took.
+        session: of the runtime that ran it, if that is not torch.
         remarks: what else is doubtful about the samples.
     """
     middle = statistics.median(samples)
@@ -116,6 +121,8 @@ def timed_row(
         matmul_fraction=_fraction(rate, roofline.matmul_flops_per_s if roofline else None),
         memory=memory,
         compile_s=compile_s,
+        runtime_version=session.version if session else None,
+        runtime_precision=session.precision if session else None,
         ratio_to_slice=_ratio(peers.get(BASELINE), samples),
         cost_over_none_s=_cost(bare, samples),
         cost_over_products_s=_cost(peers.get("products"), samples),

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.source import GivenModel
+from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.s2mlp import Block
-from s2mlp_cli.records.profile import CompileMode, CompileUnit, Level, Mode
+from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
 from s2mlp_cli.specs import S2MLPSpec
@@ -31,6 +31,26 @@ _DRAWN = 251
 
 # A forward pass, or a model's module, which is one.
 Forward = Callable[[Tensor], Tensor]
+
+
+class Candidate(NamedTuple):
+    """What takes turns in the rounds of a case, by name: an implementation in a runtime.
+
+    Attributes:
+        shift: the implementation; None for a model that has no shift.
+        runtime: what runs it.
+        precision: of an exported file, where it is not the case's own dtype.
+    """
+
+    shift: str | None
+    runtime: str = TORCH
+    precision: str | None = None
+
+    def __str__(self) -> str:
+        """Say which it is: ``conv (onnxruntime, int8)``."""
+        where = [self.runtime] if self.runtime != TORCH else []
+        where += [self.precision] if self.precision else []
+        return (self.shift or "the model") + (f" ({', '.join(where)})" if where else "")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -295,13 +315,13 @@ def _training_step(
 def matmul_macs(case: Case) -> int:
     """Count the multiply-adds of one forward pass of ``case``, by the rules of ``count``.
 
-    Nothing is computed, and the shift alone has none. Python code that cannot run without numbers
-    (on the meta device) has an unknown number: 0.
+    Nothing is computed, and the shift alone has none. An ONNX file, and Python code that cannot run
+    without numbers (on the meta device), have an unknown number: 0.
     """
     from s2mlp_cli.measure.counting.counters import traced_figures  # fvcore, in no child's memory
     from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 
-    if case.level == "op":
+    if case.level == "op" or (isinstance(case.model, ExportedModel) and not case.model.is_program):
         return 0
     shift = "none" if isinstance(case.model.spec, S2MLPSpec) else None
     module = case.build(shift, torch.device("meta"))

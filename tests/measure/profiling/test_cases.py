@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.cases import cases, find_largest_batch, fits, implementations
-from s2mlp_cli.measure.profiling.workloads import build_workload, draw_example
+from s2mlp_cli.measure.profiling.cases import (
+    candidates,
+    cases,
+    companions,
+    find_largest_batch,
+    fits,
+)
+from s2mlp_cli.measure.profiling.workloads import Candidate, build_workload, draw_example
 from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.records.base import LARGEST_BATCH
 from s2mlp_cli.records.profile import ProfileRequest
@@ -60,13 +66,27 @@ def test_every_combination_of_dtype_and_batch_is_a_case(tiny):
     ]  # fmt: skip
 
 
-def test_the_companions_come_first_and_nobody_twice(tiny):
-    assert implementations(spec_model(tiny), ("conv", "slice")) == ("slice", "none", "conv")
+def asked(model, **fields):
+    return [
+        str(each) for each in candidates(spec_model(model), ProfileRequest(models=(), **fields))
+    ]
+
+
+def test_each_implementation_is_a_candidate_in_each_runtime_and_precision(tiny):
+    runtimes = {"runtimes": ("torch", "openvino"), "precisions": ("fp32", "int8")}
+    assert asked(tiny, shifts=("conv", "roll"), **runtimes) == [
+        "conv", "roll", "conv (openvino)", "roll (openvino)",
+        "conv (openvino, int8)", "roll (openvino, int8)",
+    ]  # fmt: skip
+    assert asked(tiny, shifts=("conv",), runtimes=("openvino",)) == ["conv (openvino)"]
+    assert companions(spec_model(tiny)) == (Candidate("slice"), Candidate("none"))
 
 
 def test_a_family_without_shifts_has_one_nameless_contender_and_no_parts():
     other = ModelSpec(family="other", name="other")
-    assert implementations(spec_model(other), ("conv",)) == (None,)
+    assert companions(spec_model(other)) == (Candidate(None),)
+    assert asked(other, shifts=("conv",)) == ["the model"]
+    assert asked(other, runtimes=("torch", "openvino")) == ["the model", "the model (openvino)"]
     assert [case.level for case in found_for(other)] == ["model"]
 
 

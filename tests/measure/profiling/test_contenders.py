@@ -16,7 +16,9 @@ from s2mlp_cli.measure.profiling.contenders import (
     Skipped,
     fresh_compiler,
 )
+from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.rows import blank_row
+from s2mlp_cli.measure.profiling.workloads import Candidate
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
@@ -27,7 +29,9 @@ from tests.tiny import case as make_case
 
 def prepare(spec, shift, level="op", device=None, **fields):
     case = make_case(spec, level, batch_size=2, **fields)
-    return Preparation(case, device or FakeDevice(Clock())).prepare(shift)
+    return Preparation(case, device or FakeDevice(Clock()), DeployedFiles(case)).prepare(
+        Candidate(shift)
+    )
 
 
 @pytest.fixture
@@ -189,8 +193,8 @@ def test_none_by_itself_is_nothing_to_time(tiny):
 
 
 def test_a_row_says_which_form_of_an_implementation_runs(tiny):
-    assert blank_row(make_case(tiny, "block"), "fused", 1).form == "functional"
-    assert blank_row(make_case(tiny, "block"), "slice", 1).form is None
+    assert blank_row(make_case(tiny, "block"), Candidate("fused"), 1).form == "functional"
+    assert blank_row(make_case(tiny, "block"), Candidate("slice"), 1).form is None
 
 
 def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
@@ -281,8 +285,9 @@ def test_slow_calls_warm_up_once(tiny):
 
 def test_a_device_that_counts_tells_weights_from_activations(tiny):
     device = FakeDevice(Clock(), kind="counting")
-    preparation = Preparation(make_case(tiny, "block", batch_size=2), device)
-    first, memory = (preparation.prepare(shift).memory for shift in ("slice", "roll"))
+    case = make_case(tiny, "block", batch_size=2)
+    preparation = Preparation(case, device, DeployedFiles(case))
+    first, memory = (preparation.prepare(Candidate(shift)).memory for shift in ("slice", "roll"))
     assert first == memory  # whichever of them drew the input that both read
     assert memory.weights_bytes > 0
     assert memory.activations_bytes == 300
@@ -375,7 +380,9 @@ def test_warming_up_goes_on_until_nothing_compiles_any_more(tiny, calls, timed, 
     compiler = Compiler(calls)
     device = FakeDevice(Clock(), compiler)
     case = make_case(tiny, "block", compile="block")
-    ready = Preparation(case, device, compiler.compiling).prepare("slice")
+    ready = Preparation(case, device, DeployedFiles(case), compiler.compiling).prepare(
+        Candidate("slice")
+    )
     assert len(device.cold) == timed
     assert ready.compile_s == pytest.approx(2.0 * calls)
 
@@ -384,7 +391,10 @@ def test_what_compiles_anew_in_every_call_is_not_timed(tiny, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda module, mode: module)
     compiler = Compiler(1000)
     case = make_case(tiny, "block", compile="block")
-    made = Preparation(case, FakeDevice(Clock(), compiler), compiler.compiling).prepare("slice")
+    device = FakeDevice(Clock(), compiler)
+    made = Preparation(case, device, DeployedFiles(case), compiler.compiling).prepare(
+        Candidate("slice")
+    )
     assert made.reason == "torch.compile: compiles anew in 12 calls"
 
 

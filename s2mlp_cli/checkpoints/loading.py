@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from s2mlp_cli.checkpoints.fit import INFERRED, check_fit, compare, fitting_mode
 from s2mlp_cli.checkpoints.inference import infer
 from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
-from s2mlp_cli.checkpoints.refusals import most_bytes
+from s2mlp_cli.checkpoints.refusals import SHARD, most_bytes
 from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.checkpoints.weights import Weights, take_weights
 from s2mlp_cli.errors import CheckpointError, printable
@@ -175,7 +174,7 @@ def _fitted(
         assumed = () if size else (_assumed_size(spec),)
         return spec, state, (*inferred.notes, *notes, *assumed), inferred.nearest
     except CheckpointError as error:
-        shard = re.search(r"-0*([1-9]\d*)-of-0*([1-9]\d*)\.", file.path.name)
+        shard = SHARD.search(file.path.name)
         if shard is None or shard[2] == "1":
             raise
         raise CheckpointError(

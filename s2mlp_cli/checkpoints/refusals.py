@@ -40,6 +40,9 @@ _BROKEN = (
     MemoryError, OverflowError, struct.error,
 )  # fmt: skip
 
+# How the name of a shard ends: its number, of how many.
+SHARD = re.compile(r"-0*([1-9]\d*)-of-0*([1-9]\d*)\.")
+
 # Pickles in a legacy file before the values: number, version, machine, content, order of values.
 _LEGACY_PICKLES = 5
 
@@ -54,6 +57,8 @@ def damaged(path: Path, error: object) -> CheckpointError:
 
 def unknown_form(path: Path, head: bytes) -> CheckpointError:
     """Name what a file is that torch.save did not write."""
+    if path.name == ".metadata":
+        return folder_without_index(path.parent)
     if what := next((what for magic, what in _FORMS if head.startswith(magic)), None):
         return CheckpointError(f"{path} is {what}")
     if head[257:262] == b"ustar":
@@ -101,6 +106,12 @@ def folder_without_index(folder: Path) -> CheckpointError:
             "that DeepSpeed wrote beside it"
         )
     files = [name for name in names if name.endswith(_WEIGHT_FILES)]
+    shards = [name for name in files if SHARD.search(name)]
+    if shards:
+        return CheckpointError(
+            f"{folder} has {len(shards)} shards (the first is {shards[0]}) without their index, a "
+            "file that ends in .index.json; copy or download it too"
+        )
     such = f", such as {files[0]}" if files else ""
     return CheckpointError(f"{folder} is a folder; give the checkpoint file in it{such}")
 

@@ -111,7 +111,7 @@ GROUPS: OptionGroups = {
             help="Use only N images, evenly over the classes.",
         ),
         options.seed("Seed for the images that --limit draws."),
-        click.option("--strict", is_flag=True, help="Fail at the first broken image."),
+        click.option("--strict", is_flag=True, help="Fail at the first image that cannot be decoded."),
     ),
     "Input": (
         options.input_size,
@@ -426,7 +426,7 @@ class ValidationProgress:
         )
 
     def broken(self, name: str, reason: str) -> None:
-        self._say(f"broken image {name}: {reason}")
+        self._say(f"cannot decode {name}: {reason}")
 
     def kept(self, path: Path) -> None:
         self._say(f"progress is saved; continue with --resume {path}")

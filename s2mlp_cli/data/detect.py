@@ -23,7 +23,7 @@ from s2mlp_cli.data.label_files import (
     read_label_file,
     read_table,
 )
-from s2mlp_cli.data.labels import Labels
+from s2mlp_cli.data.labels import TABLES, Labels
 from s2mlp_cli.data.layout import folder_layout
 from s2mlp_cli.data.names import ending, split_word
 from s2mlp_cli.data.parquet import parquet_files
@@ -92,6 +92,11 @@ def _opened(path: Path, labels: str | Path | None, partial: bool, reading: Readi
             table = _labels_found(images, path, reading)
         devkit = table.path if table.form == DEVKIT else images.devkit
         images = replace(images, labels=table.match(images.names, partial), devkit=devkit)
+    elif unused := next((file for file in _beside(images, path, TABLES) if file != path), None):
+        reading.remark(
+            f"{unused} is not read, since the labels are from {images.labels.origin}; choose it "
+            "with --labels"
+        )
     return replace(images, notes=reading.notes)
 
 

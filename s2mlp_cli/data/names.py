@@ -43,14 +43,16 @@ HEAD = 16
 # Folders that file managers, storage boxes and unpackers leave beside images, in small letters.
 _SYSTEM = frozenset(
     {"@eadir", "@recently-snapshot", "@recycle", "@tmp", "__macosx", "#recycle", "#snapshot"}
+    | {"thumbs", "thumbnails", "~snapshot"}
     | {"$recycle.bin", "lost+found", "system volume information"}
 )
 
 # word in a name -> the split that it means.
 _SPLITS = {
-    **dict.fromkeys(("train", "training", "trainval"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("train", "training", "trainval", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validating", "valset"), "validation"),
+    **dict.fromkeys(("dev", "devset", "eval", "evaluation", "evalset"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 
 # Runs of letters; capitals inside a name begin a word: "ILSVRCVal", "imagenet_val2012", "TRAIN".

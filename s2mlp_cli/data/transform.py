@@ -87,7 +87,7 @@ def decode(content: bytes, transform: Transform) -> Pixels:
         with Image.open(io.BytesIO(content)) as image:
             if max(image.size) > _STRIP * min(image.size):
                 raise Image.DecompressionBombError(
-                    "{}x{} pixels are over the limit of {} for the long side over the "
+                    "its {}x{} pixels are over the limit of {} for the long side over the "
                     "short one".format(*image.size, _STRIP)
                 )
             image.load()
@@ -106,7 +106,7 @@ def _room_for_text() -> Iterator[None]:
 
 
 def why_broken(error: Exception) -> str:
-    """Return in one line why an image is broken: the same words in every run.
+    """Return in one line why an image cannot be decoded: the same words in every run.
 
     Pillow puts the addresses of objects into its messages.
     """
@@ -115,6 +115,11 @@ def why_broken(error: Exception) -> str:
     if "MAX_TEXT" in str(error):
         limit = PngImagePlugin.MAX_TEXT_MEMORY
         return f"its text is over Pillow's limit of {limit:,} bytes in a PNG"
+    if pixels := re.search(r"\((\d+) pixels\) exceeds limit of (\d+)", str(error)):
+        found, allowed = map(int, pixels.groups())
+        return f"its {found:,} pixels are over Pillow's limit of {allowed:,}"
+    if isinstance(error, Image.DecompressionBombError):
+        return str(error)
     text = re.sub(r"<[\w.]+ object at 0x[0-9a-fA-F]+>", "it", str(error))
     return f"{type(error).__name__}: {' '.join(text.split())}"
 

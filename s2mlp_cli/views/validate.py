@@ -81,7 +81,7 @@ def _key_figures(result: ValidateResult) -> Iterator[KeyFigure]:
     speed = units.significant(result.images_per_s)
     yield KeyFigure("Speed", speed, f"images/s on {result.device}, reading included")
     if result.failures:
-        yield KeyFigure("Broken", str(len(result.failures)), "images, in no score", "warn")
+        yield KeyFigure("Not decoded", str(len(result.failures)), "images, in no score", "warn")
 
 
 def _range(interval: Interval) -> str:
@@ -165,7 +165,7 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
     )
     broken = len(result.failures)
     yield Table(
-        caption="Broken images, in no score",
+        caption="Images that cannot be decoded, in no score",
         columns=(Column("Image"), Column("Why", prose=True)),
         rows=tuple((each.name, each.reason) for each in result.failures),
         folded=broken > _FEW_FAILURES,

@@ -271,6 +271,7 @@ def test_the_tar_format_and_other_tars_are_named(tmp_path: Path) -> None:
 def test_a_distributed_checkpoint_is_named(tmp_path: Path) -> None:
     dcp.save({"w": torch.ones(1)}, checkpoint_id=tmp_path / "dcp", no_dist=True)
     refused(tmp_path / "dcp", "is a distributed checkpoint (DCP); make one file", "dcp_to_torch")
+    refused(tmp_path / "dcp" / ".metadata", "dcp is a distributed checkpoint (DCP); make one file")
     refused(next((tmp_path / "dcp").glob("*.distcp")), "is a piece of a distributed checkpoint")
 
 
@@ -311,6 +312,8 @@ def test_shards_are_read_by_their_index_or_folder(suffix: str, tmp_path: Path) -
         assert all(torch.equal(loaded.state[name], tensor) for name, tensor in state.items())
         assert loaded.facts.form.endswith(", 2 shards")
         assert loaded.facts.bytes == sum(each.stat().st_size for each in tmp_path.iterdir())
+    index.unlink()
+    refused(tmp_path, "has 2 shards (the first is model-00001-of-00002.", "without their index")
     for spec in (TINY, None):
         with pytest.raises(CheckpointError, match="it is shard 2 of 2; give the index .* or the f"):
             load_checkpoint(tmp_path / f"model-00002-of-00002.{suffix}", spec)

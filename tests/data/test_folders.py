@@ -80,7 +80,8 @@ def test_an_image_that_pillow_cannot_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     "hidden",
     ["a/.ipynb_checkpoints/1-checkpoint.png", "a/@eaDir/1.png/SYNOFILE_THUMB_M.jpg", "a/._1.png",
-     "__MACOSX/a/1.png", ".thumbnails/1.png", "a/x/.git/1.png", "$RECYCLE.BIN/S-1-5/1.png"],
+     "__MACOSX/a/1.png", ".thumbnails/1.png", "a/x/.git/1.png", "$RECYCLE.BIN/S-1-5/1.png", "a/Thumbnails/1.png",
+     "a/~snapshot/hourly.0/1.png"],
 )  # fmt: skip
 def test_hidden_files_and_thumbnails_are_passed_over_at_every_depth(hidden, tmp_path):
     members = {"a/1.png": GREY, "b/2.png": GREY, hidden: OTHER}

@@ -155,6 +155,21 @@ def test_val_txt_beside_the_images_is_found(tmp_path):
     assert list(classes(open_images(tmp_path)).values()) == [0, 1, 2]
 
 
+def test_a_table_beside_folders_that_look_like_classes_is_named(tmp_path):
+    """The folders may be groups of any kind: it is said that the table was not asked."""
+    fill(tmp_path / "set", "g0/1.png", "g1/2.png")
+    table = tmp_path / "set" / "labels.csv"
+    table.write_text("g0/1.png,7\ng1/2.png,4\n")
+    images = open_images(tmp_path / "set")
+    assert list(classes(images).values()) == ["g0", "g1"]
+    assert images.notes == (
+        f"{table} is not read, since the labels are from the names of the class folders; choose it "
+        "with --labels",
+    )
+    assert open_images(tmp_path / "set", table).notes == ()
+    assert open_images(table).notes == ()
+
+
 def test_tiny_imagenet_is_read_as_it_is(tmp_path):
     """train/CLASS/images, val/images with boxes beside the classes, test/images without labels."""
     fill(

@@ -49,7 +49,8 @@ def first_parts(images: ImageSet) -> set[str]:
         ("ImageNetVal.zip", "validation"), ("dev.parquet", "validation"), ("valid", "validation"),
         ("Test_Images", "test"), ("trainval", "train"), ("train-val", "train"), ("split=test", "test"),
         ("valley", None), ("ILSVRC2012_devkit_t12", None), ("retrained", None), ("contest", None),
-        ("n01440764", None), ("imagenet", None),
+        ("n01440764", None), ("imagenet", None), ("trainset", "train"), ("valset_2", "validation"),
+        ("my-testset.tar", "test"), ("validating", "validation"),
     ],
 )  # fmt: skip
 def test_a_name_says_its_split_by_a_word(name, split):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -191,7 +192,9 @@ def test_an_image_of_more_pixels_than_pillow_warns_of_is_decoded(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(BROKEN) as caught:
         decode(with_text(1), make_transform(config))
-    assert "exceeds limit of 1000 pixels" in why_broken(caught.value)
+    assert re.fullmatch(
+        r"its [\d,]+ pixels are over Pillow's limit of 1,000", why_broken(caught.value)
+    )
 
 
 def test_the_limit_of_a_strip_is_named():
@@ -200,6 +203,5 @@ def test_the_limit_of_a_strip_is_named():
     with pytest.raises(BROKEN) as caught:
         decode(stream.getvalue(), make_transform(Preprocessing(input_size=(16, 16))))
     assert why_broken(caught.value) == (
-        "DecompressionBombError: 1000x3 pixels are over the limit of 100 for the long side over the "
-        "short one"
+        "its 1000x3 pixels are over the limit of 100 for the long side over the short one"
     )

@@ -42,7 +42,7 @@ If the classes were in another order
 Order                          Correct  Top-1 %
 outputs in the devkit's order      240    80.00
 
-Broken images, in no score
+Images that cannot be decoded, in no score
 3/broken.png: cut off
 
 Weights           digits.safetensors (safetensors, 1000 B): all
@@ -102,7 +102,7 @@ def test_only_the_first_broken_images_are_shown() -> None:
     record = samples.validate()
     result = record.results[0].model_copy(update={"failures": record.results[0].failures * 18})
     lines = shown(view(record.model_copy(update={"results": (result,)})), 80).splitlines()
-    assert "Broken images, in no score (first 5 of 18)" in lines
+    assert "Images that cannot be decoded, in no score (first 5 of 18)" in lines
     assert lines.count("3/broken.png: cut off") == 5
 
 

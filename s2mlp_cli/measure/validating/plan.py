@@ -29,7 +29,7 @@ class Settings:
         preprocessing: how images become inputs; None is the model's own.
         resume: a file that keeps the progress; if it exists, the run continues from it.
         limit: validate on this many images, evenly over the classes, drawn by ``seed``.
-        strict: fail at the first broken image.
+        strict: fail at the first image that cannot be decoded.
         real: the ReaL labels of each image of the set.
         per_class: keep the score of each class in the result.
         keep_mistakes: keep thumbnails of the surest mistakes in the result.

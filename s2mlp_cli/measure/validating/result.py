@@ -124,16 +124,17 @@ def timing_of(parts: Sequence[tuple[float, float, int]]) -> Timing:
 
 
 def check_broken(result: ValidateResult) -> None:
-    """Check that hardly any image was broken.
+    """Check that nearly all images could be decoded.
 
     Raises:
-        DataError: more than 1 % were.
+        DataError: more than 1 % could not.
     """
     broken, chosen = len(result.failures), result.data.images
     if broken > MAX_BROKEN * chosen:
         raise DataError(
-            f"{broken} of {chosen} images are broken, more than {MAX_BROKEN:.0%} (the first: "
-            f"{result.failures[0].name}), so this is not the accuracy on the set; restore them"
+            f"{broken} of {chosen} images cannot be decoded, more than {MAX_BROKEN:.0%} (the first: "
+            f"{result.failures[0].name}: {result.failures[0].reason}), so this is not the accuracy "
+            "on the set; replace them"
         )
 
 

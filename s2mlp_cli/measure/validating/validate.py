@@ -204,8 +204,8 @@ def _check_batch(plan: Plan, batch: Batch, listener: Listener) -> None:
     for row, reason in zip(batch.rows.tolist(), batch.broken, strict=True):
         if reason and plan.settings.strict:
             raise DataError(
-                f"the image {plan.names[row]} is broken ({reason}); replace it, or leave out "
-                "--strict"
+                f"the image {plan.names[row]} cannot be decoded ({reason}); replace it, "
+                "or leave out --strict"
             )
         if reason:
             listener.broken(plan.names[row], reason)

@@ -111,7 +111,9 @@ GROUPS: OptionGroups = {
             help="Use only N images, evenly over the classes.",
         ),
         options.seed("Seed for the images that --limit draws."),
-        click.option("--strict", is_flag=True, help="Fail at the first image that cannot be decoded."),
+        click.option(
+            "--strict", is_flag=True, help="Fail at the first image that cannot be decoded."
+        ),
     ),
     "Input": (
         options.input_size,

@@ -132,9 +132,9 @@ def check_broken(result: ValidateResult) -> None:
     broken, chosen = len(result.failures), result.data.images
     if broken > MAX_BROKEN * chosen:
         raise DataError(
-            f"{broken} of {chosen} images cannot be decoded, more than {MAX_BROKEN:.0%} (the first: "
-            f"{result.failures[0].name}: {result.failures[0].reason}), so this is not the accuracy "
-            "on the set; replace them"
+            f"{broken} of {chosen} images cannot be decoded, more than {MAX_BROKEN:.0%} (the "
+            f"first: {result.failures[0].name}: {result.failures[0].reason}), so this is not the "
+            "accuracy on the set; replace them"
         )
 
 

@@ -129,8 +129,8 @@ def check_zip(path: Path) -> None:
             names = [name.partition("/")[2] for name in archive.namelist()]
             total = sum(entry.file_size for entry in archive.infolist())
             first = next(iter(archive.namelist()), "")
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise damaged(path, error) from error
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise damaged(path, error) from error  # NotImplementedError: a version of zip not known
     if total > most_bytes(path.stat().st_size):
         raise CheckpointError(
             f"the checkpoint {path} would swell to {total:,} bytes, as weights never do; give the "

@@ -88,7 +88,7 @@ def load_pt2(path: Path) -> tuple[nn.Module, Pt2Facts]:
             metadata = _refuse_code(path, archive)
     except FileNotFoundError as error:
         raise ExportError(f"there is no file {path}") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, KeyError, ValueError, EOFError) as error:
         raise ExportError(f"{path} is not a whole .pt2 file ({error}); export it again") from error
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}") from error

@@ -348,3 +348,13 @@ def test_no_warning_of_torch_is_seen(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_checkpoint(tmp_path / "x.pth").content["w"].item() == 1
+
+
+def test_a_zip_of_an_unknown_version_is_a_sentence(tmp_path):
+    path = tmp_path / "new.pth"
+    torch.save({"a": torch.ones(2)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 6] = 99  # the version that is needed to extract
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="zip file version 9.9"):
+        read_checkpoint(path)

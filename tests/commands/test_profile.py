@@ -263,7 +263,7 @@ def test_finished_cases_of_an_interrupted_run_are_not_replaced_without_a_word(ti
 def test_resume_alone_goes_on_with_everything_the_record_was_asked_for(tiny, tmp_path):
     output = tmp_path / "record.json"
     given = [
-        "--shift", "conv", "--model", tiny, "--level", "block,model", "--dtype", "fp32,bf16",
+        "--shift", "conv", "--model", tiny, "--level", "block", "--dtype", "fp32,bf16",
         "--input-size", "28", "--input-size", "56x28", "--batch-size", "2", "--mode", "training",
         "--seed", "7", *QUICK,
     ]  # fmt: skip

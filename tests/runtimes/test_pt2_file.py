@@ -114,3 +114,12 @@ def test_a_program_with_two_inputs_is_no_classifier(tmp_path):
     torch.export.save(torch.export.export(Two(), (torch.ones(1, 3, 2, 2),) * 2), path)
     with pytest.raises(ExportError, match="2 inputs and 1 outputs"):
         load_pt2(path)
+
+
+def test_a_zip_of_an_unknown_version_is_a_sentence(tiny_pt2, tmp_path):
+    content = bytearray(tiny_pt2.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 6] = 99  # the version that is needed to extract
+    path = tmp_path / "new.pt2"
+    path.write_bytes(content)
+    with pytest.raises(ExportError, match="is not a whole .pt2 file"):
+        load_pt2(path)

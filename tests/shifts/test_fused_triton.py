@@ -84,7 +84,7 @@ def by_definition(y, weights, start, splits):
     return start.double()[:, None, None] + sum(scaled)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES[:3], (9, 8)])  # two tiles of 64 positions; more is slow
 @pytest.mark.parametrize("name", ["v2", "mixed counts", "diagonals"])
 def test_gradients_of_the_weighted_sum_equal_those_of_float64(size, name, device):
     splits = SPLITS[name]

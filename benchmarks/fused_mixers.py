@@ -1,6 +1,6 @@
 """What the shifts cost: every contender in turn, round after round, reported as paired ratios.
 
-    python benchmarks/fused_mixers.py --device cpu -o reports/benchmarks/fused_mixers_cpu.json
+    python benchmarks/fused_mixers.py --device cpu -o fused_mixers_cpu.json
     python benchmarks/fused_mixers.py --device cuda --compile -o fused_mixers_cuda.json
 
 Goals, of medians of ratios taken inside one round, so that a machine that drifts slows both sides:

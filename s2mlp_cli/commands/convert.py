@@ -61,6 +61,7 @@ def command(
     Wrappers and prefixes are removed, and third-party names are translated. The logits before and
     after are compared.
     """
+    from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.convert import convert
     from s2mlp_cli.checkpoints.loading import load_checkpoint
     from s2mlp_cli.specs import load_spec
@@ -70,7 +71,8 @@ def command(
     if output.suffix != ".safetensors":
         raise click.BadParameter(f"'{output}' should end with .safetensors", param_hint="-o")
     spec = load_spec(model, overrides) if model else None
-    checkpoint = load_checkpoint(ckpt, spec, ema, input_size=input_size, weights=weights)
+    file = sample.CHECKPOINT if ckpt == sample.NAME else ckpt
+    checkpoint = load_checkpoint(file, spec, ema, input_size=input_size, weights=weights)
     difference = convert(checkpoint, output)
     for sentence in checkpoint.facts.stated:
         remarks_console().print(f"• {sentence}", style="warn", markup=False, soft_wrap=True)

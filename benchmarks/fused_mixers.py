@@ -23,6 +23,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from torch import nn
 from s2mlp_cli import statistics
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.measure.environment import environment
+from s2mlp_cli.measure.profiling.contenders import fresh_compiler
 from s2mlp_cli.measure.profiling.device import Device, measure_roofline, open_device
 from s2mlp_cli.models import build_model, set_shift
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
@@ -53,6 +55,11 @@ CUDA = {
     "shifts": (*registry.SOURCE, "none", *KERNELS),
 }
 
+# These compute something else, on purpose.
+WRONG_BY_DESIGN = ("none", "products", "products only", "clone")
+# Largest difference to ``slice``, relative to its largest value; whole models round in half types.
+TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.3}
+
 Run = Callable[[], object]
 Save = Callable[[dict[str, Any]], None]
 
@@ -64,16 +71,34 @@ def cpu_seconds(run: Run) -> float:
     return time.process_time() - start
 
 
+def fault(name: str, run: Run, expected: torch.Tensor | None) -> str | None:
+    """Return how a contender's result differs from the baseline's: a wrong one may be fast."""
+    found = run()
+    if expected is None or name.split("+", maxsplit=1)[0] in WRONG_BY_DESIGN:
+        return None
+    assert isinstance(found, torch.Tensor)
+    error = float((found.double() - expected).abs().max() / expected.abs().max())
+    allowed = TOLERANCES[found.dtype]
+    return f"off the baseline by {error:.2g}, {allowed:g} is allowed" if error > allowed else None
+
+
 def rounds_of(device: Device, runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     """Time all contenders once per round, each round beginning with another of them.
 
-    One that cannot run (a kernel refuses, the compiler fails) is left out, and said to be.
+    One that cannot run (a kernel refuses, the compiler fails) or computes something else than
+    ``slice`` is left out, and said to be.
     """
+    expected = runs["slice"]() if "slice" in runs else None
+    expected = expected.double() if isinstance(expected, torch.Tensor) else None
     samples: dict[str, list[float]] = {}
     take = cpu_seconds if CPU_TIME in sys.argv else partial(device.seconds, calls=1, cold=False)
     for name, run in runs.items():
         try:
-            take(run)  # warm up, compile, tune
+            wrong = fault(name, run, expected)  # compiles and tunes as well
+            if wrong:
+                print(f"  left out: {name}: {wrong}", file=sys.stderr)
+                continue
+            take(run)
             samples[name] = []
         except (S2MLPError, RuntimeError) as error:
             print(f"  left out: {name}: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -119,7 +144,10 @@ def whole_model(
     images = torch.randn(batch, 3, *spec.input_size, **kind)
     models = contenders(build_model(spec).to(**kind), settings["shifts"], compiled)
     runs: dict[str, Run] = {label: partial(own, images) for label, own in models.items()}
-    return {"model": name, "batch_size": batch, **summary(rounds_of(device, runs, rounds))}
+    # The compiler's limit of eight versions of one code is shared by all contenders of a process.
+    with fresh_compiler() if compiled else nullcontext():
+        samples = rounds_of(device, runs, rounds)
+    return {"model": name, "batch_size": batch, **summary(samples)}
 
 
 def first_mixers(model: nn.Module) -> dict[tuple[int, ...], SpatialShiftMixer]:

@@ -26,13 +26,16 @@ step() {
   timeout "${LIMIT:-400}" "$python" "$@" 2>&1 | tee "$out/$name.log" || failed+=("$name")
 }
 
-step tests -m pytest -q tests/shifts tests/measure/profiling tests/measure/verifying
+# The goal's number first: a machine that is lent may be gone before the rest is done.
+step goal -m s2mlp_cli profile --shift all --model v2-medium --device cuda --level model \
+  --dtype bf16 --batch-size 256 --resume "$out/goal-cuda.json"
 step verify -m s2mlp_cli verify --shift all --device cuda -o "$out/verify-cuda.json"
 step fused benchmarks/fused_mixers.py --device cuda -o "$out/fused_mixers_cuda.json"
 step compiled benchmarks/fused_mixers.py --device cuda --compile -o "$out/fused_mixers_compiled.json"
 step profile -m s2mlp_cli profile --shift all --model v2-medium --device cuda \
-  --dtype bf16,fp32 --batch-size 1,64,256 --resume "$out/profile-cuda.json"
+  --dtype bf16,fp32 --batch-size 256,64,1 --resume "$out/profile-cuda.json"
 step agreement benchmarks/agreement.py --device cuda
+step tests -m pytest -q tests/shifts tests/measure/profiling tests/measure/verifying
 
 for name in $wanted; do
   [[ " ${known[*]} " == *" $name "* ]] || { echo "no step $name; known: ${known[*]}"; exit 2; }

@@ -7,6 +7,7 @@ import pickletools
 import re
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -214,7 +215,8 @@ def _fault_of_legacy(path: Path, error: object) -> str | None:
     if not isinstance(error, str):  # the pickles were read
         return _first_line(error)
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in names
             for _ in range(_LEGACY_PICKLES):
                 for _ in pickletools.genops(stream):
                     pass

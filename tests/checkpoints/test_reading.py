@@ -358,3 +358,11 @@ def test_a_zip_of_an_unknown_version_is_a_sentence(tmp_path):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="zip file version 9.9"):
         read_checkpoint(path)
+
+
+def test_backslashes_in_the_names_of_a_broken_pickle_warn_nobody(tmp_path):
+    path = tmp_path / "old.pth"
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+    path.write_bytes(magic + pickle.dumps(1001, protocol=2) + b"\x80\x02i\\Ra\nb\n.")
+    with pytest.raises(CheckpointError, match="old.pth"):
+        read_checkpoint(path)

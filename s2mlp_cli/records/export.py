@@ -77,7 +77,7 @@ class ExportResult(Frozen):
     calibration: int | None = None
     seconds: float
     allowed: float | None = None
-    proofs: tuple[Proof, ...] = ()
+    proofs: tuple[Proof, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
 
 

@@ -129,3 +129,12 @@ def test_reading_needs_no_torch(tmp_path):
         f"read_record({str(path)!r}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_export_without_a_proof_is_no_record_of_one(tmp_path):
+    document = json.loads(samples.export().to_json())
+    document["results"][0]["proofs"] = []
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(RecordError, match="proofs"):
+        read_record(path)

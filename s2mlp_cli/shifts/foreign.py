@@ -36,9 +36,8 @@ class ForeignShift:
     Attributes:
         name: ``mine.py:my_shift``.
         function: what is called.
-        first: whether the map is given by position (always), and then:
-        takes: the further parameters that are filled in, by name: ``directions``, ``height``,
-            ``width`` or ``size``.
+        takes: the parameters beside the map that are filled in, by name: ``directions``,
+            ``height``, ``width`` or ``size``.
         arguments: given with ``--set``.
         sha256: of its file.
         notes: what was done to load it.
@@ -55,10 +54,6 @@ class ForeignShift:
     @property
     def takes_directions(self) -> bool:
         return "directions" in self.takes.values()
-
-    @property
-    def takes_size(self) -> bool:
-        return bool({"height", "size"} & set(self.takes.values()))
 
     def call(self, x: Tensor, layout: Layout, directions: Directions = ()) -> Tensor:
         """Call it on ``x`` (B,H,W,C) in ``layout`` and return B,H,W,C.

@@ -28,7 +28,7 @@ from torch import nn
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import DecodedImages, batches
 from s2mlp_cli.measure.validating.evaluate import Evaluator
-from s2mlp_cli.measure.validating.results import ImageTable
+from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.measure.validating.validate import scored_batches
 from s2mlp_cli.preprocessing import Preprocessing
 

@@ -36,6 +36,12 @@ class Comparison:
         """Whether the state dict is exactly that of the model."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
+    @property
+    def similarity(self) -> float:
+        """The fraction of all names that match."""
+        others = len(self.missing) + len(self.unexpected) + len(self.wrong_shape)
+        return self.matching / (self.matching + others)
+
     def describe(self) -> str:
         """Return the differences in words, with the first of each kind."""
         parts = []
@@ -78,7 +84,7 @@ def compare(state: State, expected: Shapes) -> Comparison:
 def nearest_models(state: State, count: int = 5) -> list[tuple[str, Comparison]]:
     """Return the built-in models that share most tensors with ``state``, the nearest first."""
     compared = [(name, compare(state, shapes_of(built_in(name)))) for name in names()]
-    return sorted(compared, key=lambda pair: _similarity(pair[1]), reverse=True)[:count]
+    return sorted(compared, key=lambda pair: pair[1].similarity, reverse=True)[:count]
 
 
 def check_fit(state: State, spec: ModelSpec) -> None:
@@ -97,8 +103,9 @@ def check_fit(state: State, spec: ModelSpec) -> None:
             remedy = f"nearest: {_names(near)}"
         else:
             remedy = "check --model and the checkpoint"
+        called = "what its own tensors describe" if spec.name == INFERRED else spec.name
         raise CheckpointError(
-            f"the checkpoint does not fit {_called(spec)}: {comparison.describe()}; {remedy}"
+            f"the checkpoint does not fit {called}: {comparison.describe()}; {remedy}"
         )
 
 
@@ -113,7 +120,8 @@ def fitting_model(state: State) -> ModelSpec:
     if len(fitting) == 1:
         return built_in(fitting[0])
     if fitting:
-        raise CheckpointError(f"the checkpoint matches {_both(fitting)}; choose one with --model")
+        both = f"both {' and '.join(fitting)}" if len(fitting) == 2 else ", ".join(fitting)
+        raise CheckpointError(f"the checkpoint matches {both}; choose one with --model")
     name, comparison = nearest[0]
     first = f"the checkpoint matches no known model (its first tensor is '{next(iter(state))}')"
     if not comparison.matching:
@@ -143,21 +151,8 @@ def _other_classes(state: State, spec: ModelSpec, comparison: Comparison) -> int
     return None
 
 
-def _both(names: list[str]) -> str:
-    return f"both {names[0]} and {names[1]}" if len(names) == 2 else ", ".join(names)
-
-
-def _called(spec: ModelSpec) -> str:
-    return "what its own tensors describe" if spec.name == INFERRED else spec.name
-
-
 def _names(nearest: list[tuple[str, Comparison]]) -> str:
     return ", ".join(name for name, _ in nearest)
-
-
-def _similarity(comparison: Comparison) -> float:
-    others = len(comparison.missing) + len(comparison.unexpected) + len(comparison.wrong_shape)
-    return comparison.matching / (comparison.matching + others)
 
 
 def _text(shape: tuple[int, ...]) -> str:

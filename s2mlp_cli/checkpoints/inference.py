@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,7 +50,7 @@ class Architecture:
             in_channels=_shape(state, "stages.0.patch.proj.weight", 4)[1],
             classes=_shape(state, "head.weight", 2)[0],
             maps=maps,
-            fusion=_fusion(maps, attends),
+            fusion="none" if maps == 1 else "split-attention" if attends else "mean",
             reduction=_ratio(state, mixer + "attention.reduce.weight", 1) if attends else None,
             attention_bias=mixer + "attention.reduce.bias" in state,
             patch_norm="stages.0.patch.norm.weight" in state,
@@ -103,7 +103,9 @@ def infer(state: State, grammar: Grammar) -> Inferred:
     try:
         told = Architecture.of_state(state)
         ranked = sorted(built_ins, key=lambda spec: -_shared(told, Architecture.of_spec(spec)))
-        template, same = ranked[0], [spec.name for spec in ranked if _agrees(told, spec)]
+        template = ranked[0]
+        described = {spec.name: Architecture.of_spec(spec) for spec in ranked}
+        same = [n for n, each in described.items() if replace(each, classes=told.classes) == told]
         mixer, norm, note = _untold(told, template, grammar)
         fits = bool(same) and mixer == template.mixer and norm == template.norm
         if fits:
@@ -115,7 +117,11 @@ def infer(state: State, grammar: Grammar) -> Inferred:
             f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); choose its model "
             "with --model"
         ) from error
-    return Inferred(spec, template.name, (note, *_others(same, fits, template)))
+    notes = [note]
+    if others := [name for name in same if not (fits and name == template.name)]:
+        same_tensors = f"{', '.join(others)} have the same tensors"
+        notes.append(f"{same_tensors}; choose one with --model if needed")
+    return Inferred(spec, template.name, tuple(notes))
 
 
 def _with_classes(spec: S2MLPSpec, classes: int) -> S2MLPSpec:
@@ -151,14 +157,6 @@ def _untold(told: Architecture, template: S2MLPSpec, grammar: Grammar) -> tuple[
     return mixer, norm, note
 
 
-def _others(same: list[str], fits: bool, template: S2MLPSpec) -> tuple[str, ...]:
-    """Say which built-ins have the same tensors but another meaning."""
-    others = [name for name in same if not (fits and name == template.name)]
-    if not others:
-        return ()
-    return (f"{', '.join(others)} have the same tensors; choose one with --model if needed",)
-
-
 def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) -> S2MLPSpec:
     total = 1
     for stage in told.stages:
@@ -186,11 +184,6 @@ def _shared(one: Architecture, other: Architecture) -> int:
     return shared + sum(a.dim == b.dim for a, b in pairs)
 
 
-def _agrees(told: Architecture, spec: S2MLPSpec) -> bool:
-    other = Architecture.of_spec(spec)
-    return {**vars(told), "classes": 0} == {**vars(other), "classes": 0}
-
-
 def _stage(state: State, index: int) -> Stage:
     prefix = f"stages.{index}."
     dim, _, patch, _ = _shape(state, prefix + "patch.proj.weight", 4)
@@ -203,12 +196,6 @@ def _stage(state: State, index: int) -> Stage:
         )
     expansion = _ratio(state, prefix + "blocks.0.mlp.fc1.weight")
     return Stage(patch=patch, dim=dim, depth=len(blocks), expansion=expansion)
-
-
-def _fusion(maps: int, attends: bool) -> str:
-    if maps == 1:
-        return "none"
-    return "split-attention" if attends else "mean"
 
 
 def _ratio(state: State, name: str, axis: int = 0) -> int:

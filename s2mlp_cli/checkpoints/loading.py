@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ _WEIGHTS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat1
 # What buffers hold, such as the batches that a norm has seen. Copying any other kind of number into
 # float32 parameters would pass in silence and give another model.
 _COUNTS = frozenset({torch.int64, torch.int32, torch.bool})
+
+_FLAT_PARAMETER = re.compile(r"(?:^|\.)_?flat_param(?:_\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -163,16 +166,9 @@ def _fitted(
 ) -> tuple[ModelSpec, State, tuple[str, ...], str | None]:
     """Return the model that the weights fit, they, notes, and the nearest built-in if inferred."""
     try:
-        if known is not None:
-            return *_at_size(found.state, known, size), None
-        if not isinstance(found.naming, Grammar):
-            return *_at_size(found.state, fitting_model(found.state), size), None
-        inferred = infer(found.state, found.naming)
-        spec, state, notes = _at_size(found.state, inferred.spec, size)
-        if spec.name == INFERRED:
-            spec = _named_after(spec, file.path)
-        assumed = () if size else (_assumed_size(spec),)
-        return spec, state, (*inferred.notes, *notes, *assumed), inferred.nearest
+        if known is None and isinstance(found.naming, Grammar):
+            return _inferred(file, found, found.naming, size)
+        return *_at_size(found.state, known or fitting_model(found.state), size), None
     except CheckpointError as error:
         shard = SHARD.search(file.path.name)
         if shard is None or shard[2] == "1":
@@ -182,11 +178,23 @@ def _fitted(
         ) from error
 
 
-def _named_after(spec: ModelSpec, path: Path) -> ModelSpec:
-    """Name a spec that was read off tensors after its file, so that two are told apart."""
-    name = "".join(c if c.isprintable() else "?" for c in printable(path.stem))[:200]
-    fields = {field: getattr(spec, field) for field in type(spec).model_fields}
-    return type(spec).model_validate({**fields, "name": name})
+def _inferred(
+    file: CheckpointFile, found: Weights, grammar: Grammar, size: tuple[int, int] | None
+) -> tuple[ModelSpec, State, tuple[str, ...], str]:
+    """Read the model off the tensors; it is named after the file, so that two are told apart."""
+    inferred = infer(found.state, grammar)
+    spec, state, notes = _at_size(found.state, inferred.spec, size)
+    if size is None:
+        height, width = spec.input_size
+        notes += (
+            f"tensors do not contain the image size; {height}x{width} is assumed (set it with "
+            "--input-size)",
+        )
+    if spec.name == INFERRED:
+        name = "".join(c if c.isprintable() else "?" for c in printable(file.path.stem))[:200]
+        fields = {field: getattr(spec, field) for field in type(spec).model_fields}
+        spec = type(spec).model_validate({**fields, "name": name})
+    return spec, state, (*inferred.notes, *notes), inferred.nearest
 
 
 def _at_size(
@@ -208,14 +216,6 @@ def _at_size(
             notes = (f"the position embeddings were interpolated from {sizes}, as timm does it",)
     check_fit(state, asked)
     return asked, state, notes
-
-
-def _assumed_size(spec: ModelSpec) -> str:
-    height, width = spec.input_size
-    return (
-        f"tensors do not contain the image size; {height}x{width} is assumed (set it with "
-        "--input-size)"
-    )
 
 
 def spec_in_metadata(metadata: Mapping[str, str]) -> ModelSpec | None:
@@ -283,6 +283,15 @@ def check_tensors(state: State, file_bytes: int) -> None:
 
 
 def _check_placeholders(state: State) -> None:
+    flat = [name for name in state if _FLAT_PARAMETER.search(name)]
+    if flat:
+        raise CheckpointError(
+            f"{len(flat)} of its {len(state)} tensors are flat parameters of FSDP (first "
+            f"{flat[0]}): weights of many layers in one row, without their names, and of one "
+            "process only; save get_model_state_dict(model, "
+            "options=StateDictOptions(full_state_dict=True)) of "
+            "torch.distributed.checkpoint.state_dict"
+        )
     empty = [name for name, tensor in state.items() if tensor.shape == (0,)]
     if empty:
         raise CheckpointError(

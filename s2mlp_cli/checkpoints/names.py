@@ -37,7 +37,7 @@ class Naming(Protocol):
     def name(self) -> str:
         """What it is called."""
 
-    def find(self, words: Sequence[str]) -> tuple[str, list[str]] | None:
+    def find(self, words: Sequence[str]) -> tuple[str, Sequence[str]] | None:
         """Look a name up, wrappers' words left out.
 
         Args:
@@ -68,7 +68,7 @@ class Grammar:
     splits: Mapping[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     norm: Mapping[str, Any] | None = None
 
-    def find(self, words: Sequence[str]) -> tuple[str, list[str]] | None:
+    def find(self, words: Sequence[str]) -> tuple[str, Sequence[str]] | None:
         own = [word for word in words if word not in WRAPPERS]
         for pattern, ours in self.names:
             if match := re.fullmatch(pattern, ".".join(own), re.ASCII):
@@ -151,15 +151,16 @@ class Expected:
             found[bare] = None if bare in found else name
         return found
 
-    def find(self, words: Sequence[str]) -> tuple[str, list[str]] | None:
+    def find(self, words: Sequence[str]) -> tuple[str, Sequence[str]] | None:
         if self._grammar is not None:
             found = self._grammar.find(words)
             return found if found and found[0] in self._names else None
         for own in (tuple(words), _without(words, TRANSPARENT)):
             if ".".join(own) in self._names:
-                return ".".join(own), list(own)
-        name = self._bare.get(_without(words, WRAPPERS))
-        return (name, name.split(".")) if name else None
+                return ".".join(own), own
+        bare = _without(words, WRAPPERS)
+        name = self._bare.get(bare)
+        return (name, bare) if name else None
 
     def complete(self, found: Collection[str]) -> bool:
         return any(model.issubset(found) for model in self._models)
@@ -191,34 +192,15 @@ def place(name: str, naming: Naming) -> Place | None:
     for start in range(len(words)):
         if found := naming.find(words[start:]):
             ours, own = found
-            first = _first(words, own)
-            return Place(ours, tuple(words[:first]), _removed(words[first:], own))
+            left, inside, at = list(own), [], len(words)
+            while left and at:  # from the end on: its own words, and others between them
+                at -= 1
+                if words[at] == left[-1]:
+                    left.pop()
+                else:
+                    inside.append(words[at])
+            return Place(ours, tuple(words[:at]), tuple(reversed(inside)))
     return None
-
-
-def _first(words: list[str], own: list[str]) -> int:
-    """Return where a model's own name begins: as late as its words still follow in order."""
-    for index in reversed(range(len(words))):
-        if words[index] == own[0] and _follow(own, words[index:]):
-            return index
-    return next((i for i, word in enumerate(words) if word not in WRAPPERS), len(words))
-
-
-def _follow(own: list[str], words: list[str]) -> bool:
-    rest = iter(words)
-    return all(word in rest for word in own)
-
-
-def _removed(words: list[str], own: list[str]) -> tuple[str, ...]:
-    rest = iter(own)
-    expected = next(rest, None)
-    removed = []
-    for word in words:
-        if word == expected:
-            expected = next(rest, None)
-        else:
-            removed.append(word)
-    return tuple(removed)
 
 
 def _without(words: Sequence[str], left_out: frozenset[str]) -> tuple[str, ...]:

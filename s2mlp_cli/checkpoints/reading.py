@@ -42,6 +42,10 @@ _ALLOWED: list[Any] = [
 ]
 
 
+# Bytes of the header of a safetensors file: its length, then a brace, are how it begins.
+_LONGEST_HEADER = 100_000_000
+
+
 @dataclass(frozen=True)
 class CheckpointFile:
     """The content of a file.
@@ -84,7 +88,7 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
         form, content = "PyTorch zip", _load_pickle(path)
     elif refusals.MAGIC in head[:40] and head.startswith(b"\x80\x02"):
         form, content = "PyTorch legacy", _load_pickle(path)
-    elif _looks_like_safetensors(head):
+    elif head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < _LONGEST_HEADER:
         form, (content, metadata) = "safetensors", _load_safetensors(path)
     else:
         raise refusals.unknown_form(path, head)
@@ -138,14 +142,6 @@ def _load_pickle(path: Path) -> Any:
 
 
 # Safetensors -------------------------------------------------------------------------------------
-
-
-def _looks_like_safetensors(head: bytes) -> bool:
-    """Tell by the first 8 bytes, the length of the header, and the brace that opens it."""
-    if len(head) < 9:
-        return False
-    length: int = struct.unpack("<Q", head[:8])[0]
-    return head[8:9] == b"{" and length < 100_000_000
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

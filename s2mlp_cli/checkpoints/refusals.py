@@ -32,7 +32,7 @@ _FORMS = (
     (b"(\xb5/\xfd", "compressed (zstd); unpack it first"),
     (b"7z\xbc\xaf", "compressed (7z); unpack it first"),
     (b"\x89HDF", "an HDF5 file, as Keras writes it; convert it to PyTorch first"),
-    (b"\x93NUMPY", "a NumPy array; give the file that holds the weights of the whole model"),
+    (b"\x93NUMPY", "a NumPy array; give the file with the weights of the whole model"),
 )
 
 # What the readers of archives and pickles raise at bytes that make no sense.
@@ -73,7 +73,7 @@ def unknown_form(path: Path, head: bytes) -> CheckpointError:
         )
     return CheckpointError(
         f"{path} is not a checkpoint: neither PyTorch (zip or legacy) nor safetensors; give the "
-        "file that holds the weights"
+        "file with the weights"
     )
 
 
@@ -94,7 +94,7 @@ def _tar(path: Path) -> CheckpointError:
 
 
 def folder_without_index(folder: Path) -> CheckpointError:
-    """Name what a folder holds, if not the index of a sharded checkpoint."""
+    """Name what is in a folder, if not the index of a sharded checkpoint."""
     names = sorted(path.name for path in folder.iterdir())
     if ".metadata" in names or any(name.endswith(".distcp") for name in names):
         return CheckpointError(
@@ -150,7 +150,7 @@ def check_zip(path: Path) -> None:
     if "data.pkl" not in names:
         raise CheckpointError(
             f"{path} is a zip archive (first '{first[:40]}'), but not one of PyTorch's; give the "
-            "file that holds the weights"
+            "file with the weights"
         )
 
 
@@ -167,7 +167,7 @@ def unpickling(path: Path, message: str) -> CheckpointError:
     found = re.search(r"(?:GLOBAL|global|class|function)\s+[`'\"]?([\w.]+\.[\w]+)", reason)
     if "distributed.tensor" in reason:
         return CheckpointError(
-            f"the checkpoint {path} holds distributed tensors (DTensor), of which each process "
+            f"the checkpoint {path} contains distributed tensors (DTensor), of which each process "
             "saved a piece; gather them before saving (full_state_dict=True)"
         )
     if "nsupported" in reason and "operand" not in reason and found:

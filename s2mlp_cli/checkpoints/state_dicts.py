@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from s2mlp_cli.checkpoints.names import TRANSPARENT
@@ -35,55 +39,115 @@ HELPER = re.compile(
     r"|(?:.*[._])?(?:criterion|criteria|loss|losses|loss_fn|loss_func|metrics?|acc|accuracy)[._].*"
 )
 
-# Characters of a tensor's name.
+# Characters of a tensor's name, and keys above those that lead to weights.
 _LONGEST = 300
+_DEEPEST = 8
 
 
-def state_dict_in(content: Any, averaged: bool, key: str | None) -> tuple[tuple[str, ...], State]:
-    """Follow keys down to a mapping of tensors; a mapping that holds itself is entered once."""
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"the checkpoint contains a {type(content).__name__}, not a state dict; save "
-            "model.state_dict()"
-        )
-    path, inner = _descend(content, averaged, key)
+def plain(content: Any) -> Any:
+    """Return a checkpoint with arrays as tensors, and lists of mappings as mappings by number."""
+    copies: dict[int, dict[Any, Any]] = {}
+    waiting: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
+
+    def of(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            return torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))
+        items = value
+        if isinstance(value, list | tuple) and value and all(isinstance(e, Mapping) for e in value):
+            items = {str(number): each for number, each in enumerate(value)}
+        if not isinstance(items, Mapping):
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = {}
+            waiting.append((items, copies[id(value)]))
+        return copies[id(value)]
+
+    whole = of(content)
+    while waiting:
+        items, copy = waiting.pop()
+        copy.update({key: of(item) for key, item in items.items()})
+    return whole
+
+
+def walk(content: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield (keys that lead there, value) of what is in a mapping, the shallowest first."""
+    entered = {id(content)}
+    waiting: deque[tuple[tuple[str, ...], Mapping[Any, Any]]] = deque([((), content)])
+    while waiting:
+        above, mapping = waiting.popleft()
+        for key, value in mapping.items():
+            if not isinstance(key, str):
+                continue
+            yield (*above, key), value
+            if isinstance(value, Mapping) and id(value) not in entered and len(above) < _DEEPEST:
+                entered.add(id(value))
+                waiting.append(((*above, key), value))
+
+
+def averages_in(content: Mapping[Any, Any]) -> list[tuple[str, ...]]:
+    """Return the keys that lead to averaged weights, the shallowest first."""
+    return [
+        path
+        for path, value in walk(content)
+        if AVERAGED.search(path[-1]) and has_tensors(value) and "optim" not in str(path).lower()
+    ]
+
+
+def state_dict_in(
+    content: Mapping[Any, Any], averaged: bool, key: str | None
+) -> tuple[tuple[str, ...], State]:
+    """Follow keys down to a mapping of tensors; a mapping inside itself is entered once."""
+    path, inner = _chosen(content, key)
+    prefix = None if path else key
+    if averaged:
+        below, inner = _only(inner, averages_in(inner))
+        path += below
+    entered = {id(content), id(inner)}
+    while (step := _step(inner, entered, prefix)) is not None:
+        path, inner = (*path, step), inner[step]
+        entered.add(id(inner))
     tensors = {_name(name): each for name, each in inner.items() if isinstance(each, Tensor)}
-    if key is not None and key not in path:
-        path, tensors = [*path, key], _under(tensors, key, content)
+    if prefix is not None:
+        path, tensors = (*path, prefix), _under(tensors, prefix, content)
     if not any(not HELPER.fullmatch(name) for name in tensors):
         raise CheckpointError(
             f"the checkpoint has no weights ({keys_of(inner)}); save model.state_dict()"
         )
-    return tuple(path), tensors
+    return path, tensors
 
 
-def _descend(
-    content: Mapping[Any, Any], averaged: bool, key: str | None
-) -> tuple[list[str], Mapping[Any, Any]]:
-    path: list[str] = []
-    entered = {id(content)}
-    while True:
-        if key is not None and key not in path and (chosen := _at(content, key)) is not None:
-            step, inner = key, chosen
-        elif (known := _step(content, averaged, entered, key)) is not None:
-            step, inner = known, content[known]
-        else:
-            return path, content
-        path.append(step)
-        entered.add(id(inner))
-        content = inner
+def _chosen(
+    content: Mapping[Any, Any], key: str | None
+) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+    """Return the mapping under a key, or under its words one after the other, at any depth."""
+    if key is None:
+        return (), content
+    ends = f".{key}"
+    paths = (path for path, value in walk(content) if has_tensors(value))
+    return _only(content, [path for path in paths if f".{'.'.join(path)}".endswith(ends)])
 
 
-def _step(
-    content: Mapping[Any, Any], averaged: bool, entered: Collection[int], key: str | None
-) -> str | None:
+def _only(
+    content: Mapping[Any, Any], paths: list[tuple[str, ...]]
+) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+    """Return the one of the shallowest paths, and what is there; all of it if there is none."""
+    if not paths:
+        return (), content
+    nearest = {".".join(path): path for path in paths if len(path) == len(paths[0])}
+    path = nearest[only_one(list(nearest))]
+    inner: Any = content
+    for word in path:
+        inner = inner[word]
+    return path, inner
+
+
+def _step(content: Mapping[Any, Any], entered: Collection[int], chosen: str | None) -> str | None:
     """Return the key to follow from here, or None where the tensors themselves are.
 
     Args:
         content: the mapping.
-        averaged: whether averaged weights are looked for.
         entered: mappings that were followed before.
-        key: what the user chose, if it is still to be found.
+        chosen: what the user chose, if it is still to be found.
 
     Raises:
         CheckpointError: several may lead to the weights.
@@ -94,16 +158,14 @@ def _step(
         if isinstance(key, str) and id(value) not in entered and has_tensors(value)
     ]
     known = [key for key in _KEYS if key in leading]
-    averages = [key for key in leading if AVERAGED.search(key)]
-    if averaged and averages:
-        return only_one(averages, key)
     if known:
         return known[0]
     if any(_is_weight(name, value) for name, value in content.items()):
         return None
+    averages = [key for key in leading if AVERAGED.search(key)]
     others = [key for key in leading if key not in averages and not _NOT_WEIGHTS.search(key)]
     candidates = others or averages
-    return only_one(candidates, key) if candidates else None
+    return only_one(candidates, chosen) if candidates else None
 
 
 def _is_weight(name: Any, value: Any) -> bool:
@@ -113,18 +175,22 @@ def _is_weight(name: Any, value: Any) -> bool:
 
 
 def only_one(keys: list[str], chosen: str | None = None) -> str:
-    if len(keys) > 1 and chosen is not None:
-        listed = ", ".join(ascii(_key(key))[1:-1] for key in keys[:12])
+    """Return the only key.
+
+    Raises:
+        CheckpointError: there are several, and the user chose none or what is not there.
+    """
+    if len(keys) == 1:
+        return keys[0]
+    listed = ", ".join(_shown(key) for key in keys[:12])
+    if chosen is not None:
         raise CheckpointError(
             f"the checkpoint has no weights under '{chosen[:40]}'; choose --weights from {listed}"
         )
-    if len(keys) > 1:
-        listed = ", ".join(ascii(_key(key))[1:-1] for key in keys[:12])
-        raise CheckpointError(
-            f"the checkpoint has weights under {len(keys)} keys ({listed}); choose one, such as "
-            f"--weights {ascii(_key(keys[0]))[1:-1]}"
-        )
-    return keys[0]
+    raise CheckpointError(
+        f"the checkpoint has weights under {len(keys)} keys ({listed}); choose one, such as "
+        f"--weights {_shown(keys[0])}"
+    )
 
 
 def has_tensors(value: Any) -> bool:
@@ -140,17 +206,6 @@ def has_tensors(value: Any) -> bool:
                 seen.add(id(item))
                 waiting.append(item)
     return False
-
-
-def _at(content: Mapping[Any, Any], key: str) -> Mapping[Any, Any] | None:
-    """Return the mapping under ``key``, or under its words one after the other."""
-    if has_tensors(content.get(key)):
-        found: Mapping[Any, Any] = content[key]
-        return found
-    inner: Any = content
-    for word in key.split("."):
-        inner = inner.get(word) if isinstance(inner, Mapping) else None
-    return inner if has_tensors(inner) else None
 
 
 def _under(tensors: State, key: str, content: Mapping[Any, Any]) -> State:
@@ -173,19 +228,20 @@ def _name(name: Any) -> str:
     """Return the name of a tensor, which messages and files can carry."""
     if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST:
         raise CheckpointError(
-            f"the checkpoint has a tensor named {_key(name)!a}, which is not a name that models "
+            f"the checkpoint has a tensor named '{_shown(name)}', which is not a name that models "
             "give; save model.state_dict()"
         )
     return name
 
 
-def _key(key: Any) -> str:
+def _shown(key: Any) -> str:
     """Return a key of any kind as a message can carry it: a number may have a million digits."""
-    return key[:40] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+    text = key[:40] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+    return ascii(text)[1:-1]
 
 
 def keys_of(content: Mapping[Any, Any]) -> str:
-    if not content:
-        return "it is empty"
-    shown = [ascii(_key(key))[1:-1] for key in content][:6]
-    return "its keys: " + ", ".join(shown) + (", …" if len(content) > len(shown) else "")
+    """Return the keys of a mapping in words."""
+    shown = [_shown(key) for key in itertools.islice(content, 6)]
+    more = ", …" if len(content) > len(shown) else ""
+    return f"its keys: {', '.join(shown)}{more}" if shown else "it is empty"

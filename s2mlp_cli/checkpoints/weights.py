@@ -7,20 +7,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from s2mlp_cli.checkpoints.names import TRANSPARENT, WRAPPERS, Naming, Place, place
 from s2mlp_cli.checkpoints.state_dicts import (
     AVERAGED,
     HELPER,
     State,
-    has_tensors,
+    averages_in,
     keys_of,
     only_one,
+    plain,
     state_dict_in,
+    walk,
 )
 from s2mlp_cli.errors import CheckpointError
 
 # Of torch's AveragedModel, whose weights are averages.
 _COUNTS = ("n_averaged", "module.n_averaged", "_orig_mod.n_averaged")
+
+# Where Lightning's WeightAveraging keeps the others: what it calls state_dict is averaged.
+_RAW = "current_model_state"
 
 # How averaging hooks flatten names: ema_blocks_0_weight, model_ema.blocks0weight.
 _FLAT = re.compile(r"(?:.*\.)?(?:model_)?ema[._](.+)")
@@ -52,7 +59,7 @@ def take_weights(
     """Find the weights of one model inside ``content``.
 
     Args:
-        content: what the file held.
+        content: what the file contains.
         namings: whose names they may be, the most likely first.
         averaged: take the averaged (EMA) weights.
         key: the key, or the prefix of names, under which they are.
@@ -60,17 +67,44 @@ def take_weights(
     Raises:
         CheckpointError: there are no weights, no averaged ones, or those of several models.
     """
-    path, tensors = state_dict_in(content, averaged, key)
-    is_average = any(map(AVERAGED.search, path)) or any(name in _COUNTS for name in tensors)
-    found = _understood(tensors, namings, averaged and not is_average)
-    if averaged and not is_average and found.holder is None:
+    content = plain(content)
+    if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"the checkpoint has no averaged weights ({keys_of(content)}); leave out --ema"
+            f"the checkpoint contains a {type(content).__name__}, not a state dict; save "
+            "model.state_dict()"
         )
+    path, tensors = state_dict_in(content, averaged, key)
+    is_average = (
+        any(map(AVERAGED.search, path))
+        or any(name in _COUNTS for name in tensors)
+        or (path == ("state_dict",) and _RAW in content)
+    )
+    found = _understood(tensors, namings, averaged and not is_average)
+    if averaged and not is_average and not found.is_average:
+        raise _no_average(content)
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
-    others = [] if is_average or averaged else _averages(content, found.left_out)
-    beside = f"; averaged ones are in '{others[0]}' (--ema)" if others else ""
+    beside = ""
+    if is_average and _RAW in content:
+        beside = f"; these are averaged, the others are in '{_RAW}' (--weights {_RAW})"
+    elif not is_average and not averaged:
+        words = (word for name in found.left_out for word in name.split(".")[:-1])
+        flat = ("ema" for name in found.left_out if _FLAT.fullmatch(name))
+        others = [*map(".".join, averages_in(content)), *filter(AVERAGED.search, words), *flat]
+        beside = f"; averaged ones are in '{others[0]}' (--ema)" if others else ""
     return Weights(found.state, where + found.cut + beside, found.notes, found.naming)
+
+
+def _no_average(content: Mapping[Any, Any]) -> CheckpointError:
+    for path, value in walk(content):
+        is_list = isinstance(value, list | tuple) and len(value) > 0
+        if is_list and AVERAGED.search(path[-1]) and isinstance(value[0], Tensor):
+            return CheckpointError(
+                f"the averaged weights in '{'.'.join(path)}' are a list of tensors without names; "
+                "copy them into the model where it was trained, and save model.state_dict()"
+            )
+    return CheckpointError(
+        f"the checkpoint has no averaged weights ({keys_of(content)}); leave out --ema"
+    )
 
 
 @dataclass(frozen=True)
@@ -91,54 +125,46 @@ class _Copy:
 
 @dataclass(frozen=True)
 class _Found:
-    """Tensors under the names of a model; ``holder`` is None unless they are an average."""
+    """Tensors under the names of a model, and what is beside them."""
 
     state: State
     naming: Naming | None
     cut: str
-    left_out: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    holder: str | None = None
+    left_out: list[str]
+    notes: tuple[str, ...]
+    is_average: bool = False
 
 
 def _understood(tensors: State, namings: Iterable[Naming], averaged: bool) -> _Found:
     """Return the model in ``tensors`` by the first naming in which one is complete."""
     nearest: tuple[Naming, _Copy] | None = None
     for naming in namings:
-        copies = _copies(tensors, naming)
-        whole = [copy for copy in copies if naming.complete(copy.places)]
+        copies: dict[tuple[str, ...], _Copy] = {}
+        for name in tensors:
+            if (at := place(name, naming)) is not None:
+                copy = copies.setdefault(at.holder, _Copy(at.holder, {}))
+                copy.places.setdefault(at.ours, (name, at))
+        whole = [copy for copy in copies.values() if naming.complete(copy.places)]
         if whole:
-            return _taken(tensors, naming, _chosen(whole, averaged), copies, averaged)
-        merged = _merged(copies, averaged)
+            chosen = _chosen(whole, averaged)
+            others = [copy for copy in whole if copy is not chosen]
+            return _taken(tensors, naming, chosen, others, averaged)
+        merged = _merged(list(copies.values()), averaged)
         if nearest is None or len(merged.places) > len(nearest[1].places):
             nearest = naming, merged
     weights = sum(not HELPER.fullmatch(name) for name in tensors)
     if nearest is not None and 2 * len(nearest[1].places) >= weights:
-        naming, merged = nearest
-        return _taken(tensors, naming, merged, [merged], averaged)
+        return _taken(tensors, *nearest, [], averaged)
     return _as_it_is(tensors)
-
-
-def _copies(tensors: State, naming: Naming) -> list[_Copy]:
-    """Return the copies of the model, by what is in front of the names."""
-    found: dict[tuple[str, ...], _Copy] = {}
-    for name in tensors:
-        at = place(name, naming)
-        if at is not None:
-            copy = found.setdefault(at.holder, _Copy(at.holder, {}))
-            copy.places.setdefault(at.ours, (name, at))
-    return list(found.values())
 
 
 def _chosen(whole: list[_Copy], averaged: bool) -> _Copy:
     """Return the copy to take: the plain one; the averaged one if that is asked for."""
-    plain = [copy for copy in whole if not copy.is_average]
-    averages = [copy for copy in whole if copy.is_average]
-    candidates = (averages or plain) if averaged else (plain or averages)
-    bare = [copy for copy in candidates if not copy.holder]
-    if len(candidates) > 1 and not bare:
-        only_one([copy.label for copy in candidates])
-    return (bare or candidates)[0]
+    fitting = [copy for copy in whole if copy.is_average == averaged] or whole
+    bare = [copy for copy in fitting if not copy.holder]
+    if len(fitting) > 1 and not bare:
+        only_one([copy.label for copy in fitting])
+    return (bare or fitting)[0]
 
 
 def _merged(copies: list[_Copy], averaged: bool) -> _Copy:
@@ -156,25 +182,29 @@ def _merged(copies: list[_Copy], averaged: bool) -> _Copy:
 
 
 def _taken(
-    tensors: State, naming: Naming, copy: _Copy, copies: list[_Copy], averaged: bool
+    tensors: State, naming: Naming, copy: _Copy, others: list[_Copy], averaged: bool
 ) -> _Found:
-    """Take one copy, and sort out what is beside it."""
+    """Take one copy, and sort out what is beside it: other copies of the model among it."""
     state = {ours: tensors[name] for ours, (name, _) in copy.places.items()}
     names = {name for name, _ in copy.places.values()}
-    others = [each for each in copies if each is not copy and naming.complete(each.places)]
     elsewhere = {name for each in others for name, _ in each.places.values()}
     left_out = []
     for name in tensors:
-        if name in names:
-            continue
-        if name in elsewhere or _beside(name, copy.holder):
+        if name in elsewhere or (name not in names and _beside(name, copy.holder)):
             left_out.append(name)
-        else:
+        elif name not in names:
             state[name] = tensors[name]  # the model does not have it: told when they are compared
-    holder = copy.label if copy.is_average else None
-    if averaged and holder is None and (flat := _flat_average(tensors, copy, left_out)):
-        state, holder = {**state, **flat}, "ema"
-    return _Found(state, naming, _cut(copy), tuple(left_out), _notes(left_out, others), holder)
+    flat = None
+    if averaged and not copy.is_average:
+        flat = _flat_average(tensors, copy, left_out)
+        state |= flat or {}
+    notes = _notes([name for name in left_out if name not in elsewhere])
+    notes += tuple(
+        f"the weights under '{each.label}' were left out; --weights {each.label} takes them"
+        for each in others
+        if not each.is_average
+    )
+    return _Found(state, naming, _cut(copy), left_out, notes, copy.is_average or flat is not None)
 
 
 def _beside(name: str, holder: tuple[str, ...]) -> bool:
@@ -218,40 +248,22 @@ def _quoted(words: list[str]) -> str:
     return ", ".join(f"'{word}'" for word in words[:4]) + (", …" if len(words) > 4 else "")
 
 
-def _notes(left_out: list[str], others: list[_Copy]) -> tuple[str, ...]:
-    """Say what was not taken; of other copies of the model how to take them."""
-    copies = {name for copy in others for name, _ in copy.places.values()}
-    rest = [name for name in left_out if name not in copies and not _FLAT.fullmatch(name)]
-    notes = [
-        f"the weights under '{copy.label}' were left out; --weights {copy.label} takes them"
-        for copy in others
-        if not copy.is_average
-    ]
-    if rest:
-        what = "1 tensor that is" if len(rest) == 1 else f"{len(rest)} tensors that are"
-        notes.insert(0, f"left out {what} not part of the model (first '{rest[0]}')")
-    return tuple(notes)
-
-
-def _averages(content: Mapping[Any, Any], left_out: Iterable[str]) -> list[str]:
-    """Return where averaged weights are that were not taken."""
-    keys = [
-        key
-        for key, value in content.items()
-        if isinstance(key, str) and AVERAGED.search(key) and has_tensors(value)
-    ]
-    words = [word for name in left_out for word in name.split(".")[:-1] if AVERAGED.search(word)]
-    flat = ["ema" for name in left_out if _FLAT.fullmatch(name)]
-    return [*keys, *words, *flat]
+def _notes(left_out: list[str]) -> tuple[str, ...]:
+    """Say what was not taken, but flat averages, which are told elsewhere."""
+    rest = [name for name in left_out if not _FLAT.fullmatch(name)]
+    if not rest:
+        return ()
+    what = "1 tensor that is" if len(rest) == 1 else f"{len(rest)} tensors that are"
+    return (f"left out {what} not part of the model (first '{rest[0]}')",)
 
 
 def _as_it_is(tensors: State) -> _Found:
     """Return tensors whose names nobody knows, without helpers and what all names begin with."""
     state = {name: each for name, each in tensors.items() if not HELPER.fullmatch(name)}
-    left_out = tuple(name for name in tensors if name not in state)
+    left_out = [name for name in tensors if name not in state]
     cut = ""
     while word := next((w for w in WRAPPERS if all(n.startswith(f"{w}.") for n in state)), None):
         state = {name.removeprefix(f"{word}."): tensor for name, tensor in state.items()}
         cut += f"{word}."
     said = f", without the prefix '{cut}'" if cut else ""
-    return _Found(state, None, said, left_out, _notes(list(left_out), []))
+    return _Found(state, None, said, left_out, _notes(left_out))

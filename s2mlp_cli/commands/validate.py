@@ -88,9 +88,10 @@ GROUPS: OptionGroups = {
         ),
         click.option(
             "--labels",
-            metavar="FILE",
+            metavar="FILE|folders",
             shell_complete=options.complete_files,
-            help="Labels: devkit archive, LOC_val_solution.csv, or a table of file and label.",
+            help="Labels: devkit archive, LOC_val_solution.csv, a table of file and label, or the "
+            "class `folders`.",
         ),
         click.option(
             "--real-labels",
@@ -244,7 +245,7 @@ class Given:
       s2mlp validate --ckpt best.pth --data val --limit 5000 --predictions ours.csv
     """,
 )
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Measure top-1 and top-5 of a checkpoint on ImageNet val.
 
     The model is inferred from the checkpoint. `s2mlp validate --ckpt sample` works offline.
@@ -252,15 +253,12 @@ def command(**given: Any) -> None:
     Image preprocessing comes from the options, else from the checkpoint's metadata, else from
     timm's configuration for timm models, else from the papers.
     """
-    _run(Given(**given))
-
-
-def _run(given: Given) -> None:
     from s2mlp_cli.measure.validating.processes import processes
     from s2mlp_cli.measure.validating.result import check_broken
     from s2mlp_cli.measure.validating.validate import validate
     from s2mlp_cli.records.predictions import check_target
 
+    given = Given(**options)
     _refuse_overwriting(given)
     with processes() as group:
         with group.errors_shown_once():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
@@ -33,40 +33,26 @@ class Archive(Generic[Place]):
     """The content of an archive as unpacking it would leave it.
 
     Attributes:
-        path: the archive.
         members: name -> where it is, for every file, those that links lead to as well.
-        repeated: the names that are in it more than once: the last one counts.
         linked_folders: name of a link -> the folder that it shows.
         dead_links: the links that lead out of the archive, or back.
-        notes: what else there is to say about it, in sentences.
+        head: returns the first bytes of what is at a place.
     """
 
     path: Path
     members: Mapping[str, Place]
-    repeated: Sequence[str]
     linked_folders: Mapping[str, str]
     dead_links: Sequence[str]
-    notes: tuple[str, ...] = ()
+    head: Callable[[Place], bytes]
 
-    def root(self, head: Callable[[Place], bytes]) -> Folder:
-        """Return the folder that unpacking would leave; ``head`` reads where a member begins."""
+    def root(self) -> Folder:
+        """Return the folder that unpacking would leave."""
         return archive_folder(
             self.members,
             self.linked_folders,
             self.dead_links,
-            lambda name: head(self.members[name]),
+            lambda name: self.head(self.members[name]),
         )
-
-    def tell(self, reading: Reading) -> None:
-        """Note what is odd about it."""
-        for note in self.notes:
-            reading.remark(f"{self.path.name}: {note}")
-        if names := [name for name in self.repeated if is_image(name)]:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            reading.remark(
-                f"{self.path.name}: more than once in the archive: {names[0]}{more}; the last copy "
-                "is used"
-            )
 
 
 def unpacked_name(name: str) -> str:
@@ -81,38 +67,65 @@ def link_target(name: str, target: str) -> str:
 
 def unpacked(
     path: Path,
-    files: Mapping[str, Place],
-    links: Mapping[str, str],
-    repeated: Sequence[str],
-    notes: tuple[str, ...] = (),
+    entries: Iterable[tuple[str, Place | str]],
+    head: Callable[[Place], bytes],
+    reading: Reading,
 ) -> Archive[Place]:
     """Return the content of an archive, links replaced by what they lead to.
 
     Args:
         path: the archive.
-        files: name -> where it is, for what is not a link.
-        links: name -> the name that it leads to.
-        repeated: the names that are in it more than once.
-        notes: what else there is to say about it.
+        entries: of each file and link its name, and where it is or the name that it leads to.
+        head: reads the first bytes of what is at a place.
+        reading: keeps the notes; of a name that is there more than once the last counts.
 
     Raises:
         DataError: a path is too long for any system, or a link with the name of an image leads to
             nothing in the archive.
     """
+    files: dict[str, Place] = {}
+    links: dict[str, str] = {}
+    repeated: dict[str, None] = {}
+    for name, place in entries:
+        if name in files or name in links:
+            repeated[name] = None
+        files.pop(name, None)
+        links.pop(name, None)
+        if isinstance(place, str):
+            links[name] = place
+        else:
+            files[name] = place
     longest = max(files, key=len, default="")
     if len(longest) > _LONGEST_PATH:
         raise DataError(
             f"{path} contains a path of {len(longest):,} characters, over the limit of "
             f"{_LONGEST_PATH:,} ({longest[:40]}…); write the archive without it"
         )
+    if images := [name for name in repeated if is_image(name)]:
+        more = f" and {len(images) - 1} more" if len(images) > 1 else ""
+        reading.remark(
+            f"{path.name}: more than once in the archive: {images[0]}{more}; the last copy is used"
+        )
+    if not links:
+        return Archive(path, files, {}, (), head)
+    return _followed(path, files, links, head)
+
+
+def _followed(
+    path: Path, files: dict[str, Place], links: Mapping[str, str], head: Callable[[Place], bytes]
+) -> Archive[Place]:
+    """Return the content of an archive with links: to files, to folders, and to nothing."""
     members, linked, dead = dict(files), {}, []
-    holders = {posixpath.dirname(name) for name in files} if links else set()
-    folders = {str(folder) for holder in holders for folder in PurePosixPath(holder, "x").parents}
+    holders = {posixpath.dirname(name) for name in files}
+    folders = {str(each) for holder in holders for each in PurePosixPath(holder, "x").parents}
     for name in links:
-        target = _end_of(name, links)
+        target, passed = links[name], {name}
+        while target in links and target not in passed:
+            passed.add(target)
+            target = links[target]
         if target in files:
             members[name] = files[target]
-        elif target in folders and not f"{name}/".startswith(f"{target}/") and target != ".":
+        elif target in folders and target != "." and not f"{name}/".startswith(f"{target}/"):
             linked[name] = target
         elif is_image(name):
             raise DataError(
@@ -123,16 +136,7 @@ def unpacked(
             dead.append(name)
     for _ in range(_NESTED_LINKS):
         members |= dict(_shown(linked, members))
-    return Archive(path, members, repeated, linked, dead, notes)
-
-
-def _end_of(name: str, links: Mapping[str, str]) -> str:
-    """Return where a link leads, through others; round in a circle to one of them."""
-    target, passed = links[name], {name}
-    while target in links and target not in passed:
-        passed.add(target)
-        target = links[target]
-    return target
+    return Archive(path, members, linked, dead, head)
 
 
 def _shown(linked: Mapping[str, str], members: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
@@ -166,7 +170,6 @@ def images_of(
     archive: Archive[Place],
     form: str,
     source: Callable[[list[Place]], ImageSource],
-    head: Callable[[Place], bytes],
     reading: Reading,
 ) -> ImageSet:
     """Return the images of one archive, in class folders or flat, sorted by name.
@@ -175,24 +178,19 @@ def images_of(
         archive: its content.
         form: what it is, in words that are printed.
         source: makes what reads the members at these places.
-        head: reads the first bytes of a member.
         reading: chooses among splits, and keeps the notes.
 
     Raises:
         DataError: it cannot be told what to read.
     """
-    archive.tell(reading)
-    layout = folder_layout(archive.root(head), archive.path, reading, strict=False)
+    layout = folder_layout(archive.root(), archive.path, reading, strict=False)
     labels = table = None
     if layout.classes is not None:
-        labels = Labels.from_names(layout.classes, "the class folders in the archive")
-    elif layout.names and (name := _table_above(layout.names[0], archive.members)) is not None:
+        labels = Labels.from_names(layout.classes, "the class folders in the archive", True)
+    # the table of labels in the folder of the images, or the nearest one above
+    above = PurePosixPath(layout.names[0]).parents if layout.names else ()
+    tables = (str(folder / each) for folder in above for each in TABLES)
+    if name := next((each for each in tables if each in archive.members), None):
         table = name, source([archive.members[name]])
     images = source([archive.members[name] for name in layout.names])
     return ImageSet(form, str(archive.path), images, layout.names, labels, table=table)
-
-
-def _table_above(image: str, members: Collection[str]) -> str | None:
-    """Return the name of the table of labels in the image's folder or the nearest one above."""
-    tables = (str(folder / table) for folder in PurePosixPath(image).parents for table in TABLES)
-    return next((table for table in tables if table in members), None)

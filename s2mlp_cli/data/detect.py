@@ -6,29 +6,23 @@ import glob
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from s2mlp_cli.data.devkit import ARCHIVE
-from s2mlp_cli.data.folders import disk_folder
+from s2mlp_cli.data.folders import DiskFolder
 from s2mlp_cli.data.images import FileSource, ImageSet
-from s2mlp_cli.data.label_files import (
-    DEVKIT,
-    KNOWN_NAMES,
-    LabelFile,
-    fit_of,
-    kind_of_table,
-    read_label_file,
-    read_table,
-)
+from s2mlp_cli.data.label_files import DEVKIT, KNOWN_NAMES, LabelFile, fit_of, read_label_file
 from s2mlp_cli.data.labels import TABLES, Labels
 from s2mlp_cli.data.layout import folder_layout
-from s2mlp_cli.data.names import ending, split_word
+from s2mlp_cli.data.names import SYNSET, ending, split_word
 from s2mlp_cli.data.parquet import parquet_files
-from s2mlp_cli.data.splits import Reading
-from s2mlp_cli.data.tars import is_archive, several_archives, tar_images
+from s2mlp_cli.data.splits import Reading, listed
+from s2mlp_cli.data.tables import kind_of_table, read_table
+from s2mlp_cli.data.tars import is_archive, read_tar, tar_images
+from s2mlp_cli.data.webdataset import webdataset
 from s2mlp_cli.data.zips import is_zip, zip_images
 from s2mlp_cli.errors import DataError
 
@@ -36,6 +30,9 @@ _KNOWN_FORMS = (
     "class folders, a folder of images with labels, a tar, a zip, WebDataset tars, Parquet or a "
     "table of file,label such as a CSV"
 )
+
+# As --labels: the names of the class folders, whatever a table beside them says.
+FOLDERS = "folders"
 
 # Endings of tables that name the images themselves.
 _TABLES = (".csv", ".tsv", ".txt")
@@ -56,8 +53,9 @@ def open_images(
     Args:
         path: a folder, a file, or a pattern such as ``shards/val-*.tar`` or
             ``shards/val-{0000..0063}.tar``.
-        labels: a label file; without it one of the known names in the archive of the images is
-            taken, or beside them.
+        labels: a label file, or ``"folders"`` for the names of the class folders. Without it, a
+            table of one of the known names in the archive of the images or beside them is taken
+            where the images have no classes, or are in folders that need not be classes.
         partial: accept fewer images than the label file has labels.
         split: the split to read, by its name or a word of it, where there are several; ``"none"``
             if no name means one. By default the validation images are read, or test images if
@@ -67,36 +65,18 @@ def open_images(
         DataError: nothing is there, its form is not known, images and labels do not fit, or it
             cannot be told which split is meant.
     """
-    reading = Reading(Path(path), split)
+    path, reading = Path(path), Reading(Path(path), split)
     try:
-        return _opened(Path(path), labels, partial, reading)
+        images = _recognise(path, reading)
+        reading.check()
+        if not len(images):
+            raise DataError(f"{path} has no images{_aside(reading)}; give {_KNOWN_FORMS}")
+        images = _labelled(images, path, labels, partial, reading)
     except OSError as error:
         raise DataError(
             f"{error.filename or path} cannot be read ({error.strerror}); check the path and its "
             "permissions"
         ) from error
-
-
-def _opened(path: Path, labels: str | Path | None, partial: bool, reading: Reading) -> ImageSet:
-    images = _recognise(path, reading)
-    reading.check()
-    if not len(images):
-        raise DataError(f"{path} has no images{_aside(reading)}; give {_KNOWN_FORMS}")
-    beside = next(_beside(images, path, (ARCHIVE,)), None)
-    images = replace(images, devkit=beside)
-    if labels is not None or images.labels is None:
-        fit = fit_of(images.names)
-        if labels is not None:
-            table = read_label_file(Path(labels), fit, reading)
-        else:
-            table = _labels_found(images, path, reading)
-        devkit = table.path if table.form == DEVKIT else images.devkit
-        images = replace(images, labels=table.match(images.names, partial), devkit=devkit)
-    elif unused := next((file for file in _beside(images, path, TABLES) if file != path), None):
-        reading.remark(
-            f"{unused} is not read, since the labels are from {images.labels.origin}; choose it "
-            "with --labels"
-        )
     return replace(images, notes=reading.notes)
 
 
@@ -105,15 +85,84 @@ def _aside(reading: Reading) -> str:
     return f" ({'; '.join(reading.notes)})" if reading.notes else ""
 
 
+def _labelled(
+    images: ImageSet, path: Path, given: str | Path | None, partial: bool, reading: Reading
+) -> ImageSet:
+    """Return the images with labels: those that are given, of the set, or of a table beside it."""
+    own = images.labels
+    images = replace(images, devkit=next(_beside(images, path, (ARCHIVE,)), None))
+    if str(given) == FOLDERS:
+        if own is None or not own.by_folder:
+            raise DataError(f"{path} has no class folders; give a label file with --labels")
+        return images
+    if given is not None:
+        table: LabelFile | None = read_label_file(Path(given), fit_of(images.names), reading)
+    elif own is None:
+        table = _table_of(images, path, KNOWN_NAMES, reading)
+    else:
+        return _checked_by_table(images, own, path, reading)
+    if table is None:
+        raise DataError(
+            f"{images.path} has images without their classes{_aside(reading)}, and there is no "
+            f"{', '.join(KNOWN_NAMES)} beside them; give a label file with --labels"
+        )
+    devkit = table.path if table.form == DEVKIT else images.devkit
+    return replace(images, labels=table.match(images.names, partial), devkit=devkit)
+
+
+def _checked_by_table(images: ImageSet, own: Labels, path: Path, reading: Reading) -> ImageSet:
+    """Return the images of a set with labels, by a table beside it if folders may be other groups.
+
+    Synsets are classes; of other folders a table knows better, if it names all the images.
+    """
+    if own.by_folder and not all(map(SYNSET.fullmatch, own.classes or ())):
+        try:
+            table = _table_of(images, path, TABLES, reading)
+            told = table and table.match(images.names, partial=True)
+        except DataError as error:
+            fault = str(error).partition(";")[0]
+            reading.remark(f"the classes are {own.origin}, since {fault}")
+            return images
+        if table and told and told.named() != own.named():
+            reading.remark(
+                f"the classes are those of {table.path}, which names all the images; --labels "
+                f"{FOLDERS} takes the names of the folders"
+            )
+            return replace(images, labels=told)
+    if unused := next((file for file in _beside(images, path, TABLES) if file != path), None):
+        reading.remark(
+            f"{unused} is not read, since the labels are from {own.origin}; choose it with --labels"
+        )
+    return images
+
+
+def _table_of(
+    images: ImageSet, path: Path, names: Sequence[str], reading: Reading
+) -> LabelFile | None:
+    """Read the labels in the archive of the images or, by one of these names, beside them."""
+    fit = fit_of(images.names)
+    if images.table is not None:
+        name, source = images.table
+        try:
+            content = source.read(0)
+        except OSError as error:
+            raise DataError(
+                f"{images.path}: the labels in {name} cannot be read ({error}); give others with "
+                "--labels"
+            ) from error
+        table = Path(images.path) / name
+        return LabelFile(table, *read_table(table, io.BytesIO(content), fit, reading))
+    file = next((file for file in _beside(images, path, names) if file != path), None)
+    return None if file is None else read_label_file(file, fit, reading)
+
+
 def _recognise(path: Path, reading: Reading) -> ImageSet:
     if path.is_dir():
         return _folder(path, reading)
     if path.is_file():
-        return (
-            _listed(path, reading)
-            if ending(path.name) in _TABLES
-            else _several([path], path, reading)
-        )
+        if ending(path.name) in _TABLES:
+            return _listed(path, reading)
+        return _several([path], path, reading)
     matches = [Path(match) for name in _expanded(str(path)) for match in _matches(name)]
     if len(matches) == 1 and matches[0].is_dir():
         return _folder(matches[0], reading)
@@ -127,7 +176,7 @@ def _recognise(path: Path, reading: Reading) -> ImageSet:
 
 
 def _expanded(pattern: str) -> Iterator[str]:
-    """Yield the names that a pattern with braces stands for."""
+    """Yield the names that a pattern with braces means."""
     found = _BRACES.search(pattern)
     if found is None:
         yield pattern
@@ -140,8 +189,8 @@ def _expanded(pattern: str) -> Iterator[str]:
         inner = words.split(",")
     if not 0 < len(inner) <= _MOST_FILES:
         raise DataError(
-            f"{pattern} stands for {len(inner):,} files or more, of 1 to {_MOST_FILES:,} that are "
-            "read; correct the range in braces"
+            f"{pattern} names {len(inner):,} files or more, and 1 to {_MOST_FILES:,} can be read; "
+            "correct the range in braces"
         )
     for word in inner:
         yield from _expanded(pattern[: found.start()] + word + pattern[found.end() :])
@@ -156,55 +205,51 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _folder(path: Path, reading: Reading) -> ImageSet:
-    layout = folder_layout(disk_folder(path), path, reading, strict=True)
+    layout = folder_layout(DiskFolder(path), path, reading, strict=True)
     if layout.archives:
         return _several([path / name for name in layout.archives], path / layout.folder, reading)
     root = path / layout.folder
     skipped = len(layout.folder) + 1 if layout.folder else 0
     names = tuple(name[skipped:] for name in layout.names)
-    labels = None
-    if layout.classes is not None:
-        labels = Labels.from_names(layout.classes, "the names of the class folders")
-    form = "a flat folder" if labels is None else "class folders"
-    return ImageSet(form, str(root), FileSource(str(root), names), names, labels)
+    source = FileSource(str(root), names)
+    if layout.classes is None:
+        return ImageSet("a flat folder", str(root), source, names, None)
+    labels = Labels.from_names(layout.classes, "the names of the class folders", by_folder=True)
+    return ImageSet("class folders", str(root), source, names, labels)
 
 
 def _several(files: list[Path], path: Path, reading: Reading) -> ImageSet:
     """Read files of one kind together."""
-    kinds = {file: _kind(file) for file in files}
-    for file, kind in kinds.items():
+    kinds = [_kind(file) for file in files]
+    for file, kind in zip(files, kinds, strict=True):
         if kind is None:
             raise DataError(f"{file} is not of a known form; give {_KNOWN_FORMS}")
-        if kind != kinds[files[0]]:
+        if kind != kinds[0]:
             raise DataError(
                 f"{path} has {files[0].name} and {file.name}, which are not read together; give "
                 "the path of one of them"
             )
-    return _READERS[kinds[files[0]] or ""](files, path, reading)
+    if kinds[0] == ".parquet":
+        return parquet_files(files, path)
+    archive = read_tar(files[0], reading) if kinds[0] == ".tar" else None
+    if archive is not None and (samples := webdataset(archive, files, path, reading)) is not None:
+        return samples
+    if len(files) > 1:
+        raise DataError(
+            f"{path} has {len(files)} archives, and only shards of a WebDataset are read together: "
+            f"{listed([file.name for file in files])}; choose one by a word of its name with "
+            "--split, or give its path"
+        )
+    return zip_images(files[0], reading) if archive is None else tar_images(archive, reading)
 
 
 def _kind(file: Path) -> str | None:
     """Return the ending that a file has, or should have by its first bytes; None for others."""
-    if ending(file.name) in _READERS:
+    if ending(file.name) in (".parquet", ".tar", ".zip"):
         return ending(file.name)
-    return next((kind for kind, begins_so in _BEGINNINGS.items() if begins_so(file)), None)
-
-
-def _zips(files: list[Path], path: Path, reading: Reading) -> ImageSet:
-    if len(files) > 1:
-        raise several_archives(files, path)
-    return zip_images(files[0], reading)
-
-
-# ending -> reads files of that kind; they are at the path that is given too.
-_READERS: dict[str, Callable[[list[Path], Path, Reading], ImageSet]] = {
-    ".parquet": lambda files, path, _: parquet_files(files, path),
-    ".tar": tar_images,
-    ".zip": _zips,
-}
-
-# ending -> tells by its first bytes whether a file under another name is of that kind.
-_BEGINNINGS: dict[str, Callable[[Path], bool]] = {".tar": is_archive, ".zip": is_zip}
+    if is_archive(file):
+        return ".tar"
+    return ".zip" if is_zip(file) else None
 
 
 def _listed(path: Path, reading: Reading) -> ImageSet:
@@ -223,29 +268,7 @@ def _listed(path: Path, reading: Reading) -> ImageSet:
         )
     source = FileSource(str(path.parent), names)
     labels = Labels.from_values(list(listing.entries.values()), f"{listing.form} {path}")
-    form = f"a {kind_of_table(path)} of file,label"
-    return ImageSet(form, str(path), source, names, labels)
-
-
-def _labels_found(images: ImageSet, given: Path, reading: Reading) -> LabelFile:
-    """Read a label file of a known name: in the archive of the images, or beside them."""
-    fit = fit_of(images.names)
-    if images.table is not None:
-        name, source = images.table
-        try:
-            content = source.read(0)
-        except OSError as error:
-            raise DataError(
-                f"{images.path}: the labels in {name} cannot be read ({error}); give others with "
-                "--labels"
-            ) from error
-        return read_table(Path(images.path) / name, io.BytesIO(content), fit, reading)
-    for file in _beside(images, given, KNOWN_NAMES):
-        return read_label_file(file, fit, reading)
-    raise DataError(
-        f"{images.path} has images without their classes{_aside(reading)}, and there is no "
-        f"{', '.join(KNOWN_NAMES)} beside them; give a label file with --labels"
-    )
+    return ImageSet(f"a {kind_of_table(path)} of file,label", str(path), source, names, labels)
 
 
 def _beside(images: ImageSet, given: Path, names: Sequence[str]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Folders of a set of images, on a disk or in an archive: what they hold, by names alone."""
+"""Folders of a set of images, on a disk or in an archive: what is in them, by names alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from s2mlp_cli.data.names import (
     is_hidden,
     is_image,
     is_plain,
-    is_unknown,
 )
 from s2mlp_cli.errors import DataError
 
@@ -36,34 +35,32 @@ class Listing:
     files: list[str] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
-    dead_links: Sequence[str] = ()
+    dead_links: list[str] = field(default_factory=list)
 
 
 class Folder:
-    """A folder of a set; what is in it is looked up when it is asked for.
+    """A folder of a set.
 
     Args:
         path: slashed, from the root of the set on; "" for the root.
         real: a path that is the same however the folder is reached.
         linked: whether a link leads here.
-        listing: returns what is in it.
-        head: returns the first :data:`HEAD` bytes of one of its files, or raises OSError.
+        head: returns the first :data:`HEAD` bytes of the file at a path from the root on, or
+            raises OSError.
     """
 
-    def __init__(
-        self,
-        path: str,
-        real: str,
-        linked: bool,
-        listing: Callable[[], Listing],
-        head: Callable[[str], bytes],
-    ) -> None:
-        self.path, self.real, self.linked = path, real, linked
-        self._listing, self._head = listing, head
+    def __init__(self, path: str, real: str, linked: bool, head: Callable[[str], bytes]) -> None:
+        self.path, self.real, self.linked, self._head = path, real, linked, head
 
     @cached_property
     def listing(self) -> Listing:
-        return self._listing()
+        """What is in it; on a disk it is looked up when it is asked for."""
+        return Listing()
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
 
     @property
     def folders(self) -> list[Folder]:
@@ -76,24 +73,15 @@ class Folder:
     @cached_property
     def images(self) -> list[str]:
         """The names of the images; those without a known ending are told by their content."""
-        files = self.listing.files
-        return [n for n in files if is_image(n) or (is_unknown(n) and self._is_image_inside(n))]
+        return [n for n in self.listing.files if is_image(n) or self._is_image_inside(n)]
 
     def _is_image_inside(self, name: str) -> bool:
+        if is_plain(name) or is_foreign(name):
+            return False
         try:
-            return begins_like_an_image(self._head(name))
+            return begins_like_an_image(self._head(self.inner(name)))
         except OSError:  # taken for one, so that the run says why it cannot be read
             return True
-
-    @property
-    def foreign(self) -> list[str]:
-        """The paths of the images that Pillow does not read here, from the root on."""
-        return [self.inner(name) for name in self.listing.files if is_foreign(name)]
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition("/")[2]
 
     @cached_property
     def archives(self) -> list[str]:
@@ -117,7 +105,7 @@ class Folder:
 
     @property
     def is_nested(self) -> bool:
-        """Whether it holds archives, or folders with images: a class folder does not."""
+        """Whether it has archives, or folders with images: a class folder does not."""
         return self.holds_archives or any(folder.holds_images for folder in self.folders)
 
     def walk(self) -> Iterator[Folder]:
@@ -134,10 +122,8 @@ class Folder:
             yield from map(folder.inner, (*folder.images, *folder.archives))
 
 
-def disk_folder(
-    root: Path, path: str = "", above: tuple[str, ...] = (), linked: bool = False
-) -> Folder:
-    """Return a folder on a disk; links to folders are followed, unless they lead back.
+class DiskFolder(Folder):
+    """A folder on a disk; links to folders are followed, unless they lead back.
 
     Args:
         root: the folder at which the set begins.
@@ -145,52 +131,51 @@ def disk_folder(
         above: the real paths of the folders on the way.
         linked: whether a link is among them.
     """
-    place = os.path.join(root, path)
-    real = os.path.realpath(place)
 
-    def head(name: str) -> bytes:
-        with open(os.path.join(place, name), "rb") as stream:
+    def __init__(
+        self, root: Path, path: str = "", above: tuple[str, ...] = (), linked: bool = False
+    ) -> None:
+        self.root, self.place = root, os.path.join(root, path)
+        super().__init__(path, os.path.realpath(self.place), linked, self._read_head)
+        self.way = (*above, self.real)
+
+    def _read_head(self, path: str) -> bytes:
+        with open(os.path.join(self.root, path), "rb") as stream:
             return stream.read(HEAD)
 
-    def listing() -> Listing:
-        found = Listing(dead_links=[])
-        for entry in _entries(place):
-            inner = f"{path}/{entry.name}" if path else entry.name
+    @cached_property
+    def listing(self) -> Listing:
+        found = Listing()
+        try:
+            entries = sorted(os.scandir(self.place), key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(
+                f"the folder {self.place} cannot be read ({error.strerror}); check its permissions"
+            ) from error
+        for entry in entries:
+            inner = self.inner(entry.name)
             is_link = entry.is_symlink()
             if is_hidden(entry.name):
-                found.hidden += _images_hidden_in(entry, root, inner)
-            elif is_link and _leads_nowhere(entry.path, (*above, real)) and not is_image(inner):
-                found.dead_links = [*found.dead_links, inner]
+                found.hidden += self._images_hidden_in(entry)
+            elif is_link and self._leads_nowhere(entry.path) and not is_image(inner):
+                found.dead_links.append(inner)
             elif entry.is_dir():
-                found.folders.append(disk_folder(root, inner, (*above, real), linked or is_link))
+                found.folders.append(DiskFolder(self.root, inner, self.way, self.linked or is_link))
             elif entry.is_file() or is_image(inner):  # the run says of others what they are
                 found.files.append(entry.name)
         return found
 
-    return Folder(path, real, linked, listing, head)
+    def _images_hidden_in(self, entry: os.DirEntry[str]) -> list[str]:
+        if not entry.is_dir(follow_symlinks=False):
+            return [self.inner(entry.name)] if is_image(entry.name) else []
+        files = (os.path.join(at, name) for at, _, names in os.walk(entry.path) for name in names)
+        return sorted(os.path.relpath(file, self.root) for file in files if is_image(file))
 
-
-def _entries(place: str) -> list[os.DirEntry[str]]:
-    try:
-        return sorted(os.scandir(place), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(
-            f"the folder {place} cannot be read ({error.strerror}); check its permissions"
-        ) from error
-
-
-def _images_hidden_in(entry: os.DirEntry[str], root: Path, inner: str) -> list[str]:
-    if not entry.is_dir(follow_symlinks=False):
-        return [inner] if is_image(inner) else []
-    files = (os.path.join(place, name) for place, _, names in os.walk(entry.path) for name in names)
-    return sorted(os.path.relpath(file, root) for file in files if is_image(file))
-
-
-def _leads_nowhere(link: str, above: tuple[str, ...]) -> bool:
-    """Tell whether the target of a link is missing, or one of the folders on the way to it."""
-    target = os.path.realpath(link)
-    leads_back = target in above or f"{above[-1]}/".startswith(f"{target.rstrip('/')}/")
-    return leads_back or not os.path.exists(target)
+    def _leads_nowhere(self, link: str) -> bool:
+        """Tell whether the target of a link is missing, or one of the folders on the way to it."""
+        target = os.path.realpath(link)
+        leads_back = target in self.way or f"{self.real}/".startswith(f"{target.rstrip('/')}/")
+        return leads_back or not os.path.exists(target)
 
 
 def archive_folder(
@@ -207,44 +192,29 @@ def archive_folder(
         dead_links: the paths of links that lead nowhere or back.
         head: returns the first bytes of the file at a path.
     """
-    listings: dict[str, Listing] = {"": Listing(dead_links=dead_links)}
-    folders = {"": Folder("", "", False, lambda: listings[""], head)}
-
-    def add(above: Folder, path: str) -> Folder:
-        own = listings[path] = Listing()
-        real = links.get(path) or posixpath.join(above.real, posixpath.basename(path))
-        folders[path] = Folder(
-            path, real, above.linked or path in links,
-            lambda: own, lambda name: head(f"{path}/{name}"),
-        )  # fmt: skip
-        listings[above.path].folders.append(folders[path])
-        return folders[path]
-
-    def folder_at(parts: Sequence[str]) -> Folder:
-        folder = folders[""]
-        for part in parts:
-            path = folder.inner(part)
-            folder = folders.get(path) or add(folder, path)
-        return folder
-
-    for path, files in _by_folder(name for name in names if not is_plain(name)):
+    files = defaultdict(list)
+    for name in names:
+        if not is_plain(name):
+            path, _, last = name.rpartition("/")
+            files[path].append(last)
+    folders = {"": Folder("", "", False, head)}
+    folders[""].listing.dead_links += dead_links
+    for path in sorted(files):
         parts = path.split("/") if path else []
         shown = next((depth for depth, part in enumerate(parts) if is_hidden(part)), len(parts))
-        listing = folder_at(parts[:shown]).listing
-        for name in files:
-            if shown < len(parts) or is_hidden(name):
-                listing.hidden += [posixpath.join(path, name)] if is_image(name) else []
-            else:
-                listing.files.append(name)
-    for listing in listings.values():
-        listing.folders.sort(key=lambda folder: folder.path)
+        folder = folders[""]
+        for part in parts[:shown]:
+            inner, above = folder.inner(part), folder
+            if inner not in folders:
+                real = links.get(inner) or posixpath.join(above.real, part)
+                folders[inner] = Folder(inner, real, above.linked or inner in links, head)
+                above.folders.append(folders[inner])
+            folder = folders[inner]
+        for name in sorted(files[path]):
+            if shown == len(parts) and not is_hidden(name):
+                folder.listing.files.append(name)
+            elif is_image(name):
+                folder.listing.hidden.append(posixpath.join(path, name))
+    for folder in folders.values():
+        folder.folders.sort(key=lambda each: each.path)
     return folders[""]
-
-
-def _by_folder(names: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Return (folder, its files), both sorted."""
-    folders = defaultdict(list)
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        folders[folder].append(last)
-    return [(folder, sorted(files)) for folder, files in sorted(folders.items())]

@@ -19,7 +19,7 @@ class ImageSource(Protocol):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The folder or the files that hold the images: if one goes, the set is gone."""
+        """The folder or the files with the images: if one goes, the set is gone."""
         ...
 
     def read(self, index: int) -> bytes:

@@ -36,19 +36,21 @@ class Labels:
         values: (images,) positions in ``classes``; the class numbers themselves if it is None.
         classes: the names of the classes in their order, or None where the set has only numbers.
         origin: where the labels come from, in words that are printed.
+        by_folder: they are the names of folders, which may be groups of another kind.
     """
 
     values: IntArray
     classes: tuple[str, ...] | None
     origin: str
+    by_folder: bool = False
 
     @classmethod
-    def from_names(cls, names: Sequence[str], origin: str) -> Labels:
+    def from_names(cls, names: Sequence[str], origin: str, by_folder: bool = False) -> Labels:
         """Order the distinct class names (numbers as numbers) and give each image its position."""
         classes = order_classes(set(names))
         position = {name: index for index, name in enumerate(classes)}
         values = np.fromiter((position[name] for name in names), np.int64, len(names))
-        return cls(values, classes, origin)
+        return cls(values, classes, origin, by_folder)
 
     @classmethod
     def from_values(cls, values: Sequence[str | int], origin: str) -> Labels:
@@ -56,6 +58,11 @@ class Labels:
         if all(isinstance(value, int) for value in values):
             return cls(np.asarray(values, np.int64), None, origin)
         return cls.from_names([str(value) for value in values], origin)
+
+    def named(self) -> list[str]:
+        """Return the name or number of the class of each image, as text."""
+        values = self.values.tolist()
+        return [self.classes[value] if self.classes else str(value) for value in values]
 
     def targets(self, outputs: int) -> IntArray:
         """Return which of the classifier's ``outputs`` is right for each image: (images,).

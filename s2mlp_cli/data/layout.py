@@ -7,20 +7,15 @@ not read is named.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2mlp_cli.data.folders import Folder
-from s2mlp_cli.data.names import ending, split_word
+from s2mlp_cli.data.names import SYNSET, ending, is_foreign, split_word
 from s2mlp_cli.data.splits import Reading, listed
 from s2mlp_cli.errors import DataError
-
-_SYNSET = re.compile(r"n\d{8}")
-
-_TWICE = "reached twice, through links"
 
 
 @dataclass(frozen=True)
@@ -38,21 +33,6 @@ class FolderLayout:
     names: tuple[str, ...] = ()
     classes: tuple[str, ...] | None = None
     archives: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Image:
-    """An image: its path, and one that is the same however it is reached.
-
-    Attributes:
-        linked: whether it is reached through a link.
-        class_folder: the folder that says its class.
-    """
-
-    name: str
-    real: str
-    linked: bool
-    class_folder: str
 
 
 def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> FolderLayout:
@@ -125,8 +105,9 @@ def _note_unread(folder: Folder, reading: Reading) -> None:
     """Note what is in a folder that is read, but is not read itself."""
     reading.pass_over(folder.listing.hidden, "hidden or in a folder of thumbnails")
     reading.pass_over(folder.listing.dead_links, "to nothing, or back to a folder above", "link")
-    for path in folder.foreign:
-        reading.pass_over([path], f"in a format that Pillow cannot read here ({ending(path)})")
+    for name in filter(is_foreign, folder.listing.files):
+        why = f"in a format that Pillow cannot read here ({ending(name)})"
+        reading.pass_over([folder.inner(name)], why)
 
 
 def _class_folders(
@@ -137,10 +118,9 @@ def _class_folders(
         others = [each for each in folder.folders if not each.holds_images]
         _check_full(place, [each for each in others if not each.holds_archives])
     reading.pass_over(map(folder.inner, folder.images), "beside the class folders")
-    found = [image for each in full for image in _collected(each, each.name, place, reading)]
-    kept = _each_once(found, reading)
-    names, classes = tuple(i.name for i in kept), tuple(i.class_folder for i in kept)
-    return FolderLayout(folder.path, names, classes)
+    names = all_images(full, place, reading)
+    depth = folder.inner("").count("/")
+    return FolderLayout(folder.path, names, tuple(name.split("/")[depth] for name in names))
 
 
 def _check_full(place: Path, empty: Sequence[Folder]) -> None:
@@ -160,43 +140,30 @@ def _flat(folder: Folder, full: Sequence[Folder], reading: Reading) -> FolderLay
         for each in folder.folders:
             for inner in each.walk():
                 _note_unread(inner, reading)
-    if not _SYNSET.fullmatch(folder.name):
+    if not SYNSET.fullmatch(folder.name):
         return FolderLayout(folder.path, names)
     return FolderLayout(folder.path.rpartition("/")[0], names, (folder.name,) * len(names))
 
 
-def all_images(root: Folder, place: Path, reading: Reading) -> list[str]:
-    """Return the paths of the images of an archive in whatever folders, of splits only one."""
-    return [i.name for i in _each_once(_collected(root, "", place, reading), reading)]
+def all_images(roots: Sequence[Folder], place: Path, reading: Reading) -> tuple[str, ...]:
+    """Return the paths of the images in these folders at any depth, sorted; of splits only one.
 
-
-def _collected(root: Folder, class_folder: str, place: Path, reading: Reading) -> list[_Image]:
-    """Return the images of a folder at any depth, sorted by name; links are followed last."""
-    found: list[_Image] = []
+    Links are followed last, and an image that one shows once more is left out.
+    """
+    found: list[str] = []
     entered: set[str] = set()
-    waiting = deque([root])
+    waiting = deque(sorted(roots, key=lambda root: root.linked))
     while waiting:
         folder = waiting.popleft()
         if folder.real in entered:
-            reading.pass_over(map(folder.inner, folder.images), _TWICE)
+            reading.pass_over(folder.content(), "reached twice, through links")
             continue
         entered.add(folder.real)
         _note_unread(folder, reading)
         chosen = _chosen(folder, place, reading)
-        for name in folder.images if chosen is None else ():
-            path, real = folder.inner(name), f"{folder.real}/{name}"
-            found.append(_Image(path, real, folder.linked, class_folder))
+        if chosen is None:
+            found += map(folder.inner, folder.images)
         below = [each for each in folder.folders if chosen is None or each.name in chosen]
         waiting.extendleft(each for each in below if not each.linked)
         waiting.extend(each for each in below if each.linked)
-    return sorted(found, key=lambda image: image.name)
-
-
-def _each_once(found: Sequence[_Image], reading: Reading) -> list[_Image]:
-    """Leave out images that a link shows once more; what is reached without one is kept."""
-    kept: dict[str, _Image] = {}
-    for image in sorted(found, key=lambda image: image.linked):
-        kept.setdefault(image.real, image)
-    again = [image.name for image in found if kept[image.real] is not image]
-    reading.pass_over(again, _TWICE)
-    return [image for image in found if kept[image.real] is image]
+    return tuple(sorted(found))

@@ -1,7 +1,7 @@
 """A reader for the little of MATLAB's level 5 MAT-file that the devkit's ``meta.mat`` uses.
 
 The file is a header of 128 bytes, then data elements: a tag of (type, bytes), the data, padding
-to 8 bytes. Up to 4 bytes of data may stand inside the tag. A matrix is an element whose parts are
+to 8 bytes. Up to 4 bytes of data may be inside the tag. A matrix is an element whose parts are
 elements: flags, dimensions, name, then its values, or for a struct one matrix per field and row.
 """
 

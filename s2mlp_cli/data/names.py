@@ -43,16 +43,19 @@ HEAD = 16
 # Folders that file managers, storage boxes and unpackers leave beside images, in small letters.
 _SYSTEM = frozenset(
     {"@eadir", "@recently-snapshot", "@recycle", "@tmp", "__macosx", "#recycle", "#snapshot"}
-    | {"thumbs", "thumbnails", "~snapshot"}
-    | {"$recycle.bin", "lost+found", "system volume information"}
+    | {"thumbs", "thumbnails", "_thumbs", "_thumbnails", "thumbs.db", "ehthumbs.db"}
+    | {"~snapshot", "$recycle.bin", "lost+found", "system volume information", "desktop.ini"}
 )
+
+# The name of a class of ImageNet.
+SYNSET = re.compile(r"n\d{8}")
 
 # word in a name -> the split that it means.
 _SPLITS = {
-    **dict.fromkeys(("train", "training", "trainval", "trainset"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validating", "valset"), "validation"),
+    **dict.fromkeys(("train", "training", "trainval", "trainset", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validating", "valset", "vld"), "validation"),
     **dict.fromkeys(("dev", "devset", "eval", "evaluation", "evalset"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
 }
 
 # Runs of letters; capitals inside a name begin a word: "ILSVRCVal", "imagenet_val2012", "TRAIN".
@@ -71,6 +74,11 @@ def ending(name: str) -> str:
     """Return the ending of a name with its dot, in small letters; "" where it has none."""
     stem, dot, last = name.rpartition("/")[2].rpartition(".")
     return f".{last.lower()}" if dot and stem else ""
+
+
+def stem(name: str) -> str:
+    """Return a name without its ending."""
+    return name[: len(name) - len(ending(name))]
 
 
 def is_image(name: str) -> bool:
@@ -92,11 +100,6 @@ def is_archive_name(name: str) -> bool:
 def is_plain(name: str) -> bool:
     """Tell whether a name has an ending that no image has."""
     return ending(name) in _PLAIN
-
-
-def is_unknown(name: str) -> bool:
-    """Tell whether only the content can tell if a file is an image: ``img_1``, ``1.jpg_large``."""
-    return ending(name) not in readable() | _FOREIGN | _PLAIN
 
 
 def begins_like_an_image(head: bytes) -> bool:

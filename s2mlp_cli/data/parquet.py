@@ -80,12 +80,19 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
     for number, file in enumerate(files):
         with _opened(file) as parquet:
             column, label = _columns(parquet.schema_arrow, file)
-            first = len(names)
+            images, first = column.removesuffix(".bytes"), len(names)
+            stored = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
+            has_names = f"{images}.path" in stored
             for group in range(parquet.num_row_groups):
                 groups.append((number, group, len(names)))
-                table = parquet.read_row_group(group, columns=_wanted(parquet, column, label))
+                wanted = [label, f"{images}.path"] if has_names else [label]
+                table = parquet.read_row_group(group, columns=wanted)
                 labels += table[label].to_pylist()
-                names += _names(table, column, file, len(names) - first)
+                cells = table[images].to_pylist() if has_names else [None] * table.num_rows
+                names += [
+                    str((cell or {}).get("path") or f"{file.name}#{row}")
+                    for row, cell in enumerate(cells, len(names) - first)
+                ]
     if not names:
         raise DataError(f"{path} has no rows; give the files of the validation split")
     places = np.asarray(groups, np.int64).T.copy()
@@ -137,24 +144,6 @@ def _columns(schema: pa.Schema, file: Path) -> tuple[str, str]:
         f"{file} has the columns {', '.join(schema.names)}, but a column 'image' with encoded "
         "images and a column 'label' are needed; give such a file"
     )
-
-
-def _wanted(parquet: Any, column: str, label: str) -> list[str]:
-    """Return the columns to index: labels, and the names beside the bytes if there are any."""
-    path = column.removesuffix(".bytes") + ".path"
-    known = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
-    return [label, path] if path in known else [label]
-
-
-def _names(table: Any, column: str, file: Path, before: int) -> list[str]:
-    """Return the stored names of the images; where there are none, row numbers in the file."""
-    field_name = column.removesuffix(".bytes")
-    known = field_name in table.column_names
-    stored = table[field_name].to_pylist() if known else [None] * table.num_rows
-    return [
-        str((cell or {}).get("path") or f"{file.name}#{row}")
-        for row, cell in enumerate(stored, before)
-    ]
 
 
 def _classes(labels: list[Any], path: Path) -> list[int | str]:

@@ -97,7 +97,7 @@ class Reading:
             word = split_word(next(iter(splits)))
             raise DataError(
                 f"{place} has {listed(list(entries))}, but no validation images; choose what to "
-                f"read with --split, such as --split {word}, or --split none if these are no splits"
+                f"read with --split, such as --split {word}, or --split none if they are not splits"
             )
         if chosen == "test" and "test" not in named:
             self.remark("the test images are read, since there are no validation images")
@@ -140,14 +140,12 @@ class Reading:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided and what is not read, in sentences."""
-        found = ((noun, why, names) for (noun, why), names in self._not_read.items() if names)
-        return (*self._remarks, *(_not_read(noun, why, names) for noun, why, names in found))
-
-
-def _not_read(noun: str, why: str, names: Sequence[str]) -> str:
-    least = "at least " * (len(names) >= _COUNTED)
-    plural = "s" * (len(names) != 1)
-    return f"not read: {least}{len(names):,} {noun}{plural} {why}; the first is {names[0]}"
+        unread = []
+        for (noun, why), names in self._not_read.items():
+            number = f"{'at least ' * (len(names) >= _COUNTED)}{len(names):,}"
+            what = f"{noun}{'s' * (len(names) != 1)} {why}"
+            unread.append(f"not read: {number} {what}; the first is {names[0]}")
+        return (*self._remarks, *unread)
 
 
 def _of_one_word(place: Path, names: list[str]) -> list[str]:

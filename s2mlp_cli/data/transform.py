@@ -28,7 +28,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from s2mlp_cli.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
-# How far, in source pixels, a sample of ``box`` may lie from the one of the whole image.
+# How far, in source pixels, a sample of ``box`` may be off the one of the whole image.
 _ROUNDING = 1e-6
 
 # Up to this denominator of the scale values fall on ties, half a grey level, which any rounding of
@@ -64,6 +64,7 @@ BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
 
 # name -> Pillow's filter, and how far it reaches, in pixels of the coarser image.
@@ -81,9 +82,10 @@ def decode(content: bytes, transform: Transform) -> Pixels:
         One of :data:`BROKEN`: the image is damaged, or over a limit that is named.
     """
     with warnings.catch_warnings(), _room_for_text():
-        # what is odd in a camera's remarks is not in the pixels; Pillow itself refuses twice as
-        # many pixels as it warns of
+        # what is odd in a camera's remarks is not in the pixels; Pillow would decode twice as many
+        # pixels as it warns of, in more than a GiB
         warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content)) as image:
             if max(image.size) > _STRIP * min(image.size):
                 raise Image.DecompressionBombError(
@@ -115,9 +117,8 @@ def why_broken(error: Exception) -> str:
     if "MAX_TEXT" in str(error):
         limit = PngImagePlugin.MAX_TEXT_MEMORY
         return f"its text is over Pillow's limit of {limit:,} bytes in a PNG"
-    if pixels := re.search(r"\((\d+) pixels\) exceeds limit of (\d+)", str(error)):
-        found, allowed = map(int, pixels.groups())
-        return f"its {found:,} pixels are over Pillow's limit of {allowed:,}"
+    if pixels := re.search(r"\((\d+) pixels\) exceeds limit", str(error)):
+        return f"its {int(pixels[1]):,} pixels are over the limit of {Image.MAX_IMAGE_PIXELS:,}"
     if isinstance(error, Image.DecompressionBombError):
         return str(error)
     text = re.sub(r"<[\w.]+ object at 0x[0-9a-fA-F]+>", "it", str(error))
@@ -148,7 +149,8 @@ class BoxTransform:
         resized = resized_size(image.size, self.config)
         kept = self.config.input_size[::-1]
         firsts = [round((whole - part) / 2) for whole, part in zip(resized, kept, strict=True)]
-        if image.height > _TALL * image.width or _enlarges(image.size, resized):
+        enlarges = any(new > old for old, new in zip(image.size, resized, strict=True))
+        if image.height > _TALL * image.width or enlarges:
             whole = np.asarray(image.resize(resized, self.filter))
             return whole[firsts[1] : firsts[1] + kept[1], firsts[0] : firsts[0] + kept[0]]
         x, y = (
@@ -172,16 +174,12 @@ class BoxTransform:
         return max(math.floor(y.start - reach), 0), min(math.ceil(y.stop + reach), height)
 
 
-def _enlarges(size: tuple[int, int], resized: tuple[int, int]) -> bool:
-    return any(new > old for old, new in zip(size, resized, strict=True))
-
-
 class Span(NamedTuple):
     """What is resampled along one axis.
 
     Attributes:
         first, last: the pixels of the resized image that are computed: first to last - 1.
-        skip: how many of them stand before the crop.
+        skip: how many of them are before the crop.
         start, stop: the same range in the source image, in its pixels.
     """
 

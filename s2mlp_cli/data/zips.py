@@ -13,21 +13,14 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from s2mlp_cli.data.archives import (
-    Archive,
-    images_of,
-    link_target,
-    read_at,
-    unpacked,
-    unpacked_name,
-)
+from s2mlp_cli.data.archives import images_of, link_target, read_at, unpacked, unpacked_name
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.names import HEAD
@@ -130,47 +123,38 @@ def zip_images(path: Path, reading: Reading) -> ImageSet:
     def source(entries: list[zipfile.ZipInfo]) -> ZipSource:
         return ZipSource(str(path), np.asarray([_row(e) for e in entries], np.int64).reshape(-1, 5))
 
+    def head(entry: zipfile.ZipInfo) -> bytes:
+        return source([entry]).head(0)
+
     return images_of(
-        _read_zip(path), "a zip of images", source, lambda entry: source([entry]).head(0), reading
+        unpacked(path, _files(path, source), head, reading), "a zip of images", source, reading
     )
 
 
-def _read_zip(path: Path) -> Archive[zipfile.ZipInfo]:
-    files: dict[str, zipfile.ZipInfo] = {}
-    links: dict[str, str] = {}
-    repeated: dict[str, None] = {}
+def _files(
+    path: Path, source: Callable[[list[zipfile.ZipInfo]], ZipSource]
+) -> Iterator[tuple[str, zipfile.ZipInfo | str]]:
+    """Yield (name, entry or target of the link), names as they were meant.
+
+    Some tools of Windows write backslashes, others UTF-8 without its flag.
+    """
     for entry in _entries(path):
-        name = unpacked_name(_slashed_name(entry))
-        if name in files or name in links:
-            repeated[name] = None
-        files.pop(name, None)
-        links.pop(name, None)
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            links[name] = link_target(name, _link(path, name, entry))
-        else:
-            files[name] = entry
-    return unpacked(path, files, links, tuple(repeated))
-
-
-def _slashed_name(entry: zipfile.ZipInfo) -> str:
-    """Return the name as it was meant: some tools of Windows write backslashes, others no flag."""
-    name = entry.filename
-    if not entry.flag_bits & _UTF8:
-        stored = name.encode("cp437", "replace")
-        with suppress(UnicodeDecodeError):
-            name = stored.decode("utf-8")
-    return name.replace("\\", "/")
-
-
-def _link(path: Path, name: str, entry: zipfile.ZipInfo) -> str:
-    """Return what a symbolic link says: it is the content of the member."""
-    try:
-        content = ZipSource(str(path), np.asarray([_row(entry)], np.int64)).read(0)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the link {name} cannot be read ({error}); write it again"
-        ) from error
-    return os.fsdecode(content)
+        name = entry.filename
+        if not entry.flag_bits & _UTF8:
+            stored = name.encode("cp437", "replace")
+            with suppress(UnicodeDecodeError):
+                name = stored.decode("utf-8")
+        name = unpacked_name(name.replace("\\", "/"))
+        if not stat.S_ISLNK(entry.external_attr >> 16):
+            yield name, entry
+            continue
+        try:  # what a link leads to is its content
+            content = source([entry]).read(0)
+        except OSError as error:
+            raise DataError(
+                f"{path}: the link {name} cannot be read ({error}); write it again"
+            ) from error
+        yield name, link_target(name, os.fsdecode(content))
 
 
 def _entries(path: Path) -> list[zipfile.ZipInfo]:
@@ -196,21 +180,6 @@ def _row(entry: zipfile.ZipInfo) -> tuple[int, ...]:
     return entry.header_offset, entry.compress_size, size, entry.CRC, compression
 
 
-def _stored(content: bytes, _: int) -> bytes:
-    return content
-
-
-# Each unpacks ``size`` bytes, and one more where there are more, never all that it swells to.
-
-
-def _inflated(content: bytes, size: int) -> bytes:
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
-
-
-def _bunzipped(content: bytes, size: int) -> bytes:
-    return bz2.BZ2Decompressor().decompress(content, size + 1)
-
-
 def _unlzma(content: bytes, size: int) -> bytes:
     """Unpack a stream that begins with a version, the length of its properties, and those."""
     properties, dictionary = struct.unpack_from("<BI", content, 4)
@@ -225,10 +194,10 @@ def _unlzma(content: bytes, size: int) -> bytes:
     return unpack.decompress(content[9:], size + 1)
 
 
-# compression -> (packed bytes, bytes unpacked) to the unpacked bytes.
+# compression -> unpacks ``size`` bytes, one more where there are more, and never all.
 _UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
-    zipfile.ZIP_STORED: _stored,
-    zipfile.ZIP_DEFLATED: _inflated,
-    zipfile.ZIP_BZIP2: _bunzipped,
+    zipfile.ZIP_STORED: lambda content, _: content,
+    zipfile.ZIP_DEFLATED: lambda c, size: zlib.decompressobj(-15).decompress(c, size + 1),
+    zipfile.ZIP_BZIP2: lambda c, size: bz2.BZ2Decompressor().decompress(c, size + 1),
     zipfile.ZIP_LZMA: _unlzma,
 }

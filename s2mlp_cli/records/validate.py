@@ -117,7 +117,7 @@ class Mistake(Frozen):
 
 
 class CalibrationBin(Frozen):
-    """The images whose highest probability lies in one range."""
+    """The images whose highest probability is in one range."""
 
     low: float
     high: float
@@ -127,7 +127,7 @@ class CalibrationBin(Frozen):
 
 
 class LabelOrder(Frozen):
-    """The top-1 if outputs or labels stood in another order than the sorted synsets."""
+    """The top-1 if outputs or labels were in another order than the sorted synsets."""
 
     order: str
     correct1: int

@@ -55,7 +55,11 @@ def view(record: ValidateRecord) -> View:
         environment={}
         if others
         else {"SHA-256": first.ckpt.sha256, "Fingerprint": first.data.fingerprint},
-        models=tuple(map(_known, filter(_imagenet, record.results))),
+        models=tuple(
+            KnownModel(result.model, _name(result), top1=100 * result.top1, measured=True)
+            for result in record.results
+            if result.data.classes == _IMAGENET_CLASSES
+        ),
     )
 
 
@@ -221,10 +225,22 @@ def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
     yield "Labels", f"from {data.labels}; fingerprint {data.fingerprint[:16]}…"
     height, width = prep.input_size
     crop = f"{height}x{width}, crop {prep.crop_pct:g}, {prep.interpolation}"
-    normalised = f", mean {_triple(prep.mean)}, std {_triple(prep.std)}"
-    usual = (prep.mean, prep.std) == (IMAGENET_MEAN, IMAGENET_STD)
-    yield "Inputs", f"{crop}, transform {prep.transform}{normalised * (not usual)}"
-    yield "Run", ", ".join(_run(result))
+    normalised = ""
+    if (prep.mean, prep.std) != (IMAGENET_MEAN, IMAGENET_STD):
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (prep.mean, prep.std))
+        normalised = f", mean {mean}, std {std}"
+    yield "Inputs", f"{crop}, transform {prep.transform}{normalised}"
+    version = f" {result.runtime_version}" if result.runtime_version else ""
+    run = (
+        f"{result.runtime}{version}" if result.runtime != "torch" else None,
+        f"{result.device}, {result.dtype}, batches of {result.batch_size}",
+        f"{result.workers} workers",
+        f"{result.processes} process{'es' * (result.processes > 1)}",
+        f"shift {result.shift}" if result.shift is not None else None,
+        "compiled" if result.compiled else None,
+        "channels-last" if result.channels_last else None,
+    )
+    yield "Run", ", ".join(filter(None, run))
     compiling = ", compilation included" * result.compiled
     yield (
         "Time",
@@ -235,25 +251,6 @@ def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
         yield "Resumed", f"{result.resumed_images:,} images are from earlier runs, not in this time"
     if result.predictions is not None:
         yield "Predictions", f"per image in {result.predictions}"
-
-
-def _triple(values: tuple[float, float, float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _run(result: ValidateResult) -> Iterator[str]:
-    version = f" {result.runtime_version}" if result.runtime_version else ""
-    if result.runtime != "torch":
-        yield f"{result.runtime}{version}"
-    yield f"{result.device}, {result.dtype}, batches of {result.batch_size}"
-    yield f"{result.workers} workers"
-    yield f"{result.processes} process{'es' * (result.processes > 1)}"
-    if result.shift is not None:
-        yield f"shift {result.shift}"
-    if result.compiled:
-        yield "compiled"
-    if result.channels_last:
-        yield "channels-last"
 
 
 def _pictures(result: ValidateResult) -> Iterator[Picture]:
@@ -304,14 +301,6 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
         )
 
 
-def _imagenet(result: ValidateResult) -> bool:
-    return result.data.classes == _IMAGENET_CLASSES
-
-
-def _known(result: ValidateResult) -> KnownModel:
-    return KnownModel(result.model, _name(result), top1=100 * result.top1, measured=True)
-
-
 def _sheet(record: ValidateRecord) -> Sheet:
     """Return one row for each validated checkpoint."""
     header = (
@@ -319,14 +308,14 @@ def _sheet(record: ValidateRecord) -> Sheet:
         "images", "correct1", "correct5", "top1", "top1_low", "top1_high", "top5", "loss", "ece",
         "images_per_s", "failures", "published_top1",
     )  # fmt: skip
-    return Sheet(header, tuple(_row(result) for result in record.results))
-
-
-def _row(result: ValidateResult) -> tuple[object, ...]:
-    return (
-        result.model, result.ckpt.path, result.ckpt.sha256, result.data.path,
-        result.data.fingerprint, result.preprocessing.transform, result.shift, result.device,
-        result.dtype, result.images, result.correct1, result.correct5, result.top1,
-        *result.top1_interval, result.top5, result.loss, result.ece, result.images_per_s,
-        len(result.failures), result.published.top1 if result.published else None,
+    rows = (
+        (
+            each.model, each.ckpt.path, each.ckpt.sha256, each.data.path, each.data.fingerprint,
+            each.preprocessing.transform, each.shift, each.device, each.dtype, each.images,
+            each.correct1, each.correct5, each.top1, *each.top1_interval, each.top5, each.loss,
+            each.ece, each.images_per_s, len(each.failures),
+            each.published.top1 if each.published else None,
+        )
+        for each in record.results
     )  # fmt: skip
+    return Sheet(header, tuple(rows))

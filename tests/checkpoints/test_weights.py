@@ -187,3 +187,71 @@ def test_placeholders_of_zero_3_say_what_they_are(tmp_path):
     empty = {name: t if t.dim() == 1 else torch.empty(0) for name, t in STATE.items()}
     with pytest.raises(CheckpointError, match=r"tensors are empty .*ZeRO-3 .* zero_to_fp32.py"):
         loaded({"module": empty}, tmp_path)
+
+
+def test_arrays_of_numpy_are_weights(tmp_path):
+    content = {"model": {name: tensor.numpy() for name, tensor in STATE.items()}}
+    holds(loaded(content, tmp_path))
+    content["model"]["head.bias"] = content["model"]["head.bias"].astype(">f8")
+    assert loaded(content, tmp_path).state["head.bias"].dtype == torch.float64
+
+
+@pytest.mark.parametrize("state", ["ema_state_dict", "average_model_state"])
+def test_averages_in_the_callbacks_of_lightning_are_found_by_ema(state, tmp_path):
+    callbacks = {"EMA{'decay': 0.999}": {state: OTHER, "updates": 3}, "Bar": {}}
+    content = {"state_dict": STATE, "callbacks": callbacks}
+    holds(loaded(content, tmp_path, averaged=True), OTHER)
+    plain = loaded(content, tmp_path)
+    holds(plain)
+    where = f"callbacks.EMA{{'decay': 0.999}}.{state}"
+    assert plain.facts.taken == f"'state_dict'; averaged ones are in '{where}' (--ema)"
+    holds(loaded(content, tmp_path, weights=where), OTHER)
+
+
+def test_lightnings_weight_averaging_says_which_weights_are_averaged(tmp_path):
+    content = {
+        "state_dict": STATE,
+        "current_model_state": OTHER,
+        "averaging_state": {"n_averaged": torch.tensor(3)},
+    }
+    holds(loaded(content, tmp_path, averaged=True))
+    plain = loaded(content, tmp_path)
+    holds(plain)
+    assert "these are averaged, the others are in 'current_model_state'" in plain.facts.taken
+    holds(loaded(content, tmp_path, weights="current_model_state"), OTHER)
+
+
+def test_averages_without_names_are_refused_as_what_they_are(tmp_path):
+    content = {"model": STATE, "ema": {"shadow_params": list(OTHER.values())}}
+    with pytest.raises(
+        CheckpointError, match=r"in 'ema.shadow_params' are a list of tensors witho"
+    ):
+        loaded(content, tmp_path, averaged=True)
+    holds(loaded(content, tmp_path))
+
+
+def test_in_a_list_of_state_dicts_the_number_is_the_key(tmp_path):
+    holds(loaded([STATE], tmp_path))
+    content = {"models": [OTHER, STATE], "optimizers": [{"state": {}}]}
+    with pytest.raises(CheckpointError, match=r"under 2 keys \(0, 1\); choose one"):
+        loaded(content, tmp_path)
+    holds(loaded(content, tmp_path, weights="models.1"))
+    holds(loaded(content, tmp_path, weights="0"), OTHER)
+
+
+def test_flat_parameters_of_fsdp_say_what_they_are(tmp_path):
+    flat = {
+        "_flat_param": torch.ones(9),
+        "_fsdp_wrapped_module.stages.0._flat_param": torch.ones(9),
+    }
+    for spec in (TINY, None):
+        with pytest.raises(
+            CheckpointError, match=r"2 of its 2 tensors are flat parameters of FSDP"
+        ):
+            loaded({"model": flat}, tmp_path, spec)
+
+
+def test_averaged_weights_inside_chosen_ones_are_found(tmp_path):
+    content = {"generator": {"model": STATE, "ema": OTHER}, "critic": {"model": OTHER}}
+    holds(loaded(content, tmp_path, weights="generator", averaged=True), OTHER)
+    holds(loaded(content, tmp_path, weights="generator"))

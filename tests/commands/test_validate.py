@@ -286,7 +286,7 @@ def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
         if len(saves) > 1:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("s2mlp_cli.measure.validating.results._SAVING_FRACTION", 1e9)
+    monkeypatch.setattr("s2mlp_cli.measure.validating.table._SAVING_FRACTION", 1e9)
     arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE,
                  "--batch-size", "10", "--resume", str(tmp_path / "progress")]  # fmt: skip
     with monkeypatch.context() as patch:

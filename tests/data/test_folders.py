@@ -81,7 +81,7 @@ def test_an_image_that_pillow_cannot_read_is_named(tmp_path):
     "hidden",
     ["a/.ipynb_checkpoints/1-checkpoint.png", "a/@eaDir/1.png/SYNOFILE_THUMB_M.jpg", "a/._1.png",
      "__MACOSX/a/1.png", ".thumbnails/1.png", "a/x/.git/1.png", "$RECYCLE.BIN/S-1-5/1.png", "a/Thumbnails/1.png",
-     "a/~snapshot/hourly.0/1.png"],
+     "a/~snapshot/hourly.0/1.png", "_thumbs/1.png", "a/_Thumbnails/1.png"],
 )  # fmt: skip
 def test_hidden_files_and_thumbnails_are_passed_over_at_every_depth(hidden, tmp_path):
     members = {"a/1.png": GREY, "b/2.png": GREY, hidden: OTHER}
@@ -121,6 +121,12 @@ def test_one_folder_is_a_class_if_it_has_the_name_of_a_synset_only(tmp_path):
 
 def test_an_empty_class_folder_beside_a_single_one_is_an_interrupted_copy(tmp_path):
     (fill(tmp_path, "n01440764/1.png") / "n01443537").mkdir()
+    with pytest.raises(DataError, match=r"n01443537 has no image that can be read; add its images"):
+        open_images(tmp_path)
+
+
+def test_a_class_folder_with_nothing_but_a_cache_of_thumbnails_is_empty(tmp_path):
+    fill(tmp_path, "n01440764/1.png", "n01443537/Thumbs.db", "n01443537/desktop.ini")
     with pytest.raises(DataError, match=r"n01443537 has no image that can be read; add its images"):
         open_images(tmp_path)
 

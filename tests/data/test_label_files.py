@@ -155,19 +155,61 @@ def test_val_txt_beside_the_images_is_found(tmp_path):
     assert list(classes(open_images(tmp_path)).values()) == [0, 1, 2]
 
 
-def test_a_table_beside_folders_that_look_like_classes_is_named(tmp_path):
-    """The folders may be groups of any kind: it is said that the table was not asked."""
-    fill(tmp_path / "set", "g0/1.png", "g1/2.png")
-    table = tmp_path / "set" / "labels.csv"
-    table.write_text("g0/1.png,7\ng1/2.png,4\n")
-    images = open_images(tmp_path / "set")
+GROUPS = "g0/1.png,7\ng0/2.png,4\ng1/3.png,7\n"
+
+
+@pytest.mark.parametrize("form", ["disk", "tar"])
+def test_a_table_that_names_all_the_images_goes_before_the_names_of_folders(form, tmp_path):
+    """The folders may be groups of any kind."""
+    folder = fill(tmp_path / "set", "g0/1.png", "g0/2.png", "g1/3.png")
+    (folder / "labels.csv").write_text(GROUPS)
+    path, table = folder, folder / "labels.csv"
+    if form == "tar":
+        members = dict.fromkeys(("g0/1.png", "g0/2.png", "g1/3.png"), GREY)
+        path = tar_of(tmp_path / "x.tar", {**members, "labels.csv": GROUPS.encode()})
+        table = path / "labels.csv"
+    images = open_images(path)
+    assert list(classes(images).values()) == [7, 4, 7]
+    assert images.notes == (
+        f"the classes are those of {table}, which names all the images; --labels folders takes the "
+        "names of the folders",
+    )
+    by_folder = open_images(path, "folders")
+    assert list(classes(by_folder).values()) == ["g0", "g0", "g1"]
+    assert by_folder.notes == ()
+
+
+def test_a_table_of_other_images_leaves_the_classes_to_the_folders(tmp_path):
+    folder = fill(tmp_path / "set", "g0/1.png", "g1/2.png")
+    (folder / "labels.csv").write_text("g0/1.png,7\n")
+    images = open_images(folder)
     assert list(classes(images).values()) == ["g0", "g1"]
     assert images.notes == (
-        f"{table} is not read, since the labels are from the names of the class folders; choose it "
-        "with --labels",
+        f"the classes are the names of the class folders, since {folder}/labels.csv has no label "
+        "for 1 of the 2 images, the first is 'g1/2.png'",
     )
-    assert open_images(tmp_path / "set", table).notes == ()
-    assert open_images(table).notes == ()
+
+
+def test_synsets_and_what_a_table_says_alike_are_classes(tmp_path):
+    for names, text in (
+        (("n00000001", "n00000002"), "1.png,7\n2.png,4\n"),
+        (("a", "b"), "1,a\n2,b\n"),
+    ):
+        folder = fill(tmp_path / names[0], *(f"{n}/{i}.png" for i, n in enumerate(names, 1)))
+        table = folder / "labels.csv"
+        table.write_text(text)
+        images = open_images(folder)
+        assert list(classes(images).values()) == list(names)
+        assert images.notes == (
+            f"{table} is not read, since the labels are from the names of the class folders; "
+            "choose it with --labels",
+        )
+        assert open_images(folder, table).notes == ()
+
+
+def test_labels_by_folders_need_class_folders(tmp_path):
+    with pytest.raises(DataError, match="has no class folders; give a label file with --labels"):
+        open_images(fill(tmp_path / "set", "1.png"), "folders")
 
 
 def test_tiny_imagenet_is_read_as_it_is(tmp_path):

@@ -50,7 +50,8 @@ def first_parts(images: ImageSet) -> set[str]:
         ("Test_Images", "test"), ("trainval", "train"), ("train-val", "train"), ("split=test", "test"),
         ("valley", None), ("ILSVRC2012_devkit_t12", None), ("retrained", None), ("contest", None),
         ("n01440764", None), ("imagenet", None), ("trainset", "train"), ("valset_2", "validation"),
-        ("my-testset.tar", "test"), ("validating", "validation"),
+        ("my-testset.tar", "test"), ("validating", "validation"), ("x-trn.tar", "train"),
+        ("x-vld.tar", "validation"), ("tst", "test"),
     ],
 )  # fmt: skip
 def test_a_name_says_its_split_by_a_word(name, split):
@@ -155,8 +156,8 @@ def test_braces_stand_for_every_shard_and_a_missing_one_is_named(tmp_path):
     assert [name[:8] for name in images.names] == ["val-0008", "val-0009", "val-0010", "val-0011"]
     assert len(open_images(tmp_path / "val-00{08,09}.tar")) == 2
     refused(tmp_path / "val-{0008..0012}.tar", r"there is nothing at .*val-0012\.tar; check")
-    refused(tmp_path / "val-{5..1}.tar", r"stands for 0 files")
-    refused(tmp_path / "val-{0..999999999}.tar", r"stands for 100,001 files or more")
+    refused(tmp_path / "val-{5..1}.tar", r"names 0 files")
+    refused(tmp_path / "val-{0..999999999}.tar", r"names 100,001 files or more")
 
 
 def test_test_images_are_read_if_there_are_no_others_and_they_have_labels(tmp_path):
@@ -243,3 +244,10 @@ def test_a_compressed_archive_of_the_split_is_refused_with_the_reason(tmp_path):
     fill(tmp_path, "val/a/1.png", "val/b/2.png")
     note = "not read: 1 archive beside the images; the first is val.tar.gz"
     assert note in open_images(tmp_path).notes
+
+
+def test_archives_that_are_not_shards_are_not_read_together(tmp_path):
+    for name in ("x-one.tar", "x-two.tar"):
+        tar_of(tmp_path / name, {"a/1.png": GREY, "b/2.png": GREY})
+    refused(tmp_path, r"has 2 archives, and only shards of a WebDataset are read together: 'x-one")
+    assert len(open_images(tmp_path, split="two")) == 2

@@ -161,7 +161,34 @@ def test_a_key_with_dots_is_the_name_up_to_the_last_one(tmp_path: Path) -> None:
     assert images.labels.values.tolist() == [3, 4]
 
 
-def test_samples_of_other_images_only_are_refused_and_named(tmp_path: Path) -> None:
-    tar = tar_of(tmp_path / "x.tar", {"1.rgb.png": ONE, "1.cls": b"3"})
-    with pytest.raises(DataError, match=r"has no images \(not read: 1 image beside .* 1\.rgb\.png"):
-        open_images(tar)
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("0.input.png", "0.target.cls"), ("0.rgb.png", "0.cls"), ("0.PNG", "0.CLS"),
+     ("0.png", "0.target.Json"), ("d.x/a.input.png", "d.x/a.target.cls")],
+)  # fmt: skip
+def test_the_image_and_the_class_of_a_sample_may_be_fields_of_any_name(image, label, tmp_path):
+    content = b'{"label": 3}' if label.lower().endswith("json") else b"3"
+    images = open_images(tar_of(tmp_path / "x.tar", {image: ONE, label: content, "0.txt": b"?"}))
+    assert images.names == (image,)
+    assert images.labels is not None
+    assert images.labels.values.tolist() == [3]
+
+
+def test_of_two_fields_with_images_none_is_chosen(tmp_path):
+    members = {"0.input.png": ONE, "0.mask.png": TWO, "0.target.cls": b"3"}
+    with pytest.raises(DataError, match=r"two images, 0\.input\.png and 0\.mask\.png; keep one"):
+        open_images(tar_of(tmp_path / "x.tar", members))
+
+
+def test_numbers_in_keys_are_not_fields(tmp_path):
+    members = {"img.0001.cls": b"3", "img.0002.png": ONE, "img.0003.png": ONE, "img.0003.cls": b"1"}
+    with pytest.raises(DataError, match=r"the sample img\.0002 in .* has an image but no \.cls"):
+        open_images(tar_of(tmp_path / "x.tar", members))
+
+
+def test_notes_beside_images_do_not_make_a_webdataset(tmp_path):
+    names = ("a/1.png", "b/2.png", "a/1.json", "b/2.json")
+    tar = tar_of(tmp_path / "x.tar", {n: ONE if n.endswith("png") else b'{"by": 1}' for n in names})
+    images = open_images(tar)
+    assert images.labels is not None
+    assert images.labels.classes == ("a", "b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,13 @@ def classifier(model: Checkpoint | GivenModel, threads: int | None = None) -> Cl
     Raises:
         S2MLPError: it has no weights, or does not classify RGB images.
     """
-    if isinstance(model, Checkpoint):
-        return _of_checkpoint(model)
     if isinstance(model, CheckpointModel):
-        return _of_checkpoint(model.checkpoint, model.source)
+        return replace(classifier(model.checkpoint), source=model.source)
+    if isinstance(model, Checkpoint):
+        spec = model.spec
+        return Classifier(
+            spec.name, spec.classes, model.facts, model.inputs, model.build, spec=spec
+        )
     if model.in_channels != 3:
         raise CheckpointError(
             f"{model.name} takes {model.in_channels} channels; a classifier of RGB images takes "
@@ -92,19 +95,6 @@ def classifier(model: Checkpoint | GivenModel, threads: int | None = None) -> Cl
     if isinstance(model, PythonModel) and model.source.weights is not None:
         return _of_code(model)
     raise CheckpointError(f"{model.name} has random weights; give a checkpoint with --ckpt FILE")
-
-
-def _of_checkpoint(checkpoint: Checkpoint, source: ModelSource | None = None) -> Classifier:
-    spec = checkpoint.spec
-    return Classifier(
-        spec.name,
-        spec.classes,
-        checkpoint.facts,
-        checkpoint.inputs,
-        checkpoint.build,
-        spec=spec,
-        source=source,
-    )
 
 
 def _of_code(model: PythonModel) -> Classifier:

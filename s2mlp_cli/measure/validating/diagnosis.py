@@ -16,8 +16,8 @@ from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.transform import BROKEN, decode
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.measure.validating.plan import Plan
-from s2mlp_cli.measure.validating.results import SCORED, ImageTable
-from s2mlp_cli.measure.validating.score import Scored, is_near_chance, label_orders, string_sorted
+from s2mlp_cli.measure.validating.score import Scored
+from s2mlp_cli.measure.validating.table import SCORED, ImageTable
 from s2mlp_cli.papers.published import published_for
 from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, ValidateResult
 from s2mlp_cli.specs import ModelSpec
@@ -49,24 +49,45 @@ def published_accuracy(spec: ModelSpec, nearest: str | None = None) -> Published
     return None
 
 
+def is_near_chance(correct1: int, images: int, classes: int) -> bool:
+    """Tell whether a top-1 is so low that the classes may be numbered in another order."""
+    return images > 0 and correct1 / images < max(3 / classes, 0.03)
+
+
 def find_label_orders(
     scored: Scored, classes: int, devkit: Path | None = None
 ) -> tuple[LabelOrder, ...]:
-    """Return the scores under other orders of the classes; none unless near chance.
+    """Return the top-1 where outputs, or labels, are in another order; none unless near chance.
 
     Args:
         scored: the images of a run.
         classes: outputs of the classifier.
         devkit: the archive that says how the devkit numbers the classes, if there is one.
     """
-    correct1 = int(scored.correct1.sum())
-    if not is_near_chance(correct1, len(scored), classes):
+    images, targets, first = len(scored), scored.targets, scored.top[:, 0]
+    if not is_near_chance(int(scored.correct1.sum()), images, classes):
         return ()
-    orders: dict[str, IntArray] = {"numbers sorted as text": string_sorted(classes)}
-    numbered = devkit_numbers(devkit, classes) if devkit else None
-    if numbered is not None:
-        orders[_DEVKIT] = numbered
-    return label_orders(scored, orders)
+    found = {"sorted synsets": scored.correct1}
+    # order -> (classes,) the number that each sorted class bears in it
+    orders: dict[str, IntArray | None] = {
+        "numbers sorted as text": string_sorted(classes),
+        _DEVKIT: devkit_numbers(devkit, classes) if devkit else None,
+    }
+    for name, number in orders.items():
+        if number is not None:
+            found[f"outputs in {name}"] = first == number[targets]
+            found[f"labels in {name}"] = (first >= 0) & (number[first] == targets)
+    return tuple(
+        LabelOrder(order=order, correct1=int(right.sum()), top1=float(right.mean()))
+        for order, right in found.items()
+    )
+
+
+def string_sorted(classes: int) -> IntArray:
+    """Return the place of each class number when numbers are sorted as text: 0, 1, 10, 100, ..."""
+    place = np.empty(classes, np.int64)
+    place[sorted(range(classes), key=str)] = np.arange(classes)
+    return place
 
 
 def devkit_numbers(devkit: Path, classes: int) -> IntArray | None:

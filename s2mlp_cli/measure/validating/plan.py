@@ -78,7 +78,7 @@ class Plan:
         return tuple(self.images.names[position] for position in self.positions)
 
     def chunks(self, pending: Iterable[int]) -> list[range]:
-        """Return the batches that hold one of the ``pending`` rows.
+        """Return the batches with one of the ``pending`` rows.
 
         Batches are cut from the same order whatever the number of processes and wherever a run
         continues, so each image is always computed beside the same others.
@@ -90,13 +90,19 @@ class Plan:
     def key(self) -> dict[str, Any]:
         """Return what two runs must share for one to continue the other, by names for people."""
         rows = "\n".join(f"{n}\0{t}" for n, t in zip(self.names, self.targets, strict=True))
+        source, session = self.model.source, self.model.session
+        other: dict[str, Any] = {}  # what decides the scores where no spec describes the model
+        if session is not None:
+            other = {"runtime": f"{session.runtime} {session.version}"}
+        elif source is not None and source.kind == "python":
+            other = {"code": source.sha256, "arguments": source.arguments}
         return {
             "checkpoint": self.model.facts.sha256,
             # corrupted copies of a set (ImageNet-C) use the same names
             "data": str(Path(self.images.path).absolute()),
             "weights": self.model.facts.taken,
             "model": self.model.described,
-            **self._other_sources(),
+            **other,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "choice of images": sha256(rows.encode("utf-8", "surrogateescape")).hexdigest()[:16],
             "shift": self.settings.shift,
@@ -106,15 +112,6 @@ class Plan:
             "compilation": self.settings.compiled,
             "channels-last": self.settings.channels_last,
         }
-
-    def _other_sources(self) -> dict[str, Any]:
-        """Return what else decides the scores where no spec describes all of the model."""
-        source, session = self.model.source, self.model.session
-        if session is not None:
-            return {"runtime": f"{session.runtime} {session.version}"}
-        if source is not None and source.kind == "python":
-            return {"code": source.sha256, "arguments": source.arguments}
-        return {}
 
 
 def make_plan(model: Classifier, images: ImageSet, settings: Settings) -> Plan:

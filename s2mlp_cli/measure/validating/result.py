@@ -16,8 +16,8 @@ from s2mlp_cli.measure.validating.diagnosis import (
     surest_mistakes,
 )
 from s2mlp_cli.measure.validating.plan import Plan
-from s2mlp_cli.measure.validating.results import ImageTable
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
+from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import DataFacts, Failure, Timing, ValidateResult
 from s2mlp_cli.statistics import wilson
@@ -27,11 +27,16 @@ MAX_BROKEN = 0.01
 
 
 def make_result(
-    plan: Plan, table: ImageTable, timing: Timing, resumed: int, processes: int
+    plan: Plan, table: ImageTable, resumed: int, times: Sequence[tuple[float, float, int]]
 ) -> ValidateResult:
-    """Compute every score from the rows of ``table``, which ``processes`` have filled.
+    """Compute every score from the rows of ``table``.
 
-    An earlier run scored ``resumed`` of the images; they are not in ``timing``.
+    Args:
+        plan: what was run.
+        table: what was found for each image.
+        resumed: images that an earlier run scored.
+        times: (seconds, of which waiting for data, images) of each process of this run; the
+            slowest is the time of all.
 
     Raises:
         DataError: no image could be decoded.
@@ -47,6 +52,9 @@ def make_result(
     correct1, correct5 = int(scored.correct1.sum()), int(scored.correct5.sum())
     loss, loss_interval = scored.loss()
     calibration = scored.calibration()
+    seconds, data_s, _ = max(times)
+    timed = sum(images for *_, images in times)
+    images_per_s = timed / seconds if seconds else 0.0
     names = _class_names(plan)
     result = ValidateResult(
         model=model.name,
@@ -59,7 +67,7 @@ def make_result(
         dtype=model.session.precision if model.session else settings.dtype,
         batch_size=settings.batch_size,
         workers=settings.workers,
-        processes=processes,
+        processes=len(times),
         compiled=settings.compiled,
         channels_last=settings.channels_last,
         images=images,
@@ -75,8 +83,14 @@ def make_result(
         calibration=calibration,
         nonfinite=int((scored.top[:, 0] < 0).sum()),
         resumed_images=resumed,
-        images_per_s=timing.images_per_s,
-        timing=timing,
+        images_per_s=images_per_s,
+        timing=Timing(
+            seconds=seconds,
+            data_s=data_s,
+            model_s=seconds - data_s,
+            images=timed,
+            images_per_s=images_per_s,
+        ),
         failures=tuple(
             Failure(name=plan.names[row], reason=reason)
             for row, reason in sorted(table.reasons.items())
@@ -104,23 +118,6 @@ def _assumptions(plan: Plan) -> Iterator[str]:
             f"{own.input_size[1]}, crop {own.crop_pct:g}, {own.interpolation} and ImageNet's mean "
             "and std are assumed (see --input-size, --crop-pct, --interpolation, --mean, --std)"
         )
-
-
-def timing_of(parts: Sequence[tuple[float, float, int]]) -> Timing:
-    """Return the time of the slowest process, and the images of all.
-
-    Args:
-        parts: (seconds, of which waiting for data, images) of each process.
-    """
-    seconds, data_s, _ = max(parts)
-    images = sum(part[2] for part in parts)
-    return Timing(
-        seconds=seconds,
-        data_s=data_s,
-        model_s=seconds - data_s,
-        images=images,
-        images_per_s=images / seconds if seconds else 0.0,
-    )
 
 
 def check_broken(result: ValidateResult) -> None:

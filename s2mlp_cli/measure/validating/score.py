@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.measure.validating.results import SCORED, ImageTable
+from s2mlp_cli.measure.validating.table import SCORED, ImageTable
 from s2mlp_cli.records.validate import (
     CalibrationBin,
     ClassScore,
     Confusion,
     Interval,
-    LabelOrder,
     RealScore,
 )
 from s2mlp_cli.statistics import mean_interval, wilson
@@ -59,7 +58,7 @@ class Scored:
         return mean, (max(low, 0.0), high)
 
     def calibration(self) -> tuple[CalibrationBin, ...]:
-        """Return the bins of equal width that hold images."""
+        """Return the bins of equal width that have images."""
         usable = np.isfinite(self.confidence)
         place = np.clip(np.ceil(self.confidence[usable] * _BINS) - 1, 0, _BINS - 1).astype(int)
         confidence, right = self.confidence[usable], self.correct1[usable]
@@ -127,45 +126,3 @@ def real_score(table: ImageTable, labels: Sequence[tuple[int, ...]]) -> RealScor
         top1=correct1 / len(kept) if kept else 0.0,
         top1_interval=wilson(correct1, len(kept)),
     )
-
-
-def is_near_chance(correct1: int, images: int, classes: int) -> bool:
-    """Tell whether a top-1 is so low that the classes may be numbered in another order."""
-    return images > 0 and correct1 / images < max(3 / classes, 0.03)
-
-
-def label_orders(scored: Scored, orders: Mapping[str, IntArray]) -> tuple[LabelOrder, ...]:
-    """Return the top-1 when outputs, or labels, are renumbered by each of the ``orders``.
-
-    Args:
-        scored: the images of a run.
-        orders: name -> (classes,) the number that each sorted class bears in that order.
-    """
-    first = scored.top[:, 0]
-    rows = [
-        LabelOrder(
-            order="sorted synsets", correct1=_count(scored.correct1), top1=_share(scored.correct1)
-        )
-    ]
-    for name, number in orders.items():
-        for what, right in (
-            (f"outputs in {name}", first == number[scored.targets]),
-            (f"labels in {name}", (first >= 0) & (number[first] == scored.targets)),
-        ):
-            rows.append(LabelOrder(order=what, correct1=_count(right), top1=_share(right)))
-    return tuple(rows)
-
-
-def string_sorted(classes: int) -> IntArray:
-    """Return the place of each class number when numbers are sorted as text: 0, 1, 10, 100, ..."""
-    place = np.empty(classes, np.int64)
-    place[sorted(range(classes), key=str)] = np.arange(classes)
-    return place
-
-
-def _count(right: Bools) -> int:
-    return int(right.sum())
-
-
-def _share(right: Bools) -> float:
-    return float(right.mean()) if len(right) else 0.0

@@ -22,8 +22,8 @@ from s2mlp_cli.measure.validating.classifier import Classifier, classifier
 from s2mlp_cli.measure.validating.evaluate import Evaluator, Scores
 from s2mlp_cli.measure.validating.plan import Plan, Settings, make_plan
 from s2mlp_cli.measure.validating.processes import Processes
-from s2mlp_cli.measure.validating.result import make_result, timing_of
-from s2mlp_cli.measure.validating.results import BROKEN, PENDING, SCORED, ImageTable, Progress
+from s2mlp_cli.measure.validating.result import make_result
+from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable, Progress
 from s2mlp_cli.records.predictions import Prediction
 from s2mlp_cli.records.validate import ValidateResult
 
@@ -124,7 +124,7 @@ def validate(
         for part, _ in parts:
             table.merge(part)
         progress.finish(table)
-        result = make_result(plan, table, timing_of([t for _, t in parts]), resumed, group.count)
+        result = make_result(plan, table, resumed, [timing for _, timing in parts])
         return Validation(result, plan, table, progress.failure)
     except BaseException:  # Ctrl-C, lost data, a dead worker: nothing that was scored is lost
         if (table.state == SCORED).any():

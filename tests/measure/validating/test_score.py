@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mlp_cli.data.subset import spread
-from s2mlp_cli.measure.validating.diagnosis import find_label_orders
-from s2mlp_cli.measure.validating.results import BROKEN, PENDING, SCORED, ImageTable
-from s2mlp_cli.measure.validating.score import (
-    Scored,
-    expected_calibration_error,
+from s2mlp_cli.measure.validating.diagnosis import (
+    find_label_orders,
     is_near_chance,
-    real_score,
     string_sorted,
 )
+from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
+from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
 
 
 def table_of(top1: list[int], second: int = 99) -> ImageTable:

@@ -127,8 +127,10 @@ class Progress:
             ProgressError: a file is not progress, or is that of another validation.
         """
         table = ImageTable.empty(images)
-        for part in self._parts() if self.path is not None else ():
-            table.merge(_load(part, self.key))
+        if self.path is not None:
+            ranks = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
+            for part in [self.path] * self.path.exists() + ranks:
+                table.merge(_load(part, self.key))
         table.state[table.state == BROKEN] = PENDING
         table.reasons.clear()
         return table
@@ -148,9 +150,9 @@ class Progress:
         Raises:
             WriteError: it cannot be written.
         """
-        path = self.path or INTERRUPTED
-        _save(table, self.key, self._own(path))
-        return self._own(path)
+        path = self._own(self.path or INTERRUPTED)
+        _save(table, self.key, path)
+        return path
 
     def finish(self, table: ImageTable) -> None:
         """Leave one file with the rows of all processes, and nothing of runs that were killed."""
@@ -171,11 +173,6 @@ class Progress:
 
     def _own(self, path: Path) -> Path:
         return path.with_name(f"{path.name}.rank{self.rank}") if self.rank else path
-
-    def _parts(self) -> list[Path]:
-        assert self.path is not None
-        ranks = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.rank*"))
-        return [self.path, *ranks] if self.path.exists() else ranks
 
 
 def _save(table: ImageTable, key: dict[str, Any], path: Path) -> None:

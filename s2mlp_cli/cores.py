@@ -24,12 +24,8 @@ class Cores:
     why: str
 
 
-def _affinity() -> int | None:
-    """Return the cores that this thread may run on; None where the system does not tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
-_ALLOWED = _affinity()
+# The cores that this thread may run on; None where the system does not tell.
+_ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 _BOUND = "torch" in sys.modules and os.environ.get("OMP_PROC_BIND", "false").lower() != "false"
 
 
@@ -69,25 +65,13 @@ def _quotas(line: str, cgroups: Path) -> Iterator[float]:
     roots = (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups,)
     root = next((each for each in roots if each.is_dir()), roots[0])
     group = root / path.lstrip("/")
+    # "50000 100000": a quota of microseconds in each period.
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
     for folder in (group, *group.parents):
         if folder.is_relative_to(root):
-            quota = _version_1(folder) if controllers else _version_2(folder)
-            if quota is not None:
-                yield quota
-
-
-def _version_2(folder: Path) -> float | None:
-    quota, _, period = _text(folder / "cpu.max").partition(" ")
-    return float(quota) / float(period) if quota.isdecimal() and period else None
-
-
-def _version_1(folder: Path) -> float | None:
-    quota, period = (_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return float(quota) / float(period) if quota.isdecimal() and period else None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
+            try:
+                words = " ".join((folder / name).read_text() for name in names).split()
+            except OSError:
+                continue
+            if len(words) == 2 and words[0].isdecimal():  # "max" and -1: no limit
+                yield float(words[0]) / float(words[1])

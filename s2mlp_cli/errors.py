@@ -101,12 +101,23 @@ class DataError(S2MLPError):
     """A data set that is missing, empty, damaged or does not fit its labels."""
 
 
-def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
-    """Return up to ``count`` of the ``known`` names that look most like ``name``."""
-    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.6)
+# Names that a sentence suggests.
+_MOST_NAMES = 8
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"``, or an empty string when nothing known is near."""
-    close = nearest(name, known)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return ``"; did you mean 'x' or 'y'?"``, or an empty string when nothing known is near.
+
+    They are the names that begin like ``name``, the shortest first; else those that contain it;
+    else the one that looks most like it.
+    """
+    names, given = list(known), name.lower()
+    begun = [each for each in names if given and each.lower().startswith(given)]
+    alike = begun or [each for each in names if len(given) > 1 and given in each.lower()]
+    found = sorted(alike, key=len) or difflib.get_close_matches(name, names, n=1)
+    if not found:
+        return ""
+    *others, last = (f"'{each}'" for each in found[:_MOST_NAMES])
+    if len(found) > _MOST_NAMES:
+        others, last = [*others, last], f"{len(found) - _MOST_NAMES} more"
+    return f"; did you mean {' or '.join([', '.join(others), last] if others else [last])}?"

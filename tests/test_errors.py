@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from s2mlp_cli.errors import S2MLPError, printable
+from s2mlp_cli.errors import S2MLPError, did_you_mean, printable
 from s2mlp_cli.files import write_atomically
 
 NAMES = [
@@ -27,3 +27,26 @@ def test_an_error_names_the_bytes_of_a_name():
     assert str(S2MLPError(f"cannot read {os.fsdecode(b'caf' + bytes([0xE9]))}")).endswith(
         r"caf\xe9"
     )
+
+
+MODELS = ("pvtv2-b4", "v1-deep", "v2-medium", "v2-small-14", "v2-small")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("v2", "; did you mean 'v2-small', 'v2-medium' or 'v2-small-14'?"),
+        ("V2-Smal", "; did you mean 'v2-small' or 'v2-small-14'?"),
+        ("deep", "; did you mean 'v1-deep'?"),
+        ("v1-depe", "; did you mean 'v1-deep'?"),
+        ("", ""),
+        ("zzz", ""),
+    ],
+)
+def test_names_that_begin_alike_are_suggested_before_those_that_look_alike(name, found):
+    assert did_you_mean(name, MODELS) == found
+
+
+def test_of_many_names_eight_are_suggested():
+    many = [f"v{number}" for number in range(30)]
+    assert did_you_mean("v", many).endswith(", 'v7' or 22 more?")

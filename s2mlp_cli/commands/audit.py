@@ -43,11 +43,11 @@ def command(table: str, output_format: str, output: Path | None) -> int:
 
     with remarks_console().status("counting") as status:
         from s2mlp_cli.measure.counting.audit import audit
-        from s2mlp_cli.measure.counting.count import count_spec
+        from s2mlp_cli.measure.counting.count import count_parts
 
         cells = audit(
             published_rows(*TABLES[table]),
-            count_spec,
+            count_parts,
             progress=lambda model: status.update(f"counting {model}"),
         )
     record = made_here(AuditRecord, results=cells)

@@ -118,11 +118,8 @@ def command(
         record = made_here(CountRecord, results=results, refused=refused)
     emit(record, output_format, output, view(record, by, depth))
     if record.disagreeing:
-        first = record.disagreeing[0]
-        check = first.crosscheck
-        closed_form = "" if check.closed_form is None else f"closed form {check.closed_form:,}, "
+        wrong = ", ".join(result.model for result in record.disagreeing)
         raise S2MLPError(
-            f"the counters disagree on {first.model}: fvcore {check.fvcore:,}, {closed_form}"
-            f"FlopCounterMode {check.flop_counter:,} MACs; do not trust these numbers, and please "
-            "report the model"
+            f"the counters disagree on {wrong}; do not trust these numbers, and please report the "
+            "model"
         )

@@ -17,6 +17,7 @@ from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
+from s2mlp_cli.specs.model import MAX_PIXELS
 from s2mlp_cli.specs.yaml_source import parse_value
 from s2mlp_cli.user_code import UserCode, load_code, names_code
 
@@ -415,9 +416,17 @@ def as_given(
         S2MLPError: it is none of them.
     """
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    if size is not None:
+        size = _pixels(size, function)
     if isinstance(model, ModelSpec):
         model = spec_model(model)
     if isinstance(model, GivenModel):
+        if in_channels not in (None, model.in_channels):
+            raise S2MLPError(
+                f"{function}: in_channels: found {in_channels}; allowed: {model.in_channels}, that "
+                f"of {model.name}; another spec has others: load_spec(..., "
+                f'("in_channels={in_channels}",))'
+            )
         return model if size is None else model.at(size)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
@@ -427,6 +436,16 @@ def as_given(
     raise S2MLPError(
         f"{function}: found {found}; allowed: a spec or a torch.nn.Module; "
         f'load_spec("{shown}") returns a spec'
+    )
+
+
+def _pixels(size: object, function: str) -> tuple[int, int]:
+    match size:
+        case (int(height), int(width)) if 0 < height <= MAX_PIXELS and 0 < width <= MAX_PIXELS:
+            return height, width
+    raise S2MLPError(
+        f"{function}: input_size: found {size!r:.60}; allowed: 1 to {MAX_PIXELS} pixels, as one "
+        "number or as (height, width)"
     )
 
 

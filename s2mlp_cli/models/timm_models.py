@@ -5,8 +5,10 @@ timm takes seconds to import, so only the functions here do it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -93,6 +95,29 @@ def _create(spec: TimmSpec, **size: Any) -> nn.Module:
             raise
         raise _unsupported(spec, f"timm cannot build it: {described(error)}") from error
     return model
+
+
+@contextlib.contextmanager
+def fused_attention() -> Iterator[None]:
+    """Let timm's attention be the fused operator, whatever TIMM_FUSED_ATTN says.
+
+    Fused or in parts it is the same algorithm, and its count must not depend on a variable.
+    """
+    variable = os.environ.get("TIMM_FUSED_ATTN")
+    loaded: Any = sys.modules.get("timm.layers.config")
+    before = loaded._USE_FUSED_ATTN if loaded else int(variable or 1)
+    os.environ["TIMM_FUSED_ATTN"] = "1"  # read when timm is imported, if it is not yet
+    if loaded:
+        loaded.set_fused_attn(True)
+    try:
+        yield
+    finally:
+        os.environ.pop("TIMM_FUSED_ATTN")
+        if variable is not None:
+            os.environ["TIMM_FUSED_ATTN"] = variable
+        loaded = sys.modules.get("timm.layers.config")
+        if loaded:
+            loaded._USE_FUSED_ATTN = before
 
 
 def is_of_meta(error: Exception) -> bool:

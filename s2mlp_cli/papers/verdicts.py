@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Literal, NamedTuple
 
 from s2mlp_cli.records.audit import Agreement, Quantity
 from s2mlp_cli.records.base import Frozen
-from s2mlp_cli.records.count import CountResult, ModuleCount
 
 # What a paper may leave out of its figures; ``embeddings``: of positions and the class token,
 # ``downsampling``: the patch layers after the first.
@@ -20,7 +19,6 @@ Addition = Literal["transforms"]
 
 DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
-
 
 # A figure as papers print it.
 FIGURE = r"(\d+(?:\.(\d+))?)([MBG])"
@@ -46,6 +44,31 @@ class Correction(Frozen):
     truncated: bool = False
 
 
+class Part(NamedTuple):
+    """What one part of a model has."""
+
+    params: int
+    macs: int
+
+
+class Counted(NamedTuple):
+    """What a model has, and what of it papers leave out or add.
+
+    Attributes:
+        params: parameters.
+        macs: multiply-adds of linear layers, convolutions and matrix products.
+        parts: norms and embeddings have no such multiply-adds.
+        transforms: operations of Fourier transforms.
+        images: how many the multiply-adds and operations are for.
+    """
+
+    params: int
+    macs: int
+    parts: Mapping[LeftOut, Part]
+    transforms: int = 0
+    images: int = 1
+
+
 class Printed(NamedTuple):
     """A figure as printed: ``4.3M`` is 4.3, with one decimal, in units of M."""
 
@@ -67,50 +90,16 @@ def parse(printed: str) -> Printed:
 
 
 def recomputed(
-    result: CountResult,
+    counted: Counted,
     quantity: Quantity,
     leaves_out: Collection[LeftOut],
     adds: Collection[Addition] = (),
 ) -> int:
-    """Return parameters, or multiply-adds of one image, without the parts that are left out.
-
-    Multiply-adds are those of linear layers, convolutions and matrix products, so norms and
-    embeddings have none to leave out.
-    """
+    """Return parameters, or multiply-adds of one image, without the parts that are left out."""
     if quantity == "params":
-        return result.params - sum(_PARAMS[part](result) for part in leaves_out)
-    macs = result.macs_matmul - sum(_MACS[part](result) for part in leaves_out if part in _MACS)
-    operations = sum(_OPERATIONS[addition](result) for addition in adds)
-    return (macs + operations // 2) // result.batch_size
-
-
-def _patch_layers_after_the_first(result: CountResult) -> list[ModuleCount]:
-    return [row for row in result.by_module if re.fullmatch(r"stages\.[1-9]\d*\.patch", row.module)]
-
-
-def _params_outside_layers(result: CountResult) -> int:
-    """Count the parameters that the model itself holds: timm keeps its embeddings there."""
-    layers = sum(row.params for row in result.by_module if row.module and "." not in row.module)
-    return result.params - layers
-
-
-def _transform_operations(result: CountResult) -> int:
-    return sum(row.elementwise for row in result.by_operator if row.operator.startswith("fft_"))
-
-
-_PARAMS: dict[LeftOut, Callable[[CountResult], int]] = {
-    "classifier": lambda result: result.params - result.params_without_head,
-    "norms": lambda result: result.params_norm,
-    "embeddings": _params_outside_layers,
-    "downsampling": lambda result: sum(row.params for row in _patch_layers_after_the_first(result)),
-}
-_MACS: dict[LeftOut, Callable[[CountResult], int]] = {
-    "classifier": lambda result: result.macs_head,
-    "downsampling": lambda result: sum(row.macs for row in _patch_layers_after_the_first(result)),
-}
-_OPERATIONS: dict[Addition, Callable[[CountResult], int]] = {
-    "transforms": _transform_operations,
-}
+        return counted.params - sum(counted.parts[part].params for part in leaves_out)
+    macs = counted.macs - sum(counted.parts[part].macs for part in leaves_out)
+    return (macs + ("transforms" in adds) * counted.transforms // 2) // counted.images
 
 
 def prints_as(value: int, printed: str, *, binary: bool = False, truncated: bool = False) -> bool:

@@ -98,9 +98,9 @@ class TimmSpec(ModelSpec):
 def _check_divides(index: int, dim: int, what: str, parts: int) -> None:
     if dim % parts:
         raise misfit(
-            ("stages", index, "dim"),
             f"{dim} channels for {what} = {parts}",
             f"a multiple of {parts}",
+            ("stages", index, "dim"),
         )
 
 
@@ -110,8 +110,8 @@ def _check_segments(spec: VipSpec) -> None:
             continue
         size = stage.segments * math.prod(earlier.patch for earlier in spec.stages[: index + 1])
         raise misfit(
-            ("input_size",),
             f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",
             f"{size}x{size} only, since the weights of stage {index} are for a map of "
             f"{stage.segments}x{stage.segments} tokens",
+            ("input_size",),
         )

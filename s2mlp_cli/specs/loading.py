@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from s2mlp_cli.errors import SpecError, did_you_mean, printable
+from s2mlp_cli.errors import SpecError, did_you_mean, printable, visible
 from s2mlp_cli.specs.comparison import GFNetSpec, TimmSpec, VipSpec
 from s2mlp_cli.specs.explain import explain
 from s2mlp_cli.specs.model import ModelSpec, S2MLPSpec
@@ -37,9 +37,6 @@ FAMILIES: dict[str, type[ModelSpec]] = {
     "gfnet": GFNetSpec,
     "timm": TimmSpec,
 }
-
-# The layer of --set: above any file.
-_COMMAND_LINE = 1000
 
 _NOT_SETTABLE = ("extends", "set", "family")
 
@@ -86,11 +83,12 @@ def built_in(name: str) -> ModelSpec:
 def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
     document = timm_document(text) if text.startswith(TIMM) else _merged(_find(text))
     stem = printable(Path(text).stem) if _is_path(text) else text
-    for override in overrides:
+    written = [printable(override) for override in overrides]
+    for override in written:
         _override(document, override, text)
     name = document.data.setdefault("name", stem)
-    if overrides:
-        shown = [_shown(override) for override in overrides]
+    if written:
+        shown = [visible(override) for override in written]
         if isinstance(name, str):
             document.data["name"] = f"{name}[{', '.join(shown)}]"
         _retitle(document, (each for each in shown if each.partition("=")[0] not in _TITLES))
@@ -130,120 +128,100 @@ def _is_path(text: str) -> bool:
     return text.lower().endswith(SUFFIXES) or "/" in text or "\\" in text
 
 
-def _find(name: str) -> Path:
-    """Return the file of a built-in name, or the path."""
+def _find(name: str, beside: Path = Path(), where: str = "") -> Path:
+    """Return the file of a built-in name, or of a path, which starts at the folder ``beside``."""
     if _is_path(name):
-        return Path(name)
+        return beside / name
     if name not in _files():
-        raise SpecError(_unknown(name))
-    return _files()[name]
-
-
-def _find_base(name: str, folder: Path, origin: Origin) -> Path:
-    """Return the file of a base: a built-in name, or a path relative to the file that names it."""
-    if name.startswith(TIMM):
         raise SpecError(
-            f"{origin}: extends: found '{name}'; allowed: a spec; write 'family: timm' and "
-            f"'timm: {name.removeprefix(TIMM)}' instead"
+            f"{where}there is no model '{name}'{did_you_mean(name, names()) or ';'} `s2mlp models` "
+            "lists them; a path to a YAML file and timm:NAME work too"
         )
-    if _is_path(name):
-        return folder / name
-    if name not in _files():
-        raise SpecError(f"{origin}: extends: {_unknown(name)}")
     return _files()[name]
-
-
-def _unknown(name: str) -> str:
-    near = did_you_mean(name, _files())
-    inside = [known for known in names() if name and name in known]
-    if not near and inside:
-        more = f" or {len(inside) - 8} more" if len(inside) > 8 else ""
-        near = f"; did you mean {', '.join(inside[:8])}{more}?"
-    return (
-        f"there is no model '{name}'{near or ';'} `s2mlp models` lists them; a path to a YAML file "
-        "and timm:NAME work too"
-    )
 
 
 # Merging -----------------------------------------------------------------------------------------
 
 
-def _merged(path: Path) -> Document:
+def _merged(path: Path, named_at: Origin | None = None, above: tuple[Path, ...] = ()) -> Document:
     """Read ``path`` and its bases, and merge them from the root down.
+
+    Args:
+        path: the file.
+        named_at: where another file names it as its base.
+        above: the files that extend it.
 
     Raises:
         SpecError: a file is wrong, a base is unknown, or the bases go in a circle.
     """
-    chain = _chain(path)
-    merged = Document({}, {(): chain[0].origins[()]})
-    for layer, document in enumerate(reversed(chain)):
-        document.origins = {
-            key: replace(origin, layer=layer) for key, origin in document.origins.items()
-        }
-        _refuse_another_family(merged, document)
-        settings = document.data.pop("set", {})
-        document.data.pop("extends", None)
-        if document is not chain[0]:  # a base's name is its own
-            document.data.pop("name", None)
-        changes = list(_changes(document.data)) if layer else []
-        _merge(merged, document, ())
-        if not isinstance(settings, dict):
-            raise SpecError(
-                f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping "
-                "such as {stages.0.depth: 2}"
-            )
-        for key, value in settings.items():
-            _set(merged, key, value, document.origin(("set", key)))
-        if layer and not _is_built_in(document.origins[()]):
-            _retitle(merged, [*changes, *_changes(settings)], document.data)
+    document = read_document(path, named_at, layer=-len(above))
+    here = (*above, path.resolve())
+    if here[-1] in above:
+        circle = " -> ".join(step.stem for step in here)
+        raise SpecError(f"{named_at}: extends: found a circle, {circle}; allowed: none")
+    merged, data, own = document, document.data, document.origins[()]
+    settings, changes = data.pop("set", {}), list[str]()
+    if "extends" in data:
+        merged = _base(document, path.parent, here)
+        changes += _changes(data)
+        _merge(merged, document, merged.data, data)
+        merged.origins[()] = replace(own, layer=merged.origins[()].layer)
+    if not isinstance(settings, dict):
+        raise SpecError(
+            f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping such as "
+            "{stages.0.depth: 2}"
+        )
+    for key, value in settings.items():
+        _set(merged, key, value, document.origin(("set", key)))
+    if merged is not document and not _is_built_in(own):
+        _retitle(merged, [*changes, *_changes(settings)], data)
     return merged
 
 
-def _chain(path: Path) -> list[Document]:
-    """Return the documents from ``path`` up to its root."""
-    documents: list[Document] = []
-    seen: list[Path] = []
-    origin: Origin | None = None
-    while True:
-        document = read_document(path, origin)
-        if path.resolve() in seen:
-            circle = " -> ".join(step.stem for step in [*seen, path])
-            raise SpecError(f"{origin}: extends: found a circle, {circle}; allowed: none")
-        documents.append(document)
-        seen.append(path.resolve())
-        if "extends" not in document.data:
-            return documents
-        base = document.data["extends"]
-        origin = document.origin(("extends",))
-        if not isinstance(base, str):
-            raise SpecError(f"{origin}: extends: found {base!r:.60}; allowed: one name or path")
-        path = _find_base(base, path.parent, origin)
+def _base(document: Document, folder: Path, here: tuple[Path, ...]) -> Document:
+    """Return what ``document`` extends, without the name, which is a file's own."""
+    origin, name = document.origin(("extends",)), document.data.pop("extends")
+    if not isinstance(name, str):
+        raise SpecError(f"{origin}: extends: found {name!r:.60}; allowed: one name or path")
+    if name.startswith(TIMM):
+        raise SpecError(
+            f"{origin}: extends: found '{name}'; allowed: a spec; write 'family: timm' and "
+            f"'timm: {name.removeprefix(TIMM)}' instead"
+        )
+    base = _merged(_find(name, folder, f"{origin}: extends: "), origin, here)
+    base.data.pop("name", None)
+    _refuse_another_family(base, document)
+    return base
 
 
-def _refuse_another_family(merged: Document, document: Document) -> None:
+def _refuse_another_family(base: Document, document: Document) -> None:
     """A base's keys mean nothing to another family: its faults would be blamed on the base."""
-    family = document.data.get("family")
-    base = merged.data.get("family", "s2mlp")
-    if family is not None and merged.data and family != base:
+    of_base = base.data.get("family", "s2mlp")
+    family = document.data.get("family", of_base)
+    if family != of_base:
         raise SpecError(
             f"{document.origin(('family',))}: family: found {family!r:.60}; "
-            f"allowed: that of its base, '{base}'"
+            f"allowed: that of its base, '{of_base}'"
         )
 
 
-def _merge(into: Document, layer: Document, key: KeyPath) -> None:
-    """Merge the mapping at ``key`` of ``layer`` over the one at ``key`` of ``into``."""
-    target, source = into.at(key), layer.at(key)
+def _merge(
+    into: Document,
+    layer: Document,
+    target: dict[str, Any],
+    source: dict[str, Any],
+    above: KeyPath = (),
+) -> None:
+    """Merge the mapping ``source`` of ``layer`` over ``target`` of ``into``, both at ``above``."""
     for name, value in source.items():
-        inner = (*key, name)
+        key = (*above, name)
         if isinstance(value, dict) and isinstance(target.get(name), dict):
-            _merge(into, layer, inner)
+            _merge(into, layer, target[name], value, key)
         else:
             target[name] = value
-            into.forget_origins(inner)
-            into.origins.update(
-                {known: at for known, at in layer.origins.items() if known[: len(inner)] == inner}
-            )
+            into.forget_origins(key)
+            origins = layer.origins.items()
+            into.origins.update({known: at for known, at in origins if known[: len(key)] == key})
 
 
 def _override(document: Document, override: str, model: str) -> None:
@@ -255,7 +233,7 @@ def _override(document: Document, override: str, model: str) -> None:
         SpecError: it has no ``=``, or its key leads nowhere.
     """
     key, equals, text = override.partition("=")
-    origin = Origin(f"--set {override} for {model}", layer=_COMMAND_LINE)
+    origin = Origin(f"--set {override} for {model}", layer=1)
     if not equals or not key:
         lacking = "key" if equals else "'='"
         raise SpecError(f"{origin}: found no {lacking}; allowed: KEY=VALUE, stages.0.depth=2")
@@ -308,12 +286,7 @@ def _changes(data: dict[str, Any], above: str = "") -> Iterable[str]:
         if isinstance(value, dict):
             yield from _changes(value, f"{above}{key}.")
         elif above or key not in _TITLES:
-            yield _shown(f"{above}{key}" if isinstance(value, list) else f"{above}{key}={value}")
-
-
-def _shown(text: str) -> str:
-    """Return ``text`` as a name or title may hold it."""
-    return text if text.isprintable() else ascii(text)[1:-1]
+            yield visible(f"{above}{key}" if isinstance(value, list) else f"{above}{key}={value}")
 
 
 def _retitle(document: Document, changes: Iterable[str], own: Iterable[str] = ()) -> None:

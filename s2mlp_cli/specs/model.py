@@ -25,21 +25,25 @@ assert set(OFFSETS) == set(Direction.__args__)  # type: ignore[attr-defined]
 MAX_VALUES = 2**38
 
 
+def misfit(found: str, allowed: str, *at: KeyPath) -> PydanticCustomError:
+    """Return the error for a value that has the right type but does not fit.
+
+    Of the keys ``at`` that do not fit each other, the sentence names the one that was written last.
+    """
+    return PydanticCustomError(
+        "misfit", "{allowed}", {"at": at, "found": found, "allowed": allowed}
+    )
+
+
 def _pair(value: Any) -> Any:
     if isinstance(value, (bool, float, str)):
-        raise PydanticCustomError(
-            "misfit",
-            "{allowed}",
-            {"found": repr(value), "allowed": "a number of pixels, or [height, width]"},
-        )
+        raise misfit(repr(value), "a number of pixels, or [height, width]")
     return [value, value] if isinstance(value, int) else value
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise PydanticCustomError(
-            "misfit", "{allowed}", {"found": repr(text)[:60], "allowed": "printable characters"}
-        )
+        raise misfit(repr(text)[:60], "printable characters")
     return text
 
 
@@ -159,24 +163,14 @@ class S2MLPSpec(PyramidSpec):
         return self
 
 
-def misfit(at: KeyPath, found: str, allowed: str, *others: KeyPath) -> PydanticCustomError:
-    """Return the error for a value that has the right type but does not fit others.
-
-    Of ``at`` and the ``others``, the key that was written last is named in the sentence.
-    """
-    return PydanticCustomError(
-        "misfit", "{allowed}", {"at": [at, *others], "found": found, "allowed": allowed}
-    )
-
-
 def _check_fusion(mixer: Mixer) -> None:
     count = len(mixer.splits)
     if (mixer.fusion == "none") != (count == 1):
         allowed = "none" if count == 1 else "mean or split-attention"
         raise misfit(
-            ("mixer", "fusion"),
             f"'{mixer.fusion}' for {count} split{'s' * (count > 1)}",
             f"{allowed} for that many splits",
+            ("mixer", "fusion"),
             ("mixer", "splits"),
         )
 
@@ -185,16 +179,16 @@ def _check_channels(index: int, stage: Stage, mixer: Mixer) -> None:
     for split in mixer.splits:
         if split and stage.dim % len(split):
             raise misfit(
-                ("stages", index, "dim"),
                 f"{stage.dim} channels for {len(split)} directions",
                 f"a multiple of {len(split)}, so that every direction moves as many channels",
+                ("stages", index, "dim"),
                 ("mixer", "splits"),
             )
     if mixer.fusion == "split-attention" and stage.dim % mixer.reduction:
         raise misfit(
-            ("stages", index, "dim"),
             f"{stage.dim} channels for the reduction {mixer.reduction}",
             f"a multiple of mixer.reduction = {mixer.reduction}",
+            ("stages", index, "dim"),
             ("mixer", "reduction"),
         )
 
@@ -220,9 +214,9 @@ def check_sizes(
         reach *= stage.patch
         if height % reach or width % reach:
             raise misfit(
-                (key,),
                 f"{height}x{width}, which the patches of stage {index} do not divide",
                 f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
+                (key,),
                 *(("stages", earlier, "patch") for earlier in range(index + 1)),
             )
     for index, (stage, (rows, columns)) in enumerate(
@@ -231,9 +225,9 @@ def check_sizes(
         values = rows * columns * stage.dim * stage.expansion
         if values > MAX_VALUES:
             raise misfit(
-                ("stages", index, "dim"),
                 f"a map of {values:,} values",
                 f"at most {MAX_VALUES:,}; lower input_size, dim or expansion",
+                ("stages", index, "dim"),
             )
 
 

@@ -8,6 +8,7 @@ explicit tag or more nesting than any spec needs.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -46,7 +47,7 @@ for _tag, _pattern in _NUMBERS.items():
 class Origin:
     """Where a value was written: a file with its line, or an option of the command line.
 
-    ``layer`` orders them: a base's is below that of the file which extends it.
+    ``layer`` orders them: 0 for the file that was named, -1 for its base, 1 for an option.
     """
 
     file: str
@@ -70,25 +71,19 @@ class Document:
             key = key[:-1]
         return self.origins[key]
 
-    def at(self, key: KeyPath) -> Any:
-        """Return the value at ``key``."""
-        data: Any = self.data
-        for step in key:
-            data = data[step]
-        return data
-
     def forget_origins(self, key: KeyPath) -> None:
         """Forget where the value at ``key``, and all inside it, was written."""
         for known in [known for known in self.origins if known[: len(key)] == key]:
             del self.origins[known]
 
 
-def read_document(path: Path, named_at: Origin | None = None) -> Document:
+def read_document(path: Path, named_at: Origin | None = None, layer: int = 0) -> Document:
     """Read one YAML file whose top level is a mapping.
 
     Args:
         path: the file.
         named_at: where another file names it as its base.
+        layer: of its keys' origins.
 
     Raises:
         SpecError: the file is missing, unreadable, not text, empty, or not strict YAML.
@@ -109,7 +104,7 @@ def read_document(path: Path, named_at: Origin | None = None) -> Document:
         raise SpecError(
             f"{path}: found bytes that are not UTF-8 text; allowed: a YAML spec"
         ) from error
-    data, origins = _parse(text, str(path))
+    data, origins = _parse(text, lambda line: Origin(str(path), line, layer))
     if not isinstance(data, dict):
         found = "an empty file" if data is None else f"a {_kind(data)}"
         raise SpecError(
@@ -120,48 +115,49 @@ def read_document(path: Path, named_at: Origin | None = None) -> Document:
 
 def parse_value(text: str, source: str) -> Any:
     """Read the value of a ``--set key=value`` option, as YAML."""
-    return _parse(text, source, with_lines=False)[0]
+    return _parse(text, lambda line: Origin(source))[0]
 
 
-def _parse(text: str, file: str, with_lines: bool = True) -> tuple[Any, dict[KeyPath, Origin]]:
+# From a line, counted from 1, to the origin of what is written there.
+At = Callable[[int | None], Origin]
+
+
+def _parse(text: str, at: At) -> tuple[Any, dict[KeyPath, Origin]]:
     origins: dict[KeyPath, Origin] = {}
     try:
-        _refuse_what_no_spec_needs(text, file)
+        _refuse_what_no_spec_needs(text, at)
         loader = _Loader(text)
         node = loader.get_single_node()
-        data = None if node is None else _Builder(loader, file, origins, with_lines).build(node, ())
+        data = None if node is None else _Builder(loader, at, origins).build(node, ())
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark
         line = int(mark.line) + 1 if mark else 1
-        raise SpecError(
-            f"{Origin(file, line)}: not valid YAML: {error.problem}; mend the syntax"
-        ) from error
+        raise SpecError(f"{at(line)}: not valid YAML: {error.problem}; mend the syntax") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # Beside its own, PyYAML raises what int() and chr() make of "%YAML 99…" and "\\Uffffffff".
         problem = " ".join(str(error).split())
-        raise SpecError(f"{file}: not valid YAML: {problem}; allowed: a text file") from error
+        raise SpecError(f"{at(None)}: not valid YAML: {problem}; allowed: a text file") from error
     return data, origins
 
 
-def _refuse_what_no_spec_needs(text: str, file: str) -> None:
+def _refuse_what_no_spec_needs(text: str, at: At) -> None:
     """Look for aliases, tags and depth in the events, so that nothing built can blow up."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = cast(yaml.Mark, event.start_mark).line + 1
+        origin = at(cast(yaml.Mark, event.start_mark).line + 1)
         if isinstance(event, yaml.AliasEvent):
             raise SpecError(
-                f"{Origin(file, line)}: found the alias '*{event.anchor}'; allowed: no aliases, "
-                "share by 'extends' instead"
+                f"{origin}: found the alias '*{event.anchor}'; allowed: no aliases, share by "
+                "'extends' instead"
             )
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise SpecError(f"{Origin(file, line)}: found the tag '{tag}'; allowed: no tags")
+            raise SpecError(f"{origin}: found the tag '{tag}'; allowed: no tags")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise SpecError(
-                f"{Origin(file, line)}: found more than {MAX_DEPTH} levels of nesting; "
-                "a spec needs four"
+                f"{origin}: found more than {MAX_DEPTH} levels of nesting; a spec needs four"
             )
 
 
@@ -170,12 +166,11 @@ class _Builder:
     """Builds plain data from YAML nodes and notes the line of each key on the way."""
 
     loader: yaml.SafeLoader
-    file: str
+    at: At
     origins: dict[KeyPath, Origin]
-    with_lines: bool
 
     def build(self, node: yaml.Node, key: KeyPath) -> Any:
-        self.origins[key] = self._origin(node)
+        origin = self.origins[key] = self._origin(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -184,28 +179,25 @@ class _Builder:
             return self.loader.construct_object(node)
         except ValueError as error:  # a date or a number that YAML recognises but cannot hold
             raise SpecError(
-                f"{self._origin(node)}: {dotted(key)}: found '{str(node.value)[:40]}'; "
+                f"{origin}: {dotted(key)}: found '{str(node.value)[:40]}'; "
                 "allowed: text, a number, true or false"
             ) from error
 
     def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for name_node, value_node in node.value:
-            name = name_node.value
-            if not isinstance(name_node, yaml.ScalarNode) or not isinstance(name, str):
-                raise SpecError(f"{self._origin(name_node)}: found a key that is not a word")
+            name, origin = name_node.value, self._origin(name_node)
+            if not isinstance(name, str):
+                raise SpecError(f"{origin}: found a key that is not a word")
             inner: KeyPath = (*key, name)
             if name in mapping:
-                raise SpecError(
-                    f"{self._origin(name_node)}: {dotted(inner)}: found twice; "
-                    "allowed: each key once"
-                )
+                raise SpecError(f"{origin}: {dotted(inner)}: found twice; allowed: each key once")
             mapping[name] = self.build(value_node, inner)
-            self.origins[inner] = self._origin(name_node)
+            self.origins[inner] = origin
         return mapping
 
     def _origin(self, node: yaml.Node) -> Origin:
-        return Origin(self.file, node.start_mark.line + 1 if self.with_lines else None)
+        return self.at(node.start_mark.line + 1)
 
 
 def dotted(key: KeyPath) -> str:

@@ -4,9 +4,11 @@ import json
 import click
 from click.testing import CliRunner
 
-from s2mlp_cli import sample
+from s2mlp_cli import sample, specs
 from s2mlp_cli.commands import count as module
 from s2mlp_cli.errors import SpecError
+from s2mlp_cli.measure.counting import running
+from s2mlp_cli.specs import loading
 
 SIZES = ("--input-size", "112", "--input-size", "224")
 
@@ -97,6 +99,32 @@ def test_a_model_of_a_python_file_has_arguments_size_and_channels(tmp_path):
     assert result["source"]["arguments"] == {"width": 8, "bias": False}
     assert result["source"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert result["crosscheck"]["closed_form"] is None
+
+
+def test_counters_that_disagree_are_an_error_after_the_record(monkeypatch):
+    monkeypatch.setattr(running, "flop_counter_macs", lambda model, images: 5)
+    done = run("v1-wide", "--format", "json")
+    assert json.loads(done.stdout)["results"][0]["crosscheck"]["flop_counter"] == 5
+    assert str(done.exception).startswith("the counters disagree on v1-wide; do not trust these")
+
+
+def test_a_spec_is_read_and_checked_once(monkeypatch):
+    read, checked = [], []
+    read_document, check_fusion = loading.read_document, specs.model._check_fusion
+
+    def reading(path, *rest, **named):
+        read.append(path.stem)
+        return read_document(path, *rest, **named)
+
+    def checking(mixer):
+        checked.append(mixer)
+        check_fusion(mixer)
+
+    monkeypatch.setattr(loading, "read_document", reading)
+    monkeypatch.setattr(specs.model, "_check_fusion", checking)
+    loading.built_in.cache_clear()
+    assert counted("v2-medium", "--input-size", "224") == ["v2-medium"]
+    assert (read, len(checked)) == (["v2-medium", "v2-small"], 1)
 
 
 def test_a_size_beyond_all_images_says_so():

@@ -362,7 +362,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_measured(tmp_path, mon
         (["--dtype", "tf32", "--device", "cpu"], "cpu does not support tf32"),
         (["--shift", "cnov"], "no shift implementation 'cnov'; did you mean 'conv'? known:"),
         (["--shift", "all,cnv"], "no shift implementation 'cnv'; did you mean 'conv'? known:"),
-        (["--model", "v2-smal"], "no model 'v2-smal'; did you mean 'v2-small'?"),
+        (["--model", "v2-smal"], "no model 'v2-smal'; did you mean 'v2-small' or 'v2-small-14'?"),
         (["--batch-size", "max", "--device", "cpu"], "--batch-size max needs a CUDA device"),
         (["--cuda-graph", "--device", "cpu"], "--cuda-graph needs a CUDA device"),
         (["--trace", "/proc/traces"], "cannot make the folder /proc/traces"),

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from s2mlp_cli.sample import CHECKPOINT
-from tests.fuzz import law
+from tests.fuzz import budget, law
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each test pytest's own time limit as often as it tries its number of files."""
+    seconds = float(config.getini("timeout")) * budget.TIMES
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(seconds))
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from tests.fuzz import budget
 # Characters of a sentence: ten times as many as stand in it before some are escaped.
 LONGEST = 12_000
 
-# Seconds on the clock for one on the processor before the process is ended.
-PATIENCE = 6
+# Seconds on the clock for one on the processor before the process is ended: a long run of fuzzing
+# goes on beside other work.
+PATIENCE = 6 * budget.TIMES
 
 # Where the last watchdog dumps the stack: the conftest puts pytest's own stderr here.
 backstop: TextIO = sys.__stderr__  # type: ignore[assignment]

@@ -47,8 +47,8 @@ CASES = {
     ),
     "unknown base": (
         "title: x\nextends: v2-smal\n",
-        "{file}:2: extends: there is no model 'v2-smal'; did you mean 'v2-small'? `s2mlp models` "
-        "lists them; a path to a YAML file and timm:NAME work too",
+        "{file}:2: extends: there is no model 'v2-smal'; did you mean 'v2-small' or 'v2-small-14'? "
+        "`s2mlp models` lists them; a path to a YAML file and timm:NAME work too",
     ),
     "extends of the wrong type": (
         "extends: [v1-wide]\n",
@@ -338,16 +338,25 @@ def test_wrong_overrides(override: str, sentence: str):
     assert str(caught.value) == sentence
 
 
+def test_bytes_that_are_not_utf8_are_blamed_on_the_option_that_has_them():
+    with pytest.raises(
+        SpecError, match=r"^--set b\\xff=1 for v2-small: b\\xff: found an unknown key"
+    ):
+        load_spec("v2-small", ("b\udcff=1",))
+    assert load_spec("v2-small", ("title=\udcff",)).title == r"\xff"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("v2", "did you mean v2-medium, v2-small-14, v2-small, v2-splits-1-2, v2-splits-1-3, "
-         "v2-sum-pooling, pvtv2-b4[?] `s2mlp models`"),
-        ("v1", "did you mean v1-deep, .* or [0-9]+ more[?] "),
+        ("v2", "did you mean 'v2-small', 'v2-medium', 'v2-small-14', 'v2-splits-1-2', "
+         "'v2-splits-1-3' or 'v2-sum-pooling'[?] `s2mlp models`"),
+        ("v1", "did you mean 'v1-deep', 'v1-wide', .* or [0-9]+ more[?] "),
+        ("sum", "did you mean 'v2-sum-pooling'[?] "),
         ("zzz", "no model 'zzz'; `s2mlp models` lists"),
     ],
 )  # fmt: skip
-def test_a_part_of_a_name_gets_the_names_that_contain_it(name, words):
+def test_a_part_of_a_name_gets_the_names_that_begin_with_it_or_contain_it(name, words):
     with pytest.raises(SpecError, match=words):
         load_spec(name)
 

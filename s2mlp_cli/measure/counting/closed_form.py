@@ -8,37 +8,22 @@ independent method for the same figures.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
+from s2mlp_cli.papers.verdicts import Counted, Part
 from s2mlp_cli.specs import GFNetSpec, ModelSpec, PyramidSpec, S2MLPSpec, Stage, VipSpec
 
 
-@dataclass(frozen=True)
-class ClosedForm:
-    """What a spec comes to, for one image."""
-
-    params: int
-    params_head: int
-    params_norm: int
-    macs: int
-    macs_head: int
-
-
-def closed_form(spec: ModelSpec) -> ClosedForm | None:
-    """Return the figures of ``spec``, or None for a family that has no formulas here."""
+def closed_form(spec: ModelSpec) -> Counted | None:
+    """Count one image through ``spec``; None for a family that has no formulas here."""
     formulas = _FAMILIES.get(spec.family)
     return formulas(spec) if formulas else None
 
 
-# (parameters, MACs) of one block, without its two norms: they have the same size in every family.
-Block = tuple[int, int]
-
-
-def _s2mlp(spec: S2MLPSpec) -> ClosedForm:
+def _s2mlp(spec: S2MLPSpec) -> Counted:
     maps, mixer = len(spec.mixer.splits), spec.mixer
 
-    def block(stage: Stage, tokens: int) -> Block:
+    def block(stage: Stage, tokens: int) -> Part:
         mlp, mlp_biases = _mlp(stage)
         weights, biases = stage.dim**2 * (maps + 1), stage.dim * (maps + 1)
         attention = attention_biases = 0
@@ -46,30 +31,30 @@ def _s2mlp(spec: S2MLPSpec) -> ClosedForm:
             attention, attention_biases = _attention(stage.dim, maps, mixer.reduction)
         params = weights + biases + mlp + mlp_biases
         params += attention + mixer.attention_bias * attention_biases
-        return params, tokens * (weights + mlp) + attention
+        return Part(params, tokens * (weights + mlp) + attention)
 
     return _pyramid(spec, block, spec.patch_norm, spec.head_norm)
 
 
-def _vip(spec: VipSpec) -> ClosedForm:
+def _vip(spec: VipSpec) -> Counted:
     """The same products as S2-MLPv2 with three splits; other biases."""
 
-    def block(stage: Stage, tokens: int) -> Block:
+    def block(stage: Stage, tokens: int) -> Part:
         mlp, mlp_biases = _mlp(stage)
         attention, attention_biases = _attention(stage.dim, 3, spec.reduction)
         weights, biases = 4 * stage.dim**2, stage.dim
         params = weights + biases + attention + attention_biases + mlp + mlp_biases
-        return params, tokens * (weights + mlp) + attention
+        return Part(params, tokens * (weights + mlp) + attention)
 
     return _pyramid(spec, block)
 
 
-def _gfnet(spec: GFNetSpec) -> ClosedForm:
+def _gfnet(spec: GFNetSpec) -> Counted:
     """Only the MLP multiplies matrices: the filters are transforms and products by value."""
 
-    def block(stage: Stage, tokens: int) -> Block:
+    def block(stage: Stage, tokens: int) -> Part:
         mlp, mlp_biases = _mlp(stage)
-        return mlp + mlp_biases + spec.layer_scale * stage.dim, tokens * mlp
+        return Part(mlp + mlp_biases + spec.layer_scale * stage.dim, tokens * mlp)
 
     form = _pyramid(spec, block)
     sizes = spec.filters()
@@ -78,30 +63,37 @@ def _gfnet(spec: GFNetSpec) -> ClosedForm:
         for stage, (height, width) in zip(spec.stages, sizes, strict=True)
     )
     positions = sizes[0][0] * sizes[0][1] * spec.stages[0].dim
-    return replace(form, params=form.params + filters + positions)
+    return form._replace(params=form.params + filters + positions)
 
 
 def _pyramid(
     spec: PyramidSpec,
-    block: Callable[[Stage, int], Block],
+    block: Callable[[Stage, int], Part],
     patch_norm: bool = False,
     head_norm: bool = True,
-) -> ClosedForm:
-    """Add up patch layers, blocks, norms and the classifier; ``block`` is of (stage, tokens)."""
+) -> Counted:
+    """Add up patch layers, blocks, norms and the classifier.
+
+    ``block`` counts one block of (stage, tokens) without its two norms, which have the same size in
+    every family.
+    """
     params = norms = macs = 0
     in_channels = spec.in_channels
     for stage, (height, width) in zip(spec.stages, spec.maps(), strict=True):
         tokens = height * width
-        block_params, block_macs = block(stage, tokens)
+        one = block(stage, tokens)
         weights = stage.patch**2 * in_channels * stage.dim
-        params += weights + stage.dim + stage.depth * block_params
-        macs += tokens * weights + stage.depth * block_macs
+        params += weights + stage.dim + stage.depth * one.params
+        macs += tokens * weights + stage.depth * one.macs
         norms += 2 * stage.dim * (2 * stage.depth + patch_norm)
         in_channels = stage.dim
     norms += 2 * in_channels * head_norm
-    head = (in_channels + 1) * spec.classes
-    macs_head = in_channels * spec.classes
-    return ClosedForm(params + norms + head, head, norms, macs + macs_head, macs_head)
+    head = Part((in_channels + 1) * spec.classes, in_channels * spec.classes)
+    return Counted(
+        params + norms + head.params,
+        macs + head.macs,
+        {"classifier": head, "norms": Part(norms, 0)},
+    )
 
 
 def _attention(dim: int, maps: int, reduction: int) -> tuple[int, int]:
@@ -115,7 +107,7 @@ def _mlp(stage: Stage) -> tuple[int, int]:
     return 2 * stage.expansion * stage.dim**2, (stage.expansion + 1) * stage.dim
 
 
-_FAMILIES: dict[str, Callable[[Any], ClosedForm]] = {
+_FAMILIES: dict[str, Callable[[Any], Counted]] = {
     "s2mlp": _s2mlp,
     "vip": _vip,
     "gfnet": _gfnet,

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
-import sys
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
-from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UnavailableError, UserCodeError
+from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.measure.counting.audit import published_figures
 from s2mlp_cli.measure.counting.closed_form import closed_form
-from s2mlp_cli.measure.counting.counters import (
-    Figures,
-    Seen,
-    flop_counter_macs,
-    traced_figures,
-    watching,
-)
-from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.measure.counting.operators import FIGURES
-from s2mlp_cli.measure.counting.shift_cost import find_shift, shift_cost
+from s2mlp_cli.measure.counting.running import Run, run_model
+from s2mlp_cli.measure.counting.shift_cost import find_shift
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
-from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, changed
+from s2mlp_cli.papers.verdicts import Counted, Part
+from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
 from s2mlp_cli.records.count import (
     CountResult,
     CrossCheck,
     ModuleCount,
     OperatorCount,
-    ShiftCost,
     Uncounted,
     Unsupported,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.specs import ModelSpec, TimmSpec
-from s2mlp_cli.user_code import described, names_code
+from s2mlp_cli.shifts.types import Implementation
+from s2mlp_cli.specs import ModelSpec
+from s2mlp_cli.user_code import names_code
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
@@ -81,15 +69,7 @@ def count(
         UnavailableError: no such implementation of the shift, or it cannot run here.
     """
     given = as_given(model, "count", input_size, in_channels)
-    if not 1 <= batch_size <= LARGEST_BATCH:
-        raise S2MLPError(f"batch_size: found {batch_size}; allowed: 1 to {LARGEST_BATCH:,}")
-    if not names_code(shift):
-        registry.get(shift)  # a wrong name is an error, also where a model has no shift
-    result = _count(given, shift, batch_size)
-    if given.spec is None:
-        return result
-    published = published_figures(given.spec, result, count_spec)
-    return changed(result, published=published) if published else result
+    return _count(given, find_shift(shift), batch_size)
 
 
 def count_sizes(
@@ -106,13 +86,14 @@ def count_sizes(
     Raises:
         S2MLPError: nothing was counted, so that there is nothing to show.
     """
+    implementation = find_shift(shift)
     counted: list[CountResult] = []
     refused: list[Unsupported] = []
     errors: list[S2MLPError] = []
     for model in (as_given(each, "count") for each in models):
         for size in sizes or (model.input_size,):
             try:
-                counted.append(count(model.at(size), shift, batch_size))
+                counted.append(_count(model.at(size), implementation, batch_size))
             except (SpecError, UserCodeError, ExportError) as error:
                 reason = error.reason if isinstance(error, SpecError) else str(error)
                 refused.append(Unsupported(model=model.name, input_size=size, reason=reason))
@@ -122,142 +103,85 @@ def count_sizes(
     return tuple(counted), tuple(refused)
 
 
-def count_spec(spec: ModelSpec) -> CountResult:
-    """Count a spec with the default shift, without published figures."""
-    return _count(as_given(spec, "count"), BASELINE, 1)
+def count_parts(spec: ModelSpec) -> Counted:
+    """Count one image through ``spec``, and the parts that papers leave out."""
+    run = run_model(as_given(spec, "count"), registry.get(BASELINE), 1)
+    return _counted(run, _owned_parameters(run.model)[0], 1)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run of a model under both counters."""
-
-    model: nn.Module
-    figures: Figures
-    flop_counter: int
-    seen: Mapping[str, Seen]
-    shift_cost: ShiftCost | None
-    notes: tuple[str, ...] = ()
-
-
-def _count(given: GivenModel, shift: str, batch_size: int) -> CountResult:
-    run = _run(given, shift, batch_size)
-    model, figures, cost = run.model, run.figures, run.shift_cost
-    formula = closed_form(given.spec) if given.spec else None
-    algorithmic = figures.total("macs")
-    own, shared = _owned_parameters(model)
-    heads = classifiers(model)
-    norms = {name for name, part in model.named_modules() if isinstance(part, _NORMS)}
-    norms |= {name for name, part in model.named_modules() if type(part).__name__ == "Affine"}
+def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountResult:
+    if batch_size not in range(1, LARGEST_BATCH + 1):
+        raise S2MLPError(f"batch_size: found {batch_size}; allowed: 1 to {LARGEST_BATCH:,}")
+    run = run_model(given, shift, batch_size)
+    own, shared = _owned_parameters(run.model)
+    counted = _counted(run, own, batch_size)
+    spec, cost = given.spec, run.shift_cost
+    formula = closed_form(spec) if spec else None
+    foreign = (shift.summary,) if cost and names_code(shift.name) else ()
     return CountResult(
         model=given.name,
-        title=given.spec.title if given.spec else "",
-        family=given.spec.family if given.spec else given.source.kind,
-        spec=given.spec.model_dump(mode="json") if given.spec else {},
+        title=spec.title if spec else "",
+        family=spec.family if spec else given.source.kind,
+        spec=spec.model_dump(mode="json") if spec else {},
         input_size=given.input_size,
         batch_size=batch_size,
-        shift=find_shift(shift).name if cost else None,
-        params=own[""],
-        params_without_head=own[""] - sum(own[name] for name in heads),
-        params_norm=sum(own[name] for name in norms),
-        macs=algorithmic + (cost.macs if cost else 0),
-        macs_matmul=algorithmic,
-        macs_head=sum(figures.total("macs", name) for name in heads),
-        elementwise=figures.total("elementwise"),
-        activations=figures.total("activations"),
+        shift=shift.name if cost else None,
+        params=counted.params,
+        params_without_head=counted.params - counted.parts["classifier"].params,
+        params_norm=counted.parts["norms"].params,
+        macs=counted.macs + (cost.macs if cost else 0),
+        macs_matmul=counted.macs,
+        macs_head=counted.parts["classifier"].macs,
+        elementwise=run.figures.total("elementwise"),
+        activations=run.figures.total("activations"),
         shift_cost=cost,
         crosscheck=CrossCheck(
-            fvcore=algorithmic,
+            fvcore=counted.macs,
             closed_form=formula.macs * batch_size if formula else None,
             flop_counter=run.flop_counter,
         ),
-        by_operator=_by_operator(figures.modules[""]),
+        by_operator=_by_operator(run.figures.modules[""]),
         by_module=_by_module(run, own, shared),
         uncounted=tuple(
             Uncounted(operator=operator, calls=calls, reason="no rule for this operator")
-            for operator, calls in sorted(figures.unknown.items())
+            for operator, calls in sorted(run.figures.unknown.items())
         ),
+        published=published_figures(spec, counted, count_parts) if spec else (),
         source=given.source,
-        notes=(
-            *given.notes,
-            *run.notes,
-            *_fusible(model),
-            *((find_shift(shift).summary,) if cost and names_code(shift) else ()),
-        ),
+        notes=(*given.notes, *run.notes, *_fusible(run.model), *foreign),
     )
 
 
-def _run(given: GivenModel, shift: str, batch_size: int) -> _Run:
-    """Run a model on the meta device; code that cannot run there runs on the CPU."""
-    if given.spec is not None and not isinstance(given.spec, TimmSpec):
-        return _run_on("meta", given, shift, batch_size)  # this project's own models run there
-    try:
-        return _run_on("meta", given, shift, batch_size)
-    except (SpecError, UnavailableError):
-        raise
-    except Exception as error:
-        from s2mlp_cli.models.timm_models import is_of_meta
+def _counted(run: Run, own: Counter[str], images: int) -> Counted:
+    """Add up a run; ``own`` are the parameters of each module."""
 
-        if given.spec is not None and not is_of_meta(error):
-            raise _unsupported(given, error) from error
-        reason = str(error) if isinstance(error, UserCodeError) else described(error)
-    try:
-        run = _run_on("cpu", given, shift, batch_size)
-    except S2MLPError:
-        raise
-    except Exception as error:
-        raise _unsupported(given, error) from error
-    note = f"counted on the CPU, because it does not run on the meta device ({reason})"
-    return _Run(**{**vars(run), "notes": (note,)})
+    def part(names: Iterable[str]) -> Part:
+        names = [*names]
+        macs = sum(run.figures.total("macs", name) for name in names)
+        return Part(sum(own[name] for name in names), macs)
 
-
-def _run_on(device: str, given: GivenModel, shift: str, batch_size: int) -> _Run:
-    with fused_attention(), meta_kernels():
-        model = given.build("none", device)
-        for weight in model.parameters():
-            if not is_lazy(weight):  # the lent kernels know no gradients
-                weight.requires_grad_(False)
-        size = (batch_size, given.in_channels, *given.input_size)
-        weights = (weight.dtype for weight in model.parameters() if weight.is_floating_point())
-        images = torch.zeros(size, device=device, dtype=next(weights, torch.float32))
-        with watching(model) as seen, given.running(), torch.device(device):
-            flop_counter = flop_counter_macs(model, images)
-        with given.running(), torch.device(device):
-            figures = traced_figures(model, images)
-        cost = shift_cost(model, seen, shift)
-    return _Run(model, figures, flop_counter, seen, cost)
-
-
-@contextlib.contextmanager
-def fused_attention() -> Iterator[None]:
-    """Let timm's attention be the fused operator, whatever TIMM_FUSED_ATTN says.
-
-    Fused or in parts it is the same algorithm, and its count must not depend on a variable.
-    """
-    variable = os.environ.get("TIMM_FUSED_ATTN")
-    loaded: Any = sys.modules.get("timm.layers.config")
-    before = loaded._USE_FUSED_ATTN if loaded else int(variable or 1)
-    os.environ["TIMM_FUSED_ATTN"] = "1"  # read when timm is imported, if it is not yet
-    if loaded:
-        loaded.set_fused_attn(True)
-    try:
-        yield
-    finally:
-        os.environ.pop("TIMM_FUSED_ATTN")
-        if variable is not None:
-            os.environ["TIMM_FUSED_ATTN"] = variable
-        loaded = sys.modules.get("timm.layers.config")
-        if loaded:
-            loaded._USE_FUSED_ATTN = before
-
-
-def _unsupported(given: GivenModel, error: Exception) -> S2MLPError:
-    """Return the error of a forward pass that failed, with the size that the model was made for."""
-    height, width = given.input_size
-    reason = f"its forward pass fails: {described(error, given.path)}"
-    native = given.native_size
-    if native is not None and native != given.input_size:
-        reason += f"; its native size is {native[0]}x{native[1]}"
-    return SpecError(f"{given.name} at {height}x{width}: {reason}", reason)
+    modules = dict(run.model.named_modules())
+    norms = [
+        name
+        for name, module in modules.items()
+        if isinstance(module, _NORMS) or type(module).__name__ == "Affine"
+    ]
+    later_patches = [name for name in modules if re.fullmatch(r"stages\.[1-9]\d*\.patch", name)]
+    # timm keeps its embeddings in the model itself, outside its layers.
+    layers = sum(own[name] for name, _ in run.model.named_children())
+    operators = run.figures.modules[""].items()
+    return Counted(
+        params=own[""],
+        macs=run.figures.total("macs"),
+        parts={
+            "classifier": part(classifiers(run.model)),
+            "norms": part(norms),
+            "downsampling": part(later_patches),
+            "embeddings": Part(own[""] - layers, 0),
+        },
+        transforms=sum(n for name, n in operators if name.startswith("elementwise:fft_")),
+        images=images,
+    )
 
 
 def _fusible(model: nn.Module) -> tuple[str, ...]:
@@ -288,7 +212,7 @@ def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.macs, -row.elementwise, row.operator)))
 
 
-def _by_module(run: _Run, own: Counter[str], shared: Mapping[str, str]) -> tuple[ModuleCount, ...]:
+def _by_module(run: Run, own: Counter[str], shared: dict[str, str]) -> tuple[ModuleCount, ...]:
     """Return a row per module; what it shares with an earlier one counts there."""
     first = {module: name for name, module in reversed([*run.model.named_modules()])}
     rows = []

@@ -24,10 +24,6 @@ import torch
 from torch import Tensor
 
 
-def _record_convolution(*arguments: Any) -> Any:
-    return torch.ops.aten._convolution(*arguments, False, False, False, False)
-
-
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
     stride, padding, dilation, transposed, output_padding, groups = settings[:6]
     spatial = []
@@ -49,37 +45,13 @@ def _layer_norm(
     return x.new_empty(x.shape), x.new_empty(outer), x.new_empty(outer)
 
 
-def _batch_norm(x: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
-
-
-def _upsample(x: Tensor, size: Sequence[int], *settings: Any) -> Tensor:
-    return x.new_empty([*x.shape[:2], *size])
-
-
-def _product(x: Tensor, y: Tensor) -> Tensor:
-    return x.new_empty([x.shape[0], y.shape[1]])
-
-
-def _added_product(bias: Tensor, x: Tensor, y: Tensor, **scales: Any) -> Tensor:
-    return _product(x, y)
-
-
 def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
     return x.new_empty(x.shape)
-
-
-def _in_place(x: Tensor, y: Any, **scales: Any) -> Tensor:
-    return x
 
 
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
     other = y.shape if isinstance(y, Tensor) else ()
     return x.new_empty(_together(x.shape, other), dtype=torch.result_type(x, y))
-
-
-def _added_elementwise(x: Tensor, y: Tensor, z: Tensor, **scales: Any) -> Tensor:
-    return x.new_empty(_together(x.shape, y.shape, z.shape))
 
 
 def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
@@ -91,14 +63,19 @@ def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
         raise RuntimeError(f"tensors of {listed} do not broadcast") from error
 
 
-def _reduced(x: Tensor, axes: Sequence[int] | None, keepdim: bool = False, **named: Any) -> Tensor:
+def _reduced(
+    x: Tensor,
+    axes: Sequence[int] | None,
+    keepdim: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     reduced = {axis % x.dim() for axis in (axes or range(x.dim()))}
     kept = [
         1 if axis in reduced else size
         for axis, size in enumerate(x.shape)
         if keepdim or axis not in reduced
     ]
-    return x.new_empty(kept)
+    return x.new_empty(kept, dtype=dtype)
 
 
 def _stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -109,21 +86,21 @@ def _stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 # aten operator -> its shape function.
 KERNELS: dict[str, Callable[..., Any]] = {
-    "convolution": _record_convolution,
+    "convolution": lambda *given: torch.ops.aten._convolution(*given, False, False, False, False),
     "_convolution": _convolution,
     "native_layer_norm": _layer_norm,
-    "native_batch_norm": _batch_norm,
-    "upsample_bicubic2d": _upsample,
-    "mm": _product,
-    "addmm": _added_product,
+    "native_batch_norm": lambda x, *given: (x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)),
+    "upsample_bicubic2d": lambda x, size, *given: x.new_empty([*x.shape[:2], *size]),
+    "mm": lambda x, y: x.new_empty([x.shape[0], y.shape[1]]),
+    "addmm": lambda bias, x, y, **scales: x.new_empty([x.shape[0], y.shape[1]]),
     "clone": _same,
     "gelu": _same,
     "_softmax": _same,
     "add.Tensor": _broadcast,
     "mul.Tensor": _broadcast,
-    "addcmul": _added_elementwise,
-    "add_.Tensor": _in_place,
-    "mul_.Tensor": _in_place,
+    "addcmul": lambda *three, **scales: three[0].new_empty(_together(*(x.shape for x in three))),
+    "add_.Tensor": lambda x, y, **scales: x,
+    "mul_.Tensor": lambda x, y: x,
     "mean.dim": _reduced,
     "sum.dim_IntList": _reduced,
     "stack": _stack,

@@ -46,24 +46,16 @@ def size(value: Any) -> int:
     return math.prod(shape(value))
 
 
-def _linear(inputs: Values, outputs: Values) -> Cost:
-    """X @ W.T + b: every output value is a dot product over x's last axis."""
-    return Cost(size(outputs[0]) * shape(inputs[0])[-1], 0, size(outputs[0]))
-
-
-def _added_product(inputs: Values, outputs: Values) -> Cost:
-    """Bias + x @ y, as addmm, addmv and baddbmm write it."""
-    return Cost(size(outputs[0]) * shape(inputs[1])[-1], 0, size(outputs[0]))
+def _product(place: int, inputs: Values, outputs: Values) -> Cost:
+    """X @ W.T + b: every output value is a dot product over the last axis of x, an input."""
+    return Cost(size(outputs[0]) * shape(inputs[place])[-1], 0, size(outputs[0]))
 
 
 def _convolution(inputs: Values, outputs: Values) -> Cost:
     """Every output value (input value, if transposed) meets one kernel: Cin/groups x k x k."""
-    met = inputs[0] if bool(inputs[6].toIValue()) else outputs[0]
+    can_be_transposed = len(inputs) > 7  # not so padding="same"
+    met = inputs[0] if can_be_transposed and inputs[6].toIValue() else outputs[0]
     return Cost(size(met) * math.prod(shape(inputs[1])[1:]), 0, size(outputs[0]))
-
-
-def _plain_convolution(inputs: Values, outputs: Values) -> Cost:
-    return Cost(size(outputs[0]) * math.prod(shape(inputs[1])[1:]), 0, size(outputs[0]))
 
 
 def _deformed_convolution(inputs: Values, outputs: Values) -> Cost:
@@ -182,21 +174,24 @@ def _numbers(value: Any) -> list[Any]:
     return constant if constant else [item.toIValue() for item in value.node().inputs()]
 
 
+# The first input of addmm and its kind is what they add.
+_of_first, _of_second = partial(_product, 0), partial(_product, 1)
+
 # Operators with a rule of their own.
 RULES: dict[str, Rule] = {
-    "aten::linear": _linear,
-    "aten::matmul": _linear,  # the output's size has any broadcast batch in it
-    "aten::mm": _linear,
-    "aten::bmm": _linear,
-    "aten::mv": _linear,
-    "aten::dot": _linear,
-    "aten::vdot": _linear,
-    "aten::addmm": _added_product,
-    "aten::addmv": _added_product,
-    "aten::baddbmm": _added_product,
+    "aten::linear": _of_first,
+    "aten::matmul": _of_first,  # the output's size has any broadcast batch in it
+    "aten::mm": _of_first,
+    "aten::bmm": _of_first,
+    "aten::mv": _of_first,
+    "aten::dot": _of_first,
+    "aten::vdot": _of_first,
+    "aten::addmm": _of_second,
+    "aten::addmv": _of_second,
+    "aten::baddbmm": _of_second,
     "aten::einsum": _einsum,
     "aten::_convolution": _convolution,
-    "aten::_convolution_mode": _plain_convolution,  # padding="same"
+    "aten::_convolution_mode": _convolution,
     "aten::scaled_dot_product_attention": _attention,
     # Gates: 4 functions, 4 sums of both products. Cell: two products, a sum. Output: tanh, product.
     "aten::lstm": partial(_recurrence, 4, 13),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +25,9 @@ ITEMSIZE = 4
 Shifted = tuple[tuple[Directions, ...], str, tuple[int, ...]]
 
 
-def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftCost | None:
+def shift_cost(
+    model: nn.Module, seen: Mapping[str, Seen], implementation: Implementation
+) -> ShiftCost | None:
     """Count the shifts of all mixers on the meta device; equal ones are counted once.
 
     An implementation that runs no operators of torch states its work itself.
@@ -34,13 +35,13 @@ def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftC
     Args:
         model: with the mixers.
         seen: the shapes that they met.
-        shift: the implementation.
+        implementation: of the shift.
 
     Returns:
         None for a model without shifts.
 
     Raises:
-        UnavailableError: no such implementation, or it cannot run here.
+        UnavailableError: the implementation cannot run here.
     """
     shifted: Counter[Shifted] = Counter()
     for name, mixer in model.named_modules():
@@ -49,7 +50,6 @@ def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftC
             shifted[mixer.splits, mixer.fusion, size] += seen[name].calls
     if not shifted:
         return None
-    implementation = find_shift(shift)
     macs = moved = least = 0
     for (splits, fusion, size), times in shifted.items():
         products, traffic = _one(implementation, splits, fusion, size)
@@ -59,7 +59,6 @@ def shift_cost(model: nn.Module, seen: Mapping[str, Seen], shift: str) -> ShiftC
     return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
 
 
-@functools.cache
 def find_shift(name: str) -> Implementation:
     """Return an implementation by name, or the user's own: ``mine.py:my_shift``.
 

@@ -5,40 +5,13 @@ from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.papers import published_rows
 from s2mlp_cli.papers.published import PublishedRow, Row
-from s2mlp_cli.records.count import CountResult, CrossCheck
+from s2mlp_cli.papers.verdicts import recomputed
 from s2mlp_cli.specs import load_spec, with_input_size
-
-
-def count_by_formula(spec):
-    """A stand-in for ``count`` that takes its figures from the closed form: no model, no trace."""
-    form = closed_form(spec)
-    return CountResult(
-        model=spec.name,
-        title=spec.title,
-        family=spec.family,
-        spec=spec.model_dump(mode="json"),
-        input_size=spec.input_size,
-        batch_size=1,
-        shift="slice",
-        params=form.params,
-        params_without_head=form.params - form.params_head,
-        params_norm=form.params_norm,
-        macs=form.macs,
-        macs_matmul=form.macs,
-        macs_head=form.macs_head,
-        elementwise=0,
-        activations=0,
-        shift_cost=None,
-        crosscheck=CrossCheck(fvcore=form.macs, closed_form=form.macs, flop_counter=form.macs),
-        by_operator=(),
-        by_module=(),
-        uncounted=(),
-    )
 
 
 @pytest.fixture(scope="module")
 def cells():
-    return audit(published_rows("v1", "v2"), count_by_formula)
+    return audit(published_rows("v1", "v2"), closed_form)
 
 
 def find(cells, table, row, quantity, paper="v1"):
@@ -100,17 +73,16 @@ def test_what_the_reasons_claim():
     assert fifteen_blocks.macs / 1e9 == pytest.approx(5.7, abs=0.05)
     assert fifteen_blocks.params / 1e6 == pytest.approx(25, abs=0.5)
     three_blocks = closed_form(load_spec("v1-depth-3"))
-    assert (three_blocks.macs - three_blocks.macs_head) / 1e9 == pytest.approx(3.58, abs=0.005)
+    assert recomputed(three_blocks, "flops", ["classifier"]) / 1e9 == pytest.approx(3.58, abs=0.005)
     split_attention = closed_form(load_spec("v2-small"))
-    small = split_attention.params - split_attention.params_head - split_attention.params_norm
+    small = recomputed(split_attention, "params", ["classifier", "norms"])
     assert round(small / 1e6) == round(split_attention.params / 1e6) == 25
 
 
 def test_a_wrong_count_changes_verdicts():
     def a_million_more(spec):
-        result = count_by_formula(spec)
-        more = {key: getattr(result, key) + 10**6 for key in ("params", "params_without_head")}
-        return result.model_copy(update=more)
+        counted = closed_form(spec)
+        return counted._replace(params=counted.params + 10**6)
 
     cells = audit(published_rows("v2"), a_million_more)
     assert [cell.verdict for cell in cells if cell.changed] == ["differs"] * 9
@@ -121,7 +93,7 @@ def test_each_spec_and_size_is_counted_once():
 
     def watched(spec):
         counted.append((spec.name, spec.input_size))
-        return count_by_formula(spec)
+        return closed_form(spec)
 
     audit(published_rows("v1", "v2"), watched)
     assert len(counted) == len(set(counted))
@@ -131,18 +103,18 @@ def test_each_spec_and_size_is_counted_once():
 
 def test_progress_names_the_models():
     seen = []
-    audit(published_rows("v2"), count_by_formula, progress=seen.append)
+    audit(published_rows("v2"), closed_form, progress=seen.append)
     assert seen[:2] == ["v2-small", "v2-medium"]
 
 
 def test_rows_without_figures_are_passed_over():
     paper = next(published_rows("v1")).paper
     row = Row(row="a", model="no such model", top1=1.0)
-    assert audit([PublishedRow(paper, "7", row)], count_by_formula) == ()
+    assert audit([PublishedRow(paper, "7", row)], closed_form) == ()
 
 
 def published(spec):
-    return published_figures(spec, count_by_formula(spec), count_by_formula)
+    return published_figures(spec, closed_form(spec), closed_form)
 
 
 def test_published_figures_follow_the_papers_conventions():

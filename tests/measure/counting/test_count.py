@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import timm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.measure.counting.closed_form import closed_form
-from s2mlp_cli.measure.counting.count import count
+from s2mlp_cli.measure.counting.count import count, count_parts
 from s2mlp_cli.models import build_model
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import S2MLPSpec, load_spec
@@ -66,10 +67,11 @@ def test_three_methods_come_to_the_same_number(spec: S2MLPSpec, batch_size: int)
     assert check.fvcore == check.closed_form == check.flop_counter
     assert check.agree
     assert result.macs_matmul == formula.macs * batch_size
-    assert result.macs_head == formula.macs_head * batch_size
+    head = formula.parts["classifier"]
+    assert result.macs_head == head.macs * batch_size
     assert result.params == formula.params
-    assert result.params - result.params_without_head == formula.params_head
-    assert result.params_norm == formula.params_norm
+    assert result.params_without_head == formula.params - head.params
+    assert result.params_norm == formula.parts["norms"].params
     assert result.uncounted == ()
 
 
@@ -139,6 +141,16 @@ def test_modules_and_operators_add_up():
     assert sum(row.params for row in children) == result.params
     block = by_name["stages.1.blocks.13"]
     assert block.macs == 16 * 16 * 384**2 * (3 + 1 + 6) + 96 * 384 * 4
+
+
+def test_the_parts_that_papers_leave_out():
+    parts = count_parts(load_spec("v2-small")).parts
+    weights = (2 * 2 * 192) * 384
+    assert parts["downsampling"] == (weights + 384, 16 * 16 * weights)
+    assert parts["embeddings"] == (0, 0)
+    vit = timm.create_model("test_vit")
+    embeddings = vit.pos_embed.numel() + vit.cls_token.numel()
+    assert count_parts(load_spec("timm:test_vit")).parts["embeddings"] == (embeddings, 0)
 
 
 def test_activations_are_the_outputs_of_the_products():

@@ -47,6 +47,7 @@ CASES = {
     "mean": (lambda x: x.mean(dim=(1, 2)), [(2, 3, 4, 5)]),
     "sum": (lambda x: x.sum(dim=(1, 2, 3)), [(2, 3, 4, 5)]),
     "sum keeps": (lambda x: x.sum(dim=(1,), keepdim=True), [(2, 3)]),
+    "sum in another dtype": (lambda x: x.sum(dim=(1,), dtype=torch.float64), [(2, 3)]),
     "mean keeps": (lambda x: x.mean(dim=-1, keepdim=True), [(2, 3)]),
     "stack": (lambda x, y: torch.stack([x, y], dim=1), [(2, 3), (2, 3)]),
     "stack last": (lambda x, y: torch.stack([x, y], dim=-1), [(2, 3), (2, 3)]),

@@ -11,9 +11,10 @@ from torch import nn
 
 from s2mlp_cli import sample
 from s2mlp_cli.errors import S2MLPError, SpecError, UnavailableError
-from s2mlp_cli.measure.counting.count import count, count_sizes, fused_attention
+from s2mlp_cli.measure.counting.count import count, count_sizes
 from s2mlp_cli.measure.source import open_model
 from s2mlp_cli.models import build_model
+from s2mlp_cli.models.timm_models import fused_attention
 from s2mlp_cli.shifts.probe import Probe
 from s2mlp_cli.specs import load_spec
 
@@ -200,7 +201,27 @@ def test_a_checkpoint_is_counted_as_its_architecture():
         (lambda: count(torch.jit.script(nn.ReLU())), "is TorchScript; pass the module that it was"),
         (lambda: count(load_spec("v2-small"), batch_size=0), "batch_size: found 0; allowed: 1 to"),
         (lambda: count(conv_and_head(), input_size=16), "its forward pass fails: RuntimeError"),
+        (
+            lambda: count(load_spec("v2-small"), in_channels=1),
+            "found 1; allowed: 3, that of v2-small",
+        ),
         (lambda: count(load_spec("v2-small"), input_size=225), "multiples of 14"),
+        (
+            lambda: count(load_spec("v2-small"), input_size="224"),
+            "found '224'; allowed: 1 to 16384",
+        ),
+        (
+            lambda: count(conv_and_head(), input_size=(8,)),
+            r"input_size: found \(8,\); allowed: 1 to",
+        ),
+        (
+            lambda: count(conv_and_head(), input_size=0),
+            r"input_size: found \(0, 0\); allowed: 1 to",
+        ),
+        (
+            lambda: count(load_spec("v2-small"), batch_size=1.5),
+            "batch_size: found 1.5; allowed: 1 to",
+        ),
     ],
 )
 def test_what_cannot_be_counted_is_a_sentence(call, sentence):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -9,10 +11,15 @@ _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 def significant(value: float, digits: int = 4) -> str:
     """Return ``value`` with ``digits`` significant digits and no exponent: 16.34, 0.8994, 1634."""
-    if value == 0:
-        return "0"
+    return f"{value:.{decimals(value, digits)}f}"
+
+
+def decimals(value: float, digits: int) -> int:
+    """Return how many decimals give ``value`` this many significant digits."""
+    if not value or not math.isfinite(value):
+        return 0
     exponent = int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
-    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+    return max(digits - 1 - exponent, 0)
 
 
 def count(value: float, digits: int = 4) -> str:

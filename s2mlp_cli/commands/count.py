@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
-from s2mlp_cli.views.count import By, view
+from s2mlp_cli.views.count import By, sheet, view
 from s2mlp_cli.views.terminal import remarks_console
 
 
@@ -116,7 +117,10 @@ def command(
 
         results, refused = count_sizes(given, input_sizes, shift, batch_size)
         record = made_here(CountRecord, results=results, refused=refused)
-    emit(record, output_format, output, view(record, by, depth))
+    emit(
+        record, output_format, output, partial(view, by=by, depth=depth),
+        partial(sheet, by=by, depth=depth),
+    )  # fmt: skip
     if record.disagreeing:
         wrong = ", ".join(result.model for result in record.disagreeing)
         raise S2MLPError(

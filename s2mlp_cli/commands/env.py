@@ -19,6 +19,5 @@ def command() -> None:
     """Show versions, devices, and which shift implementations can run here, or why not."""
     from s2mlp_cli.measure.environment import available_shifts, environment
     from s2mlp_cli.views.environment import environment_view
-    from s2mlp_cli.views.terminal import screen
 
-    show(screen(environment_view(environment(), available_shifts())))
+    show(environment_view(environment(), available_shifts()))

@@ -11,7 +11,7 @@ from typing import get_args
 import click
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.output import ENDINGS, TEXTS, emit, made_here
+from s2mlp_cli.commands.output import ENDINGS, FORMATS, emit, made_here
 from s2mlp_cli.records.export import ExportRecord, Precision
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -82,7 +82,7 @@ CALIBRATION_IMAGES = 128
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["table", *TEXTS]),
+    type=click.Choice(FORMATS),
     default="table",
     show_default=True,
     help="What is printed.",

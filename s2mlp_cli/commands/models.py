@@ -22,7 +22,6 @@ def command(pattern: str | None) -> None:
     """List the built-in specs; PATTERN keeps the names that contain it."""
     from s2mlp_cli.specs import built_in, names
     from s2mlp_cli.views.catalogue import catalogue
-    from s2mlp_cli.views.terminal import screen
 
     chosen = [name for name in names() if pattern is None or pattern in name]
     if not chosen:
@@ -31,4 +30,4 @@ def command(pattern: str | None) -> None:
             f"no built-in spec has '{pattern}' in its name{near} `s2mlp models` lists all "
             f"{len(names())}"
         )
-    show(screen(catalogue([built_in(name) for name in chosen], pattern)))
+    show(catalogue([built_in(name) for name in chosen], pattern))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from s2mlp_cli.commands.output import ENDINGS, TEXTS
+from s2mlp_cli.commands.output import ENDINGS, FORMATS
 from s2mlp_cli.records.base import LARGEST_BATCH
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs.model import MAX_PIXELS
@@ -276,7 +276,7 @@ def output(function: Function) -> Function:
     function = click.option(
         "--format",
         "output_format",
-        type=click.Choice(["table", *TEXTS]),
+        type=click.Choice(FORMATS),
         default="table",
         show_default=True,
         help="What to print on stdout.",

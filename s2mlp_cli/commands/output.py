@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import RenderableType
 
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.views import latex
-from s2mlp_cli.views.document import View
-from s2mlp_cli.views.registry import view as view_of
+from s2mlp_cli.views import latex, registry
+from s2mlp_cli.views.document import Sheet, View
 from s2mlp_cli.views.sheet import to_csv, to_markdown
 from s2mlp_cli.views.terminal import results_console, screen, to_text
 
-TEXTS: dict[str, Callable[[Record, View], str]] = {
-    "json": lambda record, view: record.to_json(),
-    "csv": lambda record, view: to_csv(view.sheet),
-    "markdown": lambda record, view: to_markdown(view.sheet),
-    "latex": lambda record, view: latex.document([view], folded=False),
-}
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
-
+FORMATS = ("table", *ENDINGS.values())
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -42,34 +34,53 @@ def command_line() -> tuple[str, ...]:
     return ("s2mlp", *sys.argv[1:])
 
 
-def show(renderable: RenderableType) -> None:
+def show(*views: View) -> None:
     """Print on stdout; a pipe gets no blanks up to the width that a terminal would have."""
     console = results_console()
     if console.is_terminal:
-        console.print(renderable, crop=False)
+        console.print(screen(views, console.width), crop=False)
     else:
         # Not click.echo, which encodes as it likes.
-        print(to_text(renderable, console.width), end="", flush=True)
+        print(to_text(views, console.width), end="", flush=True)
 
 
-def emit(record: Record, output_format: str, output: Path | None, view: View | None = None) -> None:
+def emit(
+    record: Record,
+    output_format: str,
+    output: Path | None,
+    view: Callable[[Any], View] = registry.view,
+    sheet: Callable[[Any], Sheet] = registry.sheet,
+) -> None:
     """Print ``record`` on stdout in ``output_format``; save it to ``output`` by its ending.
 
-    ``view`` is what to show of it, where that is not the usual view of its kind. If the file
-    cannot be written, the record is printed all the same, and not lost.
+    ``view`` and ``sheet`` make what is shown of it; what the formats do not show is not made. If
+    the file cannot be written, the record is printed all the same, and not lost.
     """
-    shown = view or view_of(record)
     try:
         if output is not None:
-            save(record, output, shown)
+            save(record, output, view, sheet)
     finally:
         if output_format == "table":
-            show(screen(shown))
+            show(view(record))
         else:
-            click.echo(TEXTS[output_format](record, shown), nl=False)
+            click.echo(_text(record, output_format, view, sheet), nl=False)
 
 
-def save(record: Record, output: Path, view: View | None = None) -> None:
-    """Write ``record`` to ``output`` atomically, as JSON, CSV or Markdown by the file's ending."""
-    text = TEXTS[ENDINGS[output.suffix]](record, view or view_of(record))
-    write_atomically(output, text)
+def save(
+    record: Record,
+    output: Path,
+    view: Callable[[Any], View] = registry.view,
+    sheet: Callable[[Any], Sheet] = registry.sheet,
+) -> None:
+    """Write ``record`` to ``output`` atomically, in the format of the file's ending."""
+    write_atomically(output, _text(record, ENDINGS[output.suffix], view, sheet))
+
+
+def _text(
+    record: Record, form: str, view: Callable[[Any], View], sheet: Callable[[Any], Sheet]
+) -> str:
+    if form == "json":
+        return record.to_json()
+    if form == "latex":
+        return latex.document([view(record)], details=False)
+    return (to_csv if form == "csv" else to_markdown)(sheet(record))

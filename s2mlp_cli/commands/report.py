@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -19,7 +19,7 @@ from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.views import latex, markdown
 from s2mlp_cli.views.document import Picture, View
 from s2mlp_cli.views.registry import report, view
-from s2mlp_cli.views.terminal import remarks_console, screen, to_text
+from s2mlp_cli.views.terminal import remarks_console, to_text
 
 FORMATS = {"html": ".html", "markdown": ".md", "terminal": ".txt", "latex": ".tex"}
 PICTURES = ("svg", "pdf", "png")
@@ -86,18 +86,41 @@ def command(
         if output is None and output_format is None:
             return
     if chosen == "terminal":
-        _terminal(loaded, output)
+        shown = list(map(view, loaded))
+        if output is None:
+            show(*shown)
+        else:
+            _save(to_text(shown), output)
         return
-    views = report(loaded, names)
-    heading = title or "S2-MLP measurements"
+    views, heading = report(loaded, names), title or "S2-MLP measurements"
     if chosen == "html":
         from s2mlp_cli.views import html
 
-        _give(html.page(views, heading), output)
+        text = html.page(views, heading)
     elif chosen == "latex":
-        _give(latex.document(views), output)
+        text = latex.document(views)
+    elif output is None:
+        text = markdown.document(views, heading, link=None)
+        remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
     else:
-        _markdown(views, heading, output)
+        placed = _placing(output.parent, f"{output.stem}-", "svg")
+        text = markdown.document(views, heading, link=placed)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _save(text, output)
+
+
+def _by_ending(output: Path | None) -> str:
+    if output is None:
+        return "terminal"
+    for name, ending in FORMATS.items():
+        if output.suffix.lower() == ending:
+            return name
+    raise click.UsageError(
+        f"cannot tell the format from '{output}'; end it with {', '.join(FORMATS.values())} or "
+        "give --format"
+    )
 
 
 def _validations(paths: Sequence[Path], records: Sequence[Record]) -> CompareRecord | None:
@@ -113,7 +136,7 @@ def _validations(paths: Sequence[Path], records: Sequence[Record]) -> CompareRec
     return compare_records([path for path, _ in found], [record for _, record in found], None)
 
 
-def _figures(views: list[View], folder: Path, form: str) -> None:
+def _figures(views: Sequence[View], folder: Path, form: str) -> None:
     """Write every picture into the folder, and say which files these are."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,67 +144,30 @@ def _figures(views: list[View], folder: Path, form: str) -> None:
         raise WriteError(
             f"cannot make the folder {folder}: {error.strerror}; choose another --figures"
         ) from error
-    for picture, name in _picture_files(views, "", f".{form}"):
+    placed = _placing(folder, "", form)
+    for each in views:
+        for picture in each.pictures():
+            click.echo(printable(folder / placed(picture)))
+
+
+def _placing(folder: Path, start: str, form: str) -> Callable[[Picture], str]:
+    """Return a function that writes a picture into the folder and returns the file's name.
+
+    No two have the same name, and none is linked to before it is there.
+    """
+    taken: set[str] = set()
+
+    def place(picture: Picture) -> str:
+        slug = start + re.sub(r"[^\w.-]+", "-", picture.name)[:80]
+        name, number = f"{slug}.{form}", 1
+        while name in taken:
+            number += 1
+            name = f"{slug}-{number}.{form}"
+        taken.add(name)
         write_atomically(folder / name, picture.file(form))
-        click.echo(printable(folder / name))
+        return name
 
-
-def _by_ending(output: Path | None) -> str:
-    if output is None:
-        return "terminal"
-    for name, ending in FORMATS.items():
-        if output.suffix.lower() == ending:
-            return name
-    raise click.UsageError(
-        f"cannot tell the format from '{output}'; end it with {', '.join(FORMATS.values())} or "
-        "give --format"
-    )
-
-
-def _terminal(records: list[Record], output: Path | None) -> None:
-    from rich.console import Group
-    from rich.text import Text
-
-    first, *others = (screen(view(record)) for record in records)
-    shown = Group(first, *(part for each in others for part in (Text(), each)))
-    if output is None:
-        show(shown)
-    else:
-        _save(to_text(shown), output)
-
-
-def _markdown(views: list[View], heading: str, output: Path | None) -> None:
-    """Write the document, and its pictures first, so that no link ever points at nothing."""
-    if output is None:
-        _give(markdown.document(views, heading, link=None), None)
-        remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
-        return
-
-    files = _picture_files(views, f"{output.stem}-", ".svg")
-    for picture, name in files:
-        write_atomically(output.with_name(name), picture.file("svg"))
-    names = {id(picture): name for picture, name in files}
-    text = markdown.document(views, heading, link=lambda picture: names[id(picture)])
-    _save(text, output)
-
-
-def _picture_files(views: list[View], start: str, ending: str) -> list[tuple[Picture, str]]:
-    """Return every picture with the name of its file; no two have the same."""
-    files: dict[str, Picture] = {}
-    for picture in (picture for each in views for picture in each.pictures):
-        slug = re.sub(r"[^\w.-]+", "-", picture.name)[:80]
-        name, number = f"{start}{slug}{ending}", 2
-        while name in files:
-            name, number = f"{start}{slug}-{number}{ending}", number + 1
-        files[name] = picture
-    return [(picture, name) for name, picture in files.items()]
-
-
-def _give(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _save(text, output)
+    return place
 
 
 def _save(text: str, output: Path) -> None:

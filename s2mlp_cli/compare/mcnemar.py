@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2mlp_cli.compare.quantities import TOP1
@@ -18,26 +17,11 @@ from s2mlp_cli.statistics import mcnemar
 
 Rows = tuple[ComparedRow, ...]
 
+# For each image that both sides could decode, whether the first and the second are right.
+Pairs = list[tuple[bool, bool]]
+
 # A smaller p-value calls one model better: the same level as the 95 % of all intervals.
 SIGNIFICANT = 0.05
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Two models on the same images.
-
-    Attributes:
-        images: that both could decode.
-        both, only_first, only_second, neither: how many of them which model has right.
-        p: how probable a difference as large is if both models are equally good.
-    """
-
-    images: int
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    p: float
 
 
 def compare_prediction_files(first: Path, last: Path, here: Environment) -> CompareRecord:
@@ -51,15 +35,12 @@ def compare_prediction_files(first: Path, last: Path, here: Environment) -> Comp
     Raises:
         RecordError: a file holds no predictions, or they are not about the same images.
     """
-    found = compare_predictions(first, last)
-    row = f"{found.images} images that both decoded"
+    pairs = compare_predictions(first, last)
     top1 = ComparedRow(
-        row=row,
+        row=f"{len(pairs)} images that both decoded",
         quantity=TOP1,
         unit="share",
-        values=tuple(
-            (found.both + only) / found.images for only in (found.only_first, found.only_second)
-        ),
+        values=tuple(right / len(pairs) for right in _right(pairs)),
         verdict="undecided",
     )
     return CompareRecord.new(
@@ -67,7 +48,7 @@ def compare_prediction_files(first: Path, last: Path, here: Environment) -> Comp
         environment=here,
         compared="predictions",
         sources=tuple(Source(path=str(path), schema_name="predictions") for path in (first, last)),
-        results=_tested(top1, found),
+        results=_tested(top1, pairs),
     )
 
 
@@ -89,14 +70,14 @@ def judge_image_by_image(
     if not (two and of_the_same_images and all(result.predictions for result in results)):
         return rows, ()
     try:
-        found = _kept(paths, results)
+        pairs = _kept(paths, results)
     except RecordError as error:
         return rows, (f"without McNemar's test: {error}",)
-    judged = ([row] if row.quantity != TOP1 else _tested(row, found) for row in rows)
+    judged = ([row] if row.quantity != TOP1 else _tested(row, pairs) for row in rows)
     return tuple(itertools.chain.from_iterable(judged)), ()
 
 
-def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> Tally:
+def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> Pairs:
     """Compare the predictions of two results, which are known to be of the same images.
 
     Raises:
@@ -105,18 +86,17 @@ def _kept(paths: Sequence[Path], results: Sequence[ValidateResult]) -> Tally:
     first, last = (
         _file(path, str(each.predictions)) for path, each in zip(paths, results, strict=True)
     )
-    found = compare_predictions(first, last)
-    right = (found.both + found.only_first, found.both + found.only_second)
-    for file, path, result, correct1 in zip((first, last), paths, results, right, strict=True):
-        if (found.images, correct1) != (result.images, result.correct1):
+    pairs = compare_predictions(first, last)
+    for file, path, result, right in zip((first, last), paths, results, _right(pairs), strict=True):
+        if (len(pairs), right) != (result.images, result.correct1):
             raise RecordError(
                 f"{file} does not hold the predictions of {path}, but of another run; validate "
                 "again with a --predictions of its own"
             )
-    return found
+    return pairs
 
 
-def compare_predictions(first: Path, second: Path) -> Tally:
+def compare_predictions(first: Path, second: Path) -> Pairs:
     """Compare two files of predictions on the same images.
 
     Raises:
@@ -132,15 +112,12 @@ def compare_predictions(first: Path, second: Path) -> Tally:
     pairs = [(a.correct1, b.correct1) for a, b in shared if not (a.broken or b.broken)]
     if not pairs:
         raise RecordError(f"{first} and {second} share no decoded image; validate both again")
-    only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
-    return Tally(
-        images=len(pairs),
-        both=pairs.count((True, True)),
-        only_first=only_first,
-        only_second=only_second,
-        neither=pairs.count((False, False)),
-        p=mcnemar(only_first, only_second),
-    )
+    return pairs
+
+
+def _right(pairs: Pairs) -> list[int]:
+    """Return how many images each side has right."""
+    return [sum(side) for side in zip(*pairs, strict=True)]
 
 
 def _by_name(rows: list[Prediction]) -> dict[tuple[str, int], Prediction]:
@@ -167,20 +144,14 @@ def _file(record: Path, named: str) -> Path:
     return found
 
 
-def _tested(top1: ComparedRow, found: Tally) -> Rows:
+def _tested(top1: ComparedRow, pairs: Pairs) -> Rows:
     """Return a row of top-1 with the test's verdict, and the counts that the test is about."""
-    verdict = _verdict(found)
-    only = ComparedRow(
-        row=top1.row,
-        quantity="right here only",
-        unit="1",
-        values=(found.only_first, found.only_second),
-        verdict=verdict,
+    only = pairs.count((True, False)), pairs.count((False, True))
+    p = mcnemar(*only)
+    verdict: Judgement = "undecided"
+    if p < SIGNIFICANT:
+        verdict = "better" if only[1] > only[0] else "worse"
+    counts = ComparedRow(
+        row=top1.row, quantity="right here only", unit="1", values=only, verdict=verdict
     )
-    return changed(top1, p_value=found.p, verdict=verdict), only
-
-
-def _verdict(found: Tally) -> Judgement:
-    if found.p >= SIGNIFICANT:
-        return "undecided"
-    return "better" if found.only_second > found.only_first else "worse"
+    return changed(top1, p_value=p, verdict=verdict), counts

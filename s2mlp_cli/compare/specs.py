@@ -66,20 +66,17 @@ def own_names(paths: Sequence[Path], records: Sequence[Record]) -> tuple[list[Na
     names: list[dict[str, str]] = [{} for _ in records]
     remarks = []
     for model in dict.fromkeys(model for each in specs for model in each):
+        # The different specs of this name, each with the first record that has it.
         kinds: list[tuple[dict[str, Any], Path]] = []
-        for own, path, called in zip(specs, paths, names, strict=True):
-            if not own.get(model):
-                continue
-            if all(spec != own[model] for spec, _ in kinds):
+        for own, path in zip(specs, paths, strict=True):
+            if own.get(model) and all(spec != own[model] for spec, _ in kinds):
                 kinds.append((own[model], path))
-            called[model] = next(
-                f"{model} of {where}" for spec, where in kinds if spec == own[model]
-            )
         if len(kinds) > 1:
             remarks.append(_sentence(model, kinds))
-        else:
-            for called in names:
-                called.pop(model, None)
+            for own, called in zip(specs, names, strict=True):
+                for spec, path in kinds:
+                    if spec == own.get(model):
+                        called[model] = f"{model} of {path}"
     if not isinstance(records[0], ProfileRecord):
         return [NO_NAMES for _ in records], remarks
     return list(names), [f"{remark}; its times are not compared" for remark in remarks]

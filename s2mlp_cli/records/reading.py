@@ -18,7 +18,7 @@ from s2mlp_cli.records.base import Record
 
 
 class Kind(NamedTuple):
-    """One kind of record: its class, and the function that shows it, as ``module:name``."""
+    """One kind of record: its class as ``module:name``, and the module that shows it."""
 
     record: str
     view: str
@@ -27,14 +27,14 @@ class Kind(NamedTuple):
 # Everything that a new kind needs beside its record and its view is a line here. Both are
 # imported only when a file of the kind is read or shown.
 KINDS = {
-    "count": Kind("s2mlp_cli.records.count:CountRecord", "s2mlp_cli.views.count:view"),
-    "audit": Kind("s2mlp_cli.records.audit:AuditRecord", "s2mlp_cli.views.audit:view"),
-    "verify": Kind("s2mlp_cli.records.verify:VerifyRecord", "s2mlp_cli.views.verify:view"),
-    "profile": Kind("s2mlp_cli.records.profile:ProfileRecord", "s2mlp_cli.views.profile:view"),
-    "trace": Kind("s2mlp_cli.records.trace:TraceRecord", "s2mlp_cli.views.trace:view"),
-    "validate": Kind("s2mlp_cli.records.validate:ValidateRecord", "s2mlp_cli.views.validate:view"),
-    "export": Kind("s2mlp_cli.records.export:ExportRecord", "s2mlp_cli.views.export:view"),
-    "compare": Kind("s2mlp_cli.records.compare:CompareRecord", "s2mlp_cli.views.compare:view"),
+    "count": Kind("s2mlp_cli.records.count:CountRecord", "s2mlp_cli.views.count"),
+    "audit": Kind("s2mlp_cli.records.audit:AuditRecord", "s2mlp_cli.views.audit"),
+    "verify": Kind("s2mlp_cli.records.verify:VerifyRecord", "s2mlp_cli.views.verify"),
+    "profile": Kind("s2mlp_cli.records.profile:ProfileRecord", "s2mlp_cli.views.profile"),
+    "trace": Kind("s2mlp_cli.records.trace:TraceRecord", "s2mlp_cli.views.trace"),
+    "validate": Kind("s2mlp_cli.records.validate:ValidateRecord", "s2mlp_cli.views.validate"),
+    "export": Kind("s2mlp_cli.records.export:ExportRecord", "s2mlp_cli.views.export"),
+    "compare": Kind("s2mlp_cli.records.compare:CompareRecord", "s2mlp_cli.views.compare"),
 }
 
 _LARGEST = 10**300

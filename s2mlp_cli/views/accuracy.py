@@ -11,7 +11,6 @@ from s2mlp_cli.views.document import (
     KnownModel,
     Number,
     Picture,
-    Sheet,
     Table,
     Tone,
     View,
@@ -51,9 +50,8 @@ def view(models: Sequence[KnownModel]) -> View | None:
             f"{len(known) - measured} published; the highest top-1 is {best.top1:.1f} % "
             f"({best.label}).",
         ),
-        sheet=Sheet((), ()),
-        pictures=tuple(_pictures(known)),
-        tables=(_table(known),),
+        pictures=partial(_pictures, known),
+        details=lambda: [_table(known)],
         remarks=(
             "Hollow marks are published accuracies, filled ones are measured. Lines connect the "
             "Pareto front: no other model has a higher accuracy at the same or lower cost.",
@@ -134,5 +132,4 @@ def _table(known: Sequence[KnownModel]) -> Table:
             )
             for model in sorted(known, key=lambda model: -(model.top1 or 0.0))
         ),
-        folded=True,
     )

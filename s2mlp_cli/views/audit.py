@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 
 from s2mlp_cli.records.audit import AGREEMENTS, Agreement, AuditCell, AuditRecord
@@ -42,28 +43,32 @@ _FIELDS = (
 def view(record: AuditRecord) -> View:
     """Return the view."""
     papers = dict.fromkeys(cell.paper for cell in record.results)
-    tally = record.tally
     return View(
         title="Published figures, recomputed: "
         + (" and ".join(_PAPERS.get(name, name) for name in papers) or "none"),
         answers=(_answer(record),),
         alarm=bool(record.changed),
-        sheet=Sheet(
-            _FIELDS,
-            tuple(tuple(getattr(cell, key) for key in _FIELDS) for cell in record.results),
-        ),
-        key_figures=tuple(
-            KeyFigure(each, str(tally[each]), f"of {len(record.results)} figures", TONES[each])
-            for each in AGREEMENTS
-        ),
+        key_figures=partial(_key_figures, record),
         tables=(_rows(record), _reasons(record)),
         warnings=tuple(
             f"{place(cell)}, {cell.row}, {cell.printed}: {cell.verdict}, where '{cell.known}' was "
             "expected"
             for cell in record.changed
         ),
-        models=tuple(_models(record)),
+        models=partial(_models, record),
     )
+
+
+def sheet(record: AuditRecord) -> Sheet:
+    """Return one row for each figure."""
+    return Sheet(
+        _FIELDS, tuple(tuple(getattr(cell, key) for key in _FIELDS) for cell in record.results)
+    )
+
+
+def _key_figures(record: AuditRecord) -> Iterator[KeyFigure]:
+    for each, number in record.tally.items():
+        yield KeyFigure(each, str(number), f"of {len(record.results)} figures", TONES[each])
 
 
 def _answer(record: AuditRecord) -> str:
@@ -99,7 +104,6 @@ def _rows(record: AuditRecord) -> Table:
             Column("Verdict"),
         ),
         rows=rows,
-        folded=True,
         preview=len(rows),
     )
 

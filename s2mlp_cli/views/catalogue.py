@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import yaml
 
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec
-from s2mlp_cli.views.document import Column, Sheet, Table, View, plural
+from s2mlp_cli.views.document import Column, Table, View, plural
 
 
 def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> View:
@@ -18,7 +18,6 @@ def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> View:
     return View(
         title="Built-in specs",
         answers=(f"{plural(len(specs), 'built-in spec')}{matching}",),
-        sheet=Sheet(header, rows),
         tables=(Table("", tuple(Column(name.capitalize()) for name in header), rows),),
     )
 

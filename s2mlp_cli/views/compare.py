@@ -44,8 +44,7 @@ def view(record: CompareRecord) -> View:
         title=f"Comparison of {record.compared} records: " + listed(names, "records"),
         answers=(_answer(record),),
         alarm=record.failed,
-        sheet=_sheet(record),
-        pictures=tuple(_trend(record)),
+        pictures=partial(_trend, record),
         tables=tuple(_tables(record)),
         warnings=(*_gate_lines(record), *record.remarks),
         remarks=tuple(_notes(record)),
@@ -254,7 +253,8 @@ def _moved(row: ComparedRow) -> float:
     return (max(known) - min(known)) / max(known) if known and max(known) > 0 else 0.0
 
 
-def _sheet(record: CompareRecord) -> Sheet:
+def sheet(record: CompareRecord) -> Sheet:
+    """Return one row for each quantity that two sources have."""
     names = source_names(record)
     header = ("row", "quantity", "unit", *names, "speed_ratio", "low", "high", "p_value", "verdict")
     return Sheet(header, tuple(_raw(row) for row in record.results))

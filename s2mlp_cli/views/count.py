@@ -14,7 +14,7 @@ from collections.abc import (
 )
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Literal
 
 from s2mlp_cli.records.audit import AuditCell
@@ -51,51 +51,58 @@ _MOST_PARTS = 14
 _LEAST = 0.005
 
 
-def view(record: CountRecord, by: By | None = None, depth: int | None = None) -> View:
-    """Return the view: all of the record, or one side of it for a terminal or a sheet.
+def view(record: CountRecord, by: By = "model", depth: int | None = None) -> View:
+    """Return the view.
 
     Args:
         record: the counts.
-        by: the side; None is everything, for a document.
+        by: what has a row in the tables; documents have the others as well.
         depth: the levels of modules.
     """
     results = record.results
-    whole, side = by is None, by or "model"
     alone = len(results) == 1 and not record.refused
     wrong = [result for result in results if not result.crosscheck.agree]
-    single = alone or side != "model"
+    single = alone or by != "model"
     return View(
         title="Parameters and multiply-adds: "
         + listed((result.title or result.model for result in results), "models"),
         answers=tuple(map(_answer, results)) if single else (_summary(record),),
         alarm=bool(wrong),
-        sheet=_models_sheet(record) if side == "model" else _parts_sheet(record, side, depth),
-        key_figures=tuple(_key_figures(results[0])) if whole and alone else (),
-        pictures=tuple(map(_picture, results)) if whole else (),
+        key_figures=partial(_key_figures, results[0]) if alone else tuple,
+        pictures=lambda: map(_picture, results),
         tables=tuple(_tables(record, by, depth)),
+        details=partial(_details, results),
         warnings=(*map(_disagreement, wrong), *_uncounted(results)),
         remarks=(*_remarks(results), *(note for result in results for note in _notes(result))),
         facts=dict(fact for result in results for fact in _facts(result)),
-        models=tuple(model for result in results for model in _models(result)) if whole else (),
+        models=lambda: chain.from_iterable(map(_models, results)),
     )
 
 
-def _tables(record: CountRecord, by: By | None, depth: int | None) -> Iterator[Table]:
-    """Yield the tables of one side; of a whole record all, the longer ones folded."""
-    results, whole = record.results, by is None
-    if by in (None, "model"):
+def sheet(record: CountRecord, by: By = "model", depth: int | None = None) -> Sheet:
+    """Return a row per count, or per operator or module."""
+    return _models_sheet(record) if by == "model" else _parts_sheet(record, by, depth)
+
+
+def _tables(record: CountRecord, by: By, depth: int | None) -> Iterator[Table]:
+    results = record.results
+    if by == "model":
         alone = len(results) == 1 and not record.refused
-        yield _details(results[0]) if alone else _comparison(record)
-    for result in results:
-        if by in (None, "operator"):
-            yield _operators(result, whole)
-        if by in (None, "module"):
-            yield _modules(result, depth, whole)
+        yield _quantities(results[0]) if alone else _comparison(record)
+    elif by == "operator":
+        yield from map(_operators, results)
+    else:
+        yield from (_modules(result, depth) for result in results)
     if record.refused:
         yield _unsupported(record)
-    if whole:
-        yield _published_table(results)
     yield _reasons(results)
+
+
+def _details(results: Sequence[CountResult]) -> Iterator[Table]:
+    for result in results:
+        yield _operators(result)
+        yield _modules(result)
+    yield _published_table(results)
 
 
 def _answer(result: CountResult) -> str:
@@ -150,7 +157,7 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
     )
 
 
-def _details(result: CountResult) -> Table:
+def _quantities(result: CountResult) -> Table:
     """Return one model, one quantity to a row, with the published ones beside."""
     rows: list[tuple[str, int, str | None]] = [
         ("parameters", result.params, "params"),
@@ -262,7 +269,7 @@ def _unsupported(record: CountRecord) -> Table:
     )
 
 
-def _operators(result: CountResult, folded: bool) -> Table:
+def _operators(result: CountResult) -> Table:
     whole = result.macs_matmul or 1
     return Table(
         caption=f"{result.model}: operators",
@@ -279,11 +286,10 @@ def _operators(result: CountResult, folded: bool) -> Table:
              each.activations)
             for each in result.by_operator
         ),
-        folded=folded,
     )  # fmt: skip
 
 
-def _modules(result: CountResult, depth: int | None, folded: bool) -> Table:
+def _modules(result: CountResult, depth: int | None = None) -> Table:
     whole = result.macs_matmul or 1
     return Table(
         caption=f"{result.model}: modules",
@@ -306,7 +312,6 @@ def _modules(result: CountResult, depth: int | None, folded: bool) -> Table:
             for label, each in folded_modules(result, depth)
         ),
         note="Shapes are those of one image." * any(each.input_shape for each in result.by_module),
-        folded=folded,
     )  # fmt: skip
 
 
@@ -416,7 +421,6 @@ def _published_table(results: Iterable[CountResult]) -> Table:
             for result in results
             for figure in result.published
         ),
-        folded=True,
     )
 
 

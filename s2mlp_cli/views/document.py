@@ -1,20 +1,24 @@
 """What is shown of a record: one :class:`View`, which four writers turn into text.
 
-Every kind of record has one function that reads a record and returns its view: the answer in a
-sentence, key figures, tables of raw values, pictures, warnings and remarks. The writers
-(:mod:`~s2mlp_cli.views.terminal`, :mod:`~s2mlp_cli.views.sheet`,
-:mod:`~s2mlp_cli.views.markdown`, :mod:`~s2mlp_cli.views.html`) know no kinds.
+Every kind of record has a module with two functions: ``view`` reads a record and returns the
+answer in a sentence, key figures, tables of raw values, pictures, warnings and remarks, and
+``sheet`` returns its raw values. The writers (:mod:`~s2mlp_cli.views.terminal`,
+:mod:`~s2mlp_cli.views.sheet`, :mod:`~s2mlp_cli.views.markdown`, :mod:`~s2mlp_cli.views.html`,
+:mod:`~s2mlp_cli.views.latex`) know no kinds.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from s2mlp_cli.errors import visible
+from s2mlp_cli.units import decimals
+
+if TYPE_CHECKING:
+    from s2mlp_cli.views.svg.canvas import Drawing
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 
@@ -120,16 +124,9 @@ class Number(Column):
         )
 
 
-def percentage(title: str, places: int = 1, *, beside: bool = False, common: str = "") -> Column:
+def percentage(title: str, places: int = 1) -> Column:
     """Return a column of fractions, written as percentages."""
-    return Column(
-        title,
-        lambda fraction: f"{100 * fraction:.{places}f}",
-        "%",
-        numeric=True,
-        beside=beside,
-        common=common,
-    )
+    return Column(title, lambda fraction: f"{100 * fraction:.{places}f}", "%", numeric=True)
 
 
 def measured(
@@ -166,16 +163,14 @@ class Table:
 
     Attributes:
         note: a sentence under the table.
-        folded: secondary: documents fold it, a terminal leaves it out.
-        preview: how many rows a terminal shows of a folded table.
+        preview: how many rows a terminal shows of a table that documents fold.
     """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     note: str = ""
-    folded: bool = False
-    preview: int = 0
+    preview: int | None = None
 
     def cells(self) -> list[tuple[Cell, ...]]:
         """Return every row with its values written out."""
@@ -205,65 +200,60 @@ class Table:
         )
 
     def split(self, width: int) -> list[Table]:
-        """Return tables of at most ``width`` letters, each with the columns that name the rows.
-
-        One that has a single column beside these may be wider.
-        """
+        """Return tables of at most ``width`` letters, each with the columns that name the rows."""
         cells = self.cells()
-        widths = [
-            _PROSE if column.prose else _width(column, [row[place].text for row in cells])
-            for place, column in enumerate(self.columns)
-        ]
-        names = [p for p, column in enumerate(self.columns) if p == 0 or column.heading]
-        blocks = [[*names]]
-        for unit in _units(self.columns, [p for p in range(len(self.columns)) if p not in names]):
-            if blocks[-1] != names and sum(widths[p] for p in (*blocks[-1], *unit)) > width:
-                blocks.append([*names])
-            blocks[-1] += unit
+        widths = {
+            number: _PROSE if column.prose else self._width(column, [row[number] for row in cells])
+            for number, column in enumerate(self.columns)
+        }
+        blocks = self.blocks(widths, width)
         return [
             replace(
                 self,
-                caption=f"{self.caption} (continued)" if number else self.caption,
-                columns=tuple(self.columns[p] for p in block),
-                rows=tuple(tuple(row[p] for p in block) for row in cells),
-                note=self.note if number == len(blocks) - 1 else "",
+                caption=f"{self.caption} (continued)" if block is not blocks[0] else self.caption,
+                columns=tuple(self.columns[number] for number in block),
+                rows=tuple(tuple(row[number] for number in block) for row in cells),
+                note=self.note if block is blocks[-1] else "",
             )
-            for number, block in enumerate(blocks)
+            for block in blocks
         ]
+
+    @staticmethod
+    def _width(column: Column, cells: Iterable[Cell]) -> int:
+        lines = [line for cell in cells for line in cell.text.split("\n")]
+        return 2 + max(len(column.title + column.unit) + 2, *map(len, lines))
+
+    def blocks(self, widths: Mapping[int, int], width: int) -> list[list[int]]:
+        """Return the numbers of the columns that fit beside each other.
+
+        Each block begins with the columns that name the rows, and parts no column from those that
+        must be beside it; one that has nothing else may be wider.
+
+        Args:
+            widths: by the number of the column; others are left out.
+            width: of each block.
+        """
+        names = [number for number in widths if number == 0 or self.columns[number].heading]
+        blocks, used = [names], sum(widths[number] for number in names)
+        units: list[list[int]] = []
+        for number in widths:
+            if units and self.columns[number].beside:
+                units[-1].append(number)
+            elif number not in names:
+                units.append([number])
+        room = width - used
+        for unit in units:
+            needed = sum(widths[number] for number in unit)
+            if needed > room and blocks[-1] != names:
+                blocks.append(names)
+                room = width - used
+            blocks[-1] = [*blocks[-1], *unit]
+            room -= needed
+        return blocks
 
 
 # Letters that a sentence needs at least.
 _PROSE = 40
-
-
-def _width(column: Column, texts: Iterable[str]) -> int:
-    """Return the letters that a column needs, with what separates it from the next."""
-    lines = [line for text in texts for line in text.split("\n")]
-    return 2 + max(len(column.title + column.unit) + 2, *map(len, lines))
-
-
-def _units(columns: Sequence[Column], places: Sequence[int]) -> Iterator[list[int]]:
-    """Yield each column with those that must stay beside it."""
-    unit: list[int] = []
-    for place in places:
-        if unit and not columns[place].beside:
-            yield unit
-            unit = []
-        unit.append(place)
-    if unit:
-        yield unit
-
-
-class Drawing(Protocol):
-    """What a picture's ``draw`` returns: it is drawn when one of these is called."""
-
-    def svg(self) -> str:
-        """Return an SVG document."""
-        ...
-
-    def file(self, form: str) -> bytes:
-        """Return the content of a file."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -335,33 +325,38 @@ class View:
     Attributes:
         answers: the sentences that answer, the most important first.
         alarm: whether the answer is bad news.
-        key_figures: numbers of the answer, for documents.
         warnings: what makes the numbers less trustworthy.
         remarks: how to read them.
         facts: what was measured, name -> text.
-        where: when and on what it was measured, in short, for documents.
-        environment: all of where and how it was measured, for documents.
+
+    Only documents have the rest; what takes time to make is made when one asks for it:
+        key_figures: numbers of the answer.
+        details: secondary tables, folded.
         models: what goes into the comparison of all models of a report.
+        where: when and on what it was measured, in short.
+        environment: all of where and how it was measured.
     """
 
     title: str
     answers: tuple[str, ...]
-    sheet: Sheet
     alarm: bool = False
-    key_figures: tuple[KeyFigure, ...] = ()
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    key_figures: Callable[[], Iterable[KeyFigure]] = tuple
+    pictures: Callable[[], Iterable[Picture]] = tuple
+    details: Callable[[], Iterable[Table]] = tuple
+    models: Callable[[], Iterable[KnownModel]] = tuple
     where: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
-    models: tuple[KnownModel, ...] = ()
 
-    @property
-    def answer(self) -> str:
-        """The whole answer on one line."""
-        return " ".join(self.answers)
+    def parts(self, width: int, details: bool = True) -> Iterator[Table]:
+        """Yield the tables as a document shows them, in parts of at most ``width`` letters."""
+        more = (replace(table, preview=0) for table in self.details()) if details else ()
+        for table in (*self.tables, *more):
+            if table.rows:
+                yield from table.condensed().split(width)
 
 
 # Names that a title lists; of more it says how many.
@@ -383,19 +378,13 @@ def plural(number: int, noun: str) -> str:
 
 def readable(text: str) -> str:
     """Return text of a record that paints nothing and moves nothing; our own breaks stay."""
+    if text.isprintable():
+        return text
     return "".join(part if part in "\n\u00a0" else visible(part) for part in _BREAKS.split(text))
 
 
 # A line break, and the blank that neither breaks nor collapses.
 _BREAKS = re.compile("(\n|\u00a0)")
-
-
-def decimals(value: float, digits: int) -> int:
-    """Return how many decimals give ``value`` this many significant digits."""
-    if not value or math.isinf(value) or math.isnan(value):
-        return 0
-    exponent = int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
-    return max(digits - 1 - exponent, 0)
 
 
 def _fixed(value: float, places: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.views.document import Cell, Column, Sheet, Table, View
+from s2mlp_cli.views.document import Cell, Column, Table, View
 
 
 def environment_view(
@@ -40,7 +40,6 @@ def environment_view(
     return View(
         title="Environment",
         answers=(f"{environment.cpu}, {environment.cpu_count} cores; {devices}",),
-        sheet=Sheet(("what", "version"), versions),
         tables=(
             Table("", (Column("What"), Column("Version")), versions),
             Table(

@@ -11,11 +11,11 @@ def view(record: ExportRecord) -> View:
     return View(
         title="Exported: " + listed((result.path for result in record.results), "files"),
         answers=tuple(map(_answer, record.results)) or ("No file was exported.",),
-        sheet=_sheet(record),
-        key_figures=tuple(
+        key_figures=lambda: [
             KeyFigure("File", _mebibytes(result.bytes), result.path) for result in record.results
-        ),
-        tables=(_files(record), _proofs(record), _operators(record)),
+        ],
+        tables=(_files(record), _proofs(record)),
+        details=lambda: [_operators(record)],
         remarks=tuple(dict.fromkeys(note for result in record.results for note in result.notes)),
         facts={
             "Weights (sha256)": listed((r.weights_sha256 for r in record.results), "state dicts"),
@@ -138,7 +138,6 @@ def _operators(record: ExportRecord) -> Table:
             for result in record.results
             for name, count in result.nodes.items()
         ),
-        folded=True,
     )
 
 
@@ -148,7 +147,8 @@ _SHEET = (
 )  # fmt: skip
 
 
-def _sheet(record: ExportRecord) -> Sheet:
+def sheet(record: ExportRecord) -> Sheet:
+    """Return one row for each file."""
     rows = []
     for result in record.results:
         worst = max(result.proofs, key=lambda proof: proof.relative_error)

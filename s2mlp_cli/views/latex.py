@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from s2mlp_cli.errors import visible
 from s2mlp_cli.views.document import Column, Table, View, readable
 
 # Letters of a table that fit across a page.
@@ -26,20 +27,18 @@ _ESCAPES = {
 }
 
 
-def document(views: Sequence[View], folded: bool = True) -> str:
+def document(views: Sequence[View], details: bool = True) -> str:
     """Return one ``table`` for each table, after a comment that says what it is of.
 
     Args:
         views: the views, in order.
-        folded: whether to include secondary tables.
+        details: whether to include secondary tables.
     """
     lines = ["% \\usepackage{booktabs}"]
     for view in views:
-        lines += ["", *(f"% {readable(line)}" for line in (view.title, *view.answers))]
-        for table in view.tables:
-            if table.rows and (folded or not table.folded or table.preview):
-                for part in table.condensed().split(_WIDE):
-                    lines += ["", *_table(part)]
+        lines += ["", *(f"% {visible(line)}" for line in (view.title, *view.answers))]
+        for table in view.parts(_WIDE, details):
+            lines += ["", *_table(table)]
     return "\n".join(lines) + "\n"
 
 

@@ -34,16 +34,14 @@ def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]
         yield escaped(view.where)
     if view.warnings:
         yield "\n".join(["> [!WARNING]", *(f"> - {escaped(each)}" for each in view.warnings)])
-    if view.key_figures:
-        yield "\n".join(map(_key_figure, view.key_figures))
+    if figures := list(view.key_figures()):
+        yield "\n".join(map(_key_figure, figures))
     if link:
-        for each in view.pictures:
+        for each in view.pictures():
             where = quote(link(each), errors="surrogateescape")  # the bytes of the name as it is
             yield f"![{escaped(each.title)}: {escaped(each.description)}]({where})"
-    for table in view.tables:
-        if table.rows:
-            for part in table.condensed().split(_WIDE):
-                yield from _table(part)
+    for table in view.parts(_WIDE):
+        yield from _table(table)
     yield from map(escaped, view.remarks)
     if view.facts:
         yield _list(view.facts)
@@ -57,7 +55,7 @@ def _key_figure(each: KeyFigure) -> str:
 
 
 def _list(facts: Mapping[str, str]) -> str:
-    return "\n".join(f"- {name}: {escaped(text)}" for name, text in facts.items())
+    return "\n".join(f"- {escaped(name)}: {escaped(text)}" for name, text in facts.items())
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -71,7 +69,7 @@ def _table(table: Table) -> Iterator[str]:
         ),
     ]
     body = "\n".join(lines)
-    if table.folded:
+    if table.preview is not None:
         yield from _folded(table.caption, body)
     else:
         if table.caption:

@@ -57,14 +57,7 @@ def view(record: ProfileRecord) -> View:
     return View(
         title="Speed and memory: " + listed((row.model for row in record.results), "models"),
         answers=tuple(_answers(timed)),
-        sheet=_sheet(record),
-        pictures=(
-            *_ranking_pictures(timed),
-            *_speed_pictures(timed),
-            *_bandwidth_pictures(record),
-            *_batch_pictures(timed),
-            *_size_pictures(timed),
-        ),
+        pictures=partial(_pictures, record, timed),
         tables=(
             *map(_ranking, rankings(record.results)),
             *(_level(level, rows) for level in _LEVELS if (rows := _at(timed, level))),
@@ -73,7 +66,7 @@ def view(record: ProfileRecord) -> View:
         ),
         warnings=tuple(_doubts(record)),
         remarks=tuple(_remarks(record, timed)),
-        models=tuple(_models(record, timed)),
+        models=partial(_models, record, timed),
     )
 
 
@@ -524,6 +517,14 @@ def _doubts(record: ProfileRecord) -> Iterator[str]:
 # The pictures
 
 
+def _pictures(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[Picture]:
+    yield from _ranking_pictures(timed)
+    yield from _speed_pictures(timed)
+    yield from _bandwidth_pictures(record)
+    yield from _batch_pictures(timed)
+    yield from _size_pictures(timed)
+
+
 def _groups(
     rows: Iterable[ProfileResult], name: Callable[[ProfileResult], str]
 ) -> Iterator[tuple[int, str, list[ProfileResult]]]:
@@ -658,7 +659,7 @@ _RANGES = (
 )  # fmt: skip
 
 
-def _sheet(record: ProfileRecord) -> Sheet:
+def sheet(record: ProfileRecord) -> Sheet:
     """Return the rows with all that was measured but the samples."""
     header = tuple(itertools.chain.from_iterable(map(_columns, _FIELDS)))
     return Sheet(header, tuple(_cells(row) for row in record.results))

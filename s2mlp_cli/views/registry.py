@@ -5,38 +5,24 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
 
 from s2mlp_cli.records.base import Record
-from s2mlp_cli.records.reading import KINDS, imported
+from s2mlp_cli.records.reading import KINDS
 from s2mlp_cli.views import accuracy
-from s2mlp_cli.views.document import View, readable
+from s2mlp_cli.views.document import Sheet, View
 
 
 def view(record: Record) -> View:
     """Return the view of one record."""
-    record = _visible(record)
-    found: View = imported(KINDS[record.kind].view)(record)
-    return replace(
-        found,
-        where=_where(record),
-        environment={**found.environment, **_environment(record)},
-    )
+    found: View = import_module(KINDS[record.kind].view).view(record)
+    return found
 
 
-def _visible(record: Record) -> Record:
-    """Return the record as it is shown, pictures included: what does not print by its code."""
-    tree = record.model_dump(by_alias=True)
-    shown = _written_out(tree)
-    return record if shown == tree else type(record).model_validate(shown)
-
-
-def _written_out(value: Any) -> Any:
-    if isinstance(value, str):
-        return readable(value)
-    if isinstance(value, dict):
-        return {_written_out(key): _written_out(each) for key, each in value.items()}
-    return type(value)(map(_written_out, value)) if isinstance(value, (list, tuple)) else value
+def sheet(record: Record) -> Sheet:
+    """Return the raw values of one record, for CSV."""
+    found: Sheet = import_module(KINDS[record.kind].view).sheet(record)
+    return found
 
 
 def report(records: Sequence[Record], names: Sequence[str] = ()) -> list[View]:
@@ -47,15 +33,22 @@ def report(records: Sequence[Record], names: Sequence[str] = ()) -> list[View]:
         names: a short name for each record; it tells two views with the same title apart. Without
             names, or where they are the same too, the number of the record does.
     """
-    own = [view(record) for record in records]
+    own = [_of_document(record) for record in records]
     titles = [each.title for each in own]
     told = names if len(set(names)) == len(own) else [f"#{n + 1}" for n in range(len(own))]
     apart = [
         each if titles.count(each.title) == 1 else replace(each, title=f"{each.title} ({name})")
         for each, name in zip(own, told, strict=True)
     ]
-    together = accuracy.view([model for each in own for model in each.models])
+    together = accuracy.view([model for each in own for model in each.models()])
     return [*apart, *([together] if together else [])]
+
+
+def _of_document(record: Record) -> View:
+    """Return the view with where the record was made, which only documents say."""
+    found = view(record)
+    environment = {**found.environment, **_environment(record)}
+    return replace(found, where=_where(record), environment=environment)
 
 
 def _where(record: Record) -> str:

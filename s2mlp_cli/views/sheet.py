@@ -13,8 +13,7 @@ def to_csv(sheet: Sheet) -> str:
     """Return the sheet as CSV: RFC 4180 quoting, and plain newlines."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(sheet.header)
-    writer.writerows([_raw(cell) for cell in row] for row in sheet.rows)
+    writer.writerows([_raw(cell) for cell in row] for row in (sheet.header, *sheet.rows))
     return stream.getvalue()
 
 
@@ -26,7 +25,7 @@ def _raw(cell: object) -> object:
 def to_markdown(sheet: Sheet) -> str:
     """Return the sheet as a GitHub table; columns of numbers are aligned to the right."""
     marks = ["---:" if numeric else "---" for numeric in numeric_columns(sheet)]
-    lines = [sheet.header, *([escaped(text(cell)) for cell in row] for row in sheet.rows)]
+    lines = ([escaped(text(cell)) for cell in row] for row in (sheet.header, *sheet.rows))
     head, *rows = (f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([head, f"|{'|'.join(marks)}|", *rows]) + "\n"
 

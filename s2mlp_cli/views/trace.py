@@ -32,8 +32,7 @@ def view(record: TraceRecord) -> View:
         title="Where the time of a traced run goes: "
         + ", ".join(filter(None, (listed(runs, "runs"), common))),
         answers=tuple(_answer(*each) for each in named) or ("The trace holds no run.",),
-        sheet=_sheet(record),
-        pictures=tuple(_pictures(named)),
+        pictures=partial(_pictures, named),
         tables=tuple(
             table
             for name, result in named
@@ -209,12 +208,11 @@ def _tables(result: TraceResult, of: str) -> Iterator[Table]:
                 caption=f"{of}{caption.lower()}" if of else caption,
                 columns=tuple(column for column, _ in columns),
                 rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
-                folded=caption != "Scopes",
-                preview=_ROWS,
+                preview=None if caption == "Scopes" else _ROWS,
             )
 
 
-def _sheet(record: TraceRecord) -> Sheet:
+def sheet(record: TraceRecord) -> Sheet:
     """Return the scopes, operators, kernels and modules of all runs, summed over their steps."""
     header = ("run", "view", "name", "calls", "host_s", "host_self_s", "device_s", "share")
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import PurePath
 
 from s2mlp_cli import units
@@ -46,20 +47,20 @@ def view(record: ValidateRecord) -> View:
     return View(
         title="Accuracy: " + listed(map(_name, record.results), "models"),
         answers=tuple(map(_answer, record.results)),
-        sheet=_sheet(record),
-        key_figures=() if others else tuple(_key_figures(first)),
-        pictures=tuple(picture for result in record.results for picture in _pictures(result)),
+        key_figures=tuple if others else partial(_key_figures, first),
+        pictures=lambda: chain.from_iterable(map(_pictures, record.results)),
         tables=tuple(table for result in record.results for table in _tables(result)),
+        details=lambda: chain.from_iterable(map(_details, record.results)),
         warnings=tuple(remark for result in record.results for remark in result.remarks),
         facts=facts,
         environment={}
         if others
         else {"SHA-256": first.ckpt.sha256, "Fingerprint": first.data.fingerprint},
-        models=tuple(
+        models=lambda: [
             KnownModel(result.model, _name(result), top1=100 * result.top1, measured=True)
             for result in record.results
             if result.data.classes == _IMAGENET_CLASSES
-        ),
+        ],
     )
 
 
@@ -113,7 +114,6 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
             )
             for each in result.per_class
         ),
-        folded=True,
         preview=len(result.per_class),
     )
     yield Table(
@@ -128,6 +128,21 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
             for each in result.confusions
         ),
     )
+    yield Table(
+        caption="If the classes were in another order",
+        columns=(Column("Order"), Column("Correct", numeric=True), percentage("Top-1", 2)),
+        rows=tuple((each.order, each.correct1, each.top1) for each in result.label_orders),
+    )
+    broken = len(result.failures)
+    yield Table(
+        caption="Images that cannot be decoded, in no score",
+        columns=(Column("Image"), Column("Why", prose=True)),
+        rows=tuple((each.name, each.reason) for each in result.failures),
+        preview=_SHOWN_FAILURES if broken > _FEW_FAILURES else None,
+    )
+
+
+def _details(result: ValidateResult) -> Iterator[Table]:
     yield Table(
         caption=f"{_name(result)}: most confident mistakes",
         columns=(
@@ -145,7 +160,6 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
             )
             for each in result.mistakes
         ),
-        folded=True,
     )
     yield Table(
         caption=f"{_name(result)}: calibration",
@@ -160,21 +174,7 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
              each.correct1 / each.images)
             for each in result.calibration
         ),
-        folded=True,
     )  # fmt: skip
-    yield Table(
-        caption="If the classes were in another order",
-        columns=(Column("Order"), Column("Correct", numeric=True), percentage("Top-1", 2)),
-        rows=tuple((each.order, each.correct1, each.top1) for each in result.label_orders),
-    )
-    broken = len(result.failures)
-    yield Table(
-        caption="Images that cannot be decoded, in no score",
-        columns=(Column("Image"), Column("Why", prose=True)),
-        rows=tuple((each.name, each.reason) for each in result.failures),
-        folded=broken > _FEW_FAILURES,
-        preview=_SHOWN_FAILURES,
-    )
 
 
 def _scores(result: ValidateResult) -> Table:
@@ -301,7 +301,7 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
         )
 
 
-def _sheet(record: ValidateRecord) -> Sheet:
+def sheet(record: ValidateRecord) -> Sheet:
     """Return one row for each validated checkpoint."""
     header = (
         "model", "ckpt", "sha256", "data", "fingerprint", "transform", "shift", "device", "dtype",

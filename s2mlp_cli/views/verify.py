@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
 from s2mlp_cli.views.document import Cell, Column, Sheet, Table, Tone, View, listed, percentage
@@ -29,12 +30,11 @@ def view(record: VerifyRecord) -> View:
             *(f"{each.implementation}: {each.explanation}." for each in record.foreign),
         ),
         alarm=not record.as_expected,
-        sheet=_sheet(record),
         tables=(
             *((_implementations(record), _remarks(record)) if record.results else ()),
-            *_wrong_cases(record),
             *_foreign(record),
         ),
+        details=partial(_wrong_cases, record),
     )
 
 
@@ -160,7 +160,6 @@ def _wrong_cases(record: VerifyRecord) -> Iterator[Table]:
                     Column("Fault", prose=True),
                 ),
                 rows=tuple(map(_case, wrong)),
-                folded=True,
             )
 
 
@@ -202,7 +201,8 @@ def _foreign(record: VerifyRecord) -> Iterator[Table]:
             )
 
 
-def _sheet(record: VerifyRecord) -> Sheet:
+def sheet(record: VerifyRecord) -> Sheet:
+    """Return one row for each implementation."""
     header = (
         *("implementation", "subject", "safe", "device", "seed", "verdict", "checks", "failed"),
         *("wrong_forward", "wrong_gradient", "max_error", "remark"),

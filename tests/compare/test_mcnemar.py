@@ -1,10 +1,13 @@
 """McNemar's test of two files of predictions, and of two records that name theirs."""
 
+from collections import Counter
+
 import pytest
 
-from s2mlp_cli.compare.mcnemar import compare_predictions
+from s2mlp_cli.compare.mcnemar import compare_prediction_files, compare_predictions
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.predictions import Prediction, save_predictions
+from tests import samples
 
 
 def row(name, right, label=3):
@@ -17,10 +20,14 @@ def test_two_models_are_compared_on_the_images_that_differ(tmp_path):
     first, second = tmp_path / "a.csv", tmp_path / "b.parquet"
     save_predictions(first, [row(n, int(n) < 15) for n in names])
     save_predictions(second, [row(n, 9 < int(n) < 18) for n in reversed(names)])
-    found = compare_predictions(first, second)
-    assert (found.both, found.only_first, found.only_second, found.neither) == (5, 10, 3, 2)
-    assert found.images == 20
-    assert found.p == pytest.approx(0.09228515625)  # 2 * P(X <= 3), 13 throws
+    pairs = compare_predictions(first, second)
+    assert Counter(pairs) == {
+        (True, True): 5, (True, False): 10, (False, True): 3, (False, False): 2,
+    }  # fmt: skip
+    top1, only = compare_prediction_files(first, second, samples.ENVIRONMENT).results
+    assert top1.values == (0.75, 0.4)
+    assert only.values == (10, 3)
+    assert top1.p_value == pytest.approx(0.09228515625)  # 2 * P(X <= 3), 13 throws
 
 
 def test_other_images_or_labels_are_refused(tmp_path):
@@ -38,8 +45,7 @@ def test_images_that_one_could_not_decode_are_left_out(tmp_path):
     for path, broken in zip(paths, "12", strict=True):
         rows = [right._replace(name=name, broken=name in (broken, "3")) for name in "123"]
         save_predictions(path, [wrong, *rows])
-    found = compare_predictions(*paths)
-    assert (found.images, found.both, found.neither) == (1, 0, 1)
+    assert compare_predictions(*paths) == [(False, False)]
     for path in paths:
         save_predictions(path, [right._replace(broken=True)])
     with pytest.raises(RecordError, match="share no decoded image; validate both again"):
@@ -60,5 +66,4 @@ def test_images_of_one_name_are_each_compared(tmp_path):
     paths = tmp_path / "a.csv", tmp_path / "b.csv"
     for path, right in zip(paths, (True, False), strict=True):
         save_predictions(path, [row, row._replace(correct1=right), row])
-    found = compare_predictions(*paths)
-    assert (found.images, found.both, found.only_first) == (3, 2, 1)
+    assert compare_predictions(*paths) == [(True, True), (True, False), (True, True)]

@@ -1,7 +1,8 @@
 from s2mlp_cli.records.audit import AuditCell, AuditRecord
 from s2mlp_cli.records.base import Environment
-from s2mlp_cli.views.audit import view
-from tests.views import csv, shown
+from s2mlp_cli.views.audit import sheet, view
+from s2mlp_cli.views.sheet import to_csv
+from tests.views import shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11", platform="Linux", cpu="a cpu", cpu_count=2, packages={}
@@ -70,7 +71,7 @@ def test_the_comparison_models_are_one_table_of_both_papers():
 
 
 def test_sheet_is_raw():
-    assert csv(view(record(DEEP[0]))) == (
+    assert to_csv(sheet(record(DEEP[0]))) == (
         "paper,table,row,model,quantity,printed,computed,difference,corrected,verdict,known,"
         "reason\n"
         "v1,2,deep,v1-wide,params,51M,53476224,0.25,,agrees in binary units,"

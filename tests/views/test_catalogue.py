@@ -12,4 +12,4 @@ from s2mlp_cli.views.catalogue import catalogue
     ],
 )
 def test_a_line_counts_what_is_listed(names: tuple[str, ...], line: str) -> None:
-    assert catalogue([load_spec(name) for name in names], "s").answer == line
+    assert catalogue([load_spec(name) for name in names], "s").answers[0] == line

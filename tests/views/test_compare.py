@@ -4,8 +4,9 @@ import pytest
 
 from s2mlp_cli.compare import compare_records
 from s2mlp_cli.views import compare
+from s2mlp_cli.views.sheet import to_csv
 from tests import samples
-from tests.views import csv, shown
+from tests.views import shown
 
 
 def other_machine(record):
@@ -89,7 +90,7 @@ def test_sparkline(values, drawn):
 
 def test_the_sheet_holds_raw_values():
     record = compare_records(["a.json", "b.json"], [samples.verify(), samples.verify()], None)
-    assert csv(compare.view(record)).splitlines()[:2] == [
+    assert to_csv(compare.sheet(record)).splitlines()[:2] == [
         "row,quantity,unit,a,b,speed_ratio,low,high,p_value,verdict",
         "slice on cpu,verdict,text,right,right,,,,,equal",
     ]

@@ -18,9 +18,9 @@ from s2mlp_cli.records.count import (
     Uncounted,
     Unsupported,
 )
-from s2mlp_cli.views.count import folded_modules, view
-from s2mlp_cli.views.sheet import to_markdown
-from tests.views import csv, shown
+from s2mlp_cli.views.count import folded_modules, sheet, view
+from s2mlp_cli.views.sheet import to_csv, to_markdown
+from tests.views import shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11.7", platform="Linux", cpu="a processor", cpu_count=2, packages={}
@@ -161,7 +161,7 @@ tiny, 112x112: takes 224x192 only
 For every model all methods agree to the last unit.
 """
     )
-    table = csv(view(counted)).splitlines()
+    table = to_csv(sheet(counted)).splitlines()
     assert table[0].endswith(",crosscheck,not_built")
     assert [line.rpartition(",")[2] for line in table[1:]] == ["takes 224x192 only", "", ""]
     assert table[1].startswith("tiny,,112x112,,")
@@ -243,7 +243,7 @@ def test_equal_neighbours_are_one_row_and_csv_keeps_each():
     assert [line.split("  2×6")[0].rstrip() for line in rows.splitlines()[1:]] == [
         "model", "  blocks", "    blocks.0-3, each", "      fc", "  head",
     ]  # fmt: skip
-    assert len(csv(view(counted, by="module")).splitlines()) == 1 + len(BLOCKS)
+    assert len(to_csv(sheet(counted, by="module")).splitlines()) == 1 + len(BLOCKS)
 
 
 def test_a_block_that_differs_inside_has_a_row_of_its_own():
@@ -265,11 +265,11 @@ def test_what_is_not_counted_is_in_csv_and_markdown_of_every_side():
     counted = record(result(uncounted=(operator,), notes=("on the CPU",)))
     counted = CountRecord(**{**dict(counted), "refused": refused})
     for by in ("model", "operator", "module"):
-        for text in (csv(view(counted, by=by)), to_markdown(view(counted, by=by).sheet)):
+        for text in (to_csv(sheet(counted, by=by)), to_markdown(sheet(counted, by=by))):
             assert "aten::fft" in text, by
             assert "takes multiples of 14" in text, by
-    assert "tiny,aten::fft,3,,,,,no rule," in csv(view(counted, by="operator"))
-    assert csv(view(counted)).splitlines()[0].endswith(",uncounted,notes,not_built")
+    assert "tiny,aten::fft,3,,,,,no rule," in to_csv(sheet(counted, by="operator"))
+    assert to_csv(sheet(counted)).splitlines()[0].endswith(",uncounted,notes,not_built")
 
 
 def test_what_is_left_out_and_what_disagrees_is_said():
@@ -287,22 +287,22 @@ def test_what_is_left_out_and_what_disagrees_is_said():
 
 
 def test_csv_and_markdown_hold_raw_numbers():
-    found = view(record(result()))
-    assert csv(found).splitlines()[1] == (
+    found = sheet(record(result()))
+    assert to_csv(found).splitlines()[1] == (
         "tiny,Tiny/7,224x192,1,conv,25113448,24728448,6940695552,6901767168,17617384,52588032,"
         "25M,5.7B,agree"
     )
-    assert to_markdown(found.sheet).splitlines()[1].count("---:") == 7
+    assert to_markdown(found).splitlines()[1].count("---:") == 7
 
 
 def test_csv_of_one_side_has_a_row_for_each_part():
     counted = record(result())
-    assert csv(view(counted, by="operator")).splitlines() == [
+    assert to_csv(sheet(counted, by="operator")).splitlines() == [
         "model,operator,calls,macs,elementwise,activations",
         "tiny,linear,109,6797368320,0,17322472",
         "tiny,gelu,36,0,6489600,0",
     ]
-    modules = csv(view(counted, by="module", depth=1)).splitlines()
+    modules = to_csv(sheet(counted, by="module", depth=1)).splitlines()
     assert [line.split(",")[1] for line in modules] == ["module", "", "stages", "head"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from s2mlp_cli.compare import compare_records
-from s2mlp_cli.views.registry import view
+from s2mlp_cli.views.registry import sheet, view
 from s2mlp_cli.views.terminal import THEME, screen
 from tests import samples
 from tests.views import shown as text_of
@@ -48,7 +48,7 @@ def test_a_wide_terminal_needs_no_more_lines(record):
 def on_terminal(record, **settings):
     stream = io.StringIO()
     console = Console(theme=THEME, file=stream, width=100, force_terminal=True, **settings)
-    console.print(screen(view(record)))
+    console.print(screen([view(record)], 100))
     return stream.getvalue()
 
 
@@ -65,9 +65,9 @@ def test_piped_output_is_plain(record):
 @pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "trace"])
 def test_every_sheet_is_a_table(kind):
     record = RECORDS[kind]()
-    sheet = view(record).sheet
-    assert sheet.rows
-    assert all(len(row) == len(sheet.header) for row in sheet.rows)
+    found = sheet(record)
+    assert found.rows
+    assert all(len(row) == len(found.header) for row in found.rows)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "validate"])

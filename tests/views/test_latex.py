@@ -3,14 +3,13 @@
 import re
 
 from s2mlp_cli.views import latex
-from s2mlp_cli.views.document import Cell, Column, Number, Sheet, Table, View
+from s2mlp_cli.views.document import Cell, Column, Number, Table, View
 from s2mlp_cli.views.registry import report
 from tests import samples
 
 VIEW = View(
     title="Speed",
     answers=("conv is slower",),
-    sheet=Sheet((), ()),
     tables=(
         Table(
             "Rows & more",
@@ -23,8 +22,8 @@ VIEW = View(
             (("slice_a", 1.0, Cell(0.9, "0.9–1.1"), "50 %"), ("2×{x}", 2.0, None, "a\nb")),
             note="A note.",
         ),
-        Table("Secondary", (Column("x"),), (("y",),), folded=True),
     ),
+    details=lambda: [Table("Secondary", (Column("x"),), (("y",),))],
 )
 
 EXPECTED = r"""% \usepackage{booktabs}
@@ -48,7 +47,7 @@ slice\_a & 1.000 & 0.9--1.1 & 50 \% \\
 
 
 def test_a_table():
-    assert latex.document([VIEW], folded=False) == EXPECTED
+    assert latex.document([VIEW], details=False) == EXPECTED
     assert r"\caption{Secondary}" in latex.document([VIEW])
 
 

@@ -1,7 +1,7 @@
 """Markdown: the whole text of a small report."""
 
 from s2mlp_cli.views import markdown
-from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Sheet, Table, View
+from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View
 from s2mlp_cli.views.registry import report
 from s2mlp_cli.views.svg import canvas
 from tests import samples
@@ -9,16 +9,15 @@ from tests import samples
 VIEW = View(
     title="Speed of <b>",
     answers=("conv is * slower | than slice",),
-    sheet=Sheet((), ()),
-    key_figures=(KeyFigure("Top-1", "90 %", "of 300"),),
-    pictures=(
+    key_figures=lambda: [KeyFigure("Top-1", "90 %", "of 300")],
+    pictures=lambda: [
         Picture(
             "speed",
             "Speed",
             "Bars of [speed]",
             lambda title: canvas.Drawing(lambda figure: None, 1.0, title),
-        ),
-    ),
+        )
+    ],
     tables=(
         Table(
             "Rows",
@@ -30,8 +29,8 @@ VIEW = View(
             (("slice_a", 1.0, None), ("conv", Cell(2.0, "2–3"), "slower")),
             note="A note.",
         ),
-        Table("More", (Column("x"),), (("a\nb",),), folded=True),
     ),
+    details=lambda: [Table("More", (Column("x"),), (("a\nb",),))],
     remarks=("A remark.",),
     warnings=("busy",),
     facts={"Data": "d"},

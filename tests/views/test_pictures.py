@@ -136,9 +136,9 @@ def test_a_long_name_leaves_room_for_its_picture():
     assert found.endswith(".mixer")
 
 
-def test_letters_of_all_scripts_are_kept_and_what_is_no_letter_is_not():
+def test_letters_of_all_scripts_are_kept_and_what_does_not_print_is_escaped():
     found = words(bars.classes([("\u732b\x00", 0.8), ("dog", 0.7)], 0.75, "T").svg())
-    assert "\u732b" in found
+    assert "\u732b\\x00" in found
 
 
 def test_one_sample_draws_no_interval_and_more_are_dots():

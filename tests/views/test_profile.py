@@ -16,9 +16,9 @@ from s2mlp_cli.records.profile import (
     Ratio,
     Roofline,
 )
-from s2mlp_cli.views.profile import view
-from s2mlp_cli.views.sheet import to_markdown
-from tests.views import csv, shown
+from s2mlp_cli.views.profile import sheet, view
+from s2mlp_cli.views.sheet import to_csv, to_markdown
+from tests.views import shown
 
 LIMIT = Roofline(device="cpu", dtype="fp32", copy_bytes_per_s=2e10, matmul_flops_per_s=1.5e11)
 STEADY = tuple(0.2 * (1 + 0.01 * ((5 * index) % 7 - 3)) for index in range(24))
@@ -317,7 +317,7 @@ def test_percentiles_of_means_are_called_that():
 
 
 def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():
-    rows = list(reader.DictReader(io.StringIO(csv(view(RECORD)))))
+    rows = list(reader.DictReader(io.StringIO(to_csv(sheet(RECORD)))))
     assert len(rows) == len(RECORD.results)
     model = rows[5]
     assert float(model["median_s"]) == RECORD.results[5].median_s
@@ -326,7 +326,7 @@ def test_the_sheet_has_raw_values_and_the_ends_of_every_interval():
     assert model["peak_rss_bytes"] == str(400 * 2**20)
     assert rows[1]["skipped"] == "nothing to time: it returns its input"
     assert rows[1]["median_s"] == ""
-    assert to_markdown(view(RECORD).sheet).count("\n") == len(rows) + 2
+    assert to_markdown(sheet(RECORD)).count("\n") == len(rows) + 2
 
 
 def test_compiled_rows_show_how_and_how_long_it_took_and_an_unknown_memory_its_reason():
@@ -339,16 +339,16 @@ def test_compiled_rows_show_how_and_how_long_it_took_and_an_unknown_memory_its_r
     assert "12.50" in text
     assert "Memory is not known: the helper process was killed." in text
     assert "compiled as a whole" in shown(view(record(changed(row, compile="model"))), 160)
-    csv_row = next(reader.DictReader(io.StringIO(csv(view(record(row))))))
+    csv_row = next(reader.DictReader(io.StringIO(to_csv(sheet(record(row))))))
     assert (csv_row["compile"], csv_row["compile_s"]) == ("block", "12.5")
     assert (csv_row["runtime"], csv_row["input_size"]) == ("torch", "224x224")
 
 
 def test_speed_is_drawn_over_the_image_size_where_there_are_several():
     rows = [changed(timed("conv", 1.0), input_size=size) for size in ((224, 224), (288, 224))]
-    names = [picture.name for picture in view(record(*rows)).pictures]
+    names = [picture.name for picture in view(record(*rows)).pictures()]
     assert "size-1" in names
-    assert "size-1" not in [picture.name for picture in view(record(rows[0])).pictures]
+    assert "size-1" not in [picture.name for picture in view(record(rows[0])).pictures()]
 
 
 def test_older_rows_say_what_was_different_about_their_run():

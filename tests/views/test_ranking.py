@@ -123,9 +123,9 @@ def test_the_report_has_the_table_and_a_picture():
     assert [cells[:2] for cells in table.rows] == [
         ("mixer-b16", 1), ("vip-medium", 2), ("v2-medium", 2), ("gfnet-h-b", 4),
     ]  # fmt: skip
-    names = [picture.name for picture in found.pictures]
+    names = [picture.name for picture in found.pictures()]
     assert names == ["models-1", "speed-1"]  # one bar is no picture
-    assert ">gfnet-h-b</text>" in found.pictures[0].svg()
+    assert ">gfnet-h-b</text>" in next(iter(found.pictures())).svg()
 
 
 def timed(shift, **fields):

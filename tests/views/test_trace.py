@@ -8,7 +8,7 @@ from s2mlp_cli.records.trace import (
     TraceRecord,
     TraceResult,
 )
-from s2mlp_cli.views.trace import view
+from s2mlp_cli.views.trace import sheet, view
 from tests.views import shown
 
 RESULT = TraceResult(
@@ -97,13 +97,13 @@ def test_long_tables_say_how_long_they_are():
 
 def test_a_fused_mixer_has_no_share_of_a_shift_alone():
     fused = RESULT.model_copy(update={"shift_share": None, "step_s": None})
-    assert view(record(fused)).answer == (
+    assert view(record(fused)).answers[0] == (
         "v2-small-conv-fp32-b1-inference: the trace has no scope of a shift alone."
     )
 
 
 def test_the_sheet_has_all_views():
-    assert [row[1] for row in view(record(RESULT)).sheet.rows] == [
+    assert [row[1] for row in sheet(record(RESULT)).rows] == [
         "scope", "scope", "operator", "operator", "module", "module",
     ]  # fmt: skip
 
@@ -119,7 +119,7 @@ def case(shift, **more):
 def test_runs_are_called_by_what_was_traced():
     one = view(record(case("conv")))
     assert one.title.endswith("goes: conv, v2-small, cpu, fp32, batch 1, 224×224")
-    assert one.answer.startswith("conv: shifts are 25.0 %")
+    assert one.answers[0].startswith("conv: shifts are 25.0 %")
 
 
 def test_several_runs_are_called_by_what_differs():
@@ -130,4 +130,4 @@ def test_several_runs_are_called_by_what_differs():
     captions = [table.caption for table in several.tables]
     assert captions[0] == "conv, fp32: scopes"
     assert "slice, bf16 #2: operators, by own time" in captions
-    assert len(several.pictures) == 1
+    assert len(list(several.pictures())) == 1

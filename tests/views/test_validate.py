@@ -14,7 +14,7 @@ from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, RealScore, ValidateRecord
-from s2mlp_cli.views.validate import view
+from s2mlp_cli.views.validate import sheet, view
 from tests import samples
 from tests.views import shown
 
@@ -107,7 +107,7 @@ def test_only_the_first_broken_images_are_shown() -> None:
 
 
 def test_the_sheet_has_raw_values_in_one_row() -> None:
-    table = view(full()).sheet
+    table = sheet(full())
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert (row["correct1"], row["top1"], row["published_top1"]) == (270, 0.9, 91.5)
     assert (row["failures"], row["fingerprint"]) == (1, "cd" * 32)
@@ -184,7 +184,7 @@ def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them() -> None:
     kept = io.BytesIO()
     Image.new("RGB", (96, 64), "red").save(kept, "JPEG")
     shown_by_name = {
-        thumbnail: {picture.name: picture for picture in view(mistaken(thumbnail)).pictures}
+        thumbnail: {picture.name: picture for picture in view(mistaken(thumbnail)).pictures()}
         for thumbnail in (None, base64.b64encode(kept.getvalue()).decode(), "no image")
     }
     without, whole, damaged = shown_by_name.values()
@@ -192,7 +192,7 @@ def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them() -> None:
     assert whole["mistakes-digits"].svg().count("<image ") == 1
     assert "<image " not in damaged["mistakes-digits"].svg()
     assert "9 nine, taken for" in damaged["mistakes-digits"].svg()
-    table = next(each for each in view(mistaken(None)).tables if "mistakes" in each.caption)
+    table = next(each for each in view(mistaken(None)).details() if "mistakes" in each.caption)
     assert table.rows == (("9/a.png", "9 nine", "4", 0.9),)
 
 

@@ -1,7 +1,8 @@
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
-from s2mlp_cli.views.verify import remark, view
-from tests.views import csv, shown
+from s2mlp_cli.views.sheet import to_csv
+from s2mlp_cli.views.verify import remark, sheet, view
+from tests.views import shown
 
 ENVIRONMENT = Environment(
     s2mlp="0.1.0", python="3.11", platform="Linux", cpu="a cpu", cpu_count=2, packages={}
@@ -100,14 +101,14 @@ inplace: wrong on 14x14x384 by direction: right 85.7 %, down 85.7 %
 
 def test_nothing_is_said_of_safe_ones_where_none_was_asked_for():
     found = view(record(result("inplace", "wrong as known", safe=False)))
-    assert found.answer == "Expected failure: inplace (672 checks)"
+    assert found.answers[0] == "Expected failure: inplace (672 checks)"
 
 
 def test_an_alarm_is_in_the_first_line():
     wrong = result("mine", "wrong", wrong_forward=0.5)
     found = view(record(result("slice"), wrong))
     assert found.alarm
-    assert found.answer == (
+    assert found.answers[0] == (
         "1 of 2 implementations match the reference on cpu; WRONG: mine (1,344 checks)"
     )
 
@@ -127,7 +128,7 @@ def test_the_remark_states_the_tolerances_of_a_mixer_kernel():
 
 
 def test_sheet_is_raw():
-    assert csv(view(record(INPLACE, TRITON))) == (
+    assert to_csv(sheet(record(INPLACE, TRITON))) == (
         "implementation,subject,safe,device,seed,verdict,checks,failed,wrong_forward,"
         "wrong_gradient,max_error,remark\n"
         "inplace,shift,False,cpu,0,wrong as known,672,432,0.3382,0.0371,1.899,"

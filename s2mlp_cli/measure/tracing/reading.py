@@ -18,7 +18,6 @@ from typing import Any
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.measure.torch_support import first_line
 from s2mlp_cli.measure.tracing.writing import METADATA, ROOT_SCOPE
-from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.trace import (
     KernelTime,
     ModuleTime,
@@ -73,31 +72,25 @@ def read_trace(path: Path, root: Path) -> TraceResult:
     document = _load(path)
     try:
         data, profile, said = _parse(document)
-        scopes = tuple(_scopes(document["traceEvents"]))
-        result = _result(path, root, data, profile, scopes, said)
-        return changed(result, case=document.get(METADATA))
+        scopes = {scope.name: scope for scope in _scopes(document["traceEvents"])}
+        whole = scopes.get(ROOT_SCOPE)
+        shifts = [scope.share for name, scope in scopes.items() if name.endswith(".shift")]
+        return TraceResult(
+            run=str(path.parent.relative_to(root)),
+            case=document.get(METADATA),
+            file=path.name,
+            steps=whole.calls if whole else 0,
+            step_s=whole.seconds / whole.calls if whole and whole.seconds else None,
+            shift_share=shifts[0] if shifts else None,
+            scopes=tuple(scopes.values()),
+            operators=tuple(_operators(data, bool(profile.has_kernel))),
+            kernels=tuple(_kernels(data)),
+            modules=tuple(_modules(profile)),
+            memory=tuple(_memory(profile)),
+            recommendations=(*map(_plain, data.recommendations), *said),
+        )
     except _FAULTS as error:  # of the parser, which believes all it reads
         raise _not_whole(path, f"{type(error).__name__}: {first_line(error)}") from error
-
-
-def _result(
-    path: Path, root: Path, data: Any, profile: Any, scopes: tuple[ScopeTime, ...], said: list[str]
-) -> TraceResult:
-    steps = next((scope.calls for scope in scopes if scope.name == ROOT_SCOPE), 0)
-    whole = next((scope.seconds for scope in scopes if scope.name == ROOT_SCOPE), None)
-    return TraceResult(
-        run=str(path.parent.relative_to(root)),
-        file=path.name,
-        steps=steps,
-        step_s=whole / steps if whole and steps else None,
-        shift_share=next((scope.share for scope in scopes if scope.name.endswith(".shift")), None),
-        scopes=scopes,
-        operators=tuple(_operators(data, bool(profile.has_kernel))),
-        kernels=tuple(_kernels(data)),
-        modules=tuple(_modules(profile)),
-        memory=tuple(_memory(profile)),
-        recommendations=(*(_plain(text) for text in data.recommendations), *said),
-    )
 
 
 def _load(path: Path) -> Any:

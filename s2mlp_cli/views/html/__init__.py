@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2mlp_cli._version import __version__
-from s2mlp_cli.views.document import Picture, Table, View, readable
+from s2mlp_cli.views.document import Picture, View, readable
 from s2mlp_cli.views.svg import canvas
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _HERE = Path(__file__).parent
+
+# Letters of a table that fit into a page of 1200 pixels.
+_WIDE = 118
 
 
 def page(views: Sequence[View], title: str) -> str:
@@ -28,7 +31,7 @@ def page(views: Sequence[View], title: str) -> str:
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8") + canvas.shared_css()),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         inline=_inline,
-        fitting=_fitting,
+        width=_WIDE,
         lines=_lines,
     )
 
@@ -43,20 +46,12 @@ def _lines(text: str) -> object:
     return Markup("<br>").join(escape(line) for line in readable(text).split("\n"))
 
 
-# Letters of a table that fit into a page of 1200 pixels.
-_WIDE = 118
-
-
-def _fitting(tables: Sequence[Table]) -> list[Table]:
-    return [part for table in tables if table.rows for part in table.condensed().split(_WIDE)]
-
-
 def _inline(picture: Picture, prefix: str) -> object:
     """Return the SVG for the middle of a page: its ids unique, its description readable."""
     from markupsafe import Markup, escape
 
     svg = canvas.with_prefix(picture.svg(), prefix)
-    label = escape(f"{picture.title}: {picture.description}")
+    label = escape(readable(f"{picture.title}: {picture.description}"))
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s2mlp_cli.errors import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -108,7 +110,7 @@ class Drawing:
         import matplotlib as mpl
         from matplotlib.figure import Figure
 
-        heading = textwrap.wrap(" ".join(self.title.split()), _TITLE_WIDTH)
+        heading = textwrap.wrap(_one_line(self.title), _TITLE_WIDTH, max_lines=4, placeholder=" …")
         with mpl.rc_context(STYLE), warnings.catch_warnings():
             # Text stays text: it is the reader's fonts that have to know its letters.
             warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -116,9 +118,8 @@ class Drawing:
             figure = Figure(figsize=size, layout="constrained")
             if heading:
                 figure.suptitle(
-                    "\n".join(map(_printable, heading)), x=0.012, ha="left", fontsize=9.5,
-                    fontweight="bold",
-                )  # fmt: skip
+                    "\n".join(heading), x=0.012, ha="left", fontsize=9.5, fontweight="bold"
+                )
             self.plot(figure)
             stream = io.BytesIO()
             figure.savefig(stream, format=form, **options)
@@ -159,13 +160,13 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def short(label: str, most: int = 44) -> str:
     """Return a name that leaves room for the picture: the middle of a long one is left out."""
-    label = _printable(label)
+    label = _one_line(label)
     half = (most - 1) // 2
     return label if len(label) <= most else f"{label[:half]}…{label[-half:]}"
 
 
-def _printable(text: str) -> str:
-    return "".join(letter for letter in text if letter.isprintable())
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
 
 
 def bars_height(count: float) -> float:

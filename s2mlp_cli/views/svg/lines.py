@@ -36,7 +36,8 @@ def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batc
             _times(times, ordered, looks[name], canvas.short(name, 20))
             known = [(p.size, p.peak_bytes / 2**20) for p in ordered if p.peak_bytes]
             memory.plot([size for size, _ in known], [mib for _, mib in known], **looks[name])
-        _dress(times, sizes, over, "ms per image (95 % interval)")
+        drawn = any(point.interval for own in points.values() for point in own)
+        _dress(times, sizes, over, "ms per image" + " (95 % interval)" * drawn)
         _dress(memory, sizes, over, "peak memory, MiB")
         figure.legend(loc="outside lower left", ncols=4)
 

@@ -267,7 +267,7 @@ def command(**options: Any) -> None:
             model, images = _model(given, group), _images(given)
             settings = _settings(given, model, images, group)
         total = min(settings.limit or len(images), len(images))
-        progress = ValidationProgress(total, group.count, group.is_first)
+        progress = ValidationProgress(total, group.count, group.rank == 0)
         with progress.bar:
             validation = validate(model, images, settings, progress, group)
     if validation is None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import posixpath
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
 
-from s2mlp_cli.data.folders import Folder, archive_folder
+from s2mlp_cli.data.folders import Folder
 from s2mlp_cli.data.images import ImageSet, ImageSource
 from s2mlp_cli.data.labels import TABLES, Labels
 from s2mlp_cli.data.layout import folder_layout
-from s2mlp_cli.data.names import is_image
+from s2mlp_cli.data.names import is_hidden, kind_of
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
 
@@ -46,13 +47,39 @@ class Archive(Generic[Place]):
     head: Callable[[Place], bytes]
 
     def root(self) -> Folder:
-        """Return the folder that unpacking would leave."""
-        return archive_folder(
-            self.members,
-            self.linked_folders,
-            self.dead_links,
-            lambda name: self.head(self.members[name]),
-        )
+        """Return the folder that unpacking would leave, without what is surely not an image."""
+        files = defaultdict(list)
+        for name in self.members:
+            if kind_of(name) not in ("archive", "other"):
+                path, _, last = name.rpartition("/")
+                files[path].append(last)
+        folders = {"": Folder("", "", False, lambda name: self.head(self.members[name]))}
+        folders[""].listing.dead_links += self.dead_links
+        for path in sorted(files):
+            parts = path.split("/") if path else []
+            shown = next((i for i, part in enumerate(parts) if is_hidden(part)), len(parts))
+            listing = self._folder(parts[:shown], folders).listing
+            for name in sorted(files[path]):
+                if shown == len(parts) and not is_hidden(name):
+                    listing.files.append(name)
+                elif kind_of(name) == "image":
+                    listing.hidden.append(posixpath.join(path, name))
+        for folder in folders.values():
+            folder.listing.folders.sort(key=lambda each: each.path)
+        return folders[""]
+
+    def _folder(self, parts: Sequence[str], folders: dict[str, Folder]) -> Folder:
+        """Return the folder at a path, made with those above it where they are not there yet."""
+        folder = folders[""]
+        for part in parts:
+            path, above = folder.inner(part), folder
+            if path not in folders:
+                real = self.linked_folders.get(path) or posixpath.join(above.real, part)
+                linked = above.linked or path in self.linked_folders
+                folders[path] = Folder(path, real, linked, folders[""].head)
+                above.listing.folders.append(folders[path])
+            folder = folders[path]
+        return folder
 
 
 def unpacked_name(name: str) -> str:
@@ -101,7 +128,7 @@ def unpacked(
             f"{path} contains a path of {len(longest):,} characters, over the limit of "
             f"{_LONGEST_PATH:,} ({longest[:40]}…); write the archive without it"
         )
-    if images := [name for name in repeated if is_image(name)]:
+    if images := [name for name in repeated if kind_of(name) == "image"]:
         more = f" and {len(images) - 1} more" if len(images) > 1 else ""
         reading.remark(
             f"{path.name}: more than once in the archive: {images[0]}{more}; the last copy is used"
@@ -127,7 +154,7 @@ def _followed(
             members[name] = files[target]
         elif target in folders and target != "." and not f"{name}/".startswith(f"{target}/"):
             linked[name] = target
-        elif is_image(name):
+        elif kind_of(name) == "image":
             raise DataError(
                 f"{path} contains {name} as a link to {target}, which is not in it; write the "
                 "archive with the files themselves (tar --dereference --hard-dereference)"

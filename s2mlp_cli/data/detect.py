@@ -140,7 +140,6 @@ def _table_of(
     images: ImageSet, path: Path, names: Sequence[str], reading: Reading
 ) -> LabelFile | None:
     """Read the labels in the archive of the images or, by one of these names, beside them."""
-    fit = fit_of(images.names)
     if images.table is not None:
         name, source = images.table
         try:
@@ -151,9 +150,10 @@ def _table_of(
                 "--labels"
             ) from error
         table = Path(images.path) / name
+        fit = fit_of(images.names)
         return LabelFile(table, *read_table(table, io.BytesIO(content), fit, reading))
     file = next((file for file in _beside(images, path, names) if file != path), None)
-    return None if file is None else read_label_file(file, fit, reading)
+    return None if file is None else read_label_file(file, fit_of(images.names), reading)
 
 
 def _recognise(path: Path, reading: Reading) -> ImageSet:

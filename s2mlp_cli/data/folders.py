@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import posixpath
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from s2mlp_cli.data.names import (
+    BEGINNINGS,
     HEAD,
-    begins_like_an_image,
-    is_archive_name,
-    is_foreign,
     is_hidden,
-    is_image,
-    is_plain,
+    kind_of,
 )
 from s2mlp_cli.errors import DataError
 
@@ -50,21 +45,13 @@ class Folder:
     """
 
     def __init__(self, path: str, real: str, linked: bool, head: Callable[[str], bytes]) -> None:
-        self.path, self.real, self.linked, self._head = path, real, linked, head
+        self.path, self.name = path, path.rpartition("/")[2]
+        self.real, self.linked, self.head = real, linked, head
 
     @cached_property
     def listing(self) -> Listing:
         """What is in it; on a disk it is looked up when it is asked for."""
         return Listing()
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def folders(self) -> list[Folder]:
-        return self.listing.folders
 
     def inner(self, name: str) -> str:
         """Return the path of one of the files from the root on."""
@@ -73,20 +60,20 @@ class Folder:
     @cached_property
     def images(self) -> list[str]:
         """The names of the images; those without a known ending are told by their content."""
-        return [n for n in self.listing.files if is_image(n) or self._is_image_inside(n)]
+        return [n for n in self.listing.files if kind_of(n) == "image" or self._is_image_inside(n)]
 
     def _is_image_inside(self, name: str) -> bool:
-        if is_plain(name) or is_foreign(name):
+        if kind_of(name) != "unknown":
             return False
         try:
-            return begins_like_an_image(self._head(self.inner(name)))
+            return BEGINNINGS.match(self.head(self.inner(name))) is not None
         except OSError:  # taken for one, so that the run says why it cannot be read
             return True
 
     @cached_property
     def archives(self) -> list[str]:
         """The names of the archives and Parquet files."""
-        return [name for name in self.listing.files if is_archive_name(name)]
+        return [name for name in self.listing.files if kind_of(name) == "archive"]
 
     @cached_property
     def holds_images(self) -> bool:
@@ -103,18 +90,13 @@ class Folder:
         """Whether there is no file here or below, whatever it is."""
         return not any(folder.listing.files for folder in self.walk())
 
-    @property
-    def is_nested(self) -> bool:
-        """Whether it has archives, or folders with images: a class folder does not."""
-        return self.holds_archives or any(folder.holds_images for folder in self.folders)
-
     def walk(self) -> Iterator[Folder]:
         """Yield this folder and all below it, however deep they are."""
         waiting = [self]
         while waiting:
             folder = waiting.pop()
             yield folder
-            waiting += reversed(folder.folders)
+            waiting += reversed(folder.listing.folders)
 
     def content(self) -> Iterator[str]:
         """Yield the paths of the images and archives here and below, from the root on."""
@@ -157,64 +139,23 @@ class DiskFolder(Folder):
             is_link = entry.is_symlink()
             if is_hidden(entry.name):
                 found.hidden += self._images_hidden_in(entry)
-            elif is_link and self._leads_nowhere(entry.path) and not is_image(inner):
+            elif is_link and self._leads_nowhere(entry.path) and kind_of(inner) != "image":
                 found.dead_links.append(inner)
             elif entry.is_dir():
                 found.folders.append(DiskFolder(self.root, inner, self.way, self.linked or is_link))
-            elif entry.is_file() or is_image(inner):  # the run says of others what they are
+            elif entry.is_file() or kind_of(inner) == "image":  # the run says what it really is
                 found.files.append(entry.name)
         return found
 
     def _images_hidden_in(self, entry: os.DirEntry[str]) -> list[str]:
         if not entry.is_dir(follow_symlinks=False):
-            return [self.inner(entry.name)] if is_image(entry.name) else []
+            return [self.inner(entry.name)] if kind_of(entry.name) == "image" else []
         files = (os.path.join(at, name) for at, _, names in os.walk(entry.path) for name in names)
-        return sorted(os.path.relpath(file, self.root) for file in files if is_image(file))
+        images = (file for file in files if kind_of(file) == "image")
+        return sorted(os.path.relpath(file, self.root) for file in images)
 
     def _leads_nowhere(self, link: str) -> bool:
         """Tell whether the target of a link is missing, or one of the folders on the way to it."""
         target = os.path.realpath(link)
         leads_back = target in self.way or f"{self.real}/".startswith(f"{target.rstrip('/')}/")
         return leads_back or not os.path.exists(target)
-
-
-def archive_folder(
-    names: Iterable[str],
-    links: Mapping[str, str],
-    dead_links: Sequence[str],
-    head: Callable[[str], bytes],
-) -> Folder:
-    """Return the root folder of an archive.
-
-    Args:
-        names: the slashed paths of its files; those that are surely not images are left out.
-        links: path of a linked folder -> path of the folder that it shows.
-        dead_links: the paths of links that lead nowhere or back.
-        head: returns the first bytes of the file at a path.
-    """
-    files = defaultdict(list)
-    for name in names:
-        if not is_plain(name):
-            path, _, last = name.rpartition("/")
-            files[path].append(last)
-    folders = {"": Folder("", "", False, head)}
-    folders[""].listing.dead_links += dead_links
-    for path in sorted(files):
-        parts = path.split("/") if path else []
-        shown = next((depth for depth, part in enumerate(parts) if is_hidden(part)), len(parts))
-        folder = folders[""]
-        for part in parts[:shown]:
-            inner, above = folder.inner(part), folder
-            if inner not in folders:
-                real = links.get(inner) or posixpath.join(above.real, part)
-                folders[inner] = Folder(inner, real, above.linked or inner in links, head)
-                above.folders.append(folders[inner])
-            folder = folders[inner]
-        for name in sorted(files[path]):
-            if shown == len(parts) and not is_hidden(name):
-                folder.listing.files.append(name)
-            elif is_image(name):
-                folder.listing.hidden.append(posixpath.join(path, name))
-    for folder in folders.values():
-        folder.folders.sort(key=lambda each: each.path)
-    return folders[""]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s2mlp_cli.data.folders import Folder
-from s2mlp_cli.data.names import SYNSET, ending, is_foreign, split_word
+from s2mlp_cli.data.names import SYNSET, ending, kind_of, split_word
 from s2mlp_cli.data.splits import Reading, listed
 from s2mlp_cli.errors import DataError
 
@@ -51,21 +51,22 @@ def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> 
     while True:
         _note_unread(folder, reading)
         chosen = _chosen(folder, place, reading)
-        inside = [f for f in folder.folders if chosen is None or f.name in chosen]
+        inside = [f for f in folder.listing.folders if chosen is None or f.name in chosen]
         archives = [n for n in folder.archives if chosen is None or n in chosen]
         images = folder.images if chosen is None else []
         full = [each for each in inside if each.holds_images]
         others = [each for each in inside if each.holds_archives and not each.holds_images]
+        nested = [path for each in others for path in each.content()]
         if images or full:
-            _pass_over_archives(folder, archives, others, "beside the images", reading)
+            reading.pass_over([*map(folder.inner, archives), *nested], "beside the images")
         elif archives:
-            _pass_over_archives(folder, [], others, "beside the archives that are read", reading)
+            reading.pass_over(nested, "beside the archives that are read")
             return FolderLayout(folder.path, archives=tuple(map(folder.inner, archives)))
         steps = full or others
         if images or len(steps) != 1:
             break
         if strict and chosen is None:
-            _check_full(place, [each for each in folder.folders if each.is_empty])
+            _check_full(place, [each for each in folder.listing.folders if each.is_empty])
         folder = steps[0]
     if steps and (chosen is not None or not full) and not images:
         raise DataError(
@@ -79,8 +80,13 @@ def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> 
 
 def _chosen(folder: Folder, place: Path, reading: Reading) -> set[str] | None:
     """Return the names of what belongs to the split that is read; None where there are none."""
-    inside = [each for each in folder.folders if each.holds_images or each.holds_archives]
-    entries = dict.fromkeys(folder.archives, True) | {each.name: each.is_nested for each in inside}
+    below = folder.listing.folders
+    inside = [each for each in below if each.holds_images or each.holds_archives]
+    # archives and folders with more than images in them cannot be class folders
+    entries = dict.fromkeys(folder.archives, True)
+    for each in inside:
+        nested = any(inner.holds_images for inner in each.listing.folders)
+        entries[each.name] = nested or each.holds_archives
     chosen = reading.choose(place / folder.path, entries)
     if chosen is None:
         return None
@@ -93,21 +99,14 @@ def _chosen(folder: Folder, place: Path, reading: Reading) -> set[str] | None:
     return set(chosen)
 
 
-def _pass_over_archives(
-    folder: Folder, archives: Sequence[str], others: Sequence[Folder], why: str, reading: Reading
-) -> None:
-    reading.pass_over(map(folder.inner, archives), why)
-    for other in others:
-        reading.pass_over(other.content(), why)
-
-
 def _note_unread(folder: Folder, reading: Reading) -> None:
     """Note what is in a folder that is read, but is not read itself."""
     reading.pass_over(folder.listing.hidden, "hidden or in a folder of thumbnails")
     reading.pass_over(folder.listing.dead_links, "to nothing, or back to a folder above", "link")
-    for name in filter(is_foreign, folder.listing.files):
-        why = f"in a format that Pillow cannot read here ({ending(name)})"
-        reading.pass_over([folder.inner(name)], why)
+    for name in folder.listing.files:
+        if kind_of(name) == "foreign":
+            why = f"in a format that Pillow cannot read here ({ending(name)})"
+            reading.pass_over([folder.inner(name)], why)
 
 
 def _class_folders(
@@ -115,7 +114,7 @@ def _class_folders(
 ) -> FolderLayout:
     """Return the layout of class folders: what is in one at any depth is of its class."""
     if strict:
-        others = [each for each in folder.folders if not each.holds_images]
+        others = [each for each in folder.listing.folders if not each.holds_images]
         _check_full(place, [each for each in others if not each.holds_archives])
     reading.pass_over(map(folder.inner, folder.images), "beside the class folders")
     names = all_images(full, place, reading)
@@ -137,7 +136,7 @@ def _flat(folder: Folder, full: Sequence[Folder], reading: Reading) -> FolderLay
         reading.pass_over(each.content(), "in a folder of the flat set")
     names = tuple(map(folder.inner, folder.images))
     if not names:
-        for each in folder.folders:
+        for each in folder.listing.folders:
             for inner in each.walk():
                 _note_unread(inner, reading)
     if not SYNSET.fullmatch(folder.name):
@@ -163,7 +162,7 @@ def all_images(roots: Sequence[Folder], place: Path, reading: Reading) -> tuple[
         chosen = _chosen(folder, place, reading)
         if chosen is None:
             found += map(folder.inner, folder.images)
-        below = [each for each in folder.folders if chosen is None or each.name in chosen]
+        below = [each for each in folder.listing.folders if chosen is None or each.name in chosen]
         waiting.extendleft(each for each in below if not each.linked)
         waiting.extend(each for each in below if each.linked)
     return tuple(sorted(found))

@@ -145,23 +145,16 @@ def batches(
             pin_memory=pin_memory,
             worker_init_fn=_leave_the_end_to_the_parent,
         )
-        with _start_told(workers):
+        try:
+            if workers:
+                multiprocessing.Lock()  # torch's loader, without one, leaves a half that complains
             iterator = iter(loader)
+        except OSError as error:  # no semaphores, memory or files
+            raise DataError(
+                f"the {workers} processes that decode images cannot be started ({error.strerror}): "
+                "check /dev/shm and the limits on processes and files, or choose --workers 0"
+            ) from error
     yield from iterator
-
-
-@contextmanager
-def _start_told(workers: int) -> Iterator[None]:
-    """Say in a sentence why worker processes cannot be started: no semaphores, memory or files."""
-    try:
-        if workers:
-            multiprocessing.Lock()  # torch's loader, without one, leaves a half that complains
-        yield
-    except OSError as error:
-        raise DataError(
-            f"the {workers} processes that decode images cannot be started ({error.strerror}): "
-            "check /dev/shm and the limits on processes and files, or choose --workers 0"
-        ) from error
 
 
 @contextmanager

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Literal
 
 from PIL import Image
+
+Kind = Literal["image", "foreign", "archive", "other", "unknown"]
 
 # Formats that Pillow only identifies, or that are documents and films rather than images.
 _OTHER_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
@@ -31,7 +34,7 @@ _ARCHIVES = (".parquet", ".tar", ".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz
 
 # How images begin, whatever their names: JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF and HEIF, JPEG 2000,
 # JPEG XL, PNM.
-_BEGINNINGS = re.compile(
+BEGINNINGS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP"
     rb"|.{4}ftyp(avif|avis|heic|heix|mif1|msf1)|\0\0\0\x0c(jP  |JXL )|\xff\x4f\xff\x51|P[1-7]\s",
     re.DOTALL,
@@ -81,30 +84,21 @@ def stem(name: str) -> str:
     return name[: len(name) - len(ending(name))]
 
 
-def is_image(name: str) -> bool:
-    """Tell whether a name has the ending of an image that Pillow reads."""
-    return ending(name) in readable()
+def kind_of(name: str) -> Kind:
+    """Return what a name says of a file.
 
-
-def is_foreign(name: str) -> bool:
-    """Tell whether a name has the ending of an image that this Pillow does not read."""
-    return ending(name) in _FOREIGN - readable()
-
-
-def is_archive_name(name: str) -> bool:
-    """Tell whether a name is that of an archive or Parquet file, compressed ones too."""
+    ``"foreign"`` are images that this Pillow does not read; of the ``"unknown"`` only the content
+    can tell: ``img_1``, ``1.jpg_large``.
+    """
+    end = ending(name)
+    if end in readable():
+        return "image"
+    if end in _FOREIGN:
+        return "foreign"
     last = name.rpartition("/")[2].lower()
-    return last.endswith(_ARCHIVES) and not last.startswith("ilsvrc2012_devkit")
-
-
-def is_plain(name: str) -> bool:
-    """Tell whether a name has an ending that no image has."""
-    return ending(name) in _PLAIN
-
-
-def begins_like_an_image(head: bytes) -> bool:
-    """Tell by its first :data:`HEAD` bytes whether a file is an image."""
-    return _BEGINNINGS.match(head) is not None
+    if last.endswith(_ARCHIVES) and not last.startswith("ilsvrc2012_devkit"):
+        return "archive"
+    return "other" if end in _PLAIN else "unknown"
 
 
 def is_hidden(part: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from s2mlp_cli.data.names import is_archive_name, split_of, split_word, words
+from s2mlp_cli.data.names import kind_of, split_of, split_word, words
 from s2mlp_cli.errors import DataError
 
 # As --split: names say nothing of splits.
@@ -134,7 +134,7 @@ class Reading:
     def pass_over(self, names: Iterable[str], why: str, noun: str = "") -> None:
         """Note the names of what is not read."""
         for name in islice(names, _COUNTED):
-            kind = noun or ("archive" if is_archive_name(name) else "image")
+            kind = noun or ("archive" if kind_of(name) == "archive" else "image")
             self._not_read[kind, why].append(name)
 
     @property

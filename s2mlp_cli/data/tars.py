@@ -92,23 +92,14 @@ def read_tar(path: Path, reading: Reading) -> Archive[Member]:
     def head(member: Member) -> bytes:
         return read_at(str(path), member.offset, min(member.size, HEAD))
 
-    return unpacked(path, _files(path, reading), head, reading)
+    return unpacked(path, _entries(path, reading), head, reading)
 
 
-def _files(path: Path, reading: Reading) -> Iterator[tuple[str, Member | str]]:
-    """Yield (name, place or target of the link) of what is a file or a link."""
-    for entry in _entries(path, reading):
-        name = unpacked_name(entry.name)
-        if entry.isreg():
-            yield name, Member(entry.offset_data, entry.size)
-        elif entry.issym():
-            yield name, link_target(name, entry.linkname)
-        elif entry.islnk():
-            yield name, posixpath.normpath(entry.linkname)
+def _entries(path: Path, reading: Reading) -> Iterator[tuple[str, Member | str]]:
+    """Yield (name, place or target of the link) of what is a file or a link.
 
-
-def _entries(path: Path, reading: Reading) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of a whole archive, and of those that were joined to it with ``cat``."""
+    Archives that were joined with ``cat`` are read as one.
+    """
     length = path.stat().st_size
     start: int | None = 0
     joined = 0
@@ -129,7 +120,13 @@ def _entries(path: Path, reading: Reading) -> Iterator[tarfile.TarInfo]:
                             raise tarfile.TarError
                         if entry.isreg() and entry.offset_data + entry.size > length:
                             raise _cut_short(path, f"inside {entry.name}")
-                        yield entry
+                        name = unpacked_name(entry.name)
+                        if entry.isreg():
+                            yield name, Member(entry.offset_data, entry.size)
+                        elif entry.issym():
+                            yield name, link_target(name, entry.linkname)
+                        elif entry.islnk():
+                            yield name, posixpath.normpath(entry.linkname)
                     end = archive.offset
                 stream.seek(end)
                 mark = stream.read(2 * tarfile.BLOCKSIZE)

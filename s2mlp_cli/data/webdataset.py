@@ -15,7 +15,7 @@ from s2mlp_cli.data.archives import Archive
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import Labels, class_number
 from s2mlp_cli.data.layout import all_images
-from s2mlp_cli.data.names import ending, is_plain, stem
+from s2mlp_cli.data.names import ending, kind_of, stem
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.data.tars import Member, read_tar, tar_source
 from s2mlp_cli.errors import DataError
@@ -61,17 +61,20 @@ def _key(name: str) -> str:
 
 def _labels(archive: Archive[Member]) -> dict[str, dict[str, int]]:
     """Return key -> the names that have a class, without their ending -> the class."""
-    keys = {_key(name) for name in archive.members if not is_plain(name)}
     labels: dict[str, dict[str, int]] = defaultdict(dict)
+    written = [name for name in archive.members if ending(name) in _LABEL_ENDINGS]
+    if not written:
+        return labels
+    others = ("archive", "other")
+    keys = {_key(name) for name in archive.members if kind_of(name) not in others}
     with open(archive.path, "rb") as stream:
-        for kind in _LABEL_ENDINGS:
-            for name, member in archive.members.items():
-                if ending(name) == kind and _key(name) in keys:
-                    stream.seek(member.offset)
-                    content = stream.read(member.size)
-                    value = _class(kind, content, f"{archive.path}: {name}")
-                    if value is not None:
-                        labels[_key(name)][stem(name)] = value
+        for name in sorted(written, key=lambda name: _LABEL_ENDINGS.index(ending(name))):
+            if _key(name) in keys:
+                stream.seek(archive.members[name].offset)
+                content = stream.read(archive.members[name].size)
+                value = _class(ending(name), content, f"{archive.path}: {name}")
+                if value is not None:
+                    labels[_key(name)][stem(name)] = value
     return labels
 
 

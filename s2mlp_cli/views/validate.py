@@ -182,9 +182,9 @@ def _scores(result: ValidateResult) -> Table:
     whose = printed.model if printed and printed.model not in (None, result.model) else None
     rows: list[tuple[object, ...]] = [
         ("top-1", f"{result.top1:.2%}", _range(result.top1_interval),
-         _printed(printed.top1 if printed else None)),
+         f"{printed.top1:.1f}%" if printed and printed.top1 is not None else None),
         ("top-5", f"{result.top5:.2%}", _range(result.top5_interval),
-         _printed(printed.top5 if printed else None)),
+         f"{printed.top5:.1f}%" if printed and printed.top5 is not None else None),
     ]  # fmt: skip
     if result.real:
         name = f"ReaL top-1 ({result.real.images:,} images)"
@@ -203,10 +203,6 @@ def _scores(result: ValidateResult) -> Table:
         ),
         rows=tuple(rows),
     )
-
-
-def _printed(percent: float | None) -> str | None:
-    return None if percent is None else f"{percent:.1f}%"
 
 
 def _class(label: int, name: str | None) -> str:

@@ -49,11 +49,6 @@ def published_accuracy(spec: ModelSpec, nearest: str | None = None) -> Published
     return None
 
 
-def is_near_chance(correct1: int, images: int, classes: int) -> bool:
-    """Tell whether a top-1 is so low that the classes may be numbered in another order."""
-    return images > 0 and correct1 / images < max(3 / classes, 0.03)
-
-
 def find_label_orders(
     scored: Scored, classes: int, devkit: Path | None = None
 ) -> tuple[LabelOrder, ...]:
@@ -65,7 +60,7 @@ def find_label_orders(
         devkit: the archive that says how the devkit numbers the classes, if there is one.
     """
     images, targets, first = len(scored), scored.targets, scored.top[:, 0]
-    if not is_near_chance(int(scored.correct1.sum()), images, classes):
+    if not images or scored.correct1.sum() / images >= max(3 / classes, 0.03):
         return ()
     found = {"sorted synsets": scored.correct1}
     # order -> (classes,) the number that each sorted class bears in it
@@ -143,13 +138,22 @@ def _small(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def remarks(result: ValidateResult) -> tuple[str, ...]:
-    """Return the sentences that belong to this result."""
-    return (*result.ckpt.stated, *result.data.stated, *_warnings(result))
+def remarks(result: ValidateResult, assumed: str | None = None) -> Iterator[str]:
+    """Yield the sentences that belong to this result.
 
-
-def _warnings(result: ValidateResult) -> Iterator[str]:
+    Args:
+        result: the scores.
+        assumed: what does not tell how images are prepared, if anything.
+    """
     outputs = result.spec["classes"]
+    if assumed:
+        own = result.preprocessing
+        yield (
+            f"{assumed} does not say how images are prepared: {own.input_size[0]}x"
+            f"{own.input_size[1]}, crop {own.crop_pct:g}, {own.interpolation} and ImageNet's mean "
+            "and std are assumed (see --input-size, --crop-pct, --interpolation, --mean, --std)"
+        )
+    yield from (*result.ckpt.stated, *result.data.stated)
     if result.shift == "inplace":
         yield (
             "the shift was the papers' overlapping in-place code, which is NOT a spatial shift; "

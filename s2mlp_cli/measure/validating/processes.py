@@ -15,23 +15,21 @@ from s2mlp_cli.errors import S2MLPError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: its rank and their count, also of those on the same machine."""
+    """This process among all: its rank and their count, also of those on the same machine.
+
+    The first, of rank 0, is the one that reports.
+    """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
     local_count: int = 1
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the process that reports."""
-        return self.rank == 0
-
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, in order, on the first; an empty list elsewhere."""
         if self.count == 1:
             return [value]
-        values: list[Any] | None = [None] * self.count if self.is_first else None
+        values: list[Any] | None = [None] * self.count if self.rank == 0 else None
         dist.gather_object(value, values)
         return values or []
 

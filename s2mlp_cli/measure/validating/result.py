@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -107,17 +107,8 @@ def make_result(
         runtime=model.session.runtime if model.session else "torch",
         runtime_version=model.session.version if model.session else torch.__version__,
     )
-    return changed(result, remarks=(*_assumptions(plan), *remarks(result)))
-
-
-def _assumptions(plan: Plan) -> Iterator[str]:
-    known, own = plan.preprocessing, plan.model.preprocessing
-    if plan.model.assumes and known == own:
-        yield (
-            f"{plan.model.assumes} does not say how images are prepared: {own.input_size[0]}x"
-            f"{own.input_size[1]}, crop {own.crop_pct:g}, {own.interpolation} and ImageNet's mean "
-            "and std are assumed (see --input-size, --crop-pct, --interpolation, --mean, --std)"
-        )
+    assumed = model.assumes if plan.preprocessing == model.preprocessing else None
+    return changed(result, remarks=tuple(remarks(result, assumed)))
 
 
 def check_broken(result: ValidateResult) -> None:

@@ -119,9 +119,9 @@ def validate(
     try:
         timing = _score_images(plan, table, progress, listener, group)
         parts = group.gather((table, timing))
-        if not group.is_first:
+        if group.rank != 0:
             return None
-        for part, _ in parts:
+        for part, _ in parts[1:]:  # the first is this process's own
             table.merge(part)
         progress.finish(table)
         result = make_result(plan, table, resumed, [timing for _, timing in parts])

@@ -15,10 +15,10 @@ import argparse
 import re
 import subprocess
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,6 +37,7 @@ from s2mlp_cli.shifts import (
     fused_project,
     fused_triton,
     registry,
+    triton_borders,
     triton_shift,
     triton_support,
 )
@@ -55,6 +56,7 @@ CARDS = {
 DTYPES = {"bf16": torch.bfloat16, "tf32": torch.float32, "fp32": torch.float32}
 MODELS = ("v1-wide", "v2-small", "v2-medium")
 BATCHES = (1, 256)
+LAUNCHERS = (triton_shift, triton_borders, fused_triton, fused_project)
 
 
 @dataclass
@@ -129,7 +131,7 @@ def _caught(card: str, launches: list[Launch]) -> Iterator[None]:
             (Autotuner, "run", tuned),
             (torch.cuda, "get_device_name", lambda device=None: card),
             (fused_project, "shared_memory", lambda device: shared),
-            *((m, "on_device", nullcontext) for m in (triton_shift, fused_triton, fused_project)),
+            *((launcher, "on_device", nullcontext) for launcher in LAUNCHERS),
         ]
         for owner, name, stand_in in patched:
             stack.enter_context(patch.object(owner, name, stand_in))
@@ -141,7 +143,7 @@ def launches(card: str, dtype: str, models: tuple[str, ...] = MODELS) -> list[La
     """Return every different launch that the maps of the models lead to, forward and backward."""
     found: list[Launch] = []
     torch.backends.cuda.matmul.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
-    with _caught(card, found), _on_fake_cards():
+    with _caught(card, found), FakeTensorMode(), torch.no_grad():
         for name in models:
             spec = load_spec(name)
             for stage, size in zip(spec.stages, spec.maps(), strict=True):
@@ -152,12 +154,6 @@ def launches(card: str, dtype: str, models: tuple[str, ...] = MODELS) -> list[La
     for launch in found:
         unique.setdefault(_signature(launch), launch)
     return list(unique.values())
-
-
-@contextmanager
-def _on_fake_cards() -> Iterator[None]:
-    with FakeTensorMode(), torch.no_grad():
-        yield
 
 
 def _launch_all(mixer: Any, dim: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -250,24 +246,21 @@ def _of_amd(kernel: Any) -> tuple[int, int, tuple[int, ...], tuple[str, ...]]:
     )
 
 
-def table(
-    cards: list[str], dtypes: list[str], models: tuple[str, ...], say: Callable[[str], None]
-) -> str:
-    """Compile everything and return a Markdown table, one row per card, dtype and kernel."""
+def table(cards: list[str], dtypes: list[str], models: tuple[str, ...]) -> str:
+    """Compile everything; print and return a Markdown table of a row per card, dtype and kernel."""
     lines = [
         "| card | dtype | kernel | compiled | registers | spilled B | shared KiB (limit) | "
         "accesses B | products |",
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
-    for card in cards:
-        for dtype in dtypes:
-            by_kernel: dict[str, list[Compiled]] = {}
-            for launch in launches(card, dtype, models):
-                found = compiled(launch, card)
-                by_kernel.setdefault(found.kernel, []).append(found)
-            for kernel, all_of in by_kernel.items():
-                lines.append(_row(card, dtype, kernel, all_of))
-                say(lines[-1])
+    for card, dtype in product(cards, dtypes):
+        by_kernel: dict[str, list[Compiled]] = {}
+        for launch in launches(card, dtype, models):
+            found = compiled(launch, card)
+            by_kernel.setdefault(found.kernel, []).append(found)
+        for kernel, all_of in by_kernel.items():
+            lines.append(_row(card, dtype, kernel, all_of))
+            print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
@@ -284,7 +277,7 @@ def _row(card: str, dtype: str, kernel: str, found: list[Compiled]) -> str:
             str(max(each.spilled for each in found)),
             f"{max(each.shared for each in found) / 1024:.0f} ({CARDS[card][1] // 1024})",
             "-".join(map(str, dict.fromkeys((min(widest), max(widest))))) if widest else "",
-            ", ".join(Counter(p for each in found for p in each.products)) + " |",
+            ", ".join(dict.fromkeys(p for each in found for p in each.products)) + " |",
         )
     )
 
@@ -297,9 +290,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    made = table(
-        asked.cards.split(","), asked.dtypes.split(","), tuple(asked.models.split(",")), print
-    )
+    made = table(asked.cards.split(","), asked.dtypes.split(","), tuple(asked.models.split(",")))
     if asked.write:
         before, _, rest = DESIGN.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)

@@ -2,15 +2,15 @@
 
     python benchmarks/killed.py validate|profile [--kills 20] [--seed 0]
 
-Runs a small job once without a break, then again and again from the same file, each time killed a
-random moment after it saved for the first time, until it was killed so often; the last run may
-end. Then these have to be the same as without a break, to the last bit:
+Runs a small job once without a break, then repeatedly from the same file, killing each run at a
+random moment after its first save, as often as ``--kills`` says; the last run may end. Then these
+must equal those of the unbroken run, to the last bit:
 
 - ``validate``: all scores, and the predictions image by image;
 - ``profile``: which rows there are, in their order (times are measured, and differ). What one run
   saved is the beginning of what the next one saves.
 
-No process and no half-written file may be left over. Ends with 1 if anything is otherwise.
+No process and no half-written file may be left over. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -35,14 +35,10 @@ WAIT_S = 15
 
 
 class Job:
-    """A command whose runs lie in one folder; ``name`` tells the files of its runs apart."""
+    """A command whose runs share one folder; ``name`` tells the files of its runs apart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    def result(self, name: str) -> Any:
-        """Return what has to be the same of every finished run."""
-        raise NotImplementedError
 
     def record(self, name: str) -> dict[str, Any]:
         """Return the record of a run, empty as long as there is none."""
@@ -54,15 +50,8 @@ class Validate(Job):
     """All scores of a tiny model on small generated images."""
 
     same = (
-        "images",
-        "correct1",
-        "correct5",
-        "loss",
-        "ece",
-        "calibration",
-        "confusions",
-        "failures",
-    )
+        "images", "correct1", "correct5", "loss", "ece", "calibration", "confusions", "failures",
+    )  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -86,7 +75,7 @@ class Validate(Job):
         return []
 
     def result(self, name: str) -> Any:
-        """Return the scores and the file of predictions."""
+        """Return what has to be the same of every finished run."""
         scores = self.record(name)["results"][0]
         predictions = (self.folder / f"{name}.csv").read_bytes()
         return [scores[field] for field in self.same], predictions
@@ -119,7 +108,7 @@ class Profile(Job):
         return rows
 
     def result(self, name: str) -> Any:
-        """Return what tells the rows apart."""
+        """Return what has to be the same of every finished run: which rows there are."""
         return [[row[field] for field in self.key] for row in self.record(name)["results"]]
 
 

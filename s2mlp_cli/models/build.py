@@ -1,4 +1,4 @@
-"""From a spec to a module, whatever its family."""
+"""Modules from specs of every family."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def set_shift(model: nn.Module, shift: str) -> int:
 
 
 def has_shifts(model: nn.Module) -> bool:
-    """Tell whether ``model`` holds a mixer whose implementation can be chosen."""
+    """Tell whether ``model`` has a mixer whose implementation can be chosen."""
     return any(isinstance(module, SpatialShiftMixer) for module in model.modules())
 
 

@@ -1,4 +1,4 @@
-"""Global Filter Networks (arXiv 2107.00645), on the parts that they share with S2-MLP."""
+"""Global Filter Networks (arXiv 2107.00645), built from the layers of S2-MLP."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from torch import Tensor, nn
 from s2mlp_cli.models.layers import ChannelMLP, PatchLayer, PyramidClassifier, PyramidStage
 from s2mlp_cli.specs import GFNetSpec, Stage
 
-# What the authors' LayerScale factors start from.
-_SCALE = 1e-3
-
 
 def resample(grid: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """Interpolate ``grid`` (H,W,C) bicubically to ``size``; at its own size it stays as it is."""
+    """Interpolate ``grid`` (H,W,C) bicubically to ``size``; return it unchanged at its own."""
     if grid.shape[:2] == size:
         return grid
     channels_first = grid.permute(2, 0, 1)[None]
@@ -23,11 +20,11 @@ def resample(grid: Tensor, size: tuple[int, int], align_corners: bool = False) -
 
 
 class GlobalFilter(nn.Module):
-    """A circular convolution as large as the map, done as a product in the frequency domain.
+    """A circular convolution as large as the map, computed as a product of frequencies.
 
     ``irfft2(rfft2(x) * weight)`` (equation 5), both transforms orthonormal. The learned complex
-    weight is H,W/2+1,C, stored with its real and imaginary part on a last axis of 2. For maps of
-    another size it is interpolated bicubically, corner on corner, as the authors do.
+    weight is H,W/2+1,C; its real and imaginary parts are a last axis of 2. For maps of another size
+    it is interpolated bicubically with aligned corners, as the authors do.
     """
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -50,11 +47,11 @@ class GlobalFilter(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel."""
+    """A learned factor per channel, 0.001 at first as the authors have it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.full((channels,), _SCALE))
+        self.weight = nn.Parameter(torch.full((channels,), 1e-3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale ``x`` (..., C)."""
@@ -92,7 +89,7 @@ class PositionEmbedding(nn.Module):
 
 
 class PositionedPatchLayer(PatchLayer):
-    """A patch layer, then the position embedding: the first stage has this one."""
+    """The first stage's patch layer, followed by the position embedding."""
 
     def __init__(self, in_channels: int, channels: int, patch: int, size: tuple[int, int]) -> None:
         super().__init__(in_channels, channels, patch, norm=None)
@@ -105,9 +102,9 @@ class PositionedPatchLayer(PatchLayer):
 
 
 class GFNet(PyramidClassifier):
-    """GFNet, for images of any size that the patches divide.
+    """GFNet; images of any size that the patches divide.
 
-    Filters and position embedding are interpolated where the size is not the native one.
+    At other sizes than the native one, filters and position embedding are interpolated.
     """
 
     def __init__(self, spec: GFNetSpec) -> None:

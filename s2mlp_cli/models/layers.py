@@ -1,4 +1,4 @@
-"""What the families built here share: patches, norms, channel MLP, fusions, and the frame."""
+"""The layers that all families share: patches, norms, channel MLP, fusions, the classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S2-MLP v1, v2 and everything between, built from one spec."""
+"""S2-MLP v1, v2 and their variants, built from one spec."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage
 class Shift(nn.Module):
     """Splits K*C channels into K maps and shifts each by its own directions.
 
-    An empty list of directions passes its map on as it is, without a copy.
+    A map without directions is passed on without a copy.
     """
 
     def __init__(self, splits: tuple[Directions, ...], function: ShiftFunction) -> None:
@@ -45,8 +45,8 @@ class SpatialShiftMixer(nn.Module):
     """``project(fuse(shift(activation(expand(x)))))`` on a map of B,H,W,C.
 
     v1 (section 3.2): one split, GELU, nothing to fuse. v2 (section 3.1): three splits, split
-    attention, no activation. With a mixer kernel as implementation, the kernel does all of it
-    with this module's weights; it satisfies :class:`s2mlp_cli.shifts.types.MixerParameters`.
+    attention, no activation. A mixer kernel as implementation does all of it with the weights of
+    this module, which is a :class:`s2mlp_cli.shifts.types.MixerParameters`.
     """
 
     def __init__(self, channels: int, mixer: Mixer, implementation: Implementation) -> None:
@@ -118,23 +118,21 @@ class Block(nn.Module):
 
 
 class S2MLP(PyramidClassifier):
-    """The classifier: stages, an optional norm, mean over positions, one linear layer.
-
-    No weight depends on the size of the image: any size that the patches divide will do.
-    """
+    """The classifier, for images of any size that the patches divide."""
 
     def __init__(self, spec: S2MLPSpec, implementation: Implementation) -> None:
         inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
         stages = (
             PyramidStage(
-                PatchLayer(in_channels, stage.dim, stage.patch, _patch_norm(spec, stage)),
+                PatchLayer(
+                    in_channels,
+                    stage.dim,
+                    stage.patch,
+                    norm=make_norm(spec.norm, stage.dim) if spec.patch_norm else None,
+                ),
                 (Block(spec, stage, implementation) for _ in range(stage.depth)),
             )
             for in_channels, stage in zip(inputs, spec.stages, strict=False)
         )
         norm = make_norm(spec.norm, inputs[-1]) if spec.head_norm else nn.Identity()
         super().__init__(stages, norm, inputs[-1], spec.classes)
-
-
-def _patch_norm(spec: S2MLPSpec, stage: Stage) -> nn.Module | None:
-    return make_norm(spec.norm, stage.dim) if spec.patch_norm else None

@@ -1,4 +1,4 @@
-"""The Vision Permutator (arXiv 2106.12368), on the parts that it shares with S2-MLPv2."""
+"""The Vision Permutator (arXiv 2106.12368), built from the layers of S2-MLPv2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s2mlp_cli.specs import VipSpec, VipStage
 
 
 def join_rows(x: Tensor, segments: int) -> Tensor:
-    """Regroup a map so that one column of one channel segment is a vector.
+    """Regroup a map so that each column of each channel segment becomes a vector.
 
     Args:
         x: B,H,W,C with C = N * S.
@@ -40,10 +40,10 @@ def split_rows(x: Tensor, rows: int) -> Tensor:
 class PermuteMixer(nn.Module):
     """Weighted Permute-MLP (section 3.2): height, width and channel branches, then attention.
 
-    Each branch is one C x C layer without bias. The height branch sees columns as vectors, which
-    takes as many segments as the map has rows: then H * S = C. The width branch is the height
-    branch of the transposed map. Split attention looks at the mean over the positions, where
-    S2-MLPv2 takes the sum; its layers have biases.
+    Each branch is one C x C layer without bias. The height branch multiplies whole columns, so it
+    needs as many segments as the map has rows: then H * S = C. The width branch is the height
+    branch of the transposed map. Split attention uses the mean over positions where S2-MLPv2 uses
+    the sum, and its layers have biases.
     """
 
     def __init__(self, channels: int, segments: int, reduction: int) -> None:
@@ -92,7 +92,7 @@ class PermuteBlock(nn.Module):
 
 
 class VisionPermutator(PyramidClassifier):
-    """The Vision Permutator, for images of the one size that its spec names."""
+    """The Vision Permutator; it takes images of its spec's size only."""
 
     def __init__(self, spec: VipSpec) -> None:
         inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]

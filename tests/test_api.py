@@ -65,7 +65,7 @@ def test_shift_is_the_definition():
     ("directions", "implementation", "sentence"),
     [
         (("rigth",), "slice", "there is no direction 'rigth'; did you mean 'right'?"),
-        (("right",), "fused", "'fused' is a kernel for a whole mixer"),
+        (("right",), "fused", "'fused' computes a whole mixer"),
         (("right",), "silce", "no shift implementation 'silce'; did you mean 'slice'?"),
     ],
 )

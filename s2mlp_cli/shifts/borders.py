@@ -122,36 +122,47 @@ def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), bias)
 
 
+def weights_of(x: Tensor, mixer: MixerParameters, total: Callable[[], Tensor]) -> Tensor:
+    """Return how much each split of each image counts per channel: B,K,C, or 1,K,1 for a mean.
+
+    Args:
+        x: any map of the mixer, whose type and device the weights follow.
+        mixer: its weights and settings.
+        total: returns the sum over splits and positions of the shifted maps, B,C.
+    """
+    count = len(mixer.splits)
+    if mixer.attention is None:
+        kind = accumulator(x.dtype)
+        return torch.full((1, count, 1), 1 / count, dtype=kind, device=x.device)
+    if not torch.is_autocast_enabled(x.device.type):  # an export would record the context
+        return split_attention(total(), mixer.attention, count)
+    # Sums over a map overflow half types, and autocast would put them there.
+    with torch.autocast(x.device.type, enabled=False):
+        return split_attention(total(), mixer.attention, count)
+
+
 def fusion_weights(
     x: Tensor,
     mixer: MixerParameters,
     expanded: Tensor | None = None,
     sums_of: BorderSums = border_sums,
-    bias: Tensor | None = None,
 ) -> Tensor:
-    """Return how much each split of each image counts per channel: B,K,C, or 1,K,1 for a mean.
+    """Return :func:`weights_of` the splits from border sums, without a shifted map.
 
     Args:
         x: the input of the mixer, B,H,W,C.
         mixer: its weights and settings.
         expanded: ``activation(expand(x))`` where there is an activation: the sums of a map that is
-            not linear in ``x`` must be taken from the map itself. Any map may be.
+            not linear in ``x`` must be taken from the map itself.
         sums_of: what takes the border sums.
-        bias: K*C numbers that every position of ``expanded`` lacks.
     """
-    splits = mixer.splits
-    kind = accumulator(x.dtype)
-    if mixer.attention is None:
-        return torch.full((1, len(splits), 1), 1 / len(splits), dtype=kind, device=x.device)
-    # Sums over a map overflow half types and autocast would put them there.
-    with torch.autocast(x.device.type, enabled=False):
+
+    def total() -> Tensor:
         if expanded is None:
-            sums = shifted_linear_sums(x, mixer.expand, splits, sums_of)
-        else:
-            sums = shifted_sums(expanded, splits, sums_of)
-            if bias is not None:
-                sums = sums + x.shape[1] * x.shape[2] * bias.to(kind).reshape(len(splits), -1)
-        return split_attention(sums.sum(1), mixer.attention, len(splits))
+            return shifted_linear_sums(x, mixer.expand, mixer.splits, sums_of).sum(1)
+        return shifted_sums(expanded, mixer.splits, sums_of).sum(1)
+
+    return weights_of(x, mixer, total)
 
 
 def attention_work(splits: Splits) -> ShiftWork:

@@ -9,12 +9,13 @@ anyway, and which exports. DESIGN.md compares what each form moves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from s2mlp_cli.shifts import triton_support
-from s2mlp_cli.shifts.borders import accumulator, fused_work, split_attention
+from s2mlp_cli.shifts.borders import accumulator, fused_work, weights_of
 from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
@@ -46,31 +47,18 @@ def fuse(maps: Sequence[Tensor], mixer: MixerParameters) -> Tensor:
 
     Sums and weights are float32 for half types.
     """
+    first = maps[0]
     if len(maps) == 1:
-        return maps[0]
-    weights = _weights(maps, mixer)
+        return first
+    kind = accumulator(first.dtype)
+    sums = (part.sum((1, 2), dtype=kind) for part in maps)
+    weights = weights_of(first, mixer, lambda: reduce(torch.add, sums))
     scales = weights[:, :, None, None].unbind(1)
-    fused = maps[0] * scales[0]
+    fused = first * scales[0]
     for part, scale in zip(maps[1:], scales[1:], strict=True):
         # In place costs eager PyTorch one map less; a compiler needs neither.
         fused = fused + part * scale if is_recorded() else fused.addcmul_(part, scale)
-    return fused.to(maps[0].dtype)
-
-
-def _weights(maps: Sequence[Tensor], mixer: MixerParameters) -> Tensor:
-    """Return how much each map of each image counts per channel: B,K,C, or 1,K,1 for a mean."""
-    first, count = maps[0], len(maps)
-    kind = accumulator(first.dtype)
-    if mixer.attention is None:
-        return torch.full((1, count, 1), 1 / count, dtype=kind, device=first.device)
-    if torch.is_autocast_enabled(first.device.type):
-        # Sums over a map overflow the half types that autocast would put them in.
-        with torch.autocast(first.device.type, enabled=False):
-            return _weights(maps, mixer)
-    total = first.sum((1, 2), dtype=kind)
-    for part in maps[1:]:
-        total = total + part.sum((1, 2), dtype=kind)
-    return split_attention(total, mixer.attention, count)
+    return fused.to(first.dtype)
 
 
 IMPLEMENTATION = MixerKernel(

@@ -26,11 +26,11 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import Splits, attention_work
 from s2mlp_cli.shifts.fused_triton import (
     check_supported,
-    dot_type,
     expanded,
     gelu,
-    read_position,
 )
+from s2mlp_cli.shifts.triton_borders import dot_type
+from s2mlp_cli.shifts.triton_shift import source_of
 from s2mlp_cli.shifts.triton_support import (
     interpreted,
     offset_table,
@@ -127,7 +127,8 @@ def _projected_kernel(
                 left += tl.load(start + channel, mask=mask, other=0)[None, :]
             for split in tl.static_range(SPLITS):
                 at = offsets + 2 * (split * SEGMENTS + segment)
-                source = read_position(row, from_left, at, height, width) * SPLITS + split
+                from_row, from_column = source_of(row, from_left, at, height, width)
+                source = (from_row * width + from_column) * SPLITS + split
                 value = tl.load(
                     y + (source * channels)[:, None] + channel[None, :], mask=mask[None, :], other=0
                 ).to(tl.float32)
@@ -199,18 +200,36 @@ def _precision(x: Tensor) -> str:
     return "tf32" if tf32 and torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
+class _WithoutGradient(torch.autograd.Function):
+    """Passes a result on, and tells who would train that there is no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, mixed: Tensor, *inputs: Tensor) -> Tensor:
+        """Return ``mixed``, which was computed from ``inputs``."""
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> None:
+        """Refuse."""
+        raise UnavailableError("fused-project has no gradient; train with --shift fused")
+
+
 def mix_fused_project(x: Tensor, mixer: MixerParameters) -> Tensor:
     """Run one mixer on ``x`` (B,H,W,C); inference only.
 
     Raises:
-        UnavailableError: float64, a gradient is needed, or a GELU that is approximated.
+        UnavailableError: float64, a GELU that is approximated, or, later, a gradient is needed.
     """
     check_supported(x, mixer)
-    if torch.is_grad_enabled() and (x.requires_grad or mixer.project.weight.requires_grad):
-        raise UnavailableError(
-            "fused-project has no gradient; call it under torch.no_grad(), or train with --shift "
-            "fused"
-        )
+    with torch.no_grad():
+        mixed = _mixed(x, mixer)
+    if not torch.is_grad_enabled():
+        return mixed
+    result: Tensor = _WithoutGradient.apply(mixed, x, mixer.project.weight)
+    return result
+
+
+def _mixed(x: Tensor, mixer: MixerParameters) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     if mixer.fusion == "none" and isinstance(mixer.activation, nn.GELU):

@@ -23,7 +23,8 @@ from torch.autograd.function import once_differentiable
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.borders import Splits, fused_work, fusion_weights
-from s2mlp_cli.shifts.triton_shift import unshift
+from s2mlp_cli.shifts.triton_borders import triton_border_sums
+from s2mlp_cli.shifts.triton_shift import source_of, sum_of_readers, unshift
 from s2mlp_cli.shifts.triton_support import (
     offset_table,
     on_device,
@@ -44,51 +45,24 @@ def gelu(x):
 
 
 @triton.jit
-def read_position(row, column, offset, height, width):
-    """Return the position that an output reads: shifted by the two numbers at ``offset``."""
-    from_row = tl.minimum(tl.maximum(row - tl.load(offset), 0), height - 1)
-    from_column = tl.minimum(tl.maximum(column - tl.load(offset + 1), 0), width - 1)
-    return from_row * width + from_column
-
-
-@triton.jit
-def _border_kernel(
-    x, out, height, width, channels, x_b, x_h, x_w, x_c,
-    POSITIONS: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, OPERAND: tl.constexpr,
+def _tile(
+    size, position_blocks, channel_blocks, segment_blocks,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Border sums as a matrix product: a 4 x H*W matrix of -1, 0, 1 times the map of one image.
+    """Return a program's segment of channels, image, tile of it, positions and channels there.
 
-    The small factor is exact in every type, so the products are exact and the sums float32. A
-    matrix product takes 16 rows; the 12 that are not needed are zero and cost no memory.
-
-    POSITIONS is height * width, known to the compiler: the interpreter of Triton 3.6 cannot make
-    the bound of a loop of a computed number (NumPy 2.4 converts no array of one element).
+    A program stays within one image, so that its weights are a row. Inside one segment of channels
+    the offsets of every split are two scalars, so channels are read in long aligned runs.
     """
-    image = tl.program_id(0).to(tl.int64)
-    x += image * x_b
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    kind = tl.arange(0, 16)[:, None]
-    total = tl.full((16, BLOCK_C), 0, tl.float32)
-    for start in range(0, POSITIONS, BLOCK_P):
-        position = start + tl.arange(0, BLOCK_P)
-        row, column = position // width, position % width
-        rows = (row == 0).to(tl.float32) - (row == height - 1).to(tl.float32)
-        columns = (column == 0).to(tl.float32) - (column == width - 1).to(tl.float32)
-        counted = tl.where(kind == 0, 1.0, tl.where(kind == 1, rows[None, :], columns[None, :]))
-        counted = tl.where(kind == 3, (rows * columns)[None, :], counted)
-        counted = tl.where(kind < ROWS, counted, 0.0)
-        values = tl.load(
-            x + (row * x_h + column * x_w)[:, None] + (channel * x_c)[None, :],
-            mask=(position < POSITIONS)[:, None] & (channel < channels)[None, :],
-            other=0,
-        )
-        total = tl.dot(counted.to(OPERAND), values.to(OPERAND), total, input_precision="ieee")
-    tl.store(
-        out + (image * ROWS + kind) * channels + channel[None, :],
-        total,
-        mask=(kind < ROWS) & (channel < channels)[None, :],
-    )
+    program = tl.program_id(0)
+    block = program % channel_blocks
+    segment = block // segment_blocks
+    inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
+    tile = program // channel_blocks % position_blocks
+    position = tile * BLOCK_P + tl.arange(0, BLOCK_P)
+    # 64 bits only for where the image begins: inside it 32 do, and cost half.
+    image = (program // channel_blocks // position_blocks).to(tl.int64)
+    return segment, image, tile, position, segment * size + inside, inside < size
 
 
 @triton.jit
@@ -98,24 +72,12 @@ def _weighted_kernel(
     SPLITS: tl.constexpr, WEIGHTED: tl.constexpr, GELU: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Write start + the sum over splits of weight * y at the shifted position.
-
-    A program stays within one image, so that its weights are a row.
-
-    Inside one segment of channels the offsets of every split are two scalars, so the channels of
-    a tile are read in long aligned runs.
-    """
-    program = tl.program_id(0)
-    block = program % channel_blocks
-    segment = block // segment_blocks
-    inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
-    channel = segment * size + inside
-    position = program // channel_blocks % position_blocks * BLOCK_P + tl.arange(0, BLOCK_P)
+    """Write start + the sum over splits of weight * y at the shifted position."""
+    segment, image, _, position, channel, in_segment = _tile(
+        size, position_blocks, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
+    )
     row, column = position // width, position % width
-    in_segment = inside < size
     mask = (position < height * width)[:, None] & in_segment[None, :]
-    # 64 bits only for where the image begins: inside it 32 do, and cost half.
-    image = (program // channel_blocks // position_blocks).to(tl.int64)
     y += image * height * width * SPLITS * channels
     out += image * height * width * channels
     total = tl.full((BLOCK_P, BLOCK_C), 0, tl.float32)
@@ -124,7 +86,8 @@ def _weighted_kernel(
         weights += image * SPLITS * channels
     for split in tl.static_range(SPLITS):
         at = offsets + 2 * (split * segments + segment)
-        source = read_position(row, column, at, height, width) * SPLITS + split
+        from_row, from_column = source_of(row, column, at, height, width)
+        source = (from_row * width + from_column) * SPLITS + split
         value = tl.load(y + (source * channels)[:, None] + channel[None, :], mask=mask, other=0)
         value = value.to(tl.float32)
         if GELU:
@@ -156,17 +119,11 @@ def _weighted_backward_kernel(
     weights. The outputs' gradients are read from the cache again for every split: from memory, one
     map is read for them, K for y, and K are written.
     """
-    program = tl.program_id(0)
-    block = program % channel_blocks
-    segment = block // segment_blocks
-    inside = (block % segment_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
-    channel = segment * size + inside
-    tile = program // channel_blocks % position_blocks
-    position = tile * BLOCK_P + tl.arange(0, BLOCK_P)
+    segment, image, tile, position, channel, in_segment = _tile(
+        size, position_blocks, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
+    )
     row, column = position // width, position % width
-    in_segment = inside < size
     mask = (position < height * width)[:, None] & in_segment[None, :]
-    image = (program // channel_blocks // position_blocks).to(tl.int64)
     grad += image * height * width * channels
     y += image * height * width * SPLITS * channels
     grad_y += image * height * width * SPLITS * channels
@@ -176,29 +133,10 @@ def _weighted_backward_kernel(
     here = tl.load(grad + (position * channels)[:, None] + channel[None, :], mask=mask, other=0)
     tl.store(started + channel, tl.reduce(here.to(tl.float32), 0, _add), mask=in_segment)
     for split in tl.static_range(SPLITS):
-        dh = tl.load(offsets + 2 * (split * segments + segment))
-        dw = tl.load(offsets + 2 * (split * segments + segment) + 1)
-        entered_row = tl.where(dh > 0, 0, tl.where(dh < 0, height - 1, -1))
-        entered_column = tl.where(dw > 0, 0, tl.where(dw < 0, width - 1, -1))
-        total = tl.full((BLOCK_P, BLOCK_C), 0, tl.float32)
-        for moved_along_rows in tl.static_range(2):
-            reader_row = row + dh * moved_along_rows
-            if moved_along_rows == 1:
-                row_reads = (reader_row >= 0) & (reader_row < height)
-            else:
-                row_reads = row == entered_row
-            for moved_along_columns in tl.static_range(2):
-                reader_column = column + dw * moved_along_columns
-                if moved_along_columns == 1:
-                    column_reads = (reader_column >= 0) & (reader_column < width)
-                else:
-                    column_reads = column == entered_column
-                reader = (reader_row * width + reader_column) * channels
-                total += tl.load(
-                    grad + reader[:, None] + channel[None, :],
-                    mask=mask & (row_reads & column_reads)[:, None],
-                    other=0,
-                ).to(tl.float32)
+        total = sum_of_readers(
+            grad + channel[None, :], row, column, offsets + 2 * (split * segments + segment),
+            height, width, width * channels, channels, mask, tl.int32, tl.float32,
+        )  # fmt: skip
         at = (position * SPLITS + split) * channels
         value = tl.load(y + at[:, None] + channel[None, :], mask=mask, other=0).to(tl.float32)
         weight = tl.load(weights + split * channels + channel, mask=in_segment, other=0)
@@ -209,50 +147,6 @@ def _weighted_backward_kernel(
         )
         own = tl.reduce(total * value, 0, _add)
         tl.store(partial + split * channels + channel, own, mask=in_segment)
-
-
-def dot_type(x: Tensor) -> Any:
-    """Return the type of a matrix product's operands, as Triton names it.
-
-    The interpreter keeps bfloat16 in integers and multiplies those: there, and for float32, the
-    operands are float32, which holds every half type exactly.
-    """
-    native = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-    return native.get(x.dtype, tl.float32) if x.is_cuda else tl.float32
-
-
-class TritonBorderSums(torch.autograd.Function):
-    """Border sums of a map; the gradient of a sum is that of its terms."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, corners: bool) -> Tensor:
-        """Return B,3,C or B,4,C in float32 of ``x`` (B,H,W,C, any strides)."""
-        batch, height, width, channels = x.shape
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        rows = 4 if corners else 3
-        out = torch.empty(batch, rows, channels, dtype=torch.float32, device=x.device)
-        block = power_of_two_block(channels, largest=64)
-        with on_device(x):
-            _border_kernel[(batch, triton.cdiv(channels, block))](
-                x, out, height, width, channels, *x.stride(),
-                POSITIONS=height * width, ROWS=rows, BLOCK_P=64, BLOCK_C=block,
-                OPERAND=dot_type(x),
-            )  # fmt: skip
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Give each pixel the gradients of the sums in which it is counted."""
-        total, rows, columns, *corners = grad.unbind(1)
-        out = total[:, None, None].expand(ctx.shape).clone()
-        for edge, sign in ((0, 1), (-1, -1)):
-            out[:, edge] += sign * rows[:, None]
-            out[:, :, edge] += sign * columns[:, None]
-            for corner in corners:
-                out[:, edge, 0] += sign * corner
-                out[:, edge, -1] -= sign * corner
-        return out.to(ctx.dtype), None
 
 
 def _blocks(y: Tensor, splits: Splits) -> dict[str, int]:
@@ -340,12 +234,6 @@ class ShiftedGELU(torch.autograd.Function):
         (y,) = ctx.saved_tensors
         moved = unshift(grad, ctx.directions) if ctx.directions else grad
         return torch.ops.aten.gelu_backward(moved, y), None
-
-
-def triton_border_sums(x: Tensor, corners: bool) -> Tensor:
-    """Return what :func:`s2mlp_cli.shifts.borders.border_sums` does, by one kernel."""
-    sums: Tensor = TritonBorderSums.apply(x, corners)
-    return sums
 
 
 def check_supported(x: Tensor, mixer: MixerParameters) -> None:

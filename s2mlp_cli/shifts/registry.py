@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from s2mlp_cli.directions import OFFSETS, Directions
@@ -13,29 +12,17 @@ from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 if TYPE_CHECKING:
     from torch import Tensor
 
-# name -> the module and the object in it.
-_HOMES = {
-    "oracle": "torch_shifts:ORACLE",
-    "slice": "torch_shifts:SLICE",
-    "concat": "torch_shifts:CONCAT",
-    "roll": "torch_shifts:ROLL",
-    "conv": "torch_shifts:CONV",
-    "deform": "torch_shifts:DEFORM",
-    "gather": "torch_shifts:GATHER",
-    "fused": "fused:IMPLEMENTATION",
-    "triton": "triton_shift:IMPLEMENTATION",
-    "fused-triton": "fused_triton:IMPLEMENTATION",
-    "fused-project": "fused_project:IMPLEMENTATION",
-    "inplace": "torch_shifts:INPLACE",
-    "none": "torch_shifts:NONE",
-    "products": "torch_shifts:PRODUCTS",
-}
-
-# A name of an earlier version -> what took its place.
+# A name of an earlier version -> its replacement.
 _REPLACED = {"fused-gemm": "fused-project"}
 
 # Every name, in the order in which people read them.
-NAMES: tuple[str, ...] = tuple(_HOMES)
+NAMES = (
+    "oracle", "slice", "concat", "roll", "conv", "deform", "gather", "fused", "triton",
+    "fused-triton", "fused-project", "inplace", "none", "products",
+)  # fmt: skip
+
+# Those whose modules import Triton.
+_TRITON = ("triton", "fused-triton", "fused-project")
 
 # The four implementations that the papers and the public code name.
 SOURCE = ("slice", "roll", "conv", "deform")
@@ -43,7 +30,7 @@ SOURCE = ("slice", "roll", "conv", "deform")
 # Known not to compute the shift: never part of ``all``, never a default.
 UNSAFE = ("inplace", *FLOORS)
 
-# What models are built with unless somebody chooses.
+# Of build_model.
 DEFAULT = BASELINE
 
 
@@ -51,51 +38,36 @@ def get(name: str) -> Implementation:
     """Return the implementation called ``name``.
 
     Raises:
-        UnavailableError: there is none of that name; the message lists those there are.
+        UnavailableError: the name is unknown; the message lists the known ones.
     """
     if name in _REPLACED:
         raise UnavailableError(
-            f"'{name}' was removed: '{_REPLACED[name]}' replaces it, with one read of the expanded "
-            "map; use that"
+            f"'{name}' was removed; use '{_REPLACED[name]}', which reads the expanded map once"
         )
-    if name not in _HOMES:
+    if name not in NAMES:
         raise UnavailableError(
             f"there is no shift implementation '{name}'{did_you_mean(name, NAMES) or ';'} "
             f"known: {', '.join(NAMES)}"
         )
-    module, _, attribute = _HOMES[name].partition(":")
-    implementation: Implementation = getattr(_module(module), attribute)
-    return implementation
+    # Plain imports: import_module would break the compiler's graph.
+    if name in _TRITON:
+        from s2mlp_cli.shifts import fused_project, fused_triton, triton_shift
 
+        return {
+            "triton": triton_shift.IMPLEMENTATION,
+            "fused-triton": fused_triton.IMPLEMENTATION,
+            "fused-project": fused_project.IMPLEMENTATION,
+        }[name]
+    from s2mlp_cli.shifts import fused, torch_shifts
 
-def _module(name: str) -> ModuleType:
-    """Import one of the modules; import_module would break the compiler's graph."""
-    if name == "torch_shifts":
-        from s2mlp_cli.shifts import torch_shifts
-
-        return torch_shifts
-    if name == "fused":
-        from s2mlp_cli.shifts import fused
-
-        return fused
-    if name == "triton_shift":
-        from s2mlp_cli.shifts import triton_shift
-
-        return triton_shift
-    if name == "fused_triton":
-        from s2mlp_cli.shifts import fused_triton
-
-        return fused_triton
-    from s2mlp_cli.shifts import fused_project
-
-    return fused_project
+    return fused.IMPLEMENTATION if name == "fused" else torch_shifts.IMPLEMENTATIONS[name]
 
 
 def parse(text: str) -> tuple[str, ...]:
     """Turn ``"conv"``, ``"slice,conv"`` or ``"all,inplace"`` into names; ``all``: every safe one.
 
     Raises:
-        UnavailableError: one of the names is not known, or there is none.
+        UnavailableError: a name is unknown, or there is none.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     safe = [name for name in NAMES if name not in UNSAFE]
@@ -104,10 +76,10 @@ def parse(text: str) -> tuple[str, ...]:
     )
     if not names:
         raise UnavailableError(
-            f"'{text}' names no shift implementation; known: all, {', '.join(NAMES)}"
+            f"'{text}' does not name a shift implementation; known: all, {', '.join(NAMES)}"
         )
     for name in names:
-        if name not in _HOMES:
+        if name not in NAMES:
             get(name)
     return names
 
@@ -126,8 +98,8 @@ def shift(x: Tensor, directions: Directions, implementation: str = BASELINE) -> 
         A tensor of the same shape, dtype and device.
 
     Raises:
-        UnavailableError: no such direction or implementation, it cannot run on this device, or
-            it is a kernel for a whole mixer.
+        UnavailableError: an unknown direction or implementation, one that cannot run on this
+            device, or a kernel for a whole mixer.
         ValueError: the channels do not divide by the directions.
     """
     for direction in directions:
@@ -139,8 +111,8 @@ def shift(x: Tensor, directions: Directions, implementation: str = BASELINE) -> 
     chosen = get(implementation)
     if not isinstance(chosen, ShiftFunction):
         raise UnavailableError(
-            f"'{implementation}' is a kernel for a whole mixer; give it to build_model, or choose "
-            "an implementation of the shift alone"
+            f"'{implementation}' computes a whole mixer; pass it to build_model, or choose an "
+            "implementation of the shift alone"
         )
     reason = chosen.unavailable(x.device)
     if reason is not None:

@@ -277,31 +277,36 @@ def mix_products(x: Tensor, mixer: MixerParameters) -> Tensor:
     return projected
 
 
-ORACLE = ShiftFunction("oracle", "index arithmetic straight from the definition", shift_oracle)
-SLICE = ShiftFunction("slice", "slice indexing on a copy", shift_slice)
-CONCAT = ShiftFunction("concat", "edge and moved slice joined, no assignment", shift_concat)
-ROLL = ShiftFunction("roll", "replicate-pad, torch.roll, crop", shift_roll)
-CONV = ShiftFunction("conv", "replicate-pad, depthwise 3x3 convolution", shift_conv)
-DEFORM = ShiftFunction(
-    "deform",
-    "replicate-pad, torchvision deform_conv2d, crop",
-    shift_deform,
-    unavailable=_no_torchvision,
-)
-GATHER = ShiftFunction("gather", "index_select with precomputed indices", shift_gather)
-INPLACE = ShiftFunction(
-    "inplace",
-    "the papers' overlapping slices: WRONG on purpose",
-    shift_inplace,
-    safe=False,
-    unavailable=_undefined_on_a_gpu,
-)
-NONE = ShiftFunction("none", "shifts taken out: WRONG on purpose", shift_none, safe=False)
-PRODUCTS = MixerKernel(
-    "products",
-    "a mixer's two matrix products alone: WRONG on purpose",
-    mix_products,
-    safe=False,
-    trains=False,
-    work=lambda splits, fusion: ShiftWork(maps=0, products=0),
-)
+IMPLEMENTATIONS: dict[str, ShiftFunction | MixerKernel] = {
+    one.name: one
+    for one in (
+        ShiftFunction("oracle", "index arithmetic straight from the definition", shift_oracle),
+        ShiftFunction("slice", "slice indexing on a copy", shift_slice),
+        ShiftFunction("concat", "edge and moved slice joined, no assignment", shift_concat),
+        ShiftFunction("roll", "replicate-pad, torch.roll, crop", shift_roll),
+        ShiftFunction("conv", "replicate-pad, depthwise 3x3 convolution", shift_conv),
+        ShiftFunction(
+            "deform",
+            "replicate-pad, torchvision deform_conv2d, crop",
+            shift_deform,
+            unavailable=_no_torchvision,
+        ),
+        ShiftFunction("gather", "index_select with precomputed indices", shift_gather),
+        ShiftFunction(
+            "inplace",
+            "the papers' overlapping slices: WRONG on purpose",
+            shift_inplace,
+            safe=False,
+            unavailable=_undefined_on_a_gpu,
+        ),
+        ShiftFunction("none", "shifts taken out: WRONG on purpose", shift_none, safe=False),
+        MixerKernel(
+            "products",
+            "a mixer's two matrix products alone: WRONG on purpose",
+            mix_products,
+            safe=False,
+            trains=False,
+            work=lambda splits, fusion: ShiftWork(maps=0, products=0),
+        ),
+    )
+}

@@ -51,6 +51,54 @@ def _tile(
 
 
 @triton.jit
+def source_of(row, column, offset, height, width):
+    """Return the row and column that an output reads: shifted by the two numbers at ``offset``."""
+    from_row = tl.minimum(tl.maximum(row - tl.load(offset), 0), height - 1)
+    from_column = tl.minimum(tl.maximum(column - tl.load(offset + 1), 0), width - 1)
+    return from_row, from_column
+
+
+@triton.jit
+def _reader(index, offset, size, MOVED: tl.constexpr):
+    """Return an output of one axis that may have read ``index``, and whether it did.
+
+    That is the output at index + offset where it is inside, and the output at the index itself
+    where content enters by that edge.
+    """
+    if MOVED:
+        reader = index + offset
+        read = (reader >= 0) & (reader < size)
+    else:
+        reader = index
+        read = index == tl.where(offset > 0, 0, tl.where(offset < 0, size - 1, -1))
+    return reader, read
+
+
+@triton.jit
+def sum_of_readers(
+    grad, row, column, offset, height, width, row_stride, column_stride, mask,
+    INDEX: tl.constexpr, SUM: tl.constexpr,
+):  # fmt: skip
+    """Sum, for every input pixel, the gradients of the outputs that read it.
+
+    Two rows times two columns are four masked loads; away from the edges only one mask is true.
+
+    ``grad`` points to row 0, column 0 of each position's image and channel; ``offset`` to dh and
+    dw. INDEX is an integer type that the offsets within an image fit in, SUM the sum's type.
+    """
+    dh, dw = tl.load(offset), tl.load(offset + 1)
+    total = tl.full(mask.shape, 0, SUM)
+    for moved_along_rows in tl.static_range(2):
+        reader_row, row_reads = _reader(row, dh, height, moved_along_rows)
+        for moved_along_columns in tl.static_range(2):
+            reader_column, column_reads = _reader(column, dw, width, moved_along_columns)
+            reader = reader_row.to(INDEX) * row_stride + reader_column.to(INDEX) * column_stride
+            reads = mask & (row_reads & column_reads)[:, None]
+            total += tl.load(grad + reader[:, None], mask=reads, other=0).to(SUM)
+    return total
+
+
+@triton.jit
 def _shift_kernel(
     x, out, offsets, positions, height, width, size, channel_blocks, segment_blocks,
     x_b, x_h, x_w, x_c, out_b, out_h, out_w, out_c,
@@ -60,10 +108,7 @@ def _shift_kernel(
     group, image, row, column, channel, mask = _tile(
         positions, height, width, size, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
     )
-    dh = tl.load(offsets + 2 * group)
-    dw = tl.load(offsets + 2 * group + 1)
-    from_row = tl.minimum(tl.maximum(row - dh, 0), height - 1)
-    from_column = tl.minimum(tl.maximum(column - dw, 0), width - 1)
+    from_row, from_column = source_of(row, column, offsets + 2 * group, height, width)
     source = image * x_b + from_row.to(tl.int64) * x_h + from_column.to(tl.int64) * x_w
     target = image * out_b + row.to(tl.int64) * out_h + column.to(tl.int64) * out_w
     moved = tl.load(x + source[:, None] + (channel.to(tl.int64) * x_c)[None, :], mask=mask)
@@ -76,42 +121,14 @@ def _unshift_kernel(
     grad_b, grad_h, grad_w, grad_c, out_b, out_h, out_w, out_c,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """Sum, for every input pixel, the gradients of the outputs that read it.
-
-    Along one axis pixel i was read by output i + d where that is inside and, when d is not 0 and
-    i is the edge by which content enters, by output i itself. Both rows times both columns are
-    four masked loads; away from the edges only the first mask is true.
-    """
+    """Give every input pixel the gradients of the outputs that read it."""
     group, image, row, column, channel, mask = _tile(
         positions, height, width, size, channel_blocks, segment_blocks, BLOCK_P, BLOCK_C
     )
-    dh = tl.load(offsets + 2 * group)
-    dw = tl.load(offsets + 2 * group + 1)
-    entered_row = tl.where(dh > 0, 0, tl.where(dh < 0, height - 1, -1))
-    entered_column = tl.where(dw > 0, 0, tl.where(dw < 0, width - 1, -1))
-    total = tl.full((BLOCK_P, BLOCK_C), 0, SUM)
-    for moved_along_rows in tl.static_range(2):
-        reader_row = row + dh * moved_along_rows
-        if moved_along_rows == 1:
-            row_reads = (reader_row >= 0) & (reader_row < height)
-        else:
-            row_reads = row == entered_row
-        for moved_along_columns in tl.static_range(2):
-            reader_column = column + dw * moved_along_columns
-            if moved_along_columns == 1:
-                column_reads = (reader_column >= 0) & (reader_column < width)
-            else:
-                column_reads = column == entered_column
-            reader = (
-                image * grad_b
-                + reader_row.to(tl.int64) * grad_h
-                + reader_column.to(tl.int64) * grad_w
-            )
-            total += tl.load(
-                grad + reader[:, None] + (channel.to(tl.int64) * grad_c)[None, :],
-                mask=mask & (row_reads & column_reads)[:, None],
-                other=0,
-            ).to(SUM)
+    grad += (image * grad_b)[:, None] + (channel.to(tl.int64) * grad_c)[None, :]
+    total = sum_of_readers(
+        grad, row, column, offsets + 2 * group, height, width, grad_h, grad_w, mask, tl.int64, SUM
+    )
     target = image * out_b + row.to(tl.int64) * out_h + column.to(tl.int64) * out_w
     tl.store(
         out + target[:, None] + (channel.to(tl.int64) * out_c)[None, :],

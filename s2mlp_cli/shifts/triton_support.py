@@ -61,22 +61,18 @@ def segments(splits: Splits) -> int:
     return math.lcm(*(max(len(directions), 1) for directions in splits))
 
 
-def offset_rows(splits: Splits) -> list[list[tuple[int, int]]]:
-    """Return (dh, dw) for every split and segment: K rows of S."""
+@remembered
+def offset_table(splits: Splits, device: torch.device) -> Tensor:
+    """Return (dh, dw) for every split and segment, K,S,2: a kernel reads two scalars a program."""
     count = segments(splits)
-    return [
+    rows = [
         [
             OFFSETS[directions[i * len(directions) // count]] if directions else (0, 0)
             for i in range(count)
         ]
         for directions in splits
     ]
-
-
-@remembered
-def offset_table(splits: Splits, device: torch.device) -> Tensor:
-    """Return the same as int32 on the device, K,S,2: a kernel reads two scalars per program."""
-    return torch.tensor(offset_rows(splits), dtype=torch.int32, device=device)
+    return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
 def power_of_two_block(size: int, largest: int, smallest: int = 16) -> int:

@@ -1,7 +1,6 @@
 """What an implementation of the spatial shift is: a function, or a kernel for the whole mixer.
 
-Both kinds are ordinary members of the registry (:mod:`s2mlp_cli.shifts.registry`). This module
-imports torch only for type checking, so that names can be listed without it.
+Imports torch only for type checking, so that names can be listed without it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,16 @@ class ShiftCallable(Protocol):
         ...
 
 
+class SplitAttentionParameters(Protocol):
+    """The two linear layers of split attention: C to C', and C' to K*C."""
+
+    @property
+    def reduce(self) -> torch.nn.Linear: ...
+
+    @property
+    def expand(self) -> torch.nn.Linear: ...
+
+
 class MixerParameters(Protocol):
     """The weights and settings of one mixer, as a mixer kernel reads them.
 
@@ -37,46 +46,27 @@ class MixerParameters(Protocol):
         maps = [shift(y_k, splits[k]) for k in range(K)]           K x B,H,W,C
         out = fusion(maps) @ project.weight.T + project.bias       B,H,W,C
 
-    ``attention`` is None unless ``fusion`` is ``"split-attention"`` (S2-MLPv2, section 3.2:
-    a = sum over splits and positions; hat_a = W2 GELU(W1 a); softmax over the splits).
+    ``activation`` is GELU or Identity; ``fusion`` is ``none``, ``mean`` or ``split-attention``
+    (S2-MLPv2, section 3.2: a = sum over splits and positions; hat_a = W2 GELU(W1 a); softmax over
+    the splits), and ``attention`` has the weights of the last.
     """
 
     splits: tuple[Directions, ...]
 
     @property
-    def expand(self) -> torch.nn.Linear:
-        """C to K*C."""
-        ...
-
-    @property
-    def project(self) -> torch.nn.Linear:
-        """C to C."""
-        ...
-
-    @property
-    def fusion(self) -> str:
-        """``none``, ``mean`` or ``split-attention``."""
-        ...
-
-    @property
-    def activation(self) -> torch.nn.Module:
-        """What stands between the expansion and the shift: GELU or Identity."""
-        ...
-
-    @property
-    def attention(self) -> SplitAttentionParameters | None:
-        """Split attention's weights, where ``fusion`` says so."""
-        ...
-
-
-class SplitAttentionParameters(Protocol):
-    """The two linear layers of split attention: C to C', and C' to K*C."""
-
-    @property
-    def reduce(self) -> torch.nn.Linear: ...
-
-    @property
     def expand(self) -> torch.nn.Linear: ...
+
+    @property
+    def project(self) -> torch.nn.Linear: ...
+
+    @property
+    def fusion(self) -> str: ...
+
+    @property
+    def activation(self) -> torch.nn.Module: ...
+
+    @property
+    def attention(self) -> SplitAttentionParameters | None: ...
 
 
 class MixerCallable(Protocol):
@@ -106,43 +96,45 @@ class ShiftWork:
 
 
 @dataclass(frozen=True)
-class ShiftFunction:
-    """An implementation of the stand-alone shift.
+class _Implementation:
+    """What both kinds have.
 
     Attributes:
         name: its name in the registry and on the command line.
         summary: one line for people who choose.
         run: the function.
-        safe: False for one that is known not to equal the definition.
-        unavailable: the reason why it cannot run on a device, or None.
-        work: (splits, fusion) -> what it moves, for one whose operators torch cannot see.
+        safe: False if it is known to differ from the definition.
+        unavailable: returns the reason why it cannot run on a device, or None.
+        work: (splits, fusion) -> what it moves, where torch cannot see its operators.
     """
 
     name: str
     summary: str
-    run: ShiftCallable
+    run: Callable[..., Tensor]
     safe: bool = True
     unavailable: Callable[[torch.device], str | None] = _always_available
     work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
 
 
 @dataclass(frozen=True)
-class MixerKernel:
+class ShiftFunction(_Implementation):
+    """An implementation of the stand-alone shift."""
+
+    run: ShiftCallable
+
+
+@dataclass(frozen=True)
+class MixerKernel(_Implementation):
     """An implementation that replaces expansion, shift, fusion and projection together.
 
-    Attributes: as for :class:`ShiftFunction`, and
+    Attributes: as above, and
         trains: False where it has no gradient.
         form: (device, dtype, whether a compiler or exporter records it) -> which of its forms
             runs there, for one that has several.
     """
 
-    name: str
-    summary: str
     run: MixerCallable
-    safe: bool = True
     trains: bool = True
-    unavailable: Callable[[torch.device], str | None] = _always_available
-    work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
     form: Callable[[torch.device, torch.dtype, bool], str] | None = None
 
 

@@ -16,6 +16,7 @@ from s2mlp_cli.shifts.borders import (
     shifted_sums,
 )
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
+from s2mlp_cli.shifts.triton_support import offset_table
 
 
 @given(
@@ -86,3 +87,21 @@ def test_weights_sum_to_one_and_do_not_depend_on_the_batch(splits):
 def test_the_mean_weighs_all_splits_alike():
     mixer = make_mixer(8, (FIRST, ALL), fusion="mean")
     assert fusion_weights(torch.ones(2, 3, 3, 8), mixer).tolist() == [[[0.5], [0.5]]]
+
+
+def test_a_compiler_makes_constants_of_the_tables_and_copies_none_to_the_device():
+    """A table that is filled in on the CPU would be copied, blocking, in every forward pass."""
+    seen = []
+
+    def backend(graph, _):
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    mixer, x = make_mixer(16, (FIRST, ALL, ())), torch.randn(2, 3, 4, 16)
+    torch._dynamo.reset()
+    torch.compile(lambda: fusion_weights(x, mixer), fullgraph=True, backend=backend)()
+    torch.compile(
+        lambda: offset_table((FIRST, ()), x.device) + 0, fullgraph=True, backend=backend
+    )()
+    assert seen
+    assert not [name for name in seen if "setitem" in name or "zeros" in name or "copy" in name]

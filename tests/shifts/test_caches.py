@@ -26,14 +26,27 @@ TABLES = (
 )
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
-    """All but `fused-project`, which has no gradient."""
+def mixer_with(name, device):
     implementation = registry.get(name)
     if name == "deform" and (reason := implementation.unavailable(device)):
         pytest.skip(reason)
-    mixer = SpatialShiftMixer(16, MIXER, implementation).to(device)
-    x = torch.randn(1, 3, 2, 16, device=device)
+    torch.manual_seed(0)
+    return SpatialShiftMixer(16, MIXER, implementation).to(device).eval()
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_evaluation_is_the_same_with_and_without_gradients(name, device):
+    mixer, x = mixer_with(name, device), torch.randn(1, 3, 2, 16, device=device)
+    plain = mixer(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x), plain)
+    torch.testing.assert_close(mixer.requires_grad_(False)(x), plain)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
+    """All but `fused-project`, which has no gradient."""
+    mixer, x = mixer_with(name, device), torch.randn(1, 3, 2, 16, device=device)
     for table in TABLES:
         table.cache_clear()
     with torch.inference_mode():

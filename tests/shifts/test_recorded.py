@@ -113,14 +113,15 @@ def test_onnx_computes_the_same_at_another_batch_and_eager_calls_after_it_are_re
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("shift", RECORDABLE)
-def test_a_trace_computes_the_same_and_eager_calls_after_it_are_real(shift):
+def test_a_trace_computes_the_same_and_eager_calls_after_it_are_real(shift, graded):
     eager = mixer(shift)
     expected = mixer(shift)(images(2)).detach()
     for table in registry_tables():
         table.cache_clear()
-    with torch.no_grad():
-        close(torch.jit.trace(eager, (images(2),))(images(2)), expected)
+    with torch.set_grad_enabled(graded):
+        close(torch.jit.trace(eager, (images(2),))(images(2)).detach(), expected)
     close(eager(images(2)).detach(), expected)
 
 

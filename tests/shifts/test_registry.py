@@ -28,5 +28,5 @@ def test_a_list_without_a_name_is_refused(text):
     with pytest.raises(UnavailableError) as refused:
         registry.parse(text)
     assert str(refused.value) == (
-        f"'{text}' names no shift implementation; known: {', '.join(('all', *registry.NAMES))}"
+        f"'{text}' does not name a shift implementation; known: {', '.join(('all', *registry.NAMES))}"
     )

@@ -6,7 +6,7 @@ import torch
 from s2mlp_cli.measure.verifying.cases import EIGHT, V1, CheckInput
 from s2mlp_cli.measure.verifying.checks import check_shift, shift_by_loops, wrong_by_direction
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.torch_shifts import INPLACE, shift_oracle
+from s2mlp_cli.shifts.torch_shifts import shift_oracle
 from s2mlp_cli.shifts.types import ShiftFunction
 
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def test_another_dtype_is_a_fault():
 
 def test_inplace_smears_the_two_forward_groups():
     """Each keeps its first row or column and copies it over the other 13: 12 of 14 are wrong."""
-    wrong = wrong_by_direction(INPLACE, V1, CPU, seed=0)
+    wrong = wrong_by_direction(registry.get("inplace"), V1, CPU, seed=0)
     assert wrong == {
         "right": pytest.approx(12 / 14),
         "left": 0.0,

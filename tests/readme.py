@@ -23,6 +23,7 @@ from pathlib import Path
 
 from s2mlp_cli.cli import group
 from s2mlp_cli.sample import CHECKPOINT, IMAGES
+from tests.command_line import s2mlp
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -81,15 +82,20 @@ def prepare(folder: Path) -> None:
 
 
 def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run an example in ``folder`` as a user with a plain terminal of 80 columns would."""
-    command = re.sub(
-        r"^((?:\w+=\S+ )*)s2mlp ", rf"\1{sys.executable} -m s2mlp_cli ", example.command
-    )
+    """Run an example in ``folder`` as a user with a plain terminal of 80 columns would.
+
+    A command by itself runs in this process.
+    """
+    command = example.command.replace("/data/", f"{folder}/data/")
+    variables = {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"}
+    if re.fullmatch(r"s2mlp [^|>&;$]*", command):
+        return s2mlp(*shlex.split(command)[1:], cwd=folder, **variables)
+    command = re.sub(r"^((?:\w+=\S+ )*)s2mlp ", rf"\1{sys.executable} -m s2mlp_cli ", command)
     return subprocess.run(
-        command.replace("/data/", f"{folder}/data/"),
+        command,
         shell=True,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=280,

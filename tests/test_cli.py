@@ -1,4 +1,4 @@
-"""The command line as a process: what it imports, how it fails, how it prints."""
+"""The command line: what it imports, how it fails, how it prints."""
 
 from __future__ import annotations
 
@@ -15,37 +15,22 @@ from click.testing import CliRunner
 
 from s2mlp_cli.cli import COMMANDS, group
 from s2mlp_cli.commands.options import GroupedCommand
+from s2mlp_cli.errors import SpecError
+from tests.command_line import s2mlp
 from tests.readme import check_options
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(
-    *arguments: str, cwd: Path | None = None, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "s2mlp_cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd or ROOT,
-        env=environment,
-        timeout=200,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["models"], ["show", "v2-medium"], ["count", "--help"]]
-)
-def test_light_commands_do_not_import_torch(arguments: list[str]):
+def test_light_commands_do_not_import_torch():
     code = (
         "import sys; from s2mlp_cli.cli import main\n"
-        f"sys.argv = ['s2mlp', *{arguments!r}]\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'timm', 'matplotlib', 'fvcore'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "for line in ('--help', 'models', 'show v2-medium', 'count --help'):\n"
+        "    sys.argv = ['s2mlp', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, (line, end.code)\n"
+        "    heavy = {'torch', 'timm', 'matplotlib', 'fvcore'} & set(sys.modules)\n"
+        "    assert not heavy, (line, heavy)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
@@ -110,7 +95,7 @@ def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
 
 
 def test_the_users_own_line(tmp_path: Path):
-    done = run("count", "--model", "v2-medium", cwd=tmp_path)
+    done = s2mlp("count", "--model", "v2-medium", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0]
     assert first.startswith("S2-MLPv2-Medium/7 at 224x224: 55.27 M parameters, 16.28 G MACs")
@@ -119,7 +104,7 @@ def test_the_users_own_line(tmp_path: Path):
 
 
 def test_json_is_one_document_and_nothing_else():
-    done = run("count", "--model", "v2-small", "--format", "json")
+    done = s2mlp("count", "--model", "v2-small", "--format", "json")
     record = json.loads(done.stdout)
     assert record["schema"] == "s2mlp.count/1"
     assert record["results"][0]["macs_matmul"] == 6_901_767_168
@@ -127,7 +112,7 @@ def test_json_is_one_document_and_nothing_else():
 
 
 def test_an_error_is_one_sentence_and_exit_1():
-    done = run("count", "--model", "v2-mediun")
+    done = s2mlp("count", "--model", "v2-mediun")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: there is no model 'v2-mediun'; did you mean 'v2-medium'? `s2mlp models` lists "
@@ -136,10 +121,8 @@ def test_an_error_is_one_sentence_and_exit_1():
 
 
 def test_debug_shows_the_traceback():
-    done = run("count", "--model", "v2-mediun", S2MLP_DEBUG="1")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "SpecError" in done.stderr
+    with pytest.raises(SpecError):
+        s2mlp("count", "--model", "v2-mediun", S2MLP_DEBUG="1")
 
 
 def test_usage_errors_exit_2():
@@ -149,22 +132,22 @@ def test_usage_errors_exit_2():
         ["cuont"],
         ["count", "--input-size", "0"],
     ):
-        done = run(*arguments)
+        done = s2mlp(*arguments)
         assert done.returncode == 2, arguments
         assert "Traceback" not in done.stderr
-    assert "did you mean 'count'?" in run("cuont").stderr
+    assert "did you mean 'count'?" in s2mlp("cuont").stderr
 
 
 def test_options_come_from_variables_too():
-    done = run("count", S2MLP_COUNT_MODEL="v2-small", S2MLP_COUNT_FORMAT="csv")
+    done = s2mlp("count", S2MLP_COUNT_MODEL="v2-small", S2MLP_COUNT_FORMAT="csv")
     assert done.stdout.splitlines()[1].startswith("v2-small,")
 
 
 def test_the_variable_of_a_command_goes_before_the_shared_one():
     given = {"S2MLP_DATA": "/no/shared", "S2MLP_VALIDATE_DATA": "/no/own"}
-    assert "nothing at /no/own;" in run("validate", "--ckpt", "sample", **given).stderr
+    assert "nothing at /no/own;" in s2mlp("validate", "--ckpt", "sample", **given).stderr
     del given["S2MLP_VALIDATE_DATA"]
-    assert "nothing at /no/shared;" in run("validate", "--ckpt", "sample", **given).stderr
+    assert "nothing at /no/shared;" in s2mlp("validate", "--ckpt", "sample", **given).stderr
 
 
 def test_a_closed_pipe_is_no_traceback():
@@ -185,9 +168,16 @@ def test_a_stdout_that_is_closed_is_said_before_the_work():
 
 
 def test_no_colour_codes_when_piped_or_told_so():
-    assert "\x1b" not in run("models").stdout
+    def shown(**variables):
+        command = [sys.executable, "-m", "s2mlp_cli", "models"]
+        environment = {**os.environ, **variables}
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+        ).stdout
+
+    assert "\x1b" not in shown()
     colour = re.compile(r"\x1b\[(?![012]m)")  # bold and dim are none
-    assert not colour.search(run("models", NO_COLOR="1", FORCE_COLOR="1").stdout)
+    assert not colour.search(shown(NO_COLOR="1", FORCE_COLOR="1"))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +202,7 @@ def test_repeatable_options_and_flags_may_be_repeated():
 
 @pytest.mark.parametrize(("columns", "widest"), [(80, 78), (120, 118)])
 def test_help_uses_the_width_of_the_terminal(columns, widest):
-    done = run("profile", "--help", COLUMNS=str(columns))
+    done = s2mlp("profile", "--help", COLUMNS=str(columns))
     longest = max(len(line) for line in done.stdout.splitlines())
     assert widest - 10 < longest <= columns
 

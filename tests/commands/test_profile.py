@@ -88,7 +88,6 @@ def test_a_record_to_resume_that_is_not_there_is_begun(tiny, tmp_path):
     assert [row.shift for row in read_record(output).results] == ["slice", "none", "conv"]
 
 
-@pytest.mark.slow
 def test_a_compiled_model_is_timed_and_nothing_of_the_compiler_leaks(tiny, tmp_path):
     """Where there is no C++ compiler, the rows say so."""
     output = tmp_path / "record.json"
@@ -191,7 +190,6 @@ def test_a_disk_that_fills_in_the_midst_keeps_the_file_and_shows_the_rest(
 
 
 @needs_proc
-@pytest.mark.slow
 def test_kill_9_at_any_moment_is_completed_by_resume(tiny, tmp_path):
     """Killed before anything was saved, then after a save: no half file, nobody left over."""
     output = tmp_path / "record.json"

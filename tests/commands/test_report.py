@@ -1,4 +1,4 @@
-"""`s2mlp report` as a process: files in, one file out."""
+"""`s2mlp report`: files in, one file out."""
 
 import os
 import subprocess
@@ -10,17 +10,7 @@ from click.testing import CliRunner
 from s2mlp_cli.cli import main
 from s2mlp_cli.commands.report import command
 from tests import samples
-
-
-def run(*arguments, cwd, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "s2mlp_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": os.getcwd(), **variables},
-        check=False,
-    )
+from tests.command_line import s2mlp
 
 
 @pytest.fixture
@@ -31,14 +21,14 @@ def folder(tmp_path):
 
 
 def test_all_kinds_in_one_html_file(folder):
-    done = run("report", *(f"{kind}.json" for kind in samples.ALL), "-o", "all.html", cwd=folder)
+    done = s2mlp("report", *(f"{kind}.json" for kind in samples.ALL), "-o", "all.html", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "all.html\n", "")
     assert (folder / "all.html").read_text().startswith("<!doctype html>")
     assert len(list(folder.iterdir())) == len(samples.ALL) + 1
 
 
 def test_markdown_has_its_pictures_beside_it(folder):
-    done = run("report", "profile.json", "-o", "speed.md", "--title", "Speed", cwd=folder)
+    done = s2mlp("report", "profile.json", "-o", "speed.md", "--title", "Speed", cwd=folder)
     assert done.returncode == 0, done.stderr
     text = (folder / "speed.md").read_text()
     pictures = sorted(path.name for path in folder.glob("*.svg"))
@@ -51,7 +41,7 @@ def test_markdown_has_its_pictures_beside_it(folder):
 
 
 def test_a_terminal_that_is_too_narrow_cuts_no_column_off(folder):
-    done = run("report", "count.json", cwd=folder, COLUMNS="30")
+    done = s2mlp("report", "count.json", cwd=folder, COLUMNS="30")
     assert "operations" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 40
 
@@ -60,7 +50,7 @@ def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
     record = samples.trace()
     odd = record.results[0].model_copy(update={"run": "runs/of today"})
     (folder / "odd.json").write_text(record.model_copy(update={"results": (odd, odd)}).to_json())
-    done = run("report", "trace.json", "odd.json", "-o", "t.md", cwd=folder)
+    done = s2mlp("report", "trace.json", "odd.json", "-o", "t.md", cwd=folder)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in folder.glob("*.svg"))
     assert names == ["t-scopes-2.svg", "t-scopes.svg"]
@@ -68,11 +58,11 @@ def test_pictures_of_two_records_do_not_overwrite_each_other(folder):
 
 
 def test_the_terminal_is_what_the_commands_print(folder):
-    done = run("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
+    done = s2mlp("report", "verify.json", "count.json", cwd=folder, COLUMNS="100")
     assert done.returncode == 0, done.stderr
     assert "1 of 1 implementations match the reference" in done.stdout
     assert "\x1b" not in done.stdout
-    saved = run("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
+    saved = s2mlp("report", "verify.json", "count.json", "-o", "all.txt", cwd=folder)
     assert saved.returncode == 0, saved.stderr
     assert "6.900 G MACs" in (folder / "all.txt").read_text()
 
@@ -105,7 +95,7 @@ def test_two_validations_of_the_same_images_compare_themselves(folder):
 
 
 def test_markdown_on_stdout_says_what_is_missing(folder):
-    done = run("report", "count.json", "--format", "markdown", cwd=folder)
+    done = s2mlp("report", "count.json", "--format", "markdown", cwd=folder)
     assert done.stdout.startswith("# S2-MLP measurements\n")
     assert "![" not in done.stdout
     assert "pictures are left out" in done.stderr
@@ -129,22 +119,16 @@ def test_faults_are_sentences(folder, monkeypatch, capsys, arguments, code, sent
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["report", "count.json", "-o", "x.html"],
-        ["report", "validate.json", "--format", "terminal"],
-        ["compare", "profile.json", "profile.json"],
-    ],
-)
-def test_neither_report_nor_compare_imports_torch(folder, arguments):
+def test_neither_report_nor_compare_imports_torch(folder):
     code = (
         "import sys; from s2mlp_cli.cli import main\n"
-        f"sys.argv = ['s2mlp', *{arguments!r}]\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'timm', 'fvcore', 'pyarrow', 'pandas'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "for line in ('report count.json -o x.html', 'report validate.json --format terminal',\n"
+        "             'compare profile.json profile.json'):\n"
+        "    sys.argv = ['s2mlp', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, (line, end.code)\n"
+        "    heavy = {'torch', 'timm', 'fvcore', 'pyarrow', 'pandas'} & set(sys.modules)\n"
+        "    assert not heavy, (line, heavy)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from s2mlp_cli.sample import CHECKPOINT
+from tests.command_line import invoke
 from tests.fuzz import budget, law
 
 
@@ -47,10 +48,10 @@ def _imported(_few_models: None, tmp_path_factory: pytest.TempPathFactory) -> It
     torch.set_num_threads(1)  # such small products only wait for each other's threads
     output = tmp_path_factory.mktemp("whole") / "out"
     with law.watchdog(200):
-        law.run("validate", "--ckpt", "sample", "--workers", "0", "--transform", "timm")
-        law.run("count", "--model", "v1-depth-1", "-o", f"{output}.json")
-        law.run("convert", "--ckpt", CHECKPOINT, "-o", f"{output}.safetensors")
-        law.run("report", f"{output}.json", "-o", f"{output}.html")
+        invoke("validate", "--ckpt", "sample", "--workers", "0", "--transform", "timm")
+        invoke("count", "--model", "v1-depth-1", "-o", f"{output}.json")
+        invoke("convert", "--ckpt", CHECKPOINT, "-o", f"{output}.safetensors")
+        invoke("report", f"{output}.json", "-o", f"{output}.html")
     yield
     torch.set_num_threads(threads)
 

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
-from unittest import mock
+from typing import TextIO
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from s2mlp_cli import cli
+from tests.command_line import invoke
 from tests.fuzz import budget
 
 # Characters of a sentence: ten times as many as stand in it before some are escaped.
@@ -29,16 +28,6 @@ backstop: TextIO = sys.__stderr__  # type: ignore[assignment]
 
 class HangError(Exception):
     """An example took too long."""
-
-
-class CommandLine:
-    """`s2mlp_cli.cli.main`, boundary and all, in the form in which CliRunner calls a command."""
-
-    name = "s2mlp"
-
-    def main(self, args: list[str], prog_name: str, **_: Any) -> None:
-        with mock.patch.object(sys, "argv", [prog_name, *args]):
-            cli.main()
 
 
 @contextmanager
@@ -63,11 +52,6 @@ def watchdog(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def run(*arguments: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(CommandLine(), [str(word) for word in arguments])  # type: ignore[arg-type]
-
-
 def hold(*arguments: object, names: tuple[object, ...], gate: bool = False) -> Result:
     """Run a command and hold it to the law.
 
@@ -78,7 +62,7 @@ def hold(*arguments: object, names: tuple[object, ...], gate: bool = False) -> R
     """
     before = _reset_peak()
     with watchdog(budget.SECONDS):
-        result = run(*arguments)
+        result = invoke(*arguments)
     grown = _peak() - before
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise AssertionError("a traceback instead of a sentence") from result.exception

@@ -253,7 +253,6 @@ def test_telemetry_is_empty_where_nvml_is_missing_or_may_not_be_asked(gpu, monke
     assert device.telemetry() == Telemetry(clock_hz=1.98e9, temperature_c=55.0)
 
 
-@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_real_gpu_times_counts_and_replays():
     device = CudaDevice(PLACE, host_time=False)

@@ -22,6 +22,19 @@ from tests.readme import check_options
 ROOT = Path(__file__).parent.parent
 
 
+def python(code):
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def shell(line, **variables):
+    return subprocess.run(
+        line.replace("s2mlp", f"{sys.executable} -m s2mlp_cli"),
+        shell=True, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **variables},
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
 def test_light_commands_do_not_import_torch():
     code = (
         "import sys; from s2mlp_cli.cli import main\n"
@@ -32,9 +45,7 @@ def test_light_commands_do_not_import_torch():
         "    heavy = {'torch', 'timm', 'matplotlib', 'fvcore'} & set(sys.modules)\n"
         "    assert not heavy, (line, heavy)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = python(code)
     assert done.returncode == 0, done.stderr
 
 
@@ -65,9 +76,7 @@ def test_a_pipe_that_ends_early_is_no_ctrl_c():
         "def broken(**_): raise EOFError('a pipe ended')\n"
         "models.command.callback = broken; sys.argv = ['s2mlp', 'models']; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = python(code)
     assert done.returncode == 1
     assert "EOFError: a pipe ended" in done.stderr
 
@@ -77,9 +86,7 @@ def test_the_program_ends_at_once_but_not_without_what_was_registered_for_the_en
         "import atexit, sys; atexit.register(print, 'the end'); sys.argv = ['s2mlp', '--version']\n"
         "from s2mlp_cli.__main__ import program; program()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:] == ["the end"]
 
@@ -151,33 +158,19 @@ def test_the_variable_of_a_command_goes_before_the_shared_one():
 
 
 def test_a_closed_pipe_is_no_traceback():
-    command = f"{sys.executable} -m s2mlp_cli models | head -1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
-    )
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in shell("s2mlp models | head -1").stderr
 
 
 def test_a_stdout_that_is_closed_is_said_before_the_work():
-    command = f"{sys.executable} -m s2mlp_cli models >&-"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
-    )
+    done = shell("s2mlp models >&-")
     assert done.returncode == 1
     assert done.stderr == "error: stdout is closed; redirect it to a file or /dev/null\n"
 
 
 def test_no_colour_codes_when_piped_or_told_so():
-    def shown(**variables):
-        command = [sys.executable, "-m", "s2mlp_cli", "models"]
-        environment = {**os.environ, **variables}
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True
-        ).stdout
-
-    assert "\x1b" not in shown()
+    assert "\x1b" not in shell("s2mlp models").stdout
     colour = re.compile(r"\x1b\[(?![012]m)")  # bold and dim are none
-    assert not colour.search(shown(NO_COLOR="1", FORCE_COLOR="1"))
+    assert not colour.search(shell("s2mlp models", NO_COLOR="1", FORCE_COLOR="1").stdout)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +209,5 @@ def test_ctrl_c_while_the_program_is_imported_shows_no_traceback():
         "sys.meta_path.insert(0, Finder)\n"
         "from s2mlp_cli.__main__ import program; program()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")

@@ -26,6 +26,7 @@ from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
 from s2mlp_cli.specs import load_spec
+from tests.command_line import s2mlp
 from tests.digits import (
     SYNSETS,
     Digits,
@@ -46,11 +47,9 @@ def program(*arguments: object, **changes: str) -> list[str]:
     return [sys.executable, "-m", "s2mlp_cli", "validate", *map(str, arguments)]
 
 
-def run(
-    *arguments: object, launch: tuple[str, ...] = (), **variables: str
-) -> subprocess.CompletedProcess[str]:
-    command = [*launch, *program(*arguments)[len(launch) and 1 :]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+def three_processes(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*TORCHRUN, *program(*arguments)[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=200, env=environment
     )
@@ -78,7 +77,7 @@ def folders(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sample_needs_nothing_but_the_package(tmp_path: Path) -> None:
-    done = run("--ckpt", "sample", "--workers", "1")
+    done = s2mlp("validate", "--ckpt", "sample", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("digits (sample): top-1 98.33% on 300 images (295 correct)\n")
     assert "sample: a tar of images, 300 images, 10 classes" in done.stdout
@@ -99,8 +98,9 @@ def test_three_processes_count_fifty_images_as_one_does(
 ) -> None:
     arguments = ("--ckpt", ckpt, "--data", folders, "--limit", "50", "--batch-size", "4", *SIZE)
     one = in_process(*arguments)
-    done = run(*arguments, "--output", tmp_path / "r.json", "--predictions", tmp_path / "p.csv",
-               launch=TORCHRUN)  # fmt: skip
+    done = three_processes(
+        *arguments, "--output", tmp_path / "r.json", "--predictions", tmp_path / "p.csv"
+    )
     assert done.returncode == 0, done.stderr
     three = ValidateRecord.model_validate_json((tmp_path / "r.json").read_text()).results[0]
     assert three.processes == 3
@@ -111,7 +111,7 @@ def test_three_processes_count_fifty_images_as_one_does(
 
 
 def test_processes_that_fail_alike_say_it_once(ckpt: Path) -> None:
-    done = run("--ckpt", ckpt, "--data", "/no/such", *SIZE, launch=TORCHRUN)
+    done = three_processes("--ckpt", ckpt, "--data", "/no/such", *SIZE)
     assert done.returncode == 1
     assert done.stderr.count("error: there is nothing at /no/such; check the path") == 1
 
@@ -436,7 +436,7 @@ def test_a_diverged_checkpoint_is_reported_before_the_run(
     state = dict(digits.model.state_dict())
     state["head.bias"] = torch.full((10,), torch.nan)
     save_zip(state, tmp_path / "nan.pth")
-    done = run("--ckpt", tmp_path / "nan.pth", "--data", folders)
+    done = s2mlp("validate", "--ckpt", tmp_path / "nan.pth", "--data", folders)
     assert done.returncode == 1
     assert "has NaN or infinite weights in head.bias, so its training diverged" in done.stderr
     assert done.stderr.count("\n") == 1

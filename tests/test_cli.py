@@ -195,7 +195,7 @@ def test_repeatable_options_and_flags_may_be_repeated():
 
 @pytest.mark.parametrize(("columns", "widest"), [(80, 78), (120, 118)])
 def test_help_uses_the_width_of_the_terminal(columns, widest):
-    done = s2mlp("profile", "--help", COLUMNS=str(columns))
+    done = shell("s2mlp profile --help", COLUMNS=str(columns))
     longest = max(len(line) for line in done.stdout.splitlines())
     assert widest - 10 < longest <= columns
 

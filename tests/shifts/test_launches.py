@@ -7,6 +7,7 @@ import torch
 from mixers import FIRST, V2, make_mixer
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from s2mlp_cli.measure.torch_support import precision
 from s2mlp_cli.shifts import fused_project, fused_triton, triton_borders, triton_shift
 from s2mlp_cli.shifts.triton_support import on_device
 
@@ -64,10 +65,12 @@ def test_no_card_is_chosen_for_a_tensor_that_is_on_none(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("precision", ["tf32", "ieee"])
-def test_a_product_follows_the_newer_switch_which_can_always_be_read(precision, monkeypatch):
+@pytest.mark.parametrize(("dtype", "expected"), [("tf32", "tf32"), ("fp32", "ieee")])
+def test_a_product_follows_the_newer_switch_which_can_always_be_read(dtype, expected):
     """Reading `allow_tf32` raises once a program has used the newer one."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", precision)
-    assert fused_project._precision(SimpleNamespace(is_cuda=True, dtype=torch.float32)) == precision
-    assert fused_project._precision(SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)) == "ieee"
-    assert fused_project._precision(torch.empty(1)) == "ieee"
+    with precision(dtype):
+        single = SimpleNamespace(is_cuda=True, dtype=torch.float32)
+        assert fused_project._precision(single) == expected
+        half = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)
+        assert fused_project._precision(half) == "ieee"
+        assert fused_project._precision(torch.empty(1)) == "ieee"

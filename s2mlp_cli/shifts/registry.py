@@ -53,11 +53,12 @@ def get(name: str) -> Implementation:
     if name in _TRITON:
         from s2mlp_cli.shifts import fused_project, fused_triton, triton_shift
 
-        return {
+        of_triton: dict[str, Implementation] = {
             "triton": triton_shift.IMPLEMENTATION,
             "fused-triton": fused_triton.IMPLEMENTATION,
             "fused-project": fused_project.IMPLEMENTATION,
-        }[name]
+        }
+        return of_triton[name]
     from s2mlp_cli.shifts import fused, torch_shifts
 
     return fused.IMPLEMENTATION if name == "fused" else torch_shifts.IMPLEMENTATIONS[name]

@@ -1,9 +1,9 @@
 """The mixer without a stack: shifted maps, their weights, and one weighted sum.
 
 It picks its form by where it runs. Eager on a CUDA device with Triton: the passes of
-``fused-triton``, which write no shifted map. Everywhere else: one functional expression of
-``concat``'s shift and of * and +, which a compiler fuses into the passes that the mixer makes
-anyway, and which exports. DESIGN.md compares what each form moves.
+``fused-triton``, which write no shifted map. Eager elsewhere: ``slice``'s shift and a sum in place.
+Compiled, traced or exported: one functional expression of ``concat``'s shift and of * and +, which
+a compiler fuses into the passes that the mixer makes anyway. DESIGN.md compares what each moves.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from s2mlp_cli.shifts import triton_support
 from s2mlp_cli.shifts.borders import accumulator, fused_work, weights_of
-from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat
+from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat, shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
 
 def form(device: torch.device, dtype: torch.dtype, recorded: bool) -> str:
-    """Return which form runs: ``Triton`` or ``functional``."""
-    passes = device.type == "cuda" and not recorded and dtype != torch.float64
-    return "Triton" if passes and not triton_support.unavailable(device) else "functional"
+    """Return which form runs: ``Triton``, ``slices`` or ``functional``."""
+    if recorded:
+        return "functional"
+    passes = device.type == "cuda" and dtype != torch.float64
+    return "Triton" if passes and not triton_support.unavailable(device) else "slices"
 
 
 def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
@@ -33,9 +35,10 @@ def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
         from s2mlp_cli.shifts.fused_triton import mix_fused_triton  # imports Triton
 
         return mix_fused_triton(x, mixer)
+    shift = shift_concat if is_recorded() else shift_slice
     parts = mixer.activation(mixer.expand(x)).chunk(len(mixer.splits), -1)
     maps = [
-        shift_concat(part, directions) if directions else part
+        shift(part, directions) if directions else part
         for part, directions in zip(parts, mixer.splits, strict=True)
     ]
     projected: Tensor = mixer.project(fuse(maps, mixer))
@@ -63,7 +66,7 @@ def fuse(maps: Sequence[Tensor], mixer: MixerParameters) -> Tensor:
 
 IMPLEMENTATION = MixerKernel(
     "fused",
-    "one weighted sum without a stack: Triton passes on CUDA, else functional",
+    "one weighted sum without a stack; Triton passes on CUDA, functional where it is compiled",
     mix_fused,
     work=fused_work,
     form=form,

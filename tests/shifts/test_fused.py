@@ -158,11 +158,11 @@ def test_it_is_a_member_of_the_registry():
 @pytest.mark.parametrize(
     ("device", "dtype", "recorded", "expected"),
     [
-        ("cpu", torch.float32, False, "functional"),
+        ("cpu", torch.float32, False, "slices"),
         ("cpu", torch.bfloat16, True, "functional"),
         ("cuda", torch.bfloat16, False, "Triton"),
         ("cuda", torch.float32, False, "Triton"),
-        ("cuda", torch.float64, False, "functional"),
+        ("cuda", torch.float64, False, "slices"),
         ("cuda", torch.float32, True, "functional"),
     ],
 )
@@ -171,9 +171,9 @@ def test_the_form_follows_from_where_it_runs(device, dtype, recorded, expected, 
     assert form(torch.device(device), dtype, recorded) == expected
 
 
-def test_without_triton_a_gpu_runs_the_functional_form(monkeypatch):
+def test_without_triton_a_gpu_runs_the_form_of_slices(monkeypatch):
     monkeypatch.setattr(triton_support, "unavailable", lambda device: "not installed")
-    assert form(torch.device("cuda"), torch.float32, recorded=False) == "functional"
+    assert form(torch.device("cuda"), torch.float32, recorded=False) == "slices"
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -193,7 +193,7 @@ def test_none_by_itself_is_nothing_to_time(tiny):
 
 
 def test_a_row_says_which_form_of_an_implementation_runs(tiny):
-    assert blank_row(make_case(tiny, "block"), Candidate("fused"), 1).form == "functional"
+    assert blank_row(make_case(tiny, "block"), Candidate("fused"), 1).form == "slices"
     assert blank_row(make_case(tiny, "block"), Candidate("slice"), 1).form is None
 
 

@@ -118,3 +118,15 @@ def test_no_imports_go_in_a_circle():
     except CycleError as error:
         raise AssertionError(" -> ".join(error.args[1])) from error
     assert set(graph) <= set(order)
+
+
+def test_the_functions_of_the_tests_are_not_annotated():
+    """The rule of CONTRIBUTING.md; fields of dataclasses have to be."""
+    annotated = [
+        f"{path}:{node.lineno}"
+        for path in sorted(Path(__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.FunctionDef) and node.returns)
+        or (isinstance(node, ast.arg) and node.annotation)
+    ]
+    assert annotated == []

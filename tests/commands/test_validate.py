@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 SIZE = ("--input-size", "16", "--crop-pct", "1.0", "--device", "cpu", "--workers", "0")
 
 
-def program(*arguments: object, **changes: str) -> list[str]:
+def program(*arguments):
     return [sys.executable, "-m", "s2mlp_cli", "validate", *map(str, arguments)]
 
 
@@ -110,10 +111,21 @@ def test_three_processes_count_fifty_images_as_one_does(
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 51
 
 
-def test_processes_that_fail_alike_say_it_once(ckpt: Path) -> None:
-    done = three_processes("--ckpt", ckpt, "--data", "/no/such", *SIZE)
-    assert done.returncode == 1
-    assert done.stderr.count("error: there is nothing at /no/such; check the path") == 1
+def test_processes_that_fail_alike_say_it_once(ckpt):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    started = [
+        subprocess.Popen(
+            program("--ckpt", ckpt, "--data", "/no/such", *SIZE), stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **world, "MASTER_PORT": str(port), "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    said = "".join(process.communicate(timeout=200)[1] for process in started)
+    assert [process.returncode for process in started] == [1, 1]
+    assert said.count("error: there is nothing at /no/such; check the path") == 1
 
 
 def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:

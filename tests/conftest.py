@@ -1,10 +1,7 @@
 """Settings that hold for all tests, and the fixtures that are dear and shared by several floors."""
 
-from __future__ import annotations
-
 import os
 import signal
-from collections.abc import Iterator
 
 # Processes that test side by side share the cores: threads that outnumber them spin and wait. The
 # variable has to stand before torch is imported, and holds for the commands that tests start.
@@ -32,13 +29,13 @@ settings.load_profile("s2mlp")
 
 
 @pytest.fixture(autouse=True)
-def seed() -> None:
+def seed():
     """Start every test from the same seed, whatever ran before it in the same process."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
-def digits() -> Iterator[Digits]:
+def digits():
     """Train a tiny S2-MLPv2 on scikit-learn's digits, once; 100 of the others are left for tests.
 
     The expected logits come from a road of their own: Pillow, numpy and one forward pass.

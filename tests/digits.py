@@ -7,10 +7,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,31 +31,31 @@ class Digits:
     logits: np.ndarray
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self):
         return tuple(f"ILSVRC2012_val_{i + 1:08d}.JPEG" for i in range(len(self.files)))
 
     @property
-    def synsets(self) -> tuple[str, ...]:
+    def synsets(self):
         return tuple(SYNSETS[label] for label in self.classes)
 
     @property
-    def correct1(self) -> int:
+    def correct1(self):
         return int((self.logits.argmax(1) == np.array(self.classes)).sum())
 
     @property
-    def correct5(self) -> int:
+    def correct5(self):
         best = np.argsort(-self.logits, axis=1)[:, :5]
         return int((best == np.array(self.classes)[:, None]).any(1).sum())
 
     @property
-    def loss(self) -> float:
+    def loss(self):
         logits = self.logits.astype(np.float64)
         highest = logits.max(1)
         total = np.log(np.exp(logits - highest[:, None]).sum(1)) + highest
         return float((total - logits[np.arange(len(logits)), list(self.classes)]).mean())
 
 
-def png(pixels: np.ndarray) -> bytes:
+def png(pixels):
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
@@ -67,7 +64,7 @@ def png(pixels: np.ndarray) -> bytes:
 GREY = png(np.full((8, 8, 3), 50, np.uint8))
 
 
-def fill(folder: Path, *names: str, content: bytes | None = None) -> Path:
+def fill(folder, *names, content=None):
     """Write the same image under each of these slashed names."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +72,7 @@ def fill(folder: Path, *names: str, content: bytes | None = None) -> Path:
     return folder
 
 
-def tar_of(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
+def tar_of(path, members, mode="w"):
     with tarfile.open(path, mode) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
@@ -84,28 +81,28 @@ def tar_of(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
     return path
 
 
-def zip_of(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
 
 
-def class_folders(digits: Digits, root: Path) -> tuple[Path, None]:
+def class_folders(digits, root):
     for name, synset, content in zip(digits.names, digits.synsets, digits.files, strict=True):
         (root / "val" / synset).mkdir(parents=True, exist_ok=True)
         (root / "val" / synset / name).write_bytes(content)
     return root, None
 
 
-def numeric_folders(digits: Digits, root: Path) -> tuple[Path, None]:
+def numeric_folders(digits, root):
     for name, label, content in zip(digits.names, digits.classes, digits.files, strict=True):
         (root / str(label)).mkdir(exist_ok=True)
         (root / str(label) / name).write_bytes(content)
     return root, None
 
 
-def flat(digits: Digits, root: Path) -> Path:
+def flat(digits, root):
     folder = root / "images"
     folder.mkdir()
     for name, content in zip(digits.names, digits.files, strict=True):
@@ -113,7 +110,7 @@ def flat(digits: Digits, root: Path) -> Path:
     return folder
 
 
-def write_devkit(digits: Digits, path: Path) -> Path:
+def write_devkit(digits, path):
     """The devkit numbers classes in an order of its own: here, backwards."""
     number = {synset: 10 - digit for digit, synset in enumerate(SYNSETS)}
     fields = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object),
@@ -132,7 +129,7 @@ def write_devkit(digits: Digits, path: Path) -> Path:
     return tar_of(path, members, "w:gz")
 
 
-def write_kaggle(digits: Digits, path: Path) -> Path:
+def write_kaggle(digits, path):
     lines = ["ImageId,PredictionString"]
     lines += [
         f"{name.removesuffix('.JPEG')},{synset} 1 2 3 4 {synset} 5 6 7 8 "
@@ -142,50 +139,50 @@ def write_kaggle(digits: Digits, path: Path) -> Path:
     return path
 
 
-def write_csv(digits: Digits, path: Path, prefix: str = "") -> Path:
+def write_csv(digits, path, prefix=""):
     lines = [f"{prefix}{n},{c}" for n, c in zip(digits.names, digits.classes, strict=True)]
     path.write_text("file,label\n" + "\n".join(lines) + "\n")
     return path
 
 
-def flat_with_devkit(digits: Digits, root: Path) -> tuple[Path, None]:
+def flat_with_devkit(digits, root):
     write_devkit(digits, root / "ILSVRC2012_devkit_t12.tar.gz")  # found beside the folder
     return flat(digits, root), None
 
 
-def flat_with_kaggle(digits: Digits, root: Path) -> tuple[Path, Path]:
+def flat_with_kaggle(digits, root):
     return flat(digits, root), write_kaggle(digits, root / "solution.csv")
 
 
-def flat_with_csv(digits: Digits, root: Path) -> tuple[Path, Path]:
+def flat_with_csv(digits, root):
     return flat(digits, root), write_csv(digits, root / "some.csv")
 
 
-def listed(digits: Digits, root: Path) -> tuple[Path, None]:
+def listed(digits, root):
     flat(digits, root)
     return write_csv(digits, root / "list.csv", "images/"), None
 
 
-def raw_tar(digits: Digits, root: Path) -> tuple[Path, Path]:
+def raw_tar(digits, root):
     members = dict(zip(digits.names, digits.files, strict=True))
     tar = tar_of(root / "ILSVRC2012_img_val.tar", members)
     return tar, write_devkit(digits, root / "devkit.tgz")
 
 
-def in_folders(digits: Digits) -> dict[str, bytes]:
+def in_folders(digits):
     rows = zip(digits.names, digits.synsets, digits.files, strict=True)
     return {f"./val/{synset}/{name}": content for name, synset, content in rows}
 
 
-def tar_of_folders(digits: Digits, root: Path) -> tuple[Path, None]:
+def tar_of_folders(digits, root):
     return tar_of(root / "val.tar", in_folders(digits)), None
 
 
-def zip_of_folders(digits: Digits, root: Path) -> tuple[Path, None]:
+def zip_of_folders(digits, root):
     return zip_of(root / "val.zip", in_folders(digits), zipfile.ZIP_STORED), None
 
 
-def zip_of_kaggle(digits: Digits, root: Path) -> tuple[Path, None]:
+def zip_of_kaggle(digits, root):
     folder = "ILSVRC/Data/CLS-LOC"
     members = {f"{folder}/train/{SYNSETS[0]}/{SYNSETS[0]}_1.JPEG": b"not read"}
     members |= {f"{folder}/val/{n}": c for n, c in zip(digits.names, digits.files, strict=True)}
@@ -194,10 +191,10 @@ def zip_of_kaggle(digits: Digits, root: Path) -> tuple[Path, None]:
     return zip_of(root / "imagenet-object-localization-challenge.zip", members), None
 
 
-def webdataset(digits: Digits, root: Path) -> tuple[str, None]:
+def webdataset(digits, root):
     half = len(digits.files) // 2
     for shard, rows in enumerate((range(half), range(half, len(digits.files)))):
-        members: dict[str, bytes] = {}
+        members = {}
         for row in rows:
             members[f"{row:05d}.png"] = digits.files[row]
             if row % 2:
@@ -209,7 +206,7 @@ def webdataset(digits: Digits, root: Path) -> tuple[str, None]:
     return str(root / "val-*.tar"), None
 
 
-def parquet(digits: Digits, root: Path) -> tuple[Path, None]:
+def parquet(digits, root):
     (root / "data").mkdir()
     half = len(digits.files) // 2
     for part, rows in enumerate((range(half), range(half, len(digits.files)))):
@@ -220,7 +217,7 @@ def parquet(digits: Digits, root: Path) -> tuple[Path, None]:
     return root, None
 
 
-DATA_FORMS: dict[str, Callable[[Digits, Path], tuple[Path | str, Path | None]]] = {
+DATA_FORMS = {
     form.__name__: form
     for form in (
         class_folders, numeric_folders, flat_with_devkit, flat_with_kaggle, flat_with_csv, listed,
@@ -229,16 +226,16 @@ DATA_FORMS: dict[str, Callable[[Digits, Path], tuple[Path | str, Path | None]]] 
 }  # fmt: skip
 
 
-def prefixed(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def prefixed(state, prefix):
     return {prefix + name: tensor for name, tensor in state.items()}
 
 
-def noise(state: Mapping[str, Any]) -> dict[str, Any]:
+def noise(state):
     """Weights that must not be taken."""
     return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
 
 
-def _scripts_of_timm(state: dict[str, Any]) -> dict[str, Any]:
+def _scripts_of_timm(state):
     arguments = argparse.Namespace(lr=1e-3, best=np.float64(0.5), path="x")
     return {
         "epoch": 3,
@@ -251,7 +248,7 @@ def _scripts_of_timm(state: dict[str, Any]) -> dict[str, Any]:
 
 
 # name -> (how the state dict is wrapped, whether --ema is given).
-CHECKPOINT_FORMS: dict[str, tuple[Callable[[dict[str, Any]], Any], bool]] = {
+CHECKPOINT_FORMS = {
     "bare": (dict, False),
     "state_dict": (lambda state: {"state_dict": state, "epoch": 1}, False),
     "model": (lambda state: {"model": state, "optimizer": {"lr": 1.0}}, False),
@@ -272,14 +269,14 @@ CHECKPOINT_FORMS: dict[str, tuple[Callable[[dict[str, Any]], Any], bool]] = {
 }  # fmt: skip
 
 
-def save_zip(content: Any, path: Path) -> None:
+def save_zip(content, path):
     torch.save(content, path)
 
 
-def save_legacy(content: Any, path: Path) -> None:
+def save_legacy(content, path):
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
-def save_safetensors(content: Any, path: Path) -> None:
+def save_safetensors(content, path):
     """Only flat mappings of tensors can be saved so."""
     save_file({name: tensor.contiguous() for name, tensor in content.items()}, path)

@@ -42,11 +42,11 @@ class Example:
     mark: str | None
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self):
         """What the line should end with."""
         return int((self.mark or "").removeprefix("exit ")) if "exit" in (self.mark or "") else 0
 
-    def shown(self, done: subprocess.CompletedProcess[str]) -> str:
+    def shown(self, done):
         """Return what the page shows of a run: its output, or its beginning, or its error."""
         text = tidy(done.stdout or done.stderr)
         lines = tidy(self.output).splitlines()
@@ -55,7 +55,7 @@ class Example:
         return "\n".join([*text.splitlines()[: len(lines) - 1], "…"])
 
 
-def examples(text: str) -> list[Example]:
+def examples(text):
     """Return the examples of a page in their order."""
     return [
         Example(*part.partition("\n")[::2], block["mark"])
@@ -64,7 +64,7 @@ def examples(text: str) -> list[Example]:
     ]
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder):
     """Give ``folder`` what a reader has: the pages' files, a checkpoint ``path``, two forms of data."""
     for page in PAGES:
         for block in FILE.finditer(page.read_text(encoding="utf-8")):
@@ -81,7 +81,7 @@ def prepare(folder: Path) -> None:
     (folder / "data" / "labels.csv").write_text("\n".join(["file,label", *rows]))
 
 
-def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(example, folder):
     """Run an example in ``folder`` as a user with a plain terminal of 80 columns would.
 
     A command by itself runs in this process.
@@ -103,7 +103,7 @@ def run(example: Example, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def check_options(line: str) -> None:
+def check_options(line):
     """Raise click's error at an option of a ``s2mlp`` line that does not exist; run nothing."""
     line = re.sub(r"^(\w+=\S+ )+", "", line)
     line = re.sub(r"^torchrun .* -m s2mlp_cli ", "s2mlp ", line)
@@ -114,12 +114,12 @@ def check_options(line: str) -> None:
     command.make_parser(command.make_context(name, [], resilient_parsing=True)).parse_args(rest)
 
 
-def tidy(text: str) -> str:
+def tidy(text):
     """Return ``text`` without blanks at the ends of its lines, and without empty first and last."""
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines()).strip("\n")
 
 
-def renew() -> None:
+def renew():
     """Write what every example prints today into its page."""
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
@@ -127,7 +127,7 @@ def renew() -> None:
             page.write_text(renewed(page.read_text(encoding="utf-8"), Path(folder)), "utf-8")
 
 
-def renewed(text: str, folder: Path) -> str:
+def renewed(text, folder):
     """Return a page's text with what its examples print today."""
     for example in examples(text):
         if example.mark in ("not run", "your data"):

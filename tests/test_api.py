@@ -1,7 +1,5 @@
 """The public functions, as the README shows them."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -18,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("name", [name for name in s2mlp_cli.__all__ if name != "__version__"])
-def test_every_public_name_is_there_and_documented(name: str):
+def test_every_public_name_is_there_and_documented(name):
     function = getattr(s2mlp_cli, name)
     assert callable(function)
     assert function.__doc__
@@ -37,7 +35,7 @@ def test_interactive_shells_find_the_public_names():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'cuont'"):
-        _ = s2mlp_cli.cuont  # type: ignore[attr-defined]
+        _ = s2mlp_cli.cuont
 
 
 def test_importing_the_package_imports_no_torch():
@@ -45,7 +43,7 @@ def test_importing_the_package_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_the_python_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]):
+def test_the_python_example_of_the_readme_runs(capsys):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out

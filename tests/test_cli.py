@@ -1,7 +1,5 @@
 """The command line: what it imports, how it fails, how it prints."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -57,7 +55,7 @@ def test_every_command_is_listed_with_a_whole_sentence():
 
 
 @pytest.mark.parametrize("name", ["profile", "validate"])
-def test_many_options_are_listed_under_headings_each_once(name: str):
+def test_many_options_are_listed_under_headings_each_once(name):
     command = group.get_command(click.Context(group), name)
     assert isinstance(command, GroupedCommand)
     shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output
@@ -92,7 +90,7 @@ def test_the_program_ends_at_once_but_not_without_what_was_registered_for_the_en
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
+def test_help_shows_examples_line_by_line_whose_options_exist(name):
     shown = CliRunner().invoke(group, [name, "--help"], terminal_width=80).output
     examples = shown.partition("Examples:\n")[2].splitlines()
     assert any(line.startswith(f"    s2mlp {name}") for line in examples)
@@ -101,7 +99,7 @@ def test_help_shows_examples_line_by_line_whose_options_exist(name: str):
         check_options(line)
 
 
-def test_the_users_own_line(tmp_path: Path):
+def test_the_users_own_line(tmp_path):
     done = s2mlp("count", "--model", "v2-medium", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first = done.stdout.splitlines()[0]

@@ -1,7 +1,5 @@
 """What a stranger meets in the first hour: odd paths, odd terminals, pipes, and the TAB key."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -22,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(tmp_path_factory):
     """Return a folder with an executable ``s2mlp``, as pip would write it."""
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "s2mlp"
@@ -35,9 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(
-    installed: Path, line: str, cwd: Path = ROOT, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def shell(installed, line, cwd=ROOT, **variables):
     path = f"{installed}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-c", line],
@@ -55,7 +51,7 @@ def shell(
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
-def test_each_shell_gets_its_script(installed: Path, name: str) -> None:
+def test_each_shell_gets_its_script(installed, name):
     done = shell(installed, f"_S2MLP_COMPLETE={name}_source s2mlp")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"_S2MLP_COMPLETE={name}_complete" in done.stdout
@@ -77,7 +73,7 @@ COMPLETIONS = {
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_tab_completes_commands_models_shifts_and_devices(installed: Path) -> None:
+def test_tab_completes_commands_models_shifts_and_devices(installed):
     """One bash asks for all of them, through click's own script."""
     asked = [
         f"COMPREPLY=(); COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1}; _s2mlp_completion s2mlp; "
@@ -91,7 +87,7 @@ def test_tab_completes_commands_models_shifts_and_devices(installed: Path) -> No
     assert offered == [sorted(words) for words in COMPLETIONS.values()]
 
 
-def test_completing_imports_no_torch(installed: Path) -> None:
+def test_completing_imports_no_torch(installed):
     done = shell(
         installed,
         "python -X importtime $(command -v s2mlp)".replace("python", sys.executable),
@@ -115,14 +111,12 @@ RECORDS = {
 }
 
 
-def numbers(text: str) -> set[str]:
+def numbers(text):
     return set(re.findall(r"\d[\d.,]*\d|\d", text))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_narrow_terminal_loses_no_number(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_terminal_loses_no_number(kind, tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     path.write_text(RECORDS[kind].to_json())
     shown = {}
@@ -133,9 +127,7 @@ def test_a_narrow_terminal_loses_no_number(
     assert len(numbers(shown["300"])) > 5
 
 
-def test_a_terminal_of_unknown_width_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_of_unknown_width_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     path.write_text(RECORDS["count"].to_json())
     shown = {}
@@ -149,18 +141,14 @@ def test_a_terminal_of_unknown_width_loses_nothing(
     "line", ["s2mlp models", "s2mlp models v1-w", "s2mlp show v2-medium", "s2mlp --help"]
 )
 @pytest.mark.parametrize("reader", ["| head -1", "| true", "> /dev/full", ">&-"])
-def test_a_stdout_that_takes_nothing_is_no_traceback(
-    installed: Path, line: str, reader: str
-) -> None:
+def test_a_stdout_that_takes_nothing_is_no_traceback(installed, line, reader):
     done = shell(installed, f"{line} {reader}")
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_a_terminal_without_unicode_shows_everything(
-    installed: Path, encoding: str, tmp_path: Path
-) -> None:
+def test_a_terminal_without_unicode_shows_everything(installed, encoding, tmp_path):
     for kind, record in RECORDS.items():
         (tmp_path / f"{kind}.json").write_text(record.to_json())
     files = " ".join(f"{kind}.json" for kind in RECORDS)
@@ -174,7 +162,7 @@ def test_a_terminal_without_unicode_shows_everything(
 
 
 @pytest.mark.parametrize("home", [os.environ.get("HOME", "/"), "/proc/no/home"])
-def test_light_commands_raise_no_warning(installed: Path, tmp_path: Path, home: str) -> None:
+def test_light_commands_raise_no_warning(installed, tmp_path, home):
     (tmp_path / "count.json").write_text(samples.count().to_json())
     line = "s2mlp models && s2mlp show v2-medium && s2mlp report count.json -o page.html"
     done = shell(installed, line, cwd=tmp_path, PYTHONWARNINGS="error", HOME=home)
@@ -184,9 +172,7 @@ def test_light_commands_raise_no_warning(installed: Path, tmp_path: Path, home: 
 # Places ------------------------------------------------------------------------------------------
 
 
-def test_a_path_with_spaces_and_other_alphabets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_with_spaces_and_other_alphabets(tmp_path, monkeypatch):
     place = tmp_path / "Größe 大きさ [v2] {a} 100%"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -212,7 +198,7 @@ def test_a_path_with_spaces_and_other_alphabets(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_a_folder_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_takes_no_file(tmp_path, monkeypatch):
     """Nothing can be written in /proc, not even by root."""
     record = tmp_path / "count.json"
     record.write_text(samples.count().to_json())
@@ -225,7 +211,7 @@ def test_a_folder_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder")
-def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder(tmp_path, monkeypatch):
     (tmp_path / "validate.json").write_text(samples.validate().to_json())
     tmp_path.chmod(0o555)
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,5 @@
 """The floors of the package: imports point downward only, and nothing goes in a circle."""
 
-from __future__ import annotations
-
 import ast
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -37,14 +35,14 @@ TORCH_FREE = (
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def part(path: Path) -> str:
+def part(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, top_level_only: bool) -> set[str]:
+def imports(path, top_level_only):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = _module_level(tree) if top_level_only else list(ast.walk(tree))
-    names: set[str] = set()
+    names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -53,9 +51,9 @@ def imports(path: Path, top_level_only: bool) -> set[str]:
     return names
 
 
-def _module_level(tree: ast.Module) -> list[ast.AST]:
+def _module_level(tree):
     """Return the statements that run at import: not those for type checkers only."""
-    found: list[ast.AST] = []
+    found = []
     for node in tree.body:
         guarded = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         if not guarded:
@@ -63,7 +61,7 @@ def _module_level(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-def floor(name: str) -> int:
+def floor(name):
     for level, parts in enumerate(FLOORS):
         if name in parts:
             return level
@@ -71,7 +69,7 @@ def floor(name: str) -> int:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downward(path: Path):
+def test_imports_point_downward(path):
     own = part(path)
     for name in imports(path, top_level_only=own == "__init__"):  # the face names all for types
         if not name.startswith("s2mlp_cli"):
@@ -87,18 +85,18 @@ def test_imports_point_downward(path: Path):
     [path for path in FILES if part(path) in TORCH_FREE],
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_floors_without_torch_do_not_import_it(path: Path):
+def test_floors_without_torch_do_not_import_it(path):
     heavy = {"torch", "torchvision", "timm", "fvcore", "triton", "matplotlib", "pyarrow"}
     roots = {name.split(".")[0] for name in imports(path, top_level_only=True)}
     assert not roots & heavy
 
 
-def module(path: Path) -> str:
+def module(path):
     dotted = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     return dotted.removesuffix(".__init__")
 
 
-def module_imports(path: Path) -> set[str]:
+def module_imports(path):
     """Return the modules of the package that one file imports, inside functions too."""
     known, found = {module(file) for file in FILES}, set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,13 +1,10 @@
 """Every console block of README.md and docs/ is run; where it shows output, that is compared."""
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.readme import CODE, PAGES, README, Example, check_options, examples, prepare, tidy
+from tests.readme import CODE, PAGES, README, check_options, examples, prepare, tidy
 from tests.readme import run as run_example
 
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
@@ -16,14 +13,14 @@ UNCHECKED = ("not run", "your data")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """One folder for all pages, in their order: a line may read what another wrote."""
     path = tmp_path_factory.mktemp("readme")
     prepare(path)
     return path
 
 
-def of(*marks: str) -> list[object]:
+def of(*marks):
     """Parameters of the examples with one of ``marks``; of all that are run, without any."""
     return [
         pytest.param(example, id=f"{page}: {example.command}")
@@ -33,7 +30,7 @@ def of(*marks: str) -> list[object]:
 
 
 @pytest.mark.parametrize("example", of())
-def test_console_block(example: Example, folder: Path):
+def test_console_block(example, folder):
     done = run_example(example, folder)
     assert done.returncode == example.exit_code, done.stderr
     if example.mark != "varies" and example.output.strip():
@@ -41,14 +38,14 @@ def test_console_block(example: Example, folder: Path):
 
 
 @pytest.mark.parametrize("example", of("your data"))
-def test_console_block_on_small_data(example: Example, folder: Path):
+def test_console_block_on_small_data(example, folder):
     done = run_example(example, folder)
     assert done.returncode == 0, done.stderr
     assert "98.33%" in done.stdout
 
 
 @pytest.mark.parametrize("example", of("not run"))
-def test_the_options_of_what_takes_too_long_exist(example: Example):
+def test_the_options_of_what_takes_too_long_exist(example):
     if example.command.startswith("make "):
         target = example.command.removeprefix("make ").split()[0]
         assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(), re.MULTILINE)
@@ -57,14 +54,14 @@ def test_the_options_of_what_takes_too_long_exist(example: Example):
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
-def test_python_of_the_docs_runs(page: Path, monkeypatch: pytest.MonkeyPatch, folder: Path):
+def test_python_of_the_docs_runs(page, monkeypatch, folder):
     monkeypatch.chdir(folder)
     for block in CODE.finditer(TEXTS[page]):
         exec(compile(block["body"], page.name, "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path):
+def test_links_lead_to_files(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXTS[page])
     assert [link for link in links if not (page.parent / link).exists()] == []
 

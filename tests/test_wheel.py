@@ -1,7 +1,5 @@
 """The built wheel, unpacked in an empty folder: it carries the specs and runs from anywhere."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -14,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
@@ -25,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("s2mlp-*.whl"))
 
 
-def test_the_wheel_carries_the_specs_and_nothing_of_the_tests(wheel: Path):
+def test_the_wheel_carries_the_specs_and_nothing_of_the_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "s2mlp_cli/model_specs/v2-medium.yaml" in names
     assert "s2mlp_cli/model_specs/spec.schema.json" in names
@@ -35,7 +33,7 @@ def test_the_wheel_carries_the_specs_and_nothing_of_the_tests(wheel: Path):
     assert roots == {"s2mlp_cli", next(root for root in roots if root.endswith(".dist-info"))}
 
 
-def test_an_installed_wheel_counts_from_any_folder(wheel: Path, tmp_path: Path):
+def test_an_installed_wheel_counts_from_any_folder(wheel, tmp_path):
     site = tmp_path / "a folder with späces"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",

@@ -4,15 +4,13 @@ Names of tensors as in that layout; the shift is the true one (not in place), so
 tested is the translation of names and the order of the directions.
 """
 
-from __future__ import annotations
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 MOVES = {"down": (1, 0), "up": (-1, 0), "right": (0, 1), "left": (0, -1)}
 
 
-def moved(x: Tensor, order: tuple[str, ...]) -> Tensor:
+def moved(x, order):
     """Move each quarter of the channels of ``x`` (B,H,W,C) by index arithmetic."""
     parts = []
     for part, name in zip(x.chunk(4, -1), order, strict=True):
@@ -27,25 +25,25 @@ DOWN_FIRST, RIGHT_FIRST = ("down", "up", "right", "left"), ("right", "left", "do
 
 
 class Move(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return moved(x, DOWN_FIRST)
 
 
 class Residual(nn.Module):
-    def __init__(self, dim: int, fn: nn.Module) -> None:
+    def __init__(self, dim, fn):
         super().__init__()
         self.fn, self.norm = fn, nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x + self.fn(self.norm(x))
 
 
 class Attention(nn.Module):
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim):
         super().__init__()
         self.mlp1, self.mlp2 = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 3 * dim, bias=False)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps):
         total = maps.sum((1, 2, 3))
         weights = self.mlp2(nn.functional.gelu(self.mlp1(total)))
         weights = weights.reshape(len(maps), 3, -1).softmax(1)
@@ -53,19 +51,19 @@ class Attention(nn.Module):
 
 
 class ThreeMaps(nn.Module):
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim):
         super().__init__()
         self.mlp1, self.mlp2 = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.split_attention = Attention(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         first, second, third = self.mlp1(x).chunk(3, -1)
         maps = torch.stack([moved(first, DOWN_FIRST), moved(second, RIGHT_FIRST), third], 1)
         return self.mlp2(self.split_attention(maps))
 
 
 class Blocks(nn.Module):
-    def __init__(self, dim: int, depth: int, expansion: int, version: int) -> None:
+    def __init__(self, dim, depth, expansion, version):
         super().__init__()
         one = (
             nn.Sequential(nn.Linear(dim, dim), nn.GELU(), Move(), nn.Linear(dim, dim))
@@ -74,7 +72,7 @@ class Blocks(nn.Module):
         )
         hidden = expansion * dim
 
-        def mlp() -> nn.Module:
+        def mlp():
             return nn.Sequential(
                 nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.0), nn.Linear(hidden, dim)
             )
@@ -88,27 +86,19 @@ class Blocks(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.model(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x.mean((2, 3))
 
 
 class ThirdParty(nn.Module):
     """The classifier of either version."""
 
-    def __init__(
-        self,
-        version: int,
-        patches: tuple[int, ...],
-        dims: tuple[int, ...],
-        depths: tuple[int, ...],
-        expansion: int,
-        classes: int,
-    ) -> None:
+    def __init__(self, version, patches, dims, depths, expansion, classes):
         super().__init__()
         inputs = (3, *dims)
         self.stages = nn.Sequential(
@@ -122,5 +112,5 @@ class ThirdParty(nn.Module):
         )
         self.mlp_head = nn.Sequential(Mean(), nn.Linear(dims[-1], classes))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         return self.mlp_head(self.stages(images))

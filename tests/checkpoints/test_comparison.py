@@ -1,7 +1,5 @@
 """Checkpoints of the comparison models: recognised by all their tensors."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from safetensors.torch import save_file

@@ -1,9 +1,5 @@
 """The model is read off the tensors; third-party layouts load as they are and convert."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import timm
 import torch
@@ -27,9 +23,9 @@ V2 = {"version": 2, "patches": (4, 2), "dims": (8, 16), "depths": (1, 2), "expan
       "classes": 7}  # fmt: skip
 
 
-def third_party(settings: dict[str, object]) -> ThirdParty:
+def third_party(settings):
     torch.manual_seed(0)
-    model = ThirdParty(**settings).eval()  # type: ignore[arg-type]
+    model = ThirdParty(**settings).eval()
     for parameter in model.parameters():  # norms and biases must matter too
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model
@@ -41,7 +37,7 @@ OURS_BY_NAME = [
 
 
 @pytest.mark.parametrize("name", OURS_BY_NAME)
-def test_every_built_in_is_read_off_its_own_tensors(name: str) -> None:
+def test_every_built_in_is_read_off_its_own_tensors(name):
     spec = load_spec(name)
     assert isinstance(spec, S2MLPSpec)
     state = build_model(spec, device="meta").state_dict()
@@ -53,7 +49,7 @@ def test_every_built_in_is_read_off_its_own_tensors(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["v1-deep", "v1-wide", "v2-small", "v2-medium", "v2-small-14"])
-def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name: str) -> None:
+def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name):
     spec = load_spec(name)
     inferred = infer(build_model(spec, device="meta").state_dict(), OURS)
     assert inferred.spec == spec
@@ -64,9 +60,7 @@ def test_a_main_variant_is_found_by_name_with_all_that_tensors_do_not_tell(name:
 @pytest.mark.parametrize(
     ("name", "prefixes"), [("v1-wide", ("v1-directions-", "v1-input-")), ("v2-small", ())]
 )
-def test_other_built_ins_of_the_same_tensors_are_named(
-    name: str, prefixes: tuple[str, ...]
-) -> None:
+def test_other_built_ins_of_the_same_tensors_are_named(name, prefixes):
     told = infer(build_model(load_spec(name, ("classes=7",)), device="meta").state_dict(), OURS)
     assert (told.spec.name, told.spec.classes) == (name, 7)
     others = [other for other in names() if other.startswith(prefixes)] if prefixes else []
@@ -75,7 +69,7 @@ def test_other_built_ins_of_the_same_tensors_are_named(
     ] * bool(others)
 
 
-def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_path: Path) -> None:
+def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_path):
     save_zip(third_party(V2).state_dict(), tmp_path / "x.pth")
     assumed = load_checkpoint(tmp_path / "x.pth")
     assert assumed.spec.input_size == (224, 224)
@@ -88,14 +82,14 @@ def test_the_image_size_that_no_tensor_tells_is_stated_unless_it_is_given(tmp_pa
 
 
 def test_a_checkpoint_with_its_own_spec_is_not_compared_with_the_built_in_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     spec = load_spec("v2-small", ("name=mine", "stages.0.depth=1", "stages.1.depth=2"))
     save_zip(build_model(spec).state_dict(), tmp_path / "x")
     assert load_checkpoint(tmp_path / "x").facts.nearest == "v2-small"  # inferred
     convert(load_checkpoint(tmp_path / "x", spec), tmp_path / "ours")
 
-    def untouched(*_: object) -> None:
+    def untouched(*_):
         raise AssertionError("a built-in spec was read")
 
     monkeypatch.setattr(loading, "load_spec", untouched)
@@ -116,9 +110,7 @@ def test_a_checkpoint_with_its_own_spec_is_not_compared_with_the_built_in_ones(
         (torch.full((1000,), torch.inf), "has NaN or infinite weights in head.bias"),
     ],
 )
-def test_what_is_no_plain_number_is_refused(
-    tensor: torch.Tensor, message: str, tmp_path: Path
-) -> None:
+def test_what_is_no_plain_number_is_refused(tensor, message, tmp_path):
     state = dict(build_model(load_spec("v1-depth-1")).state_dict())
     save_zip({**state, "head.bias": tensor}, tmp_path / "x")
     with pytest.raises(CheckpointError, match=message):
@@ -135,16 +127,14 @@ def test_what_is_no_plain_number_is_refused(
         ("stages.0.blocks.0.mixer.attention.reduce.weight", torch.ones(5), "1 axes instead of 2"),
     ],
 )
-def test_tensors_that_describe_nonsense(
-    name: str, tensor: torch.Tensor, message: str, tmp_path: Path
-) -> None:
+def test_tensors_that_describe_nonsense(name, tensor, message, tmp_path):
     state = dict(build_model(load_spec("v1-depth-1")).state_dict())
     save_zip({**state, name: tensor}, tmp_path / "x")
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "x")
 
 
-def test_timms_weights_serve_at_another_size_where_timm_interpolates(tmp_path: Path) -> None:
+def test_timms_weights_serve_at_another_size_where_timm_interpolates(tmp_path):
     """The same logits as timm itself gives for the same weights at that size."""
     torch.manual_seed(0)
     native = timm.create_model("test_vit").eval()
@@ -160,7 +150,7 @@ def test_timms_weights_serve_at_another_size_where_timm_interpolates(tmp_path: P
         assert torch.equal(loaded.build("slice", "cpu")(images), other(images))
 
 
-def test_weights_that_were_tuned_at_another_size_need_only_that_size(tmp_path: Path) -> None:
+def test_weights_that_were_tuned_at_another_size_need_only_that_size(tmp_path):
     tuned = timm.create_model("test_vit", img_size=192)
     save_zip(tuned.state_dict(), tmp_path / "x.pth")
     spec = load_spec("timm:test_vit")
@@ -172,9 +162,7 @@ def test_weights_that_were_tuned_at_another_size_need_only_that_size(tmp_path: P
 
 
 @pytest.mark.parametrize("settings", [V1, V2], ids=["v1", "v2"])
-def test_a_third_party_checkpoint_loads_as_it_is(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_third_party_checkpoint_loads_as_it_is(settings, tmp_path):
     model = third_party(settings)
     save_zip({"model": model.state_dict()}, tmp_path / "x.pth")
     loaded = load_checkpoint(tmp_path / "x.pth")
@@ -187,9 +175,7 @@ def test_a_third_party_checkpoint_loads_as_it_is(
 
 
 @pytest.mark.parametrize("settings", [V1, V2], ids=["v1", "v2"])
-def test_convert_keeps_the_logits_and_writes_the_spec(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
+def test_convert_keeps_the_logits_and_writes_the_spec(settings, tmp_path):
     model = third_party(settings).to(memory_format=torch.channels_last)
     save_zip({"state_dict": model.state_dict()}, tmp_path / "x.pth")
     output = tmp_path / "ours.safetensors"
@@ -217,15 +203,13 @@ def test_convert_keeps_the_logits_and_writes_the_spec(
         (("-o", "x.safetensors", "--set", "classes=2"), "--set changes a spec"),
     ],
 )
-def test_convert_refuses_what_it_cannot_write_or_would_ignore(
-    arguments: tuple[str, ...], sentence: str
-) -> None:
+def test_convert_refuses_what_it_cannot_write_or_would_ignore(arguments, sentence):
     done = CliRunner().invoke(group, ["convert", "--ckpt", "x.pth", *arguments])
     assert done.exit_code == 2
     assert sentence in done.stderr
 
 
-def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> None:
+def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path):
     state = build_model(load_spec("v1-depth-1")).state_dict()
     del state["head.bias"]
     state["extra"] = torch.ones(2)
@@ -242,7 +226,7 @@ def test_a_misfit_names_the_differences_and_the_five_nearest(tmp_path: Path) -> 
     assert text.partition("nearest: ")[2].startswith("v1-depth-1,")
 
 
-def test_a_misfit_that_is_near_no_built_in_names_none(tmp_path: Path) -> None:
+def test_a_misfit_that_is_near_no_built_in_names_none(tmp_path):
     state = dict(build_model(TINY).state_dict())
     del state["head.bias"]
     save_safetensors(state, tmp_path / "x")
@@ -250,13 +234,13 @@ def test_a_misfit_that_is_near_no_built_in_names_none(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "x", TINY)
 
 
-def test_tensors_of_no_known_model_are_named(tmp_path: Path) -> None:
+def test_tensors_of_no_known_model_are_named(tmp_path):
     save_safetensors({"conv1.weight": torch.ones(4, 3, 7, 7)}, tmp_path / "x")
     with pytest.raises(CheckpointError, match=r"no known model .*'conv1.weight'\); choose its"):
         load_checkpoint(tmp_path / "x")
 
 
-def test_a_block_that_is_missing_in_between(tmp_path: Path) -> None:
+def test_a_block_that_is_missing_in_between(tmp_path):
     state = build_model(load_spec("v1-depth-3")).state_dict()
     state = {name: tensor for name, tensor in state.items() if ".blocks.1." not in name}
     save_safetensors(state, tmp_path / "x")

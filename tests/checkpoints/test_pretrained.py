@@ -1,7 +1,5 @@
 """Published weights: fetched when asked for, and one sentence where they cannot be."""
 
-from __future__ import annotations
-
 import urllib.error
 import urllib.request
 

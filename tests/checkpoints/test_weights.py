@@ -1,7 +1,5 @@
 """The weights are found in what trainers wrap around them, and nothing is left out in silence."""
 
-from __future__ import annotations
-
 import itertools
 import random
 

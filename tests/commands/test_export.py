@@ -1,7 +1,5 @@
 """``s2mlp export`` as a user runs it, and what it says where it cannot."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 

@@ -1,12 +1,9 @@
 """Names that are not UTF-8: read by their bytes, written as ``\\xe9``, and no result is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import tarfile
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +13,7 @@ from s2mlp_cli import sample
 from s2mlp_cli.cli import group
 from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.reading import read_record
-from tests.digits import Digits, tar_of
+from tests.digits import tar_of
 from tests.tiny import TINY
 
 ODD = os.fsdecode(b"\xe9t\xe9")
@@ -25,7 +22,7 @@ RUN = ("--device", "cpu", "--workers", "0", "--input-size", "16", "--crop-pct", 
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A folder of an odd name that holds the sample's weights and a spec, under odd names too."""
     place = tmp_path / ODD
     try:
@@ -38,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(digits: Digits, folder: Path) -> Path:
+def images(digits, folder):
     """Class folders, one of them with an odd name that holds an image with another."""
     classes = [*map(str, range(9)), ODD]
     for name, digit, content in zip(digits.names, digits.classes, digits.files, strict=True):
@@ -50,7 +47,7 @@ def images(digits: Digits, folder: Path) -> Path:
     return folder / "val"
 
 
-def s2mlp(*arguments: object) -> str:
+def s2mlp(*arguments):
     done = CliRunner().invoke(
         group, list(map(str, arguments)), catch_exceptions=False, standalone_mode=False
     )

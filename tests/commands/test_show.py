@@ -1,7 +1,5 @@
 """``show``, ``models`` and the options of ``convert``."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import yaml

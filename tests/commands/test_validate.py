@@ -1,7 +1,5 @@
 """``s2mlp validate`` as a user runs it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json
@@ -10,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import numpy as np
@@ -25,12 +22,11 @@ from s2mlp_cli.errors import DataError, ProgressError, SpecError, UnavailableErr
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.specs import load_spec
 from tests.command_line import s2mlp
 from tests.digits import (
     SYNSETS,
-    Digits,
     class_folders,
     flat,
     save_zip,
@@ -48,7 +44,7 @@ def program(*arguments):
     return [sys.executable, "-m", "s2mlp_cli", "validate", *map(str, arguments)]
 
 
-def three_processes(*arguments: object) -> subprocess.CompletedProcess[str]:
+def three_processes(*arguments):
     command = [*TORCHRUN, *program(*arguments)[1:]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -56,7 +52,7 @@ def three_processes(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def in_process(*arguments: object) -> ValidateResult:
+def in_process(*arguments):
     """Run the command in this process; errors come through."""
     outcome = CliRunner().invoke(
         group, ["validate", *map(str, arguments), "--format", "json"], catch_exceptions=False,
@@ -66,18 +62,18 @@ def in_process(*arguments: object) -> ValidateResult:
 
 
 @pytest.fixture(scope="module")
-def ckpt(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ckpt(digits, tmp_path_factory):
     path = tmp_path_factory.mktemp("ckpt") / "digits.pth"
     save_zip({"state_dict": digits.model.state_dict()}, path)
     return path
 
 
 @pytest.fixture(scope="module")
-def folders(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(digits, tmp_path_factory):
     return class_folders(digits, tmp_path_factory.mktemp("folders"))[0]
 
 
-def test_the_sample_needs_nothing_but_the_package(tmp_path: Path) -> None:
+def test_the_sample_needs_nothing_but_the_package(tmp_path):
     done = s2mlp("validate", "--ckpt", "sample", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("digits (sample): top-1 98.33% on 300 images (295 correct)\n")
@@ -85,8 +81,8 @@ def test_the_sample_needs_nothing_but_the_package(tmp_path: Path) -> None:
 
 
 def test_the_model_is_read_off_the_checkpoint_and_data_comes_from_a_variable(
-    ckpt: Path, folders: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    ckpt, folders, digits, monkeypatch
+):
     monkeypatch.setenv("S2MLP_DATA", str(folders))
     result = in_process("--ckpt", ckpt, *SIZE)
     assert (result.correct1, result.correct5) == (digits.correct1, digits.correct5)
@@ -94,9 +90,7 @@ def test_the_model_is_read_off_the_checkpoint_and_data_comes_from_a_variable(
     assert result.data.form == "class folders"
 
 
-def test_three_processes_count_fifty_images_as_one_does(
-    ckpt: Path, folders: Path, tmp_path: Path
-) -> None:
+def test_three_processes_count_fifty_images_as_one_does(ckpt, folders, tmp_path):
     arguments = ("--ckpt", ckpt, "--data", folders, "--limit", "50", "--batch-size", "4", *SIZE)
     one = in_process(*arguments)
     done = three_processes(
@@ -128,7 +122,7 @@ def test_processes_that_fail_alike_say_it_once(ckpt):
     assert said.count("error: there is nothing at /no/such; check the path") == 1
 
 
-def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path: Path) -> None:
+def test_progress_of_another_run_is_refused(ckpt, folders, tmp_path):
     arguments = ("--ckpt", ckpt, "--data", folders, *SIZE, "--resume", tmp_path / "progress")
     in_process(*arguments)
     with pytest.raises(ProgressError, match="its batch size is 64, this run's is 7; use the same"):
@@ -141,14 +135,12 @@ def test_progress_of_another_run_is_refused(ckpt: Path, folders: Path, tmp_path:
         in_process(*arguments, "--limit", "50")
 
 
-def test_without_data_a_sentence_says_how_to_give_it(ckpt: Path) -> None:
+def test_without_data_a_sentence_says_how_to_give_it(ckpt):
     with pytest.raises(DataError, match="give ImageNet val with --data PATH or S2MLP_DATA=PATH"):
         in_process("--ckpt", ckpt)
 
 
-def test_a_broken_image_is_counted_and_named_but_strict_fails(
-    ckpt: Path, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_image_is_counted_and_named_but_strict_fails(ckpt, digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the progress of a run that fails is kept
     folder = flat(digits, tmp_path)
     write_csv(digits, tmp_path / "labels.csv")
@@ -161,9 +153,7 @@ def test_a_broken_image_is_counted_and_named_but_strict_fails(
         in_process(*arguments, "--strict")
 
 
-def test_more_than_one_percent_broken_fails_after_the_record_was_saved(
-    ckpt: Path, digits: Digits, tmp_path: Path
-) -> None:
+def test_more_than_one_percent_broken_fails_after_the_record_was_saved(ckpt, digits, tmp_path):
     folder = flat(digits, tmp_path)
     write_csv(digits, tmp_path / "labels.csv")
     for name in digits.names[:2]:
@@ -174,7 +164,7 @@ def test_more_than_one_percent_broken_fails_after_the_record_was_saved(
     assert saved.images == 98
 
 
-def test_a_part_of_the_set_is_spread_over_the_classes(ckpt: Path, folders: Path) -> None:
+def test_a_part_of_the_set_is_spread_over_the_classes(ckpt, folders):
     result = in_process(
         "--ckpt", ckpt, "--data", folders, *SIZE, "--limit", "20", "--seed", "3", "--per-class"
     )
@@ -183,7 +173,7 @@ def test_a_part_of_the_set_is_spread_over_the_classes(ckpt: Path, folders: Path)
     assert (result.data.limit, result.data.seed) == (20, 3)
 
 
-def test_the_surest_mistakes_are_kept_with_thumbnails_if_asked_for(tmp_path: Path) -> None:
+def test_the_surest_mistakes_are_kept_with_thumbnails_if_asked_for(tmp_path):
     """The in-place shift makes many mistakes; a record keeps the twelve surest."""
     given = ("--ckpt", "sample", "--workers", "0", "--shift", "inplace", "--device", "cpu")
     result = in_process(*given, "--keep-mistakes", "--predictions", tmp_path / "p.csv")
@@ -200,14 +190,14 @@ def test_the_surest_mistakes_are_kept_with_thumbnails_if_asked_for(tmp_path: Pat
     assert [each.thumbnail for each in without.mistakes] == [None] * 12
 
 
-def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt: Path, folders: Path) -> None:
+def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt, folders):
     right = in_process("--ckpt", ckpt, "--data", folders, *SIZE)
     wrong = in_process("--ckpt", ckpt, "--data", folders, *SIZE, "--shift", "inplace")
     assert wrong.correct1 < right.correct1
     assert any("NOT a spatial shift" in remark for remark in wrong.remarks)
 
 
-def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path: Path) -> None:
+def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path):
     torch.manual_seed(0)
     model = timm.create_model("test_vit").eval()
     save_zip(model.state_dict(), tmp_path / "timm.pth")
@@ -234,7 +224,7 @@ def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path: Path) -> 
     assert "the data covers 3 of the classifier's 1000 classes" in result.remarks
 
 
-def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders: Path) -> None:
+def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt, folders):
     result = in_process(
         "--ckpt", ckpt, "--data", folders, *SIZE, "--mean", "0.5,0.5,0.5", "--std", "0.5, 0.5,0.25"
     )
@@ -256,24 +246,20 @@ def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt: Path, folders:
         ("--seed", "-1", "-1 is not in the range 0<=x<=4294967295"),
     ],
 )
-def test_a_number_that_is_none_is_a_usage_error(option: str, value: str, message: str) -> None:
+def test_a_number_that_is_none_is_a_usage_error(option, value, message):
     with pytest.raises(click.BadParameter, match=re.escape(message)):
         in_process("--ckpt", "sample", option, value)
 
 
-def test_the_record_names_the_file_of_predictions(
-    ckpt: Path, folders: Path, tmp_path: Path
-) -> None:
+def test_the_record_names_the_file_of_predictions(ckpt, folders, tmp_path):
     given = ("--ckpt", ckpt, "--data", folders, *SIZE)
     kept = in_process(*given, "--predictions", tmp_path / "p.csv")
     assert kept.predictions == str(tmp_path / "p.csv")
     assert in_process(*given).predictions is None
 
 
-def test_what_cannot_be_saved_is_printed_all_the_same(
-    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
+def test_what_cannot_be_saved_is_printed_all_the_same(ckpt, folders, tmp_path, monkeypatch):
+    def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -288,12 +274,12 @@ def test_what_cannot_be_saved_is_printed_all_the_same(
 
 
 def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
-    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    ckpt, folders, tmp_path, monkeypatch
+):
     """The first save works and every later one fails; then all work again."""
-    saves: list[str] = []
+    saves = []
 
-    def full(_: int) -> None:
+    def full(_):
         saves.append("")
         if len(saves) > 1:
             raise OSError(28, "No space left on device")
@@ -312,10 +298,8 @@ def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
     assert (resumed.resumed_images, resumed.images) == (10, 100)
 
 
-def test_an_interrupted_run_that_cannot_be_kept_says_both(
-    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> None:
+def test_an_interrupted_run_that_cannot_be_kept_says_both(ckpt, folders, tmp_path, monkeypatch):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
@@ -336,9 +320,7 @@ def test_an_interrupted_run_that_cannot_be_kept_says_both(
         ("--ckpt", "p.csv", "-o", "link.csv"),
     ],
 )
-def test_no_file_is_written_twice_or_over_one_that_is_read(
-    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_file_is_written_twice_or_over_one_that_is_read(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.csv").symlink_to("p.csv")
     ckpt = () if "--ckpt" in options else ("--ckpt", "sample")
@@ -346,10 +328,8 @@ def test_no_file_is_written_twice_or_over_one_that_is_read(
         in_process(*ckpt, *options)
 
 
-def test_ctrl_c_after_the_last_image_keeps_them_all(
-    ckpt: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> None:
+def test_ctrl_c_after_the_last_image_keeps_them_all(ckpt, folders, tmp_path, monkeypatch):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
@@ -361,9 +341,7 @@ def test_ctrl_c_after_the_last_image_keeps_them_all(
     assert in_process(*given, "--resume", "s2mlp-validate.partial").resumed_images == 100
 
 
-def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
-    ckpt: Path, digits: Digits, tmp_path: Path
-) -> None:
+def test_the_devkits_order_is_tried_where_labels_are_its_numbers(ckpt, digits, tmp_path):
     folder = flat(digits, tmp_path)
     rows = zip(digits.names, digits.classes, strict=True)
     (tmp_path / "mine.csv").write_text("".join(f"{name},{9 - c}\n" for name, c in rows))
@@ -378,9 +356,7 @@ def test_the_devkits_order_is_tried_where_labels_are_its_numbers(
     assert any(f"but {best.top1:.2%} with {best.order}" in remark for remark in told.remarks)
 
 
-def test_what_was_left_out_of_the_data_is_remarked(
-    ckpt: Path, digits: Digits, tmp_path: Path
-) -> None:
+def test_what_was_left_out_of_the_data_is_remarked(ckpt, digits, tmp_path):
     root, _ = class_folders(digits, tmp_path)
     (root / "val" / "logo.png").write_bytes(digits.files[0])
     result = in_process("--ckpt", ckpt, "--data", root, *SIZE)
@@ -389,9 +365,7 @@ def test_what_was_left_out_of_the_data_is_remarked(
     assert note in result.remarks
 
 
-def test_real_labels_are_scored_in_the_same_pass(
-    ckpt: Path, digits: Digits, folders: Path, tmp_path: Path
-) -> None:
+def test_real_labels_are_scored_in_the_same_pass(ckpt, digits, folders, tmp_path):
     """Every third image has none; of the others every second has what the model says."""
     said = digits.logits.argmax(1).tolist()
     rows = [[] if i % 3 == 0 else [(top + i % 2) % 10] for i, top in enumerate(said)]
@@ -417,34 +391,30 @@ def test_real_labels_are_scored_in_the_same_pass(
         ),
     ],
 )
-def test_options_that_do_not_go_together(arguments: tuple[str, ...], sentence: str) -> None:
+def test_options_that_do_not_go_together(arguments, sentence):
     with pytest.raises(click.UsageError) as caught:
         in_process(*arguments)
     assert caught.value.message == sentence
 
 
-def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeypatch) -> None:
+def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(UnavailableError, match="the shift triton cannot run on cpu: Triton"):
         in_process("--ckpt", "sample", "--shift", "triton", "--device", "cpu")
 
 
-def test_a_device_that_computes_nothing_is_refused(ckpt: Path, folders: Path) -> None:
+def test_a_device_that_computes_nothing_is_refused(ckpt, folders):
     with pytest.raises(UnavailableError, match="no device 'meta' here; use --device cpu"):
         in_process("--ckpt", ckpt, "--data", folders, "--device", "meta")
 
 
-def test_labels_for_another_number_of_classes_are_refused(
-    ckpt: Path, digits: Digits, tmp_path: Path
-) -> None:
+def test_labels_for_another_number_of_classes_are_refused(ckpt, digits, tmp_path):
     members = {f"{digit}/x.png": digits.files[0] for digit in range(11)}
     with pytest.raises(DataError, match="the data has 11 classes .* classifier has 10 outputs"):
         in_process("--ckpt", ckpt, "--data", tar_of(tmp_path / "x.tar", members), *SIZE)
 
 
-def test_a_diverged_checkpoint_is_reported_before_the_run(
-    digits: Digits, folders: Path, tmp_path: Path
-) -> None:
+def test_a_diverged_checkpoint_is_reported_before_the_run(digits, folders, tmp_path):
     state = dict(digits.model.state_dict())
     state["head.bias"] = torch.full((10,), torch.nan)
     save_zip(state, tmp_path / "nan.pth")
@@ -459,8 +429,8 @@ def test_a_diverged_checkpoint_is_reported_before_the_run(
     [("vip-small", "map of 32x32 tokens"), ("timm:mixer_s32_224", "joins the tokens")],
 )
 def test_a_size_that_the_model_cannot_take_is_refused_with_the_reason(
-    folders: Path, tmp_path: Path, model: str, reason: str
-) -> None:
+    folders, tmp_path, model, reason
+):
     layers = ("stages.0.depth=1", "stages.1.depth=1") if model == "vip-small" else ()
     weights = build_model(load_spec(model, layers))
     save_zip({"state_dict": weights.state_dict()}, tmp_path / "weights.pth")

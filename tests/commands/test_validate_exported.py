@@ -1,9 +1,5 @@
 """Exported files and Python code are validated as checkpoints are."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import click
 import numpy as np
 import pytest
@@ -31,17 +27,17 @@ MEAN_STD = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 class Foreign(nn.Module):
     """The sample's model, with the mean taken off as somebody else would: inside."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.inner = open_model(None, sample.CHECKPOINT).build("slice")
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images):
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         return self.inner((images - mean.view(3, 1, 1)) / std.view(3, 1, 1))
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory):
     """The sample's model: ONNX in float32 and int8, .pt2, and ONNX by others in batches of 16."""
     folder = tmp_path_factory.mktemp("exported")
     model = open_model(None, sample.CHECKPOINT)

@@ -4,22 +4,19 @@ One image of the set is a named pipe: whoever reads it waits, so that the progra
 known moment, with nothing timed.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import ValidateResult
 from tests.commands.test_validate import SIZE, in_process, program
-from tests.digits import Digits, class_folders, save_zip
+from tests.digits import class_folders, save_zip
 
 STALL = 40
 
@@ -27,7 +24,7 @@ STALL = 40
 class Stalled:
     """A validation in a process of its own, standing at image number :data:`STALL`."""
 
-    def __init__(self, digits: Digits, root: Path, *arguments: str) -> None:
+    def __init__(self, digits, root, *arguments):
         self.root = root
         self.folder = class_folders(digits, root)[0] / "val"
         self.image = sorted(self.folder.rglob("*.JPEG"))[STALL]
@@ -45,7 +42,7 @@ class Stalled:
         self.pipe = self._wait_for_reader()
         until(self.progress.exists)
 
-    def _wait_for_reader(self) -> int:
+    def _wait_for_reader(self):
         """Return the writing end of the pipe, which opens once somebody reads."""
         while self.process.poll() is None:
             try:
@@ -56,17 +53,17 @@ class Stalled:
                 time.sleep(0.01)
         raise AssertionError(self.process.communicate())
 
-    def children(self) -> list[int]:
+    def children(self):
         task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in task.read_text().split()]
 
-    def end(self) -> tuple[int, list[str], str]:
+    def end(self):
         """Let the pipe go; return exit status, the lines of stderr and stdout."""
         os.close(self.pipe)
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, [line for line in err.splitlines() if line], out
 
-    def resume(self) -> None:
+    def resume(self):
         """Restore the image, go on, and hold that all is as if nothing had happened."""
         self.image.unlink()
         self.image.write_bytes(self.content)
@@ -81,7 +78,7 @@ class Stalled:
         left = {path.name for path in self.root.iterdir()}
         assert left == {"val", "digits.pth", "progress", "p.csv"}
 
-    def _finish(self, *arguments: object) -> tuple[ValidateResult, object]:
+    def _finish(self, *arguments):
         result = in_process(*arguments, "--predictions", self.root / "p.csv")
         return result, load_predictions(self.root / "p.csv")
 
@@ -90,10 +87,10 @@ Start = Callable[..., Stalled]
 
 
 @pytest.fixture
-def start(digits: Digits, tmp_path: Path) -> Iterator[Start]:
-    started: list[Stalled] = []
+def start(digits, tmp_path):
+    started = []
 
-    def begin(*arguments: str) -> Stalled:
+    def begin(*arguments):
         started.append(Stalled(digits, tmp_path, *arguments))
         return started[0]
 
@@ -103,14 +100,14 @@ def start(digits: Digits, tmp_path: Path) -> Iterator[Start]:
         each.process.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def gone(pid: int) -> bool:
+def gone(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -120,7 +117,7 @@ def gone(pid: int) -> bool:
 KEPT = "progress is saved; continue with --resume {}"
 
 
-def test_killed_outright_it_goes_on_bit_by_bit(start: Start) -> None:
+def test_killed_outright_it_goes_on_bit_by_bit(start):
     run = start()
     (run.root / ".progress.killed.tmp").write_bytes(b"half of it")  # as a kill while saving leaves
     run.process.send_signal(signal.SIGKILL)
@@ -129,7 +126,7 @@ def test_killed_outright_it_goes_on_bit_by_bit(start: Start) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
-def test_a_signal_ends_it_in_order_with_its_workers(start: Start) -> None:
+def test_a_signal_ends_it_in_order_with_its_workers(start):
     run = start("--workers", "2")
     workers = run.children()
     assert len(workers) >= 2
@@ -141,7 +138,7 @@ def test_a_signal_ends_it_in_order_with_its_workers(start: Start) -> None:
     run.resume()
 
 
-def test_an_impatient_second_ctrl_c_breaks_nothing(start: Start) -> None:
+def test_an_impatient_second_ctrl_c_breaks_nothing(start):
     run = start()
     run.process.send_signal(signal.SIGINT)
     run.process.send_signal(signal.SIGINT)
@@ -151,7 +148,7 @@ def test_an_impatient_second_ctrl_c_breaks_nothing(start: Start) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
-def test_a_worker_that_is_killed_is_reported(start: Start) -> None:
+def test_a_worker_that_is_killed_is_reported(start):
     run = start("--workers", "1")
     os.kill(run.children()[-1], signal.SIGKILL)
     status, said, _ = run.end()
@@ -162,7 +159,7 @@ def test_a_worker_that_is_killed_is_reported(start: Start) -> None:
     run.resume()
 
 
-def test_a_folder_that_vanishes_ends_the_run_and_breaks_no_image(start: Start) -> None:
+def test_a_folder_that_vanishes_ends_the_run_and_breaks_no_image(start):
     run = start()
     away = run.folder.rename(run.root / "away")
     status, said, _ = run.end()

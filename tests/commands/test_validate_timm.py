@@ -1,7 +1,5 @@
 """A checkpoint of a timm model, validated as timm evaluates it: its own mean, crop and filter."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch import nn
 
 from s2mlp_cli.cli import group
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import ValidateRecord
 from tests.digits import save_zip
 
 MODEL, CLASSES = "test_vit", 6
@@ -24,15 +22,15 @@ GIVEN = ("--model", f"timm:{MODEL}", "--set", f"classes={CLASSES}", "--device", 
 
 
 @pytest.fixture(scope="module")
-def model() -> nn.Module:
+def model():
     torch.manual_seed(0)
-    built: nn.Module = timm.create_model(MODEL, num_classes=CLASSES).eval()
+    built = timm.create_model(MODEL, num_classes=CLASSES).eval()
     nn.init.normal_(built.head.weight)  # timm starts with zeros: every image would look the same
     return built
 
 
 @pytest.fixture(scope="module")
-def folder(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(model, tmp_path_factory):
     """A checkpoint and twelve pictures of coloured noise, two of each class."""
     root = tmp_path_factory.mktemp("timm")
     save_zip({"state_dict": model.state_dict()}, root / "weights.pth")
@@ -45,7 +43,7 @@ def folder(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def validate(folder: Path, *arguments: object) -> ValidateResult:
+def validate(folder, *arguments):
     given = ["validate", "--ckpt", folder / "weights.pth", "--data", folder / "val", *GIVEN]
     done = CliRunner().invoke(
         group, [*map(str, [*given, *arguments]), "--format", "json"], catch_exceptions=False,
@@ -54,7 +52,7 @@ def validate(folder: Path, *arguments: object) -> ValidateResult:
     return ValidateRecord.model_validate_json(done.stdout).results[0]
 
 
-def probabilities(model: nn.Module, folder: Path, **config: object) -> dict[str, float]:
+def probabilities(model, folder, **config):
     """Return what timm's own evaluation gives: image -> the highest probability."""
     transform = create_transform(**{**resolve_data_config(model.pretrained_cfg), **config})
     found = {}
@@ -70,13 +68,7 @@ def probabilities(model: nn.Module, folder: Path, **config: object) -> dict[str,
     [((), {}), (("--crop-pct", "0.7"), {"crop_pct": 0.7}),
      (("--interpolation", "bilinear"), {"interpolation": "bilinear"})],
 )  # fmt: skip
-def test_every_image_gets_what_timms_evaluation_gives(
-    model: nn.Module,
-    folder: Path,
-    tmp_path: Path,
-    given: tuple[str, ...],
-    config: dict[str, object],
-) -> None:
+def test_every_image_gets_what_timms_evaluation_gives(model, folder, tmp_path, given, config):
     result = validate(folder, *given, "--predictions", tmp_path / "p.csv")
     assert (result.preprocessing.mean, result.preprocessing.std) == ((0.5,) * 3, (0.5,) * 3)
     assert result.preprocessing.crop_pct == config.get("crop_pct", 0.95)
@@ -87,7 +79,7 @@ def test_every_image_gets_what_timms_evaluation_gives(
     assert len({round(value, 4) for value in expected.values()}) > 6
 
 
-def test_another_normalisation_would_be_seen(model: nn.Module, folder: Path) -> None:
+def test_another_normalisation_would_be_seen(model, folder):
     """The comparison above can fail: ImageNet's mean and deviation give other probabilities."""
     own = probabilities(model, folder)
     others = probabilities(model, folder, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -1,13 +1,10 @@
 """What is in folders is read alike on a disk and in archives, and what is not read is named."""
 
-from __future__ import annotations
-
 import io
 import os
 import re
 import tarfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,27 +12,26 @@ from PIL import Image, features
 
 from s2mlp_cli.data import folders as folders_module
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.errors import DataError
 from tests.digits import GREY, fill, png, tar_of, zip_of
 
 OTHER = png(np.full((8, 8, 3), 200, np.uint8))
 
 
-def encoded(form: str) -> bytes:
+def encoded(form):
     stream = io.BytesIO()
     Image.new("RGB", (8, 8), (9, 99, 199)).save(stream, form)
     return stream.getvalue()
 
 
-def in_every_form(root: Path, members: dict[str, bytes]) -> dict[str, ImageSet]:
+def in_every_form(root, members):
     for name, content in members.items():
         fill(root / "disk", name, content=content)
     sources = (root / "disk", tar_of(root / "x.tar", members), zip_of(root / "x.zip", members))
     return {str(source.name): open_images(source) for source in sources}
 
 
-def read(images: ImageSet) -> dict[str, bytes]:
+def read(images):
     return {name: images.source.read(i) for i, name in enumerate(images.names)}
 
 
@@ -132,7 +128,7 @@ def test_a_class_folder_with_nothing_but_a_cache_of_thumbnails_is_empty(tmp_path
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
-    def forbidden(place: str) -> None:
+    def forbidden(place):
         raise PermissionError(13, "Permission denied", place)
 
     fill(tmp_path, "a/1.png", "b/2.png")
@@ -184,7 +180,7 @@ def test_an_image_that_two_links_show_counts_once(tmp_path):
     )
 
 
-def archive_with_links(path: Path, links: dict[str, str], *names: str) -> Path:
+def archive_with_links(path, links, *names):
     if path.suffix == ".tar":
         with tarfile.open(path, "w") as archive:
             for name in names:
@@ -217,7 +213,7 @@ def test_links_in_archives_are_followed_as_on_a_disk(form, tmp_path):
     names = ("s/a/1.png", "s/b/2.png", "store/b/3.png")
     path = archive_with_links(tmp_path / form, links, *names)
     with pytest.raises(DataError, match="images without their classes|has 2 classes") as caught:
-        open_images(path).labels.targets(5)  # type: ignore[union-attr]
+        open_images(path).labels.targets(5)
     assert caught
     links = {"a/two.png": "1.png", "b/more": "../c", "b/up": "..", "b/out": "/else"}
     images = open_images(

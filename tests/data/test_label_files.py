@@ -1,37 +1,33 @@
 """A label file may write names and classes in many ways; what it does not tell is refused."""
 
-from __future__ import annotations
-
 import os
 import re
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.errors import DataError
 from tests.digits import GREY, fill, tar_of
 
 NAMES = tuple(f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3))
 
 
-def labelled(root: Path, text: str, *names: str, partial: bool = False) -> ImageSet:
+def labelled(root, text, *names, partial=False):
     (root / "given").write_bytes(text.encode("utf-8", "surrogateescape"))
     files = names or tuple(f"{name}.JPEG" for name in NAMES)
     return open_images(fill(root / "set", *files), root / "given", partial)
 
 
-def classes(images: ImageSet) -> dict[str, int | str]:
+def classes(images):
     assert images.labels is not None
     values, known = images.labels.values.tolist(), images.labels.classes
     found = values if known is None else [known[value] for value in values]
     return dict(zip(images.names, found, strict=True))
 
 
-def refused(message: str, root: Path, text: str, *names: str, partial: bool = False) -> None:
+def refused(message, root, text, *names, partial=False):
     with pytest.raises(DataError) as caught:
         labelled(root, text, *names, partial=partial)
     assert re.search(message, str(caught.value)), str(caught.value)
@@ -320,7 +316,7 @@ def test_numbers_that_no_class_has_are_no_names_of_classes(cell, tmp_path):
 
 
 def test_a_label_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
-    def forbidden(path: Path) -> bool:
+    def forbidden(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("s2mlp_cli.data.label_files.is_archive", forbidden)

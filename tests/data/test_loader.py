@@ -1,13 +1,10 @@
 """Broken images keep their place and say why, in the same words every time."""
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os
 import re
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +13,6 @@ from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import (
-    Batch,
     DecodedImages,
     batches,
     first_images,
@@ -29,7 +25,7 @@ from tests.digits import png, tar_of
 IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
 
 
-def batch(folder: Path) -> Batch:
+def batch(folder):
     images = open_images(folder)
     config = Preprocessing(input_size=(8, 8))
     return DecodedImages(images.source, np.arange(len(images)), config).__getitems__(
@@ -38,7 +34,7 @@ def batch(folder: Path) -> Batch:
 
 
 @pytest.mark.parametrize("content", [b"no image", IMAGE[:40], b"", b"\xff\xd8\xff"])
-def test_a_reason_is_one_line_and_the_same_every_time(content: bytes, tmp_path: Path) -> None:
+def test_a_reason_is_one_line_and_the_same_every_time(content, tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": content})
     first, second = batch(tar), batch(tar)
     assert first.broken == second.broken
@@ -48,7 +44,7 @@ def test_a_reason_is_one_line_and_the_same_every_time(content: bytes, tmp_path: 
     assert first.lost == ""
 
 
-def test_a_set_that_has_gone_is_lost_and_not_broken(tmp_path: Path) -> None:
+def test_a_set_that_has_gone_is_lost_and_not_broken(tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE})
     images = open_images(tar)
     decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
@@ -56,7 +52,7 @@ def test_a_set_that_has_gone_is_lost_and_not_broken(tmp_path: Path) -> None:
     assert decoded.__getitems__([0, 1]).lost == str(tar)
 
 
-def test_a_folder_that_was_unmounted_is_empty(tmp_path: Path) -> None:
+def test_a_folder_that_was_unmounted_is_empty(tmp_path):
     for name in ("a/1.png", "b/2.png"):
         (tmp_path / "val" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "val" / name).write_bytes(IMAGE)
@@ -71,7 +67,7 @@ def test_a_folder_that_was_unmounted_is_empty(tmp_path: Path) -> None:
     assert decoded.__getitems__([1]).lost == str(tmp_path / "val")
 
 
-def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence() -> None:
+def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence():
     report = "DataLoader worker (pid 7) is killed by signal: Killed. "
     sentence = r"died \(.*is killed by signal: Killed\); too little memory"
     with pytest.raises(DataError, match=sentence), workers_watched():
@@ -83,9 +79,7 @@ def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs the signal of a dead child")
-def test_a_worker_that_dies_interrupts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_dies_interrupts_nothing(tmp_path, monkeypatch):
     """What was measured is being saved, perhaps: its death is found where a batch is awaited."""
     monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
     before = signal.getsignal(signal.SIGCHLD)
@@ -97,12 +91,10 @@ def test_a_worker_that_dies_interrupts_nothing(
     assert [batch.rows.tolist() for batch in loaded] == [[1]]
 
 
-def test_a_worker_without_room_for_a_batch_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_without_room_for_a_batch_ends_the_run(tmp_path, monkeypatch):
     """It must not be found by torch's own thread in the worker, which prints it and waits."""
 
-    def full(tensor: torch.Tensor) -> None:
+    def full(tensor):
         raise RuntimeError(
             "unable to allocate shared memory(shm) for file </torch_7>: No space left on device (28)"
         )
@@ -116,9 +108,7 @@ def test_a_worker_without_room_for_a_batch_ends_the_run(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a set of cores")
-def test_more_workers_than_cores_are_the_users_choice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_workers_than_cores_are_the_users_choice(tmp_path, monkeypatch):
     """torch would warn of it, and warnings are errors in tests."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
@@ -127,12 +117,10 @@ def test_more_workers_than_cores_are_the_users_choice(
     assert [batch.rows.tolist() for batch in loaded] == [[0], [1]]
 
 
-def test_processes_that_cannot_start_are_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_that_cannot_start_are_a_sentence(tmp_path, monkeypatch):
     """Without a /dev/shm that can be written to there are no semaphores, and no workers."""
 
-    def read_only() -> None:
+    def read_only():
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(multiprocessing, "Lock", read_only)
@@ -145,7 +133,7 @@ def test_processes_that_cannot_start_are_a_sentence(
     assert len(list(batches(decoded, [[0]], workers=0, pin_memory=False))) == 1
 
 
-def test_first_images_are_spread_over_the_classes_and_broken_ones_replaced(tmp_path: Path) -> None:
+def test_first_images_are_spread_over_the_classes_and_broken_ones_replaced(tmp_path):
     """The grey level says which image it is: 10 times its class, plus its number."""
     grey = {
         f"{c}/{i}.png": png(np.full((8, 8, 3), 10 * c + i, np.uint8))

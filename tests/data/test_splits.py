@@ -1,22 +1,18 @@
 """Of several splits one is read, whatever they are called and wherever they are; others are named."""
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.names import split_of
 from s2mlp_cli.errors import DataError
 from tests.digits import GREY, fill, tar_of, zip_of
 
 
-def shard(path: Path, images: int = 1) -> Path:
+def shard(path, images=1):
     """A shard of a WebDataset whose name says how its images are called."""
     path.parent.mkdir(parents=True, exist_ok=True)
     members = {}
@@ -25,19 +21,19 @@ def shard(path: Path, images: int = 1) -> Path:
     return tar_of(path, members)
 
 
-def table(path: Path) -> Path:
+def table(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"image": [{"bytes": GREY, "path": path.name}], "label": [1]}), path)
     return path
 
 
-def refused(path: Path | str, message: str, split: str | None = None) -> None:
+def refused(path, message, split=None):
     with pytest.raises(DataError) as caught:
         open_images(path, split=split)
     assert re.search(message, str(caught.value)), str(caught.value)
 
 
-def first_parts(images: ImageSet) -> set[str]:
+def first_parts(images):
     return {re.split(r"[/_]", name)[0] for name in images.names}
 
 

@@ -1,23 +1,19 @@
 """Archives are read as unpacking would leave them, and what is left out is named."""
 
-from __future__ import annotations
-
 import io
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.errors import DataError
 from tests.digits import png, tar_of
 
 ONE, TWO = (png(np.full((8, 8, 3), grey, np.uint8)) for grey in (50, 200))
 
 
-def archive(path: Path, *members: tuple[str, bytes | str]) -> Path:
+def archive(path, *members):
     """Write members in this order: bytes as a file, ``->x`` as a symbolic, ``=x`` as a hard link."""
     with tarfile.open(path, "w") as tar:
         for name, content in members:
@@ -33,18 +29,18 @@ def archive(path: Path, *members: tuple[str, bytes | str]) -> Path:
     return path
 
 
-def contents(images: ImageSet) -> dict[str, bytes]:
+def contents(images):
     return {name: images.source.read(i) for i, name in enumerate(images.names)}
 
 
-def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
+def test_of_a_name_that_stands_twice_the_last_counts(tmp_path):
     tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO))
     images = open_images(tar)
     assert contents(images) == {"a/1.png": TWO, "b/2.png": ONE}
     assert images.notes == ("x.tar: more than once in the archive: a/1.png; the last copy is used",)
 
 
-def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+def test_links_are_the_files_that_they_lead_to(tmp_path):
     tar = archive(
         tmp_path / "x.tar",
         ("a/1.png", ONE), ("b/2.png", "=a/1.png"), ("b/3.png", "->../a/1.png"),
@@ -58,14 +54,14 @@ def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["->/data/1.png", "=gone.png", "->2.png"])
-def test_a_link_that_leads_nowhere_is_refused(target: str, tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_is_refused(target, tmp_path):
     tar = archive(tmp_path / "x.tar", ("a/1.png", ONE), ("a/2.png", target))
     with pytest.raises(DataError, match=r"contains a/2.png as a link to .*, which is not in it; "):
         open_images(tar)
 
 
 @pytest.mark.parametrize("root", ["", "imagenet/"])
-def test_of_train_and_val_only_val_is_taken(root: str, tmp_path: Path) -> None:
+def test_of_train_and_val_only_val_is_taken(root, tmp_path):
     names = [f"{root}{name}" for name in ("train/a/1.png", "train/b/2.png", "val/a/3.png")]
     tar = tar_of(tmp_path / "x.tar", dict.fromkeys([*names, f"{root}val/b/4.png"], ONE))
     images = open_images(tar)
@@ -77,7 +73,7 @@ def test_of_train_and_val_only_val_is_taken(root: str, tmp_path: Path) -> None:
     )
 
 
-def test_the_class_is_the_first_folder_that_is_not_shared(tmp_path: Path) -> None:
+def test_the_class_is_the_first_folder_that_is_not_shared(tmp_path):
     """As in class folders on a disk, where images may lie deeper."""
     tar = tar_of(tmp_path / "x.tar", {"set/n1/images/1.png": ONE, "set/n2/images/2.png": ONE})
     labels = open_images(tar).labels
@@ -85,14 +81,14 @@ def test_the_class_is_the_first_folder_that_is_not_shared(tmp_path: Path) -> Non
     assert labels.classes == ("n1", "n2")
 
 
-def test_an_image_beside_class_folders_is_left_out_and_named(tmp_path: Path) -> None:
+def test_an_image_beside_class_folders_is_left_out_and_named(tmp_path):
     tar = tar_of(tmp_path / "x.tar", dict.fromkeys(("a/1.png", "b/2.png", "logo.png"), ONE))
     images = open_images(tar)
     assert images.names == ("a/1.png", "b/2.png")
     assert images.notes == ("not read: 1 image beside the class folders; the first is logo.png",)
 
 
-def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path: Path) -> None:
+def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path):
     tar = archive(
         tmp_path / "x.tar",
         ("1.seg.png", TWO), ("1.png", ONE), ("1.cls", b"3"), ("2.png", "=1.png"), ("2.cls", "=1.cls"),
@@ -106,7 +102,7 @@ def test_the_image_of_a_sample_has_its_key_and_one_ending(tmp_path: Path) -> Non
     )
 
 
-def test_a_sample_of_two_images_is_refused(tmp_path: Path) -> None:
+def test_a_sample_of_two_images_is_refused(tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"1.png": ONE, "1.jpg": TWO, "1.cls": b"3"})
     with pytest.raises(
         DataError, match=r"the sample 1 in .* has two images, 1.png and 1.jpg; keep"
@@ -114,7 +110,7 @@ def test_a_sample_of_two_images_is_refused(tmp_path: Path) -> None:
         open_images(tar)
 
 
-def test_a_shard_with_a_repeated_member_says_which(tmp_path: Path) -> None:
+def test_a_shard_with_a_repeated_member_says_which(tmp_path):
     tar = archive(tmp_path / "s.tar", ("1.png", ONE), ("1.cls", b"3"), ("1.png", TWO))
     images = open_images(tar)
     assert contents(images) == {"1.png": TWO}
@@ -122,7 +118,7 @@ def test_a_shard_with_a_repeated_member_says_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("between", [b"", bytes(512), bytes(3 * 2**20)])
-def test_archives_that_were_joined_are_all_read(between: bytes, tmp_path: Path) -> None:
+def test_archives_that_were_joined_are_all_read(between, tmp_path):
     parts = [tar_of(tmp_path / f"{n}.tar", {f"{n}/{n}.png": c}) for n, c in ((1, ONE), (2, TWO))]
     joined = tmp_path / "x.tar"
     joined.write_bytes(between.join(part.read_bytes() for part in parts) + bytes(1024))
@@ -131,13 +127,13 @@ def test_archives_that_were_joined_are_all_read(between: bytes, tmp_path: Path) 
     assert images.notes == ("x.tar: it is 2 archives joined to one, and all of them are read",)
 
 
-def test_joined_shards_are_all_read(tmp_path: Path) -> None:
+def test_joined_shards_are_all_read(tmp_path):
     parts = [tar_of(tmp_path / f"{n}", {f"{n}.png": ONE, f"{n}.cls": b"3"}) for n in (1, 2)]
     (tmp_path / "x.tar").write_bytes(b"".join(part.read_bytes() for part in parts))
     assert open_images(tmp_path / "x.tar").names == ("1.png", "2.png")
 
 
-def test_what_is_behind_an_archive_and_is_none_is_named(tmp_path: Path) -> None:
+def test_what_is_behind_an_archive_and_is_none_is_named(tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"1/1.png": ONE, "2/2.png": TWO})
     tar.write_bytes(tar.read_bytes() + b"no header" * 100)
     images = open_images(tar)
@@ -146,14 +142,14 @@ def test_what_is_behind_an_archive_and_is_none_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [700, 1536, 2600])
-def test_a_second_archive_cut_short_is_found_before_the_run(kept: int, tmp_path: Path) -> None:
+def test_a_second_archive_cut_short_is_found_before_the_run(kept, tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"1/1.png": bytes(600), "2/2.png": bytes(600)})
     tar.write_bytes(tar.read_bytes() + tar.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"cut short|not a whole tar archive"):
         open_images(tar)
 
 
-def test_a_key_with_dots_is_the_name_up_to_the_last_one(tmp_path: Path) -> None:
+def test_a_key_with_dots_is_the_name_up_to_the_last_one(tmp_path):
     members = {"img.0001.png": ONE, "img.0001.cls": b"3", "img.0002.png": TWO, "img.0002.cls": b"4"}
     images = open_images(tar_of(tmp_path / "x.tar", members))
     assert images.names == ("img.0001.png", "img.0002.png")

@@ -1,7 +1,5 @@
 """The two ways from an image to pixels: one is timm's, the other stays within a grey level."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -27,7 +25,7 @@ SOURCES = (
 )  # fmt: skip
 
 
-def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
+def picture(size, seed=0):
     """Smooth shapes, sharp edges and noise: what photographs hold."""
     width, height = size
     generator = np.random.default_rng(seed)
@@ -39,7 +37,7 @@ def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
     return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
-def of_timm(image: Image.Image, config: Preprocessing) -> np.ndarray:
+def of_timm(image, config):
     transform = create_transform(
         input_size=config.input_size,
         crop_pct=config.crop_pct,
@@ -49,14 +47,14 @@ def of_timm(image: Image.Image, config: Preprocessing) -> np.ndarray:
     return np.asarray(transform(image)).transpose(1, 2, 0)
 
 
-def gap(image: Image.Image, config: Preprocessing) -> np.ndarray:
+def gap(image, config):
     """How many grey levels each value of the box's crop lies off timm's."""
     return np.abs(make_transform(config)(image).astype(int) - of_timm(image, config))
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
 @pytest.mark.parametrize("crop_pct", [0.9, 0.875, 1.0])
-def test_the_box_is_within_one_grey_level_of_timm(crop_pct: float, interpolation: str) -> None:
+def test_the_box_is_within_one_grey_level_of_timm(crop_pct, interpolation):
     config = Preprocessing(crop_pct=crop_pct, interpolation=interpolation)
     for seed, size in enumerate(SOURCES):
         off = gap(picture(size, seed), config)
@@ -64,12 +62,12 @@ def test_the_box_is_within_one_grey_level_of_timm(crop_pct: float, interpolation
         assert np.count_nonzero(off) <= off.size / 10_000, size
 
 
-def sizes(low: int, high: int) -> st.SearchStrategy[int]:
+def sizes(low, high):
     """Sides that spread over orders of magnitude, as those of photographs and thumbnails do."""
     return st.floats(np.log(low), np.log(high)).map(lambda exponent: round(np.exp(exponent)))
 
 
-def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios() -> None:
+def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios():
     """A value is never two levels off; of all of them, fewer than one in 10,000 is one level off.
 
     A single small crop may have more: three values in 12,288 were the worst of 1,155 tried.
@@ -87,9 +85,7 @@ def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios() -> None:
         st.sampled_from(["bicubic", "bilinear", "lanczos"]),
         st.integers(0, 99),
     )
-    def hold(
-        size: tuple[int, int], crop: tuple[int, int], crop_pct: float, filter_: str, seed: int
-    ) -> None:
+    def hold(size, crop, crop_pct, filter_, seed):
         nonlocal values, different
         if max(size) > 40 * min(size):  # resized whole, it would not fit into memory
             return
@@ -105,7 +101,7 @@ def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios() -> None:
 
 
 @pytest.mark.parametrize("size", SOURCES)
-def test_the_timm_way_is_timm_bit_by_bit(size: tuple[int, int]) -> None:
+def test_the_timm_way_is_timm_bit_by_bit(size):
     config = Preprocessing(transform="timm", input_size=(160, 160), crop_pct=0.875)
     image = picture(size)
     assert np.array_equal(make_transform(config)(image), of_timm(image, config))
@@ -118,8 +114,8 @@ def test_the_timm_way_is_timm_bit_by_bit(size: tuple[int, int]) -> None:
     st.floats(0.3, 1.0),
 )
 def test_the_box_lies_inside_the_image_and_its_crop_fits_the_resized_one(
-    size: tuple[int, int], input_size: tuple[int, int], crop_pct: float
-) -> None:
+    size, input_size, crop_pct
+):
     config = Preprocessing(input_size=input_size, crop_pct=crop_pct)
     resized = resized_size(size, config)
     for source, whole, kept in zip(size, resized, input_size[::-1], strict=True):
@@ -134,7 +130,7 @@ def test_the_box_lies_inside_the_image_and_its_crop_fits_the_resized_one(
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
-def test_every_mode_becomes_rgb_as_timm_makes_it(mode: str) -> None:
+def test_every_mode_becomes_rgb_as_timm_makes_it(mode):
     stream = io.BytesIO()
     made = Image.new(mode, (40, 30), 7 if mode in ("L", "P", "I;16") else None)
     made.save(stream, "TIFF")
@@ -144,7 +140,7 @@ def test_every_mode_becomes_rgb_as_timm_makes_it(mode: str) -> None:
     assert np.array_equal(pixels, of_timm(made.convert("RGB"), config))
 
 
-def with_text(size: int) -> bytes:
+def with_text(size):
     """A PNG whose text is longer than it is when it is packed."""
     stream, text = io.BytesIO(), PngImagePlugin.PngInfo()
     text.add_text("comment", "x" * size, zip=True)

@@ -1,21 +1,16 @@
 """Zips are read in place by any process; a broken member is named, a broken archive refused."""
 
-from __future__ import annotations
-
 import multiprocessing
 import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.loader import Batch, DecodedImages
+from s2mlp_cli.data.loader import DecodedImages
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
 from tests.digits import png, tar_of, zip_of
@@ -27,17 +22,17 @@ FLAG, METHOD, CRC, PACKED, SIZE, PLACE = (
 )  # fmt: skip
 
 
-def contents(images: ImageSet) -> dict[str, bytes]:
+def contents(images):
     return {name: images.source.read(i) for i, name in enumerate(images.names)}
 
 
-def decoded(images: ImageSet) -> Batch:
+def decoded(images):
     config = Preprocessing(input_size=(8, 8))
     rows = range(len(images))
     return DecodedImages(images.source, np.array(rows), config).__getitems__(rows)
 
 
-def rewritten(path: Path, field: tuple[str, int], change: Callable[[int], int]) -> Path:
+def rewritten(path, field, change):
     """Change one field of the directory's last entry."""
     content = bytearray(path.read_bytes())
     form, offset = field
@@ -48,12 +43,12 @@ def rewritten(path: Path, field: tuple[str, int], change: Callable[[int], int]) 
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
+def archive(tmp_path):
     return zip_of(tmp_path / "x.zip", {"a/1.png": ONE, "b/2.png": TWO})
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_members_are_read_as_they_were_written(method: int, tmp_path: Path) -> None:
+def test_members_are_read_as_they_were_written(method, tmp_path):
     path = zip_of(tmp_path / "x.zip", {"b/2.png": TWO, "readme": b"", "a/1.png": ONE}, method)
     images = open_images(path)
     assert (images.form, images.names) == ("a zip of images", ("a/1.png", "b/2.png"))
@@ -61,17 +56,17 @@ def test_members_are_read_as_they_were_written(method: int, tmp_path: Path) -> N
     assert images.notes == ()
 
 
-def test_it_is_known_by_its_first_bytes_too(archive: Path) -> None:
+def test_it_is_known_by_its_first_bytes_too(archive):
     assert len(open_images(archive.rename(archive.with_suffix(".download")))) == 2
 
 
-def test_of_a_folder_the_validation_zip_is_read(tmp_path: Path) -> None:
+def test_of_a_folder_the_validation_zip_is_read(tmp_path):
     zip_of(tmp_path / "val.zip", {"a/1.png": ONE})
     zip_of(tmp_path / "train.zip", {"a/9.png": ONE})
     assert open_images(tmp_path, _labels(tmp_path, "1.png,0\n")).names == ("a/1.png",)
 
 
-def test_folders_go_before_the_zip_that_they_were_unpacked_from(tmp_path: Path) -> None:
+def test_folders_go_before_the_zip_that_they_were_unpacked_from(tmp_path):
     zip_of(tmp_path / "imagenet.zip", {"a/1.png": ONE, "b/2.png": ONE})
     for name in ("a/1.png", "b/2.png"):
         (tmp_path / name).parent.mkdir()
@@ -81,12 +76,12 @@ def test_folders_go_before_the_zip_that_they_were_unpacked_from(tmp_path: Path) 
     assert images.notes == ("not read: 1 archive beside the images; the first is imagenet.zip",)
 
 
-def _labels(folder: Path, text: str) -> Path:
+def _labels(folder, text):
     (folder / "given.csv").write_text(text)
     return folder / "given.csv"
 
 
-def test_several_zips_are_not_told_apart(tmp_path: Path) -> None:
+def test_several_zips_are_not_told_apart(tmp_path):
     for name in ("1.zip", "2.zip"):
         zip_of(tmp_path / name, {"a/1.png": ONE})
     with pytest.raises(DataError, match=r"has 2 archives, and only shards of a WebDataset"):
@@ -94,7 +89,7 @@ def test_several_zips_are_not_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_worker_processes_open_it_again(method: str, archive: Path) -> None:
+def test_worker_processes_open_it_again(method, archive):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip("this system has no fork")
     source = open_images(archive).source
@@ -102,7 +97,7 @@ def test_worker_processes_open_it_again(method: str, archive: Path) -> None:
         assert pool.map(source.read, [0, 1, 1, 0]) == [ONE, TWO, TWO, ONE]
 
 
-def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
+def test_of_a_name_that_stands_twice_the_last_counts(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's own on repeated names
         for name, content in (("a/1.png", ONE), ("b/2.png", ONE), ("./a/1.png", TWO)):
@@ -112,7 +107,7 @@ def test_of_a_name_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
     assert images.notes == ("x.zip: more than once in the archive: a/1.png; the last copy is used",)
 
 
-def test_the_zip64_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_zip64_form_is_read(tmp_path, monkeypatch):
     for limit in ("ZIP64_LIMIT", "ZIP_FILECOUNT_LIMIT"):
         monkeypatch.setattr(zipfile, limit, 1)
     path = zip_of(tmp_path / "x.zip", {"a/1.png": ONE, "b/2.png": TWO})
@@ -120,7 +115,7 @@ def test_the_zip64_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert contents(open_images(path)) == {"a/1.png": ONE, "b/2.png": TWO}
 
 
-def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path: Path) -> None:
+def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path):
     table = b"ImageId,PredictionString\nval_2,n2 1 2 3 4 n2 5 6 7 8 \nval_1,n1 1 2 3 4 \n"
     folder = "ILSVRC/Data/CLS-LOC"
     names = [f"{folder}/{name}.JPEG" for name in ("test/1", "train/n1/1", "val/val_1", "val/val_2")]
@@ -135,14 +130,14 @@ def test_kaggles_own_table_in_the_archive_labels_its_validation_images(tmp_path:
     assert images.notes == (f"not read: 2 images outside the split 'val'; the first is {names[0]}",)
 
 
-def test_a_table_beside_other_images_of_the_archive_labels_nothing(tmp_path: Path) -> None:
+def test_a_table_beside_other_images_of_the_archive_labels_nothing(tmp_path):
     members = {"val/1.png": ONE, "train/2.png": TWO, "train/labels.csv": b"2.png,1\n"}
     for path in (zip_of(tmp_path / "x.zip", members), tar_of(tmp_path / "x.tar", members)):
         with pytest.raises(DataError, match="images without their classes"):
             open_images(path)
 
 
-def test_a_table_in_a_tar_is_found_too(tmp_path: Path) -> None:
+def test_a_table_in_a_tar_is_found_too(tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"val/1.png": ONE, "val/labels.csv": b"1.png,7\n"})
     labels = open_images(tar).labels
     assert labels is not None
@@ -163,16 +158,14 @@ def test_a_table_in_a_tar_is_found_too(tmp_path: Path) -> None:
         (PLACE, lambda place: place + 1, r"names a place where no member begins"),
     ],
 )  # fmt: skip
-def test_a_broken_member_is_a_broken_image(
-    field: tuple[str, int], change: Callable[[int], int], reason: str, archive: Path
-) -> None:
+def test_a_broken_member_is_a_broken_image(field, change, reason, archive):
     batch = decoded(open_images(rewritten(archive, field, change)))
     assert batch.broken[0] == ""
     assert re.search(reason, batch.broken[1])
     assert batch.lost == ""
 
 
-def test_damaged_bytes_are_a_broken_image(archive: Path) -> None:
+def test_damaged_bytes_are_a_broken_image(archive):
     images = open_images(archive)
     content = bytearray(archive.read_bytes())
     second = content.index(b"b/2.png") + len("b/2.png")
@@ -182,7 +175,7 @@ def test_damaged_bytes_are_a_broken_image(archive: Path) -> None:
     assert decoded(images).broken[1].startswith("OSError: its compressed bytes are damaged: Error")
 
 
-def test_an_archive_cut_off_during_the_run_has_broken_images(archive: Path) -> None:
+def test_an_archive_cut_off_during_the_run_has_broken_images(archive):
     images = open_images(archive)
     archive.write_bytes(archive.read_bytes()[:60])
     assert all(
@@ -191,24 +184,24 @@ def test_an_archive_cut_off_during_the_run_has_broken_images(archive: Path) -> N
 
 
 @pytest.mark.parametrize("kept", [0, 3, 40, 200, -1, -22])
-def test_an_archive_cut_short_is_found_before_the_run(kept: int, archive: Path) -> None:
+def test_an_archive_cut_short_is_found_before_the_run(kept, archive):
     archive.write_bytes(archive.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"x\.zip is not a whole zip archive \(.*\); copy or down"):
         open_images(archive)
 
 
-def test_a_member_outside_the_archive_is_found_before_the_run(archive: Path) -> None:
+def test_a_member_outside_the_archive_is_found_before_the_run(archive):
     rewritten(archive, PACKED, lambda _: 10**6)
     with pytest.raises(DataError, match=r"x\.zip is not .* \(b/2\.png is not within it\); "):
         open_images(archive)
 
 
-def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
+def test_an_archive_without_images_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"x\.zip has no images; give class folders"):
         open_images(zip_of(tmp_path / "x.zip", {"readme.txt": b"hello"}))
 
 
-def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path):
     path = zip_of(tmp_path / "x.zip", {"1.png": ONE, "labels.csv": b"1.png,0\n"})
     rewritten(path, CRC, lambda crc: crc ^ 1)
     with pytest.raises(DataError, match=r"x\.zip: the labels in labels\.csv cannot be read .*; "):
@@ -217,7 +210,7 @@ def test_labels_in_the_archive_that_cannot_be_read_are_named(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_are_read(method: int, tmp_path: Path) -> None:
+def test_other_compressions_are_read(method, tmp_path):
     path = zip_of(tmp_path / "x.zip", {"b/2": TWO, "a/1.png": ONE, "a/3": b"none"}, method)
     images = open_images(path)
     assert contents(images) == {"a/1.png": ONE, "b/2": TWO}
@@ -226,13 +219,13 @@ def test_other_compressions_are_read(method: int, tmp_path: Path) -> None:
     assert re.search(r"do not have the checksum", decoded(open_images(swollen)).broken[1])
 
 
-def test_backslashes_are_slashes(tmp_path: Path) -> None:
+def test_backslashes_are_slashes(tmp_path):
     members = {"val\\": b"", "val\\a\\1.png": ONE, "val\\b\\2.png": TWO, "train\\a\\3.png": ONE}
     images = open_images(zip_of(tmp_path / "x.zip", members))
     assert contents(images) == {"val/a/1.png": ONE, "val/b/2.png": TWO}
 
 
-def test_names_in_utf8_are_read_without_the_flag_that_says_so(tmp_path: Path) -> None:
+def test_names_in_utf8_are_read_without_the_flag_that_says_so(tmp_path):
     path = zip_of(tmp_path / "x.zip", {"été/1.png": ONE, "b/2.png": TWO})
     content = bytearray(path.read_bytes())
     for mark, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):

@@ -3,8 +3,6 @@
 S2MLP_FUZZ=5 tries five times as many files, and other ones in every run.
 """
 
-from __future__ import annotations
-
 import os
 
 from hypothesis import HealthCheck, settings
@@ -40,7 +38,7 @@ SECONDS = 10
 BYTES = 512 * 2**20
 
 
-def budget(kind: str) -> settings:
+def budget(kind):
     """Return the settings of a test that tries as many files as its kind is worth."""
 
     return settings(

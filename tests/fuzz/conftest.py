@@ -1,9 +1,6 @@
 """What all fuzz tests share: a folder of their own, and a stderr that pytest does not capture."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +12,7 @@ from tests.command_line import invoke
 from tests.fuzz import budget, law
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     """Give each test pytest's own time limit as often as it tries its number of files."""
     seconds = float(config.getini("timeout")) * budget.TIMES
     for item in items:
@@ -24,13 +21,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     """Return a folder; each example writes over the files of the one before."""
     return tmp_path_factory.mktemp("fuzz")
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _few_models() -> Iterator[None]:
+def _few_models():
     """Compare a checkpoint that fits nothing with some models only: to build all takes seconds."""
     some = ("v1-wide", "v2-small", "v1-depth-1", "gfnet-s")
     with (
@@ -42,7 +39,7 @@ def _few_models() -> Iterator[None]:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _imported(_few_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _imported(_few_models, tmp_path_factory):
     """Import once what the commands need: on a busy machine that alone takes seconds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # such small products only wait for each other's threads
@@ -57,7 +54,7 @@ def _imported(_few_models: None, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _backstop(pytestconfig: pytest.Config) -> Iterator[None]:
+def _backstop(pytestconfig):
     """Let the watchdog's last words reach the terminal: the process ends with them."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert capture is not None

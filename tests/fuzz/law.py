@@ -1,16 +1,10 @@
 """The law that every file is held to, and the watchdog that enforces it."""
 
-from __future__ import annotations
-
 import faulthandler
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
-
-from click.testing import Result
 
 from tests.command_line import invoke
 from tests.fuzz import budget
@@ -23,7 +17,7 @@ LONGEST = 12_000
 PATIENCE = 6 * budget.TIMES
 
 # Where the last watchdog dumps the stack: the conftest puts pytest's own stderr here.
-backstop: TextIO = sys.__stderr__  # type: ignore[assignment]
+backstop = sys.__stderr__
 
 
 class HangError(Exception):
@@ -31,14 +25,14 @@ class HangError(Exception):
 
 
 @contextmanager
-def watchdog(seconds: float) -> Iterator[None]:
+def watchdog(seconds):
     """Raise HangError in the block after so many seconds of computing.
 
     Time on the processor counts, so that a busy machine is no hang. What waits for ever, or is
     stuck inside C code where no signal is looked at, ends the whole process, with its stack.
     """
 
-    def bark(*_: object) -> None:
+    def bark(*_):
         raise HangError(f"took longer than {seconds} s")
 
     faulthandler.dump_traceback_later(PATIENCE * seconds, exit=True, file=backstop)
@@ -52,7 +46,7 @@ def watchdog(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def hold(*arguments: object, names: tuple[object, ...], gate: bool = False) -> Result:
+def hold(*arguments, names, gate=False):
     """Run a command and hold it to the law.
 
     Args:
@@ -73,7 +67,7 @@ def hold(*arguments: object, names: tuple[object, ...], gate: bool = False) -> R
     return result
 
 
-def _hold_sentence(result: Result, names: tuple[object, ...]) -> None:
+def _hold_sentence(result, names):
     *_, last = result.stderr.splitlines() or [""]
     assert result.exit_code == 1, result.stderr
     assert result.stderr.count("error: ") == 1, result.stderr
@@ -83,7 +77,7 @@ def _hold_sentence(result: Result, names: tuple[object, ...]) -> None:
     assert any(str(name) in last for name in names), f"names no file: {last}"
 
 
-def _reset_peak() -> int:
+def _reset_peak():
     """Forget the highest resident set so far; return the present one, in bytes (Linux)."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
@@ -91,7 +85,7 @@ def _reset_peak() -> int:
     return _peak()
 
 
-def _peak() -> int:
+def _peak():
     status = Path("/proc/self/status")
     if not status.exists():  # no such bound on other systems
         return 0

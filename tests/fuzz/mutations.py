@@ -1,9 +1,7 @@
 """Faults for any file: of its bytes, and of the tree of keys and values that it holds."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -38,8 +36,8 @@ NUMBERS = st.one_of(
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS)
 
 
-def _nested(depth: int) -> Any:
-    value: Any = 1
+def _nested(depth):
+    value = 1
     for level in range(depth):
         value = [value] if level % 2 else {"a": value}
     return value
@@ -56,7 +54,7 @@ VALUES = st.one_of(
 # Trees of dictionaries and lists -----------------------------------------------------------------
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def places(tree, path=()):
     """Yield the path of every value in a tree but the tree itself."""
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in inner:
@@ -65,35 +63,35 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value, (*path, key))
 
 
-def _drop(_: Draw, inside: Any, key: Any) -> None:
+def _drop(_, inside, key):
     del inside[key]
 
 
-def _replace(draw: Draw, inside: Any, key: Any) -> None:
+def _replace(draw, inside, key):
     inside[key] = draw(VALUES)
 
 
-def _rename(draw: Draw, inside: Any, key: Any) -> None:
+def _rename(draw, inside, key):
     if isinstance(inside, list):
         inside.insert(key, draw(VALUES))
     else:
         inside[draw(st.one_of(WORDS, st.just(str(key)[1:]), st.just(f"{key}s")))] = inside.pop(key)
 
 
-def _double(draw: Draw, inside: Any, key: Any) -> None:
+def _double(draw, inside, key):
     if isinstance(inside, list):
         inside[key:key] = [inside[key]] * draw(st.sampled_from([1, 2, 20]))
     else:
         inside[f"{key}_"] = copy.deepcopy(inside[key])
 
 
-def _wrap(draw: Draw, inside: Any, key: Any) -> None:
+def _wrap(draw, inside, key):
     value = inside[key]
     inside[key] = draw(st.sampled_from([[value], {str(key): value}, [value, value], str(value)]))
 
 
 _WHOLE_NUMBERS = NUMBERS.filter(lambda value: isinstance(value, int))
-_SAME_KIND: dict[type, st.SearchStrategy[Any]] = {
+_SAME_KIND = {
     bool: st.booleans(),
     int: _WHOLE_NUMBERS,
     float: NUMBERS,
@@ -102,7 +100,7 @@ _SAME_KIND: dict[type, st.SearchStrategy[Any]] = {
 }
 
 
-def _alter(draw: Draw, inside: Any, key: Any) -> None:
+def _alter(draw, inside, key):
     """Put another value of the same kind: what a schema cannot refuse by the type."""
     value = inside[key]
     if isinstance(value, (dict, list)):
@@ -117,9 +115,7 @@ BRUTAL = (_drop, _replace, _replace, _replace, _rename, _double, _wrap)
 
 
 @st.composite
-def damaged_tree(
-    draw: Draw, tree: dict[str, Any], most: int = 3, faults: tuple[Fault, ...] = BRUTAL
-) -> dict[str, Any]:
+def damaged_tree(draw, tree, most=3, faults=BRUTAL):
     """Return a copy of ``tree`` with one to ``most`` keys dropped, renamed, doubled or retyped."""
     tree = copy.deepcopy(tree)
     for _ in range(draw(st.integers(1, most))):
@@ -127,7 +123,7 @@ def damaged_tree(
         if not found:
             break
         *above, key = draw(st.sampled_from(found))
-        inside: Any = tree
+        inside = tree
         for step in above:
             inside = inside[step]
         draw(st.sampled_from(faults))(draw, inside, key)
@@ -137,7 +133,7 @@ def damaged_tree(
 # Bytes -------------------------------------------------------------------------------------------
 
 
-def _position(draw: Draw, content: bytes) -> int:
+def _position(draw, content):
     last = len(content)
     return int(
         draw(
@@ -150,32 +146,32 @@ def _position(draw: Draw, content: bytes) -> int:
     )
 
 
-def _cut(draw: Draw, content: bytes) -> bytes:
+def _cut(draw, content):
     return content[: _position(draw, content)]
 
 
-def _flip(draw: Draw, content: bytes) -> bytes:
+def _flip(draw, content):
     at = min(_position(draw, content), len(content) - 1)
     mask = draw(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128, 255]))
     return content[:at] + bytes([content[at] ^ mask]) + content[at + 1 :] if content else b""
 
 
-def _overwrite(draw: Draw, content: bytes) -> bytes:
+def _overwrite(draw, content):
     at, piece = _position(draw, content), draw(st.binary(min_size=1, max_size=8))
     return content[:at] + piece + content[at + len(piece) :]
 
 
-def _insert(draw: Draw, content: bytes) -> bytes:
+def _insert(draw, content):
     at = _position(draw, content)
     return content[:at] + draw(st.binary(min_size=1, max_size=8)) + content[at:]
 
 
-def _repeat(draw: Draw, content: bytes) -> bytes:
+def _repeat(draw, content):
     at, length = _position(draw, content), draw(st.integers(1, 600))
     return content[:at] + content[at : at + length] + content[at:]
 
 
-def _blank(draw: Draw, content: bytes) -> bytes:
+def _blank(draw, content):
     at, length = _position(draw, content), draw(st.integers(1, 64))
     filling = bytes([draw(st.sampled_from([0, 0xFF, 0x7F]))])
     return content[:at] + filling * len(content[at : at + length]) + content[at + length :]
@@ -185,7 +181,7 @@ _BYTE_FAULTS = (_cut, _flip, _flip, _overwrite, _insert, _repeat, _blank)
 
 
 @st.composite
-def damaged_bytes(draw: Draw, content: bytes, most: int = 3) -> bytes:
+def damaged_bytes(draw, content, most=3):
     """Return ``content`` cut, flipped, overwritten, lengthened or blanked, one to ``most`` times."""
     for _ in range(draw(st.integers(1, most))):
         content = draw(st.sampled_from(_BYTE_FAULTS))(draw, content)

@@ -1,7 +1,5 @@
 """Mutated tars: headers with right checksums and wrong fields, odd members, and plain damage."""
 
-from __future__ import annotations
-
 import functools
 import gzip
 import io
@@ -18,7 +16,7 @@ from torch import nn
 from tests.digits import SYNSETS, Digits, write_devkit
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import Draw, damaged_bytes
+from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -29,7 +27,7 @@ BLOCK = tarfile.BLOCKSIZE
 _NAMES = ("ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG")
 _DIGITS = Digits((GOOD, GOOD), (0, 1), nn.Identity(), np.zeros((2, 10)))
 
-LAYOUTS: dict[str, dict[str, bytes]] = {
+LAYOUTS = {
     "class folders": {f"val/{SYNSETS[i]}/{i}.jpeg": GOOD for i in range(10)},
     "flat": dict.fromkeys(_NAMES, GOOD),
     "shard": {
@@ -45,7 +43,7 @@ _FIELDS = {
     "type": (156, 1), "linkname": (157, 100), "magic": (257, 8), "owner": (265, 32),
     "prefix": (345, 155),
 }  # fmt: skip
-_VALUES: dict[str, st.SearchStrategy[bytes]] = {
+_VALUES = {
     "type": st.sampled_from([bytes([c]) for c in b"\x000123456789ADKLMNSVXgx\xff"]),
     "size": st.sampled_from(
         [
@@ -74,7 +72,7 @@ _RECORDS = st.sampled_from(
 )  # fmt: skip
 
 
-def _packed(members: dict[str, bytes], form: int) -> bytes:
+def _packed(members, form):
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
         for name, content in members.items():
@@ -84,7 +82,7 @@ def _packed(members: dict[str, bytes], form: int) -> bytes:
     return stream.getvalue()
 
 
-def _header(name: bytes, kind: bytes, size: int) -> bytes:
+def _header(name, kind, size):
     entry = tarfile.TarInfo("x")
     entry.size, entry.type = size, kind
     block = bytearray(entry.tobuf(tarfile.USTAR_FORMAT))
@@ -92,22 +90,22 @@ def _header(name: bytes, kind: bytes, size: int) -> bytes:
     return _signed(bytes(block))
 
 
-def _signed(block: bytes) -> bytes:
+def _signed(block):
     """Return a header with the checksum that belongs to it."""
     total = sum(block[:148]) + 8 * 32 + sum(block[156:])
     return block[:148] + b"%06o\0 " % (total & 0o777777) + block[156:]
 
 
-def _offsets(content: bytes) -> list[int]:
+def _offsets(content):
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         return [entry.offset for entry in archive]
 
 
-def _blocks(content: bytes) -> bytes:
+def _blocks(content):
     return content + bytes(-len(content) % BLOCK)
 
 
-def _wrong_field(draw: Draw, content: bytes) -> bytes:
+def _wrong_field(draw, content):
     at = draw(st.sampled_from(_offsets(content)))
     field = draw(st.sampled_from([*_FIELDS, "size", "size", "type", "type", "name"]))
     start, length = _FIELDS[field]
@@ -117,7 +115,7 @@ def _wrong_field(draw: Draw, content: bytes) -> bytes:
     return content[:at] + _signed(bytes(block)) + content[at + BLOCK :]
 
 
-def _odd_member(draw: Draw, content: bytes) -> bytes:
+def _odd_member(draw, content):
     """Put a member of an odd kind before one of the others."""
     at = draw(st.sampled_from(_offsets(content)))
     kind = draw(st.sampled_from([b"x", b"g", b"x", b"L", b"K", b"S", b"1", b"2", b"5", b"3", b"0"]))
@@ -131,7 +129,7 @@ def _odd_member(draw: Draw, content: bytes) -> bytes:
     return content[:at] + member * many + content[at:]
 
 
-def _wrong_class(draw: Draw, content: bytes) -> bytes:
+def _wrong_class(draw, content):
     """Write another class into a shard; the length stays, so that the archive is whole."""
     odd = draw(
         st.sampled_from([b"9" * 30, b"9" * 5000, b"", b"-1", b"x", b"1.5", b"[" * 500, b"\xff"])
@@ -146,45 +144,45 @@ _FAULTS = (_wrong_field, _wrong_field, _odd_member, _odd_member, _wrong_class)
 
 
 @st.composite
-def _damaged_headers(draw: Draw) -> bytes:
+def _damaged_headers(draw):
     members = LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))]
     form = draw(st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     return draw(st.sampled_from(_FAULTS))(draw, _packed(members, form))
 
 
 @pytest.fixture(autouse=True)
-def _beside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(place, monkeypatch):
     monkeypatch.chdir(place)
     Path("labels.csv").write_text("".join(f"{name},{i}\n" for i, name in enumerate(_NAMES)))
 
 
-def _hold(content: bytes, *names: str) -> None:
+def _hold(content, *names):
     Path(NAME).write_bytes(content)
     options = ("--device", "cpu", "--workers", "0")
     names = (NAME, "labels.csv", *names)
     hold("validate", "--ckpt", "sample", "--data", NAME, *options, names=names)
 
 
-def _broken(content: bytes) -> tuple[str, ...]:
+def _broken(content):
     """Return the names of the members: where images are broken, the first of them is named."""
     return tuple(Path(name).name for members in LAYOUTS.values() for name in members)
 
 
 @budget("tar headers")
 @given(_damaged_headers())
-def test_headers(content: bytes) -> None:
+def test_headers(content):
     _hold(content, *_broken(content))
 
 
 @budget("tar bytes")
 @given(st.sampled_from(sorted(LAYOUTS)), st.data())
-def test_bytes(layout: str, data: st.DataObject) -> None:
+def test_bytes(layout, data):
     content = data.draw(damaged_bytes(_packed(LAYOUTS[layout], tarfile.GNU_FORMAT)))
     content = data.draw(st.sampled_from([bytes, gzip.compress]))(content)
     _hold(content, *_broken(content))
 
 
-def _hold_labels(content: bytes) -> None:
+def _hold_labels(content):
     Path("flat.tar").write_bytes(_packed(LAYOUTS["flat"], tarfile.GNU_FORMAT))
     Path(NAME).write_bytes(content)
     options = ("--labels", NAME, "--device", "cpu", "--workers", "0")
@@ -192,32 +190,32 @@ def _hold_labels(content: bytes) -> None:
 
 
 @functools.cache
-def _devkit(place: Path) -> bytes:
+def _devkit(place):
     """Written once: it has the time in it, and what is drawn must not depend on that."""
     return write_devkit(_DIGITS, place / "devkit.tgz").read_bytes()
 
 
 @budget("tar bytes")
 @given(st.data())
-def test_devkits(place: Path, data: st.DataObject) -> None:
+def test_devkits(place, data):
     whole = _devkit(place)
     plain = gzip.decompress(whole)
     damaged = data.draw(st.one_of(damaged_bytes(plain).map(gzip.compress), damaged_bytes(whole)))
     _hold_labels(damaged)
 
 
-def _swelling(name: bytes, kind: bytes) -> bytes:
+def _swelling(name, kind):
     """Return a compressed tar of one member of a GiB, all zeros; gzip takes parts one by one."""
     mebibyte = gzip.compress(bytes(2**20))
     return gzip.compress(_header(name, kind, 2**30)) + mebibyte * 2**10
 
 
-def test_a_devkit_that_swells_is_refused() -> None:
+def test_a_devkit_that_swells_is_refused():
     _hold_labels(_swelling(b"data/ILSVRC2012_validation_ground_truth.txt", b"0"))
 
 
 @pytest.mark.parametrize("kind", [b"x", b"L"])
-def test_a_compressed_header_that_swells_is_refused(kind: bytes) -> None:
+def test_a_compressed_header_that_swells_is_refused(kind):
     content = _swelling(b"a", kind)
     _hold_labels(content)
     Path("mutant.bin").write_bytes(content)

@@ -1,16 +1,12 @@
 """Mutated checkpoints of every form. Whatever they ask for, nothing of them ever runs."""
 
-from __future__ import annotations
-
 import io
 import json
 import pickle
 import struct
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +18,7 @@ from torch import Tensor, nn
 from s2mlp_cli.models import build_model
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import Draw, damaged_bytes, damaged_tree
+from tests.fuzz.mutations import damaged_bytes, damaged_tree
 from tests.tiny import TINY
 
 pytestmark = pytest.mark.filterwarnings(
@@ -33,16 +29,16 @@ NAME = "mutant.ckpt"
 # The file that hostile pickles would make.
 MARK = "it-ran"
 
-STATE: dict[str, Tensor] = build_model(TINY).state_dict()
+STATE = build_model(TINY).state_dict()
 
 
-def _zip(content: Any) -> bytes:
+def _zip(content):
     stream = io.BytesIO()
     torch.save(content, stream)
     return stream.getvalue()
 
 
-def _legacy(content: Any) -> bytes:
+def _legacy(content):
     stream = io.BytesIO()
     torch.save(content, stream, _use_new_zipfile_serialization=False)
     return stream.getvalue()
@@ -61,18 +57,18 @@ WHOLE = {
 
 
 @pytest.fixture(autouse=True)
-def _beside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(place, monkeypatch):
     monkeypatch.chdir(place)
 
 
-def _hold(content: bytes) -> None:
+def _hold(content):
     Path(NAME).write_bytes(content)
     hold("convert", "--ckpt", NAME, "-o", "out.safetensors", names=(NAME,))
     assert not Path(MARK).exists()
 
 
 @pytest.mark.parametrize("form", WHOLE)
-def test_the_whole_ones_are_converted(form: str) -> None:
+def test_the_whole_ones_are_converted(form):
     Path(NAME).write_bytes(WHOLE[form])
     done = hold("convert", "--ckpt", NAME, "-o", "out.safetensors", names=())
     assert f"{len(STATE)} tensors" in " ".join(done.stdout.split())
@@ -80,7 +76,7 @@ def test_the_whole_ones_are_converted(form: str) -> None:
 
 @budget("checkpoint bytes")
 @given(st.sampled_from(sorted(WHOLE)).flatmap(lambda form: damaged_bytes(WHOLE[form])))
-def test_bytes(content: bytes) -> None:
+def test_bytes(content):
     _hold(content)
 
 
@@ -91,7 +87,7 @@ _DTYPES = (
     torch.int8, torch.uint8, torch.uint16, torch.bool, torch.complex64,
 )  # fmt: skip
 
-_CHANGES: tuple[Callable[[Draw, Tensor], Any], ...] = (
+_CHANGES = (
     lambda draw, t: t.reshape(-1),
     lambda draw, t: t.reshape(1, *t.shape),
     lambda draw, t: t.mT if t.dim() > 1 else t[:1],
@@ -118,13 +114,13 @@ _NAMES = st.sampled_from(
 )  # fmt: skip
 
 
-def _deep(state: Any, levels: int) -> Any:
+def _deep(state, levels):
     for _ in range(levels):
         state = {"model": state}
     return state
 
 
-_WRAPPERS: tuple[Callable[[Any], Any], ...] = (
+_WRAPPERS = (
     lambda s: s,
     lambda s: s,
     lambda s: s,
@@ -149,8 +145,8 @@ _WRAPPERS: tuple[Callable[[Any], Any], ...] = (
 
 
 @st.composite
-def _changed_state(draw: Draw) -> Any:
-    state: dict[Any, Any] = dict(STATE)
+def _changed_state(draw):
+    state = dict(STATE)
     for _ in range(draw(st.integers(1, 3))):
         name = draw(st.sampled_from(list(state)))
         fault = draw(st.sampled_from(["drop", "rename", "add", "change", "change", "change"]))
@@ -169,7 +165,7 @@ def _changed_state(draw: Draw) -> Any:
 
 @budget("checkpoint tensors")
 @given(_changed_state(), st.sampled_from([_zip, _legacy]))
-def test_tensors(content: Any, save_as: Callable[[Any], bytes]) -> None:
+def test_tensors(content, save_as):
     _hold(save_as(content))
 
 
@@ -212,38 +208,38 @@ _ARGUMENTS = st.one_of(
 )
 
 
-def _pickled(value: Any) -> bytes:
+def _pickled(value):
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
-def _reduce(module: str, name: str, arguments: Any) -> bytes:
+def _reduce(module, name, arguments):
     return f"c{module}\n{name}\n".encode() + _pickled(arguments) + b"R"
 
 
-def _newobj(module: str, name: str, arguments: Any) -> bytes:
+def _newobj(module, name, arguments):
     return f"c{module}\n{name}\n".encode() + _pickled(arguments) + b"\x81"
 
 
-def _inst(module: str, name: str, arguments: Any) -> bytes:
+def _inst(module, name, arguments):
     parts = b"".join(_pickled(argument) for argument in arguments)
     return b"(" + parts + f"i{module}\n{name}\n".encode()
 
 
-def _obj(module: str, name: str, arguments: Any) -> bytes:
+def _obj(module, name, arguments):
     parts = b"".join(_pickled(argument) for argument in arguments)
     return b"(" + f"c{module}\n{name}\n".encode() + parts + b"o"
 
 
-def _stack_global(module: str, name: str, arguments: Any) -> bytes:
+def _stack_global(module, name, arguments):
     return _pickled(module) + _pickled(name) + b"\x93" + _pickled(arguments) + b"R"
 
 
-def _build(module: str, name: str, arguments: Any) -> bytes:
+def _build(module, name, arguments):
     state = {"__class__": str, "__dict__": arguments, "x": arguments}
     return f"c{module}\n{name}\n".encode() + b")R" + _pickled(state) + b"b"
 
 
-def _persistent(module: str, name: str, arguments: Any) -> bytes:
+def _persistent(module, name, arguments):
     return _pickled(("storage", f"{module}.{name}", "0", "cpu", *arguments)) + b"Q"
 
 
@@ -261,14 +257,14 @@ _FORMS = (_reduce, _newobj, _inst, _obj, _stack_global, _build, _persistent)
 
 
 @st.composite
-def _payload(draw: Draw) -> bytes:
+def _payload(draw):
     if draw(st.integers(0, 5)) == 0:
         return draw(st.sampled_from(sorted(_DEEP.values())))
     module, _, name = draw(_GLOBALS).partition(" ")
     return draw(st.sampled_from(_FORMS))(module, name, draw(_ARGUMENTS))
 
 
-def _zip_of(program: bytes) -> bytes:
+def _zip_of(program):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", program)
@@ -278,7 +274,7 @@ def _zip_of(program: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _legacy_of(program: bytes) -> bytes:
+def _legacy_of(program):
     head = _legacy(torch.ones(1))
     stream = io.BytesIO(head)
     for _ in range(3):  # the magic number, the version and the machine, each a pickle
@@ -288,7 +284,7 @@ def _legacy_of(program: bytes) -> bytes:
 
 @budget("checkpoint pickles")
 @given(_payload(), st.sampled_from([_zip_of, _legacy_of]), st.booleans())
-def test_pickles(payload: bytes, packed: Callable[[bytes], bytes], bare: bool) -> None:
+def test_pickles(payload, packed, bare):
     before, after = (b"", b"") if bare else (b"}X\x05\x00\x00\x00model", b"s")
     _hold(packed(b"\x80\x02" + before + payload + after + b"."))
 
@@ -297,7 +293,7 @@ def test_pickles(payload: bytes, packed: Callable[[bytes], bytes], bare: bool) -
 
 
 @st.composite
-def _headers(draw: Draw) -> bytes:
+def _headers(draw):
     content = WHOLE["safetensors"]
     size = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + size])
@@ -314,14 +310,14 @@ def _headers(draw: Draw) -> bytes:
 
 @budget("checkpoint headers")
 @given(_headers())
-def test_headers(content: bytes) -> None:
+def test_headers(content):
     _hold(content)
 
 
 # Bombs -------------------------------------------------------------------------------------------
 
 
-def test_a_zip_that_swells_is_refused() -> None:
+def test_a_zip_that_swells_is_refused():
     stream = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(_zip({"head.weight": torch.zeros(16)}))) as whole,
@@ -335,7 +331,7 @@ def test_a_zip_that_swells_is_refused() -> None:
     _hold(stream.getvalue())
 
 
-def test_a_view_that_is_larger_than_its_storage_is_refused() -> None:
+def test_a_view_that_is_larger_than_its_storage_is_refused():
     wide = torch.zeros(1).expand(2**16, 2**20)
     _hold(_zip({**STATE, "stages.0.blocks.0.mlp.fc1.weight": wide}))
     _hold(_zip({**STATE, "head.weight": torch.zeros(1).expand(10**6, 16)}))

@@ -1,7 +1,5 @@
 """The watchdog really barks, and bites where barking is not heard."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 
@@ -10,24 +8,24 @@ import pytest
 from tests.fuzz import law
 
 
-def _endless() -> None:
+def _endless():
     with law.watchdog(0.05):
         while True:
             pass
 
 
-def test_an_endless_loop_is_stopped() -> None:
+def test_an_endless_loop_is_stopped():
     with pytest.raises(law.HangError):
         _endless()
 
 
-def test_a_block_that_ends_is_left_alone() -> None:
+def test_a_block_that_ends_is_left_alone():
     with law.watchdog(0.05):
         pass
     sum(range(10**6))
 
 
-def test_what_no_signal_reaches_ends_the_process() -> None:
+def test_what_no_signal_reaches_ends_the_process():
     """Python handles no signal while C code runs; the stack is shown all the same."""
     code = (
         "import hashlib; from tests.fuzz import law\n"

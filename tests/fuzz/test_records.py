@@ -1,10 +1,7 @@
 """Mutated records of every kind, through ``report`` in each of its forms and ``compare``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +11,7 @@ from s2mlp_cli.compare import compare_records
 from tests import samples
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import GENTLE, Draw, damaged_bytes, damaged_tree
+from tests.fuzz.mutations import GENTLE, damaged_bytes, damaged_tree
 
 NAME = "mutant.json"
 
@@ -23,24 +20,22 @@ _WHOLE["compare"] = compare_records(
     (Path("a"), Path("b")), (samples.profile(), samples.profile(slower=1.1)), fail_slower=0.05
 )
 
-TREES: dict[str, dict[str, Any]] = {
-    kind: json.loads(record.to_json()) for kind, record in _WHOLE.items()
-}
+TREES = {kind: json.loads(record.to_json()) for kind, record in _WHOLE.items()}
 COMPARABLE = ("count", "audit", "verify", "profile", "validate")
 OUTPUTS = st.sampled_from([(), ("-o", "out.html"), ("-o", "out.md"), ("-o", "out.txt")])
 
 
 @pytest.fixture(autouse=True)
-def _beside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(place, monkeypatch):
     monkeypatch.chdir(place)
 
 
-def _write(tree: dict[str, Any]) -> None:
+def _write(tree):
     Path(NAME).write_text(json.dumps(tree), encoding="utf-8")
 
 
 @st.composite
-def _damaged(draw: Draw) -> dict[str, Any]:
+def _damaged(draw):
     """Return a record with any faults, or with values that only a renderer may stumble over."""
     tree = TREES[draw(st.sampled_from(sorted(TREES)))]
     if draw(st.booleans()):
@@ -50,7 +45,7 @@ def _damaged(draw: Draw) -> dict[str, Any]:
 
 @budget("record keys")
 @given(_damaged(), OUTPUTS)
-def test_keys_and_values(tree: dict[str, Any], output: tuple[str, ...]) -> None:
+def test_keys_and_values(tree, output):
     _write(tree)
     hold("report", NAME, *output, names=(NAME,))
 
@@ -59,13 +54,13 @@ def test_keys_and_values(tree: dict[str, Any], output: tuple[str, ...]) -> None:
 @given(st.sampled_from(sorted(TREES)).flatmap(
     lambda kind: damaged_bytes(json.dumps(TREES[kind]).encode())
 ))  # fmt: skip
-def test_bytes(content: bytes) -> None:
+def test_bytes(content):
     Path(NAME).write_bytes(content)
     hold("report", NAME, names=(NAME,))
 
 
 @st.composite
-def _only_results(draw: Draw) -> tuple[str, dict[str, Any]]:
+def _only_results(draw):
     """Return a record with faults in its rows alone: its frame would be refused at once."""
     kind = draw(st.sampled_from(COMPARABLE))
     tree = TREES[kind]
@@ -74,7 +69,7 @@ def _only_results(draw: Draw) -> tuple[str, dict[str, Any]]:
 
 @budget("record pairs")
 @given(_only_results(), st.booleans(), st.sampled_from(["table", "json", "csv", "markdown"]))
-def test_against_a_good_one(made: tuple[str, dict[str, Any]], last: bool, form: str) -> None:
+def test_against_a_good_one(made, last, form):
     kind, tree = made
     Path("good.json").write_text(json.dumps(TREES[kind]), encoding="utf-8")
     _write(tree)

@@ -1,23 +1,18 @@
 """Mutated spec files: their keys, their text, their bases, and what ``--set`` puts over them."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import Draw, damaged_bytes, damaged_tree
+from tests.fuzz.mutations import damaged_bytes, damaged_tree
 
 # Of the file and so of its model: one of both stands in every sentence.
 NAME = "mutant"
 
 _NORM = {"kind": "layer", "place": "pre", "eps": 1e-5}
-_V1: dict[str, Any] = {
+_V1 = {
     "family": "s2mlp",
     "input_size": [28, 28],
     "classes": 10,
@@ -27,7 +22,7 @@ _V1: dict[str, Any] = {
     "head_norm": False,
     "mixer": {"splits": [["down", "up", "right", "left"]], "activation": "gelu", "fusion": "none"},
 }
-_V2: dict[str, Any] = {
+_V2 = {
     **_V1,
     "stages": [
         {"patch": 7, "dim": 16, "depth": 1, "expansion": 3},
@@ -41,23 +36,23 @@ _V2: dict[str, Any] = {
         "attention_bias": False,
     },
 }
-_VIP: dict[str, Any] = {
+_VIP = {
     "family": "vip",
     "input_size": 28,
     "stages": [{"patch": 7, "dim": 16, "depth": 1, "expansion": 3, "segments": 4}],
     "reduction": 4,
 }
-_GFNET: dict[str, Any] = {
+_GFNET = {
     "family": "gfnet",
     "input_size": 32,
     "native_size": 32,
     "stages": [{"patch": 8, "dim": 16, "depth": 1, "expansion": 2}],
     "layer_scale": True,
 }
-_TIMM: dict[str, Any] = {
+_TIMM = {
     "family": "timm", "timm": "test_vit", "input_size": 160, "in_channels": 3, "classes": 10,
 }  # fmt: skip
-_HEIR: dict[str, Any] = {
+_HEIR = {
     "extends": "v2-small",
     "title": "An heir",
     "set": {"stages.0.depth": 1, "stages.1.depth": 1},
@@ -92,11 +87,11 @@ _ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp500")
 class _Dumper(yaml.SafeDumper):
     """Writes every value out: aliases are a fault of their own."""
 
-    def ignore_aliases(self, _: Any) -> bool:
+    def ignore_aliases(self, _):
         return True
 
 
-def _write(place: Path, tree: dict[str, Any], name: str = NAME) -> Path:
+def _write(place, tree, name=NAME):
     path = place / f"{name}.yaml"
     path.write_text(yaml.dump(tree, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
     return path
@@ -104,13 +99,13 @@ def _write(place: Path, tree: dict[str, Any], name: str = NAME) -> Path:
 
 @budget("spec keys")
 @given(st.sampled_from(WHOLE).flatmap(damaged_tree))
-def test_keys_and_values(place: Path, tree: dict[str, Any]) -> None:
+def test_keys_and_values(place, tree):
     path = _write(place, tree)
     hold("show", path, names=(path, NAME))
 
 
 @st.composite
-def _odd_text(draw: Draw) -> bytes:
+def _odd_text(draw):
     lines = yaml.safe_dump(draw(st.sampled_from(WHOLE)), sort_keys=False).splitlines()
     for _ in range(draw(st.integers(0, 2))):
         odd = draw(st.one_of(st.sampled_from(_ODD_TEXTS), st.sampled_from(lines)))
@@ -122,14 +117,14 @@ def _odd_text(draw: Draw) -> bytes:
 
 @budget("spec text")
 @given(_odd_text())
-def test_text_and_bytes(place: Path, content: bytes) -> None:
+def test_text_and_bytes(place, content):
     path = place / f"{NAME}.yaml"
     path.write_bytes(content)
     hold("show", path, names=(path, NAME))
 
 
 @st.composite
-def _bases(draw: Draw) -> dict[str, dict[str, Any]]:
+def _bases(draw):
     """Return some files by name, each of which extends some file, itself, or nothing."""
     names = ["a", "b", "c", "d"][: draw(st.integers(1, 4))]
     targets = [f"{name}.yaml" for name in names]
@@ -145,7 +140,7 @@ def _bases(draw: Draw) -> dict[str, dict[str, Any]]:
 
 @budget("spec bases")
 @given(_bases())
-def test_bases(place: Path, files: dict[str, dict[str, Any]]) -> None:
+def test_bases(place, files):
     for old in place.glob("*.yaml"):
         old.unlink()
     (place / "sub").mkdir(exist_ok=True)
@@ -172,7 +167,7 @@ _TEXTS = st.one_of(
 
 @budget("spec overrides")
 @given(st.lists(st.tuples(_KEYS, st.sampled_from(["=", "", "=="]), _TEXTS), min_size=1, max_size=3))
-def test_overrides(place: Path, overrides: list[tuple[str, str, str]]) -> None:
+def test_overrides(place, overrides):
     path = _write(place, _V2)
     words = [word for parts in overrides for word in ("--set", "".join(parts))]
     hold("show", path, *words, names=("--set", path))
@@ -180,6 +175,6 @@ def test_overrides(place: Path, overrides: list[tuple[str, str, str]]) -> None:
 
 @budget("spec counts")
 @given(st.sampled_from(WHOLE[:5]).flatmap(lambda tree: damaged_tree(tree, most=1)))
-def test_what_loads_is_counted_or_refused(place: Path, tree: dict[str, Any]) -> None:
+def test_what_loads_is_counted_or_refused(place, tree):
     path = _write(place, tree)
     hold("count", "--model", path, "--format", "csv", names=(path, NAME))

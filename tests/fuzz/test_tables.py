@@ -1,12 +1,9 @@
 """Parquet files of odd columns and plain damage, and CSV lists with odd rows."""
 
-from __future__ import annotations
-
 import datetime
 import decimal
 import io
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,14 +13,14 @@ from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import Draw, damaged_bytes
+from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 ROWS = 4
 
-_IMAGES: tuple[list[Any], ...] = (
+_IMAGES = (
     [{"bytes": GOOD, "path": f"{row}.jpeg"} for row in range(ROWS)],
     [{"bytes": GOOD, "path": 10**row} for row in range(ROWS)],
     [{"bytes": GOOD, "path": None}] * ROWS,
@@ -39,7 +36,7 @@ _IMAGES: tuple[list[Any], ...] = (
     [None] * ROWS,
     [True] * ROWS,
 )
-_LABELS: tuple[list[Any], ...] = (
+_LABELS = (
     [0, 1, 2, 3], [0, 1, 2, 10**9], [-1, 0, 1, 2], [0, None, 1, 2], [None] * ROWS,
     [0.0, 1.0, 2.0, 3.0], [0.5, float("nan"), 1e300, 2.0], ["a", "b", "c", "d"], ["0", "1", "2", "3"],
     ["\n", "\x1b[31m", "", "d"], [True, False, True, False], [[0], [1], [2], [3]], [b"\xff", b"0"] * 2,
@@ -52,7 +49,7 @@ _IMAGE_NAMES = st.sampled_from(
 _LABEL_NAMES = st.sampled_from(["label", "label", "label", "cls", "labels", "image", "x"])
 
 
-def _parquet(columns: list[tuple[str, list[Any]]], **options: Any) -> bytes:
+def _parquet(columns, **options):
     arrays = [pa.array(values) if values[0] != 2**64 - 1 else pa.array(values, pa.uint64())
               for _, values in columns]  # fmt: skip
     stream = io.BytesIO()
@@ -65,7 +62,7 @@ _WHOLE = _parquet([("image", _IMAGES[0]), ("label", _LABELS[0])], row_group_size
 
 
 @st.composite
-def _odd_columns(draw: Draw) -> bytes:
+def _odd_columns(draw):
     images = draw(_IMAGE_NAMES), draw(st.sampled_from(_IMAGES))
     labels = (draw(_LABEL_NAMES), draw(st.sampled_from(_LABELS)))
     compression = draw(st.sampled_from(["snappy", "gzip", "zstd", "none"]))
@@ -73,13 +70,13 @@ def _odd_columns(draw: Draw) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _beside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(place, monkeypatch):
     monkeypatch.chdir(place)
     Path("a.jpeg").write_bytes(GOOD)
     Path("b.jpeg").write_bytes(GOOD)
 
 
-def _hold(name: str, content: bytes) -> None:
+def _hold(name, content):
     Path(name).write_bytes(content)
     options = ("--device", "cpu", "--workers", "0")
     names = (name, *(f"{row}.jpeg" for row in range(ROWS)), "a.jpeg", "1000")
@@ -88,11 +85,11 @@ def _hold(name: str, content: bytes) -> None:
 
 @budget("tables")
 @given(st.one_of(_odd_columns(), damaged_bytes(_WHOLE)))
-def test_parquet(content: bytes) -> None:
+def test_parquet(content):
     _hold("mutant.parquet", content)
 
 
-def test_a_parquet_file_that_swells_is_refused() -> None:
+def test_a_parquet_file_that_swells_is_refused():
     rows = 2**26
     images = pa.StructArray.from_arrays([pa.nulls(rows, pa.binary())], ["bytes"])
     labels = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), pa.array([7]))
@@ -111,7 +108,7 @@ _CELLS = st.sampled_from(
 
 
 @st.composite
-def _listing(draw: Draw) -> bytes:
+def _listing(draw):
     rows = draw(st.lists(st.lists(_CELLS, min_size=1, max_size=3), max_size=4))
     rows.insert(draw(st.integers(0, len(rows))), ["b.jpeg", draw(_CELLS)])
     heads = [[], [["file", "label"]], [["ImageId", "PredictionString"]]]
@@ -124,5 +121,5 @@ def _listing(draw: Draw) -> bytes:
 
 @budget("tables")
 @given(st.one_of(_listing(), _listing(), damaged_bytes(b"file,label\na.jpeg,1\nb.jpeg,2\n")))
-def test_listings(content: bytes) -> None:
+def test_listings(content):
     _hold("mutant.csv", content)

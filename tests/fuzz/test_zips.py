@@ -1,11 +1,8 @@
 """Mutated zips: wrong fields of every structure, odd names, and plain damage."""
 
-from __future__ import annotations
-
 import io
 import warnings
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
@@ -16,18 +13,18 @@ from hypothesis import strategies as st
 from tests.digits import SYNSETS, zip_of
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
-from tests.fuzz.mutations import Draw, damaged_bytes
+from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
 NAME = "mutant.zip"
 
-LAYOUTS: dict[str, dict[str, bytes]] = {
+LAYOUTS = {
     "class folders": {f"val/{SYNSETS[i]}/{i}.jpeg": GOOD for i in range(10)},
     "flat": {"val/a.jpeg": GOOD, "val/b.jpeg": GOOD, "labels.csv": b"a.jpeg,0\nb.jpeg,1\n"},
 }
 
 # How a structure of the format begins (the last is ZIP64's extra field) -> (offset, length).
-_FIELDS: dict[bytes, tuple[tuple[int, int], ...]] = {
+_FIELDS = {
     b"PK\x03\x04": ((0, 4), (6, 2), (26, 2), (28, 2)),
     b"PK\x01\x02": (
         (6, 2), (8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4)
@@ -53,7 +50,7 @@ _NAMES = st.sampled_from(
 )  # fmt: skip
 
 
-def _packed(members: Iterable[tuple[str, bytes]], method: int, zip64: bool) -> bytes:
+def _packed(members, method, zip64):
     whole = io.BytesIO()
     limit = 1 if zip64 else zipfile.ZIP64_LIMIT
     with warnings.catch_warnings(), mock.patch.object(zipfile, "ZIP64_LIMIT", limit):
@@ -68,7 +65,7 @@ def _packed(members: Iterable[tuple[str, bytes]], method: int, zip64: bool) -> b
 
 
 @st.composite
-def _whole(draw: Draw) -> bytes:
+def _whole(draw):
     members = LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))]
     method = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]))
     odd = draw(st.lists(st.tuples(_NAMES, st.sampled_from([GOOD, b"", b"x"])), max_size=2))
@@ -76,7 +73,7 @@ def _whole(draw: Draw) -> bytes:
 
 
 @st.composite
-def _wrong_fields(draw: Draw) -> bytes:
+def _wrong_fields(draw):
     content = bytearray(draw(_whole()))
     for _ in range(draw(st.integers(0, 3))):
         mark = draw(st.sampled_from([mark for mark in sorted(_FIELDS) if mark in content]))
@@ -88,11 +85,11 @@ def _wrong_fields(draw: Draw) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _beside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(place, monkeypatch):
     monkeypatch.chdir(place)
 
 
-def _hold(content: bytes) -> None:
+def _hold(content):
     Path(NAME).write_bytes(content)
     options = ("--device", "cpu", "--workers", "0")
     members = (Path(name).name for layout in LAYOUTS.values() for name in layout)
@@ -101,18 +98,18 @@ def _hold(content: bytes) -> None:
 
 @budget("zip fields")
 @given(_wrong_fields())
-def test_fields(content: bytes) -> None:
+def test_fields(content):
     _hold(content)
 
 
 @budget("zip bytes")
 @given(_whole().flatmap(damaged_bytes))
-def test_bytes(content: bytes) -> None:
+def test_bytes(content):
     _hold(content)
 
 
 @pytest.mark.parametrize("told", [300 * 2**20, 100])
-def test_a_member_that_swells_is_broken(told: int) -> None:
+def test_a_member_that_swells_is_broken(told):
     """300 MiB of zeros, whether the directory says so or not."""
     swollen = 300 * 2**20
     content = zip_of(Path(NAME), {"0/a.jpeg": bytes(swollen), "1/b.jpeg": GOOD}).read_bytes()

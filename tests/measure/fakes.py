@@ -1,7 +1,5 @@
 """A device whose time is made up: it runs the work, and says what the script tells it to say."""
 
-from __future__ import annotations
-
 import torch
 
 from s2mlp_cli.measure.profiling.device import Peak, Telemetry

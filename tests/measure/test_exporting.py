@@ -1,7 +1,5 @@
 """A model is exported, proven and kept; what cannot be proven is not."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Every system that the papers compare with: counted whole, by methods that agree, and audited."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """A TensorBoard server on a trace that the test made: its profiler plugin answers for it."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import subprocess

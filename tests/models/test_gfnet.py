@@ -1,7 +1,5 @@
 """GFNet: its filter against the convolution that it stands for, its interpolation, its blocks."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

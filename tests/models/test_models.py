@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn
@@ -16,7 +14,7 @@ TINY = ("input_size=32", "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2}]", 
 
 
 @pytest.mark.parametrize("base", ["v1-wide", "v1-deep", "v2-small", "v2-sum-pooling"])
-def test_logits_have_one_row_per_image_and_gradients_reach_every_weight(base: str):
+def test_logits_have_one_row_per_image_and_gradients_reach_every_weight(base):
     model = build_model(load_spec(base, TINY))
     logits = model(torch.randn(3, 3, 32, 32))
     assert logits.shape == (3, 5)
@@ -27,7 +25,7 @@ def test_logits_have_one_row_per_image_and_gradients_reach_every_weight(base: st
 
 
 @pytest.mark.parametrize("shift", [*registry.SOURCE, "concat", "gather", "oracle"])
-def test_every_implementation_gives_the_same_logits(shift: str):
+def test_every_implementation_gives_the_same_logits(shift):
     torch.manual_seed(0)
     model = build_model(load_spec("v2-small", TINY))
     images = torch.randn(2, 3, 32, 32)
@@ -37,7 +35,7 @@ def test_every_implementation_gives_the_same_logits(shift: str):
 
 
 @pytest.mark.parametrize("shift", registry.UNSAFE)
-def test_the_unsafe_ones_give_others(shift: str):
+def test_the_unsafe_ones_give_others(shift):
     model = build_model(load_spec("v2-small", TINY))
     images = torch.randn(2, 3, 32, 32)
     expected = model(images)

@@ -1,7 +1,5 @@
 """The plug-in module that many repositories copied, and its replacement."""
 
-from __future__ import annotations
-
 import textwrap
 
 import pytest

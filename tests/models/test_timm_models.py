@@ -1,7 +1,5 @@
 """timm's models by name: the same as timm's, at sizes that their architecture can take."""
 
-from __future__ import annotations
-
 import pytest
 import timm
 import torch

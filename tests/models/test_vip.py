@@ -1,7 +1,5 @@
 """The Vision Permutator against loops over its definition."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,9 +1,6 @@
 """Predictions image by image survive both forms."""
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +13,20 @@ from s2mlp_cli.records.predictions import (
 )
 
 
-def row(name: str, right: bool, label: int = 3) -> Prediction:
+def row(name, right, label=3):
     top1 = label if right else label + 1
     return Prediction(name, label, top1, 1, 2, -1, -1, 0.25, 1.5, right, right, False)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_what_is_saved_is_read_back(ending: str, tmp_path: Path) -> None:
+def test_what_is_saved_is_read_back(ending, tmp_path):
     rows = [row("a,1.png", True), row("ü.png", False)]
     path = tmp_path / f"p.{ending}"
     save_predictions(path, rows)
     assert load_predictions(path) == rows
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_none(tmp_path):
     (tmp_path / "x.csv").write_text("hello\nyou\n")
     with pytest.raises(RecordError, match="x.csv does not hold predictions"):
         load_predictions(tmp_path / "x.csv")
@@ -37,7 +34,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         load_predictions(tmp_path / "x.txt")
 
 
-def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path) -> None:
+def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path):
     check_target(tmp_path / "new.csv")
     with pytest.raises(WriteError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
         check_target(tmp_path / "no" / "new.csv")
@@ -45,16 +42,14 @@ def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path: Path
         check_target(tmp_path / "new.txt")
 
 
-def test_a_read_only_folder_is_refused_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_folder_is_refused_before_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
     with pytest.raises(WriteError, match=r"is read-only; choose another --predictions"):
         check_target(tmp_path / "new.csv")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_a_name_that_is_not_utf8_is_saved_as_text(ending: str, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_saved_as_text(ending, tmp_path):
     path = tmp_path / f"p.{ending}"
     save_predictions(path, [row(os.fsdecode(b"caf\xe9/1.png"), True)])
     assert load_predictions(path) == [row(r"caf\xe9/1.png", True)]

@@ -1,9 +1,5 @@
 """One tiny classifier, exported once for all tests of this folder."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -14,7 +10,7 @@ IMAGE = (3, 8, 8)
 class Tiny(nn.Module):
     """Two products and a norm: enough for every precision."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.stem = nn.Linear(3 * 8 * 8, 32)
         self.norm = nn.LayerNorm(32)
@@ -35,7 +31,7 @@ def tiny_onnx(tiny, tmp_path_factory):
     pytest.importorskip("onnxscript")
     from s2mlp_cli.runtimes.export import export_onnx
 
-    path: Path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
     export_onnx(tiny, IMAGE, path, metadata={"s2mlp.model": "tiny"})
     return path
 
@@ -44,7 +40,7 @@ def tiny_onnx(tiny, tmp_path_factory):
 def tiny_pt2(tiny, tmp_path_factory):
     from s2mlp_cli.runtimes.export import export_pt2
 
-    path: Path = tmp_path_factory.mktemp("pt2") / "tiny.pt2"
+    path = tmp_path_factory.mktemp("pt2") / "tiny.pt2"
     export_pt2(tiny, IMAGE, path, metadata={"s2mlp.model": "tiny"})
     return path
 

@@ -1,7 +1,5 @@
 """What an ONNX file says of itself, and files that are no classifier of images."""
 
-from __future__ import annotations
-
 import pytest
 
 from s2mlp_cli.errors import ExportError

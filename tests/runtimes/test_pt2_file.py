@@ -1,7 +1,5 @@
 """ExportedPrograms are loaded without running code, or refused."""
 
-from __future__ import annotations
-
 import io
 import json
 import pickle

@@ -1,7 +1,5 @@
 """Real runtimes run an exported file as PyTorch does, in the precision that they say."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,9 +1,6 @@
 """Small records of every kind, as the commands would write them."""
 
-from __future__ import annotations
-
 from datetime import datetime, timezone
-from typing import Any
 
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.records.base import Environment
@@ -26,7 +23,7 @@ ENVIRONMENT = Environment(
 )
 
 
-def frame(kind: str, *results: dict[str, Any], **more: Any) -> dict[str, Any]:
+def frame(kind, *results, **more):
     """Return what all records share, around some results."""
     return {
         "schema": f"s2mlp.{kind}/1",
@@ -38,7 +35,7 @@ def frame(kind: str, *results: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def count(model: str = "v2-small", params: int = 25_000_000, **more: Any) -> CountRecord:
+def count(model="v2-small", params=25_000_000, **more):
     """Return one counted model of two stages."""
     modules = [
         ("", "S2MLP", params, 6_900_000_000),
@@ -90,7 +87,7 @@ def count(model: str = "v2-small", params: int = 25_000_000, **more: Any) -> Cou
     return CountRecord.model_validate(frame("count", result))
 
 
-def audit() -> AuditRecord:
+def audit():
     """Return three cells with different verdicts."""
     cell = {"paper": "v1", "table": "3", "model": "v1-deep", "quantity": "params",
             "difference": 0.05}  # fmt: skip
@@ -109,7 +106,7 @@ def audit() -> AuditRecord:
     )  # fmt: skip
 
 
-def verify() -> VerifyRecord:
+def verify():
     """Return a right, a wrong and an idle implementation."""
     wrong = {
         "shape": (1, 14, 14, 8),
@@ -140,7 +137,7 @@ def verify() -> VerifyRecord:
 SPEED = {"slice": 1.0, "conv": 0.62, "fused": 1.31, "none": 1.4}
 
 
-def timed(shift: str, level: str, batch: int = 8, slower: float = 1.0) -> dict[str, Any]:
+def timed(shift, level, batch=8, slower=1.0):
     """Return one row of a profile; ``slower`` stretches the time of what is not a reference."""
     speed = SPEED[shift] / (1.0 if shift in ("slice", "none") else slower)
     median = {"op": 4e-4, "model": 0.025}[level] * batch / speed
@@ -162,7 +159,7 @@ def timed(shift: str, level: str, batch: int = 8, slower: float = 1.0) -> dict[s
     }  # fmt: skip
 
 
-def profile(slower: float = 1.0, batches: tuple[int, ...] = (1, 8)) -> ProfileRecord:
+def profile(slower=1.0, batches=(1, 8)):
     """Return four implementations at two levels and some batch sizes, and one skipped."""
     rows = [
         timed(shift, level, batch, slower)
@@ -187,7 +184,7 @@ def profile(slower: float = 1.0, batches: tuple[int, ...] = (1, 8)) -> ProfileRe
     )  # fmt: skip
 
 
-def trace() -> TraceRecord:
+def trace():
     """Return one traced run with all views."""
     host = {"calls": 4, "host_s": 0.02, "host_self_s": 0.01}
     return TraceRecord.model_validate(
@@ -212,7 +209,7 @@ def trace() -> TraceRecord:
     )  # fmt: skip
 
 
-def validate(correct1: int = 270, classes: int = 10) -> ValidateRecord:
+def validate(correct1=270, classes=10):
     """Return the validation of 300 images."""
     per_class = [
         {"label": label, "name": f"digit {label}", "images": 30, "correct1": 30 - label,
@@ -249,7 +246,7 @@ def validate(correct1: int = 270, classes: int = 10) -> ValidateRecord:
     )  # fmt: skip
 
 
-def export() -> ExportRecord:
+def export():
     """Return one exported file with its proof on random images and on the digits."""
     proof = {"runtime": "onnxruntime", "batch_size": 8, "count": 64, "largest_error": 2e-5,
              "relative_error": 3e-6, "spread": 0.8}  # fmt: skip

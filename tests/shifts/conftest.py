@@ -5,8 +5,6 @@ GPU the modules are imported here, for the interpreter; the variable is taken aw
 nothing else in this process or started by it sees it.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys
@@ -28,6 +26,6 @@ if not torch.cuda.is_available():
 
 
 @pytest.fixture
-def device() -> torch.device:
+def device():
     """Where kernels run: the GPU if there is one, otherwise the CPU with the interpreter."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

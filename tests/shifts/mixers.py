@@ -1,20 +1,18 @@
 """A mixer as small as the protocol allows, and the definition that kernels are held to."""
 
-from __future__ import annotations
-
 from itertools import product
 from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
-FIRST: Directions = ("down", "up", "right", "left")
-SECOND: Directions = ("right", "left", "down", "up")
-ALL: Directions = tuple(OFFSETS)
+FIRST = ("down", "up", "right", "left")
+SECOND = ("right", "left", "down", "up")
+ALL = tuple(OFFSETS)
 V2 = (FIRST, SECOND, ())
 SIZES = ((1, 1), (1, 7), (7, 1), (14, 14), (33, 17))
 SPLITS = {
@@ -26,13 +24,7 @@ SPLITS = {
 }
 
 
-def make_mixer(
-    channels: int,
-    splits: tuple[Directions, ...],
-    fusion: str = "split-attention",
-    activation: nn.Module | None = None,
-    **kind: torch.dtype | torch.device,
-) -> SimpleNamespace:
+def make_mixer(channels, splits, fusion="split-attention", activation=None, **kind):
     """Random weights at a scale where the attention is neither uniform nor one-hot."""
     attention = None
     if fusion == "split-attention":
@@ -51,14 +43,14 @@ def make_mixer(
     )
 
 
-def weights_of(mixer: SimpleNamespace) -> list[Tensor]:
+def weights_of(mixer):
     layers = [mixer.expand, mixer.project]
     if mixer.attention is not None:
         layers += [mixer.attention.reduce, mixer.attention.expand]
     return [parameter for layer in layers for parameter in layer.parameters()]
 
 
-def mix_by_definition(x: Tensor, mixer: SimpleNamespace) -> Tensor:
+def mix_by_definition(x, mixer):
     """Expand, shift by the oracle, stack, fuse, project: S2-MLPv2, section 3.2, line by line."""
     y = mixer.activation(mixer.expand(x))
     maps = torch.stack(
@@ -76,12 +68,12 @@ def mix_by_definition(x: Tensor, mixer: SimpleNamespace) -> Tensor:
     return mixer.project((weights[:, :, None, None] * maps).sum(1))
 
 
-def relative_error(value: Tensor, reference: Tensor) -> float:
+def relative_error(value, reference):
     value, reference = value.double(), reference.double()
     return float((value - reference).norm() / reference.norm())
 
 
-def layouts(x: Tensor) -> dict[str, Tensor]:
+def layouts(x):
     """The same values in memory of other strides."""
     wide = torch.stack((x, torch.full_like(x, torch.nan)), dim=-1)
     return {

@@ -1,7 +1,5 @@
 """What an implementation keeps between calls must not depend on who called first."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from mixers import ALL, FIRST

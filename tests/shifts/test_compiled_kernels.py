@@ -3,8 +3,6 @@
 In a process of its own: here kernels are made for the interpreter.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Shifts of other people, told by where their values come from."""
 
-from __future__ import annotations
-
 import textwrap
 
 import pytest

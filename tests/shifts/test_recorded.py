@@ -1,7 +1,5 @@
 """Compiled, exported and traced, an implementation computes the same, and eager calls still do."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

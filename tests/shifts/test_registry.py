@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from s2mlp_cli.errors import UnavailableError

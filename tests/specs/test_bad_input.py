@@ -1,9 +1,6 @@
 """Every kind of wrong spec gets one sentence: file, line, key, found, allowed, nearest name."""
 
-from __future__ import annotations
-
 import time
-from pathlib import Path
 
 import pytest
 
@@ -239,7 +236,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), CASES.values(), ids=CASES)
-def test_wrong_file(text: str, sentence: str, tmp_path: Path):
+def test_wrong_file(text, sentence, tmp_path):
     from s2mlp_cli.specs.loading import FAMILIES
 
     path = tmp_path / "model.yaml"
@@ -254,7 +251,7 @@ def test_wrong_file(text: str, sentence: str, tmp_path: Path):
     )
 
 
-def test_binary_file(tmp_path: Path):
+def test_binary_file(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
     with pytest.raises(SpecError) as caught:
@@ -264,28 +261,28 @@ def test_binary_file(tmp_path: Path):
     )
 
 
-def test_control_characters(tmp_path: Path):
+def test_control_characters(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_bytes(b"title: \x00\x01\n")
     with pytest.raises(SpecError, match="special characters are not allowed"):
         load_spec(str(path))
 
 
-def test_huge_file(tmp_path: Path):
+def test_huge_file(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_text("#" * 70_000, encoding="utf-8")
     with pytest.raises(SpecError, match=r"found 70,000 bytes; allowed: .* at most 65,536 bytes"):
         load_spec(str(path))
 
 
-def test_missing_file_and_folder(tmp_path: Path):
+def test_missing_file_and_folder(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(SpecError, match="cannot be read|there is no model") as caught:
             load_spec(f"{path}/" if path == tmp_path else str(path))
         assert str(path) in str(caught.value)
 
 
-def test_yaml_bomb_is_refused_before_it_grows(tmp_path: Path):
+def test_yaml_bomb_is_refused_before_it_grows(tmp_path):
     levels = [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 12)]
     path = tmp_path / "bomb.yaml"
     path.write_text("l0: &l0 [lol]\n" + "\n".join(levels), encoding="utf-8")
@@ -295,7 +292,7 @@ def test_yaml_bomb_is_refused_before_it_grows(tmp_path: Path):
     assert time.process_time() - start < 5  # it would take 10^11 steps to expand
 
 
-def test_circle_of_bases(tmp_path: Path):
+def test_circle_of_bases(tmp_path):
     for name, base in (("a", "b"), ("b", "c"), ("c", "a")):
         (tmp_path / f"{name}.yaml").write_text(f"extends: {base}.yaml\n", encoding="utf-8")
     with pytest.raises(SpecError) as caught:
@@ -305,7 +302,7 @@ def test_circle_of_bases(tmp_path: Path):
     )
 
 
-def test_a_fault_in_a_base_names_the_base(tmp_path: Path):
+def test_a_fault_in_a_base_names_the_base(tmp_path):
     (tmp_path / "base.yaml").write_text("extends: v1-wide\n\nclasses: 0\n", encoding="utf-8")
     (tmp_path / "child.yaml").write_text("extends: base.yaml\ntitle: x\n", encoding="utf-8")
     with pytest.raises(SpecError) as caught:
@@ -332,7 +329,7 @@ def test_a_fault_in_a_base_names_the_base(tmp_path: Path):
         ),
     ],
 )
-def test_wrong_overrides(override: str, sentence: str):
+def test_wrong_overrides(override, sentence):
     with pytest.raises(SpecError) as caught:
         load_spec("v2-small", (override,))
     assert str(caught.value) == sentence
@@ -366,7 +363,7 @@ def test_unknown_model_gets_the_nearest_name():
         load_spec("v2-mediun")
 
 
-def test_a_timm_model_that_is_not_there_names_the_file_and_line(tmp_path: Path):
+def test_a_timm_model_that_is_not_there_names_the_file_and_line(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_text("family: timm\nname: other\ntimm: resnt18\n", encoding="utf-8")
     with pytest.raises(SpecError, match=rf"^{path}:3: timm: timm .* no model 'resnt18'; did you"):

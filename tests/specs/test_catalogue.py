@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,13 @@ from s2mlp_cli.specs.loading import folder
 from s2mlp_cli.views.catalogue import spec_yaml
 
 
-def write(path: Path, text: str) -> str:
+def write(path, text):
     path.write_text(text, encoding="utf-8")
     return str(path)
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_built_in_spec_loads_and_its_yaml_loads_to_the_same(name: str, tmp_path: Path):
+def test_every_built_in_spec_loads_and_its_yaml_loads_to_the_same(name, tmp_path):
     spec = load_spec(name)
     file = write(tmp_path / "again.yaml", spec_yaml(spec))
     assert load_spec(file) == load_spec(Path(file)) == spec
@@ -26,7 +24,7 @@ def test_every_built_in_spec_loads_and_its_yaml_loads_to_the_same(name: str, tmp
 
 
 @pytest.mark.parametrize("path", sorted(folder().rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_built_in_file_names_the_schema_that_lies_beside_it(path: Path):
+def test_every_built_in_file_names_the_schema_that_lies_beside_it(path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# yaml-language-server: $schema=")
     assert (path.parent / first.partition("=")[2]).resolve() == folder() / "spec.schema.json"
@@ -71,16 +69,16 @@ def test_overrides_apply_in_order_and_show_in_the_name():
     assert spec.name == "v2-small[stages.0.depth=2, norm.kind=affine, stages.0.depth=3]"
 
 
-def test_a_users_file_extends_a_built_in_spec_and_another_file(tmp_path: Path):
+def test_a_users_file_extends_a_built_in_spec_and_another_file(tmp_path):
     write(tmp_path / "base.yaml", "extends: v2-small\nname: base\nclasses: 10\n")
     child = write(tmp_path / "child.yml", "extends: base.yaml\nset: {stages.1.depth: 1}\n")
     spec = load_spec(child)
     assert isinstance(spec, S2MLPSpec)
     assert (spec.name, spec.classes, spec.stages[1].depth) == ("child", 10, 1)
-    assert spec.stages[0] == load_spec("v2-small").stages[0]  # type: ignore[attr-defined]
+    assert spec.stages[0] == load_spec("v2-small").stages[0]
 
 
-def test_mappings_merge_and_lists_are_replaced(tmp_path: Path):
+def test_mappings_merge_and_lists_are_replaced(tmp_path):
     path = write(
         tmp_path / "m.yaml",
         "extends: v1-wide\nnorm: {place: pre}\nmixer: {splits: [[up, down]]}\n",
@@ -92,7 +90,7 @@ def test_mappings_merge_and_lists_are_replaced(tmp_path: Path):
     assert spec.mixer.activation == "gelu"
 
 
-def test_an_exponent_without_a_dot_is_a_number(tmp_path: Path):
+def test_an_exponent_without_a_dot_is_a_number(tmp_path):
     spec = load_spec(write(tmp_path / "m.yaml", "extends: v1-wide\nnorm: {eps: 1e-6}\n"))
     assert isinstance(spec, S2MLPSpec)
     assert spec.norm.eps == 1e-6
@@ -108,7 +106,7 @@ def test_another_input_size_is_checked_like_a_file():
     )
 
 
-def test_third_party_variants_are_data(tmp_path: Path):
+def test_third_party_variants_are_data(tmp_path):
     text = """
     extends: v2-small
     head_norm: false

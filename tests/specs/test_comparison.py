@@ -1,7 +1,5 @@
 """Specs of the comparison models, and ``timm:NAME``."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,9 +1,5 @@
 """What text of a YAML file or of --set is a number, and what stays text."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from s2mlp_cli.errors import SpecError
@@ -35,12 +31,12 @@ from s2mlp_cli.specs.yaml_source import MAX_BYTES, MAX_DEPTH, Origin, parse_valu
         ("1.2.3", "1.2.3"),
     ],
 )
-def test_numbers_are_those_of_yaml_1_2(text: str, value: object):
+def test_numbers_are_those_of_yaml_1_2(text, value):
     found = parse_value(text, "--set")
     assert (found, type(found)) == (value, type(value))
 
 
-def test_each_key_has_the_line_it_stands_on(tmp_path: Path):
+def test_each_key_has_the_line_it_stands_on(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text("a: 1\n\nb:\n  - {c: 2}\n  -\n    d: 3\n", encoding="utf-8")
     document = read_document(path)
@@ -51,7 +47,7 @@ def test_each_key_has_the_line_it_stands_on(tmp_path: Path):
     assert document.origin(("b", 0, "nothing", 1)) == Origin(str(path), 4)  # the nearest around it
 
 
-def test_a_file_may_be_as_large_and_as_deep_as_is_said(tmp_path: Path):
+def test_a_file_may_be_as_large_and_as_deep_as_is_said(tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text("a: 1\n".ljust(MAX_BYTES, "#"), encoding="utf-8")
     assert read_document(path).data == {"a": 1}

@@ -11,5 +11,5 @@ from s2mlp_cli.views.catalogue import catalogue
         (("v2-small", "gmlp-s"), "2 built-in specs with 's' in the name"),
     ],
 )
-def test_a_line_counts_what_is_listed(names: tuple[str, ...], line: str) -> None:
+def test_a_line_counts_what_is_listed(names, line):
     assert catalogue([load_spec(name) for name in names], "s").answers[0] == line

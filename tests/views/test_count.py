@@ -1,7 +1,5 @@
 """Counts as text, whole, at fixed widths."""
 
-from __future__ import annotations
-
 from datetime import datetime, timezone
 
 import pytest
@@ -27,15 +25,15 @@ ENVIRONMENT = Environment(
 )
 
 
-def published(quantity: str, printed: str, computed: float, difference: float, **other: str):
+def published(quantity, printed, computed, difference, **other):
     return AuditCell(
         paper="a paper", table="1", row="small", quantity=quantity, printed=printed,
         computed=computed, difference=difference, **{"verdict": "agrees", **other},
     )  # fmt: skip
 
 
-def result(**changes: object) -> CountResult:
-    fields: dict[str, object] = {
+def result(**changes):
+    fields = {
         "model": "tiny",
         "title": "Tiny/7",
         "family": "s2mlp",
@@ -82,7 +80,7 @@ def result(**changes: object) -> CountResult:
     return CountResult.model_validate({**fields, **changes})
 
 
-def record(*results: CountResult) -> CountRecord:
+def record(*results):
     return CountRecord.new(
         command=("s2mlp", "count"),
         created=datetime(2026, 1, 2, tzinfo=timezone.utc),
@@ -223,7 +221,7 @@ fvcore, closed form and FlopCounterMode agree: 6,901,767,168 MACs.
     assert "    0 " not in shown(view(counted, by="module", depth=1))
 
 
-def modules(*names: str, **different: int):
+def modules(*names, **different):
     return tuple(
         ModuleCount(
             module=name, kind="Linear", params=different.get(name.replace(".", "_"), 6), macs=36,
@@ -307,7 +305,7 @@ def test_csv_of_one_side_has_a_row_for_each_part():
 
 
 @pytest.mark.parametrize("width", [30, 40, 60])
-def test_a_narrow_terminal_keeps_every_number_whole(width: int):
+def test_a_narrow_terminal_keeps_every_number_whole(width):
     text = shown(view(record(result(), result(model="other"))), width)
     for cell in ("25.11 M", "6.902 G", "25M, 5.7B"):
         assert text.count(cell) >= 2, cell

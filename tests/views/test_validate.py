@@ -1,7 +1,5 @@
 """A validation on a terminal of 80 columns."""
 
-from __future__ import annotations
-
 import base64
 import io
 
@@ -13,7 +11,7 @@ from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.records.source import ModelSource
-from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, RealScore, ValidateRecord
+from s2mlp_cli.records.validate import LabelOrder, Mistake, Published, RealScore
 from s2mlp_cli.views.validate import sheet, view
 from tests import samples
 from tests.views import shown
@@ -60,7 +58,7 @@ Resumed           120 images are from earlier runs, not in this time
 """
 
 
-def full() -> ValidateRecord:
+def full():
     """A record in which every part of the report has something to say."""
     record = samples.validate()
     result = record.results[0]
@@ -86,11 +84,11 @@ def full() -> ValidateRecord:
     return record.model_copy(update={"results": (changed,)})
 
 
-def test_the_terminal_at_80_columns() -> None:
+def test_the_terminal_at_80_columns():
     assert shown(view(full()), 80) == EXPECTED
 
 
-def test_a_loss_that_is_no_number_is_left_out() -> None:
+def test_a_loss_that_is_no_number_is_left_out():
     record = samples.validate()
     result = record.results[0].model_copy(update={"loss": None, "loss_interval": None})
     text = shown(view(record.model_copy(update={"results": (result,)})), 80)
@@ -98,7 +96,7 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
     assert "calibration error  0.0210" in text
 
 
-def test_only_the_first_broken_images_are_shown() -> None:
+def test_only_the_first_broken_images_are_shown():
     record = samples.validate()
     result = record.results[0].model_copy(update={"failures": record.results[0].failures * 18})
     lines = shown(view(record.model_copy(update={"results": (result,)})), 80).splitlines()
@@ -106,7 +104,7 @@ def test_only_the_first_broken_images_are_shown() -> None:
     assert lines.count("3/broken.png: cut off") == 5
 
 
-def test_the_sheet_has_raw_values_in_one_row() -> None:
+def test_the_sheet_has_raw_values_in_one_row():
     table = sheet(full())
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert (row["correct1"], row["top1"], row["published_top1"]) == (270, 0.9, 91.5)
@@ -121,7 +119,7 @@ def test_the_sheet_has_raw_values_in_one_row() -> None:
         ('"label_name":"nine","predicted_name":"four","images":6', "confusions.0.images"),
     ],
 )
-def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path) -> None:
+def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path):
     """No share can be taken of nothing, so that no renderer ever divides by zero."""
     whole = samples.validate().model_dump_json(by_alias=True)
     assert text in whole
@@ -139,14 +137,14 @@ def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path) ->
         ("slice", "digits: top-1 90.00% on 300 images (270 correct)"),
     ],
 )
-def test_a_score_of_another_function_is_marked_in_the_headline(shift: str, marked: str) -> None:
+def test_a_score_of_another_function_is_marked_in_the_headline(shift, marked):
     record = samples.validate()
     result = record.results[0].model_copy(update={"shift": shift})
     text = shown(view(record.model_copy(update={"results": (result,)})), 200)
     assert text.startswith(marked)
 
 
-def test_whose_published_value_it_is_and_what_was_kept_is_shown() -> None:
+def test_whose_published_value_it_is_and_what_was_kept_is_shown():
     record = samples.validate()
     result = record.results[0].model_copy(
         update={
@@ -161,7 +159,7 @@ def test_whose_published_value_it_is_and_what_was_kept_is_shown() -> None:
     assert "transform box, mean 0.5," in text
 
 
-def test_how_the_network_ran_is_told_as_far_as_it_applies() -> None:
+def test_how_the_network_ran_is_told_as_far_as_it_applies():
     result = full().results[0]
     changed = result.model_copy(
         update={"shift": None, "compiled": True, "channels_last": True, "processes": 1}
@@ -171,7 +169,7 @@ def test_how_the_network_ran_is_told_as_far_as_it_applies() -> None:
     assert "compilation included" in " ".join(text.split())
 
 
-def mistaken(thumbnail: str | None) -> ValidateRecord:
+def mistaken(thumbnail):
     record = samples.validate()
     mistake = Mistake(
         name="9/a.png", label=9, predicted=4, label_name="nine", predicted_name=None,
@@ -180,7 +178,7 @@ def mistaken(thumbnail: str | None) -> ValidateRecord:
     return changed(record, results=(changed(record.results[0], mistakes=(mistake,)),))
 
 
-def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them() -> None:
+def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them():
     kept = io.BytesIO()
     Image.new("RGB", (96, 64), "red").save(kept, "JPEG")
     shown_by_name = {
@@ -205,7 +203,7 @@ def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them() -> None:
         ("digits.onnx", "exported", "digits (digits.onnx)"),
     ],
 )
-def test_two_checkpoints_of_one_model_are_told_apart(path, kind, name) -> None:
+def test_two_checkpoints_of_one_model_are_told_apart(path, kind, name):
     record = samples.validate()
     result = record.results[0]
     source = kind and ModelSource(kind=kind, name="digits.onnx")

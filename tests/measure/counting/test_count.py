@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 import timm
 from hypothesis import given, settings
@@ -16,7 +14,7 @@ TINY = ("input_size=32", "stages=[{patch: 4, dim: 8, depth: 2, expansion: 2}]", 
 
 
 @st.composite
-def specs(draw: st.DrawFn) -> S2MLPSpec:
+def specs(draw):
     """Draw a small model of any kind that the parts can express."""
     directions = st.lists(st.sampled_from(sorted(OFFSETS)), max_size=4).map(tuple)
     splits = tuple(draw(st.lists(directions, min_size=1, max_size=4)))
@@ -59,7 +57,7 @@ def specs(draw: st.DrawFn) -> S2MLPSpec:
 
 @settings(max_examples=200)
 @given(specs(), st.integers(1, 3))
-def test_three_methods_come_to_the_same_number(spec: S2MLPSpec, batch_size: int):
+def test_three_methods_come_to_the_same_number(spec, batch_size):
     result = count(spec, batch_size=batch_size)
     formula = closed_form(spec)
     assert formula is not None
@@ -85,7 +83,7 @@ def test_three_methods_come_to_the_same_number(spec: S2MLPSpec, batch_size: int)
         ("v2-small-14", 29_891_176, 6_855_613_440),
     ],
 )
-def test_the_main_variants(name: str, params: int, macs: int):
+def test_the_main_variants(name, params, macs):
     result = count(load_spec(name))
     assert (result.params, result.macs_matmul) == (params, macs)
     assert result.crosscheck.agree
@@ -98,7 +96,7 @@ def test_parameters_are_those_of_the_built_model():
 
 
 @pytest.mark.parametrize("shift", registry.NAMES)
-def test_no_implementation_changes_the_algorithm(shift: str):
+def test_no_implementation_changes_the_algorithm(shift):
     spec = load_spec("v2-small", TINY)
     reference, result = count(spec), count(spec, shift)
     assert result.macs_matmul == reference.macs_matmul

@@ -1,7 +1,5 @@
 """The borrowed shape functions against torch's own kernels, on real tensors."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 
@@ -15,7 +13,7 @@ from s2mlp_cli.measure.counting.counters import traced_figures
 from s2mlp_cli.measure.counting.meta_kernels import KERNELS, meta_kernels
 
 
-def shapes_agree(function, *tensors: torch.Tensor) -> None:
+def shapes_agree(function, *tensors):
     expected = function(*tensors)
     with meta_kernels():
         found = function(*(tensor.to("meta") for tensor in tensors))

@@ -1,7 +1,5 @@
 """Each rule against the number that its definition gives, on graphs that torch traced."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The rules with arithmetic of their own: attention, einsum, transforms, pooling."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,9 +1,5 @@
 """What a report says of a low accuracy."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,20 +12,20 @@ from s2mlp_cli.measure.validating.diagnosis import (
     remarks,
 )
 from s2mlp_cli.measure.validating.score import Scored
-from s2mlp_cli.records.validate import LabelOrder, Published, ValidateResult
+from s2mlp_cli.records.validate import LabelOrder, Published
 from s2mlp_cli.specs import load_spec
 from tests import samples
-from tests.digits import Digits, flat, tar_of, write_csv, write_devkit
+from tests.digits import flat, tar_of, write_csv, write_devkit
 from tests.measure.validating.test_score import table_of
 
 
-def result(**changes: object) -> ValidateResult:
+def result(**changes):
     whole = samples.validate().results[0]
     return whole.model_copy(update={"spec": {"classes": 10}, **changes})
 
 
 @pytest.mark.parametrize("side", ["outputs", "labels"])
-def test_the_devkits_order_is_recognised(side: str, digits: Digits, tmp_path: Path) -> None:
+def test_the_devkits_order_is_recognised(side, digits, tmp_path):
     devkit = write_devkit(digits, tmp_path / ARCHIVE)
     number = devkit_numbers(devkit, 10)
     assert number is not None
@@ -44,15 +40,13 @@ def test_the_devkits_order_is_recognised(side: str, digits: Digits, tmp_path: Pa
     assert rows[f"{side} in the devkit's numbers"] == 10
 
 
-def test_a_devkit_of_other_classes_or_a_damaged_one_orders_nothing(
-    digits: Digits, tmp_path: Path
-) -> None:
+def test_a_devkit_of_other_classes_or_a_damaged_one_orders_nothing(digits, tmp_path):
     devkit = write_devkit(digits, tmp_path / ARCHIVE)
     assert devkit_numbers(devkit, 1000) is None
     assert devkit_numbers(tar_of(tmp_path / "x.tar.gz", {"a": b""}, "w:gz"), 10) is None
 
 
-def test_the_devkit_is_kept_wherever_the_labels_come_from(digits: Digits, tmp_path: Path) -> None:
+def test_the_devkit_is_kept_wherever_the_labels_come_from(digits, tmp_path):
     folder = flat(digits, tmp_path)
     labels = write_csv(digits, tmp_path / "some.csv")
     assert open_images(folder, labels).devkit is None
@@ -62,7 +56,7 @@ def test_the_devkit_is_kept_wherever_the_labels_come_from(digits: Digits, tmp_pa
     assert open_images(folder, given).devkit == given
 
 
-def test_without_a_devkit_it_is_said_that_its_order_was_not_tried() -> None:
+def test_without_a_devkit_it_is_said_that_its_order_was_not_tried():
     tried = tuple(
         LabelOrder(order=order, correct1=1, top1=0.01)
         for order in ("sorted synsets", "labels in numbers sorted as text")
@@ -77,7 +71,7 @@ def test_without_a_devkit_it_is_said_that_its_order_was_not_tried() -> None:
     assert sentence not in remarks(result())
 
 
-def test_a_model_of_its_own_is_held_against_the_nearest_built_in() -> None:
+def test_a_model_of_its_own_is_held_against_the_nearest_built_in():
     inferred = load_spec("v2-small").model_copy(update={"name": "checkpoint"})
     found = published_accuracy(inferred, nearest="v2-small")
     assert found is not None
@@ -97,7 +91,7 @@ def test_a_model_of_its_own_is_held_against_the_nearest_built_in() -> None:
         ),
     ],
 )
-def test_far_below_names_whose_published_value_it_is(model: str, whose: str) -> None:
+def test_far_below_names_whose_published_value_it_is(model, whose):
     published = Published(model="v2-small", paper="a paper", row="a row", top1=80.7)
     low = result(model=model, published=published, top1=0.5, top1_interval=(0.45, 0.55))
     assert any(f"far below the published 80.7 % {whose}" in text for text in remarks(low))
@@ -105,7 +99,7 @@ def test_far_below_names_whose_published_value_it_is(model: str, whose: str) -> 
     assert not any("far below" in text for text in remarks(near))
 
 
-def test_far_below_speaks_of_no_shift_where_the_model_has_none() -> None:
+def test_far_below_speaks_of_no_shift_where_the_model_has_none():
     published = Published(model="mixer-b16", paper="a paper", row="a row", top1=76.4)
     low = result(model="mixer-b16", shift=None, published=published, top1_interval=(0.45, 0.55))
     (said,) = (text for text in remarks(low) if "far below" in text)

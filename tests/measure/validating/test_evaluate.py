@@ -1,9 +1,5 @@
 """With timm's transform the evaluator gives what timm's own loop gives, image by image."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 import timm
@@ -21,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos")
     generator = np.random.default_rng(0)
     for number, size in enumerate([(320, 240), (240, 320), (256, 256), (500, 200), (230, 231)]):
@@ -34,7 +30,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # timm's open files
 @pytest.mark.parametrize("name", ["mixer_b16_224", "resnet50"])
-def test_logits_are_those_of_timms_own_loop(name: str, photos: Path) -> None:
+def test_logits_are_those_of_timms_own_loop(name, photos):
     torch.manual_seed(0)
     model = timm.create_model(name).eval()
     config = timm.data.resolve_data_config({}, model=model)
@@ -51,7 +47,7 @@ def test_logits_are_those_of_timms_own_loop(name: str, photos: Path) -> None:
         transform="timm", input_size=config["input_size"][1:], crop_pct=config["crop_pct"],
         interpolation=config["interpolation"], mean=config["mean"], std=config["std"],
     )  # fmt: skip
-    logits: list[torch.Tensor] = []
+    logits = []
     model.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
     images = open_images(photos)
     decoded = DecodedImages(images.source, np.arange(len(images)), ours)
@@ -64,7 +60,7 @@ def test_logits_are_those_of_timms_own_loop(name: str, photos: Path) -> None:
     assert torch.equal(torch.cat(top).long(), expected.topk(5).indices)
 
 
-def test_nan_is_in_no_top_five_and_classes_may_be_few() -> None:
+def test_nan_is_in_no_top_five_and_classes_may_be_few():
     logits = torch.tensor([[3.0, 1.0, 2.0], [torch.nan, 1.0, 2.0], [0.0, torch.inf, 0.0]])
     scores = score(logits, torch.tensor([2, 1, 1]))
     assert scores.top.tolist() == [[0, 2, 1, -1, -1], [-1] * 5, [-1] * 5]
@@ -72,16 +68,16 @@ def test_nan_is_in_no_top_five_and_classes_may_be_few() -> None:
     assert scores.confidence[0].item() == pytest.approx(np.exp(3) / np.exp([3, 1, 2]).sum())
 
 
-def test_tf32_is_refused_where_there_is_none() -> None:
+def test_tf32_is_refused_where_there_is_none():
     with pytest.raises(UnavailableError, match="cpu does not support tf32"):
         Evaluator(torch.nn.Identity(), Preprocessing(), CPU, "tf32")
 
 
-def test_tf32_stays_off_while_fp32_runs_and_settings_come_back() -> None:
+def test_tf32_stays_off_while_fp32_runs_and_settings_come_back():
     seen = []
 
     class Spy(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
+        def forward(self, images):
             seen.append(torch.backends.cudnn.allow_tf32)
             return images.mean((2, 3))
 
@@ -92,7 +88,7 @@ def test_tf32_stays_off_while_fp32_runs_and_settings_come_back() -> None:
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_the_next_batch_leaves_the_scores_of_the_last_alone() -> None:
+def test_the_next_batch_leaves_the_scores_of_the_last_alone():
     """Both lie in the same memory while they are normalised, and a network may return its input."""
     evaluator = Evaluator(torch.nn.Flatten(), Preprocessing(), CPU)
     blue, red = torch.zeros(2, 1, 1, 1, 3, dtype=torch.uint8)

@@ -1,7 +1,5 @@
 """How the processes of one machine share it."""
 
-from __future__ import annotations
-
 import pytest
 
 from s2mlp_cli.measure.validating.processes import choose_workers
@@ -10,5 +8,5 @@ from s2mlp_cli.measure.validating.processes import choose_workers
 @pytest.mark.parametrize(
     ("cores", "processes", "workers"), [(4, 1, 4), (64, 1, 16), (64, 8, 8), (2, 3, 1)]
 )
-def test_processes_share_the_cores(cores: int, processes: int, workers: int) -> None:
+def test_processes_share_the_cores(cores, processes, workers):
     assert choose_workers(cores, processes) == workers

@@ -1,7 +1,5 @@
 """Scores computed from the table, against numbers worked out by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +14,7 @@ from s2mlp_cli.measure.validating.score import Scored, expected_calibration_erro
 from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
 
 
-def table_of(top1: list[int], second: int = 99) -> ImageTable:
+def table_of(top1, second=99):
     table = ImageTable.empty(len(top1))
     table.state[:] = SCORED
     table.top[:, 0] = top1
@@ -26,20 +24,20 @@ def table_of(top1: list[int], second: int = 99) -> ImageTable:
     return table
 
 
-def test_broken_and_pending_images_are_in_no_score() -> None:
+def test_broken_and_pending_images_are_in_no_score():
     table = table_of([1, 2, 3, 3])
     table.state[2], table.state[3] = BROKEN, PENDING
     scored = Scored(table, np.array([1, 0, 3, 3]))
     assert (len(scored), int(scored.correct1.sum())) == (2, 1)
 
 
-def test_loss_with_a_nan_is_no_number() -> None:
+def test_loss_with_a_nan_is_no_number():
     table = table_of([0, 1])
     table.loss[1] = np.nan
     assert Scored(table, np.array([0, 1])).loss() == (None, None)
 
 
-def test_the_interval_of_a_loss_stops_at_zero() -> None:
+def test_the_interval_of_a_loss_stops_at_zero():
     """Mean 1, deviation 2: a half-width of 1.96."""
     table = table_of([0, 0, 0, 0])
     table.loss[:] = [4, 0, 0, 0]
@@ -47,7 +45,7 @@ def test_the_interval_of_a_loss_stops_at_zero() -> None:
     assert (mean, interval) == (1.0, (0.0, pytest.approx(2.96, rel=1e-3)))
 
 
-def test_calibration_error_by_hand() -> None:
+def test_calibration_error_by_hand():
     table = table_of([0, 0, 0, 0])
     table.confidence[:] = [0.95, 0.95, 0.6, 0.6]
     bins = Scored(table, np.array([0, 0, 0, 1])).calibration()
@@ -56,7 +54,7 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx(0.075, rel=1e-5)
 
 
-def test_confusions_are_counted_and_ordered() -> None:
+def test_confusions_are_counted_and_ordered():
     scored = Scored(table_of([1, 1, 2, 0, 0]), np.array([0, 0, 0, 0, 2]))
     rows = scored.confusions({0: "cat", 1: "dog"})
     assert [(r.label_name, r.predicted_name, r.predicted, r.images) for r in rows] == [
@@ -64,13 +62,13 @@ def test_confusions_are_counted_and_ordered() -> None:
     ]  # fmt: skip
 
 
-def test_real_labels_skip_images_without_any() -> None:
+def test_real_labels_skip_images_without_any():
     result = real_score(table_of([1, 2, 3]), [(1, 5), (), (9, 99)])
     assert (result.images, result.skipped, result.correct1, result.correct5) == (2, 1, 1, 2)
 
 
 @pytest.mark.parametrize("side", ["outputs", "labels"])
-def test_an_order_of_numbers_sorted_as_text_is_recognised(side: str) -> None:
+def test_an_order_of_numbers_sorted_as_text_is_recognised(side):
     classes = 1000
     targets = np.arange(classes)
     order = string_sorted(classes)
@@ -84,7 +82,7 @@ def test_an_order_of_numbers_sorted_as_text_is_recognised(side: str) -> None:
     assert (best.order, best.correct1) == (f"{side} in numbers sorted as text", classes)
 
 
-def test_orders_are_not_looked_for_when_the_accuracy_is_fine() -> None:
+def test_orders_are_not_looked_for_when_the_accuracy_is_fine():
     for right, tried in ((2, True), (31, False)):
         scored = Scored(table_of([0] * right + [1] * (1000 - right)), np.zeros(1000, np.int64))
         assert bool(find_label_orders(scored, 1000)) is tried
@@ -92,7 +90,7 @@ def test_orders_are_not_looked_for_when_the_accuracy_is_fine() -> None:
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=80), st.integers(1, 90), st.integers(0, 3))
-def test_a_limit_is_spread_evenly_and_repeatable(classes: list[int], limit: int, seed: int) -> None:
+def test_a_limit_is_spread_evenly_and_repeatable(classes, limit, seed):
     targets = np.array(classes)
     rows = spread(targets, limit, seed)
     assert len(rows) == min(limit, len(targets))
@@ -104,7 +102,7 @@ def test_a_limit_is_spread_evenly_and_repeatable(classes: list[int], limit: int,
             assert count >= max(taken.values()) - 1
 
 
-def test_which_images_and_which_classes_a_limit_takes_is_drawn() -> None:
+def test_which_images_and_which_classes_a_limit_takes_is_drawn():
     """Not the first of each class, nor the first classes: sets are often sorted by something."""
     targets = np.repeat(np.arange(20), 30)
     drawn = [spread(targets, 5, seed) for seed in range(40)]

@@ -1,21 +1,16 @@
 """Learned digits: every form of checkpoint on every form of data gives the true accuracy."""
 
-from __future__ import annotations
-
 import pytest
 
-from s2mlp_cli.checkpoints.loading import Checkpoint, load_checkpoint
+from s2mlp_cli.checkpoints.loading import load_checkpoint
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.measure.validating.plan import Settings
 from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.preprocessing import Preprocessing
-from s2mlp_cli.records.validate import ValidateResult
 from s2mlp_cli.sample.make import SPEC
 from tests.digits import (
     CHECKPOINT_FORMS,
     DATA_FORMS,
-    Digits,
     save_legacy,
     save_safetensors,
     save_zip,
@@ -25,7 +20,7 @@ INPUTS = Preprocessing(input_size=(16, 16), crop_pct=1.0)
 
 
 @pytest.fixture(scope="module")
-def data(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSet]:
+def data(digits, tmp_path_factory):
     """Every form of the same images."""
     sets = {}
     for name, write in DATA_FORMS.items():
@@ -35,7 +30,7 @@ def data(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def checkpoints(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+def checkpoints(digits, tmp_path_factory):
     """The same weights in every wrapper and file format."""
     folder = tmp_path_factory.mktemp("checkpoints")
     loaded = {}
@@ -51,21 +46,19 @@ def checkpoints(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> dic
     return loaded
 
 
-def run(checkpoint: Checkpoint, images: ImageSet, **changes: object) -> ValidateResult:
+def run(checkpoint, images, **changes):
     settings = Settings(**{"preprocessing": INPUTS, "batch_size": 50, **changes})
     validation = validate(checkpoint, images, settings)
     assert validation is not None
     return validation.result
 
 
-def test_the_model_has_learned(digits: Digits) -> None:
+def test_the_model_has_learned(digits):
     assert digits.correct1 > 90
 
 
 @pytest.mark.parametrize("form", DATA_FORMS)
-def test_every_checkpoint_validates_to_the_true_accuracy(
-    form: str, data: dict[str, ImageSet], checkpoints: dict[str, Checkpoint], digits: Digits
-) -> None:
+def test_every_checkpoint_validates_to_the_true_accuracy(form, data, checkpoints, digits):
     for name, checkpoint in checkpoints.items():
         result = run(checkpoint, data[form])
         assert (result.images, result.correct1, result.correct5) == (

@@ -52,6 +52,11 @@ class Estimate:
     high: float | None = None
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
     def relative_width(self) -> float:
         """Width of the interval as a fraction of the value; infinite where there is no interval."""
         if self.low is None or self.high is None or not self.value:
@@ -82,6 +87,11 @@ def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
 def paired_difference(left: ArrayLike, right: ArrayLike) -> Estimate:
     """Return the median over rounds of ``left[i] - right[i]`` with its interval."""
     return median(np.asarray(left, float) - np.asarray(right, float))
+
+
+def paired_saving(whole: ArrayLike, rest: ArrayLike) -> Estimate:
+    """Return the median over rounds of ``1 - rest[i] / whole[i]`` with its interval."""
+    return median(1 - np.asarray(rest, float) / np.asarray(whole, float))
 
 
 def median_interval(samples: ArrayLike) -> tuple[Array, Array]:

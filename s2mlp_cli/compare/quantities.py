@@ -207,8 +207,7 @@ def _relative(result: ProfileResult, peers: Peers) -> RelativeSpeed | None:
     rounds = min(len(result.samples_s), len(beside.samples_s)) if beside else 0
     if beside and rounds:
         ratio = statistics.paired_ratio(beside.samples_s[:rounds], result.samples_s[:rounds])
-        ends = (ratio.low, ratio.high) if ratio.low is not None and ratio.high is not None else None
-        return RelativeSpeed(reference, ratio.value, ends)
+        return RelativeSpeed(reference, ratio.value, ratio.interval)
     if result.is_baseline or result.ratio_to_slice is None:
         return None
     return RelativeSpeed(reference, result.ratio_to_slice.value, result.ratio_to_slice.ci95)

@@ -44,16 +44,13 @@ def base(shift, level="model", **fields):
 
 
 def timed(shift, factor, level="model", **fields):
+    memory = Memory(weights_bytes=100, peak_rss_bytes=400 * 2**20)
     return timed_row(
-        base(shift, level),
+        base(shift, level, calls_per_sample=1, error=0.0, memory=memory, **fields),
         tuple(factor * value for value in STEADY),
         PEERS if level == "model" else {"slice": STEADY},
-        calls=1,
-        error=0.0,
-        memory=Memory(weights_bytes=100, peak_rss_bytes=400 * 2**20),
-        macs=7 * 10**9 if level == "model" else 0,
-        roofline=LIMIT,
-        **fields,
+        7 * 10**9 if level == "model" else 0,
+        LIMIT,
     )
 
 
@@ -190,14 +187,7 @@ def test_every_batch_size_has_its_own_answer():
 
 
 def test_one_sample_has_no_interval_and_says_so():
-    row = timed_row(
-        base("conv"),
-        (0.25,),
-        {"slice": (0.2,), "none": (0.3,)},
-        calls=1,
-        macs=10**9,
-        roofline=LIMIT,
-    )
+    row = timed_row(base("conv"), (0.25,), {"slice": (0.2,), "none": (0.3,)}, 10**9, LIMIT)
     (said,) = answers(row)
     assert "conv 250.0 ms (n = 1)" in said
     assert "the cost of its shifts is within the noise" in said
@@ -273,7 +263,7 @@ def test_more_than_the_matrix_product_is_explained_too():
 
 
 def test_a_model_without_shifts_is_timed_as_it_is():
-    row = timed_row(base(None), STEADY, {None: STEADY}, calls=1, macs=10**9, roofline=LIMIT)
+    row = timed_row(base(None), STEADY, {None: STEADY}, 10**9, LIMIT)
     text = shown(view(record(row)), 80)
     assert text.startswith("v2-small, whole model, cpu, fp32, batch 1: no shift 200.0 ms.\n")
 

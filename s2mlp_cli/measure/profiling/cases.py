@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.profiling.contenders import fresh_compiler, unsupported
+from s2mlp_cli.measure.profiling.compiling import compiled_blocks, fresh_compiler
+from s2mlp_cli.measure.profiling.contenders import unsupported
 from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import (
     BlockCase,
@@ -39,12 +41,15 @@ def cases(
 ) -> Iterator[Case]:
     """Yield every case of ``request``, models outermost.
 
+    A model without a sequence of blocks is compiled at once, whatever was asked for.
+
     Args:
         models: in every size that was asked for.
         request: what was asked for.
         largest: finds the batch for a None among the batch sizes, given the whole model.
     """
     for model in models:
+        compile = "model" if request.compile and not has_blocks(model) else request.compile
         for dtype in request.dtypes:
             for batch_size in request.batch_sizes:
                 whole = ModelCase(
@@ -53,7 +58,7 @@ def cases(
                     dtype=dtype,
                     batch_size=batch_size or 1,
                     mode=request.mode,
-                    compile=request.compile,
+                    compile=compile,
                     compile_mode=request.compile_mode,
                     cuda_graph=request.cuda_graph,
                     channels_last=request.channels_last,
@@ -171,6 +176,15 @@ def has_shifts(model: GivenModel) -> bool:
     return any(isinstance(module, SpatialShiftMixer) for module in built.modules())
 
 
+def has_blocks(model: GivenModel) -> bool:
+    """Tell whether the model has a sequence whose members can be compiled each by itself."""
+    if isinstance(model.spec, S2MLPSpec):
+        return True
+    if isinstance(model, ExportedModel) and not model.is_program:
+        return False
+    return bool(compiled_blocks(model.build(device="meta")))
+
+
 def find_largest_batch(fits: Callable[[int], bool]) -> int:
     """Return the largest batch that fits, to within an eighth: double, then halve the gap.
 
@@ -205,10 +219,7 @@ def fits(case: Case, batch_size: int) -> bool:
         with precision(case.dtype), case.context():
             example = draw_example(case)
             build_workload(replace(case, compile=None), REFERENCE, example).run()
-            if case.compile:
-                with fresh_compiler():
-                    build_workload(case, BASELINE, example).run()
-            else:
+            with fresh_compiler() if case.compile else nullcontext():
                 build_workload(case, BASELINE, example).run()
             torch.cuda.synchronize()
     except (RuntimeError, MemoryError) as error:

@@ -13,16 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from s2mlp_cli.measure.profiling.workloads import (
-    BlockCase,
-    Case,
-    Forward,
-    Workload,
-    build_workload,
-    parts,
-)
+from s2mlp_cli.measure.profiling.workloads import BlockCase, Case, Workload, build_workload, parts
 from s2mlp_cli.records.base import REFERENCE
 from s2mlp_cli.records.profile import Mode
 
@@ -48,6 +41,10 @@ MODEL_BOUNDS = {
 WEIGHT_BOUNDS = {
     "fp32": (1e-4, 1e-2), "tf32": (1e-2, 0.5), "bf16": (0.1, 0.9), "fp16": (0.1, 0.9)
 }  # fmt: skip
+
+# What an exported file may be off, as `s2mlp export` allows it; what int8 costs is reported and not
+# judged.
+FILE_TOLERANCE = {"fp32": 1e-4, "int8": math.inf}
 
 # Images at a time in float64, which needs twice the memory and has no batch to fill.
 _IMAGES = 4
@@ -79,36 +76,27 @@ class Checker:
     def check(self, shift: str | None, workload: Workload) -> Check:
         """Compare values; in training the gradients of the input and of every weight as well.
 
-        Of several results, the one counts that is furthest off in units of what it may be off.
+        Of several results, the one counts that is furthest off in units of what it may be off. Of
+        an exported file there are the logits alone.
 
         Args:
             shift: the implementation.
             workload: the case with it.
         """
+        session = workload.session
         found = [
             each
-            for part in self._parts
+            for part in self._parts[: 1 if session else None]
             for each in part.differences(
                 workload if part.case.level == self._case.level else part.build(shift)
             )
         ]
         error, allowed, what = max(found, key=lambda each: each[0] / each[1])
-        if error <= allowed:
+        if session:
+            allowed = FILE_TOLERANCE[session.precision]
+        if error <= allowed and math.isfinite(error):
             return Check(error, None)
-        fault = f"wrong {what}: off the reference by {error:.2g}, {allowed:.1g} is allowed"
-        return Check(error, fault)
-
-    def check_file(self, workload: Workload, allowed: float | None) -> Check:
-        """Compare the logits that an exported file gives for the images of the case.
-
-        Args:
-            workload: the file in a runtime.
-            allowed: relative difference; None reports any that is a number.
-        """
-        ((error, _, what),) = self._parts[0].differences(workload)
-        if error <= (math.inf if allowed is None else allowed) and math.isfinite(error):
-            return Check(error, None)
-        limit = "" if allowed is None else f", {allowed:.1g} is allowed"
+        limit = f", {allowed:.1g} is allowed" if math.isfinite(allowed) else ""
         return Check(error, f"wrong {what}: off the reference by {error:.2g}{limit}")
 
     @property
@@ -167,21 +155,20 @@ def compared(case: Case) -> tuple[Case, ...]:
     return (whole, *blocks)
 
 
-def _results(workload: Workload, mode: Mode) -> Results:
-    """Return the values; in training also the gradients of the input and of every weight."""
-    return _computed(workload.function, workload.module, workload.example, mode)
-
-
 def _in_float64(workload: Workload, mode: Mode) -> Results:
     """Return the same from the same numbers in float64, a few images at a time.
 
     Of the images each has its own values and gradients; those of the weights are sums over all.
     """
     example = workload.example
-    module = workload.module.double() if workload.module else None
-    function = workload.function if module is None else module
+    function = workload.function if workload.module is None else workload.module.double()
     pieces = [
-        _computed(function, module, few.double(), mode, _IMAGES * number, example.dtype)
+        _results(
+            replace(workload, function=function, example=few.double()),
+            mode,
+            _IMAGES * number,
+            example.dtype,
+        )
         for number, few in enumerate(torch.split(example, _IMAGES))
     ]
     return {
@@ -191,20 +178,23 @@ def _in_float64(workload: Workload, mode: Mode) -> Results:
     }
 
 
-def _computed(
-    function: Forward,
-    module: nn.Module | None,
-    example: Tensor,
-    mode: Mode,
-    start: int = 0,
-    dtype: torch.dtype | None = None,
+def _results(
+    workload: Workload, mode: Mode, start: int = 0, dtype: torch.dtype | None = None
 ) -> Results:
+    """Return the values; in training also the gradients of the input and of every weight.
+
+    Args:
+        workload: what computes them.
+        mode: inference or training.
+        start: number of its first image in the batch.
+        dtype: to which the gradient of the output is rounded, if not its own.
+    """
     if mode == "inference":
         with torch.inference_mode():
-            return {"values": function(example)}
-    leaf = example.detach().clone().requires_grad_()
-    values = function(leaf)
-    weights = dict(module.named_parameters()) if module is not None else {}
+            return {"values": workload.function(workload.example)}
+    leaf = workload.example.detach().clone().requires_grad_()
+    values = workload.function(leaf)
+    weights = {} if workload.module is None else dict(workload.module.named_parameters())
     gradients = torch.autograd.grad(
         values,
         [leaf, *weights.values()],

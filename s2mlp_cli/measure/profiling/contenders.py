@@ -6,12 +6,7 @@ into a :class:`~s2mlp_cli.measure.profiling.workloads.Workload` can become one.
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +15,7 @@ from torch import Tensor
 
 from s2mlp_cli.errors import ExportError, UnavailableError, UserCodeError
 from s2mlp_cli.measure.profiling.checks import Checker
+from s2mlp_cli.measure.profiling.compiling import Compiling
 from s2mlp_cli.measure.profiling.deployed import DeployedFiles, cannot_deploy
 from s2mlp_cli.measure.profiling.device import Device, Run
 from s2mlp_cli.measure.profiling.workloads import (
@@ -38,15 +34,11 @@ from s2mlp_cli.measure.torch_support import (
     is_out_of_memory,
     is_unsupported,
 )
-from s2mlp_cli.records.base import FLOORS
-from s2mlp_cli.records.profile import TORCH, Memory
+from s2mlp_cli.records.base import FLOORS, changed
+from s2mlp_cli.records.profile import TORCH, Memory, ProfileResult
 from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
-
-# Largest relative difference to the reference that an exported file may show, as `s2mlp export`
-# allows it; what int8 costs is reported and not judged.
-FILE_TOLERANCE: dict[str, float | None] = {"fp32": 1e-4, "int8": None}
 
 # Calls before anything is timed: allocators, caches of kernels, autotuners.
 WARM_UP_CALLS = 3
@@ -69,114 +61,18 @@ BARE = {
 
 _CONSTANT = "the model returns one number for everything: its check proves nothing"
 
-# Compiled versions of one function of ours: every implementation of a case is one of a block.
-_MOST_VERSIONS = 64
-
-# Said by the compiler, and of no concern: it traces through the cache of `gather`'s indices, which
-# become a part of the graph, and right; Python 3.13.0 alone has slower guards.
-_HARMLESS = {
-    r"Dynamo detected a call to a `functools.lru_cache`": UserWarning,
-    "Guards may run slower on Python": RuntimeWarning,
-}
-
-# Logs where it would look for CUDA if there were one; a CPU's compiler does not care.
-_CUDA_HOME = "torch.utils.cpp_extension"
-
 
 @dataclass(frozen=True)
 class Contender:
     """An implementation that was checked and warmed up.
 
     Attributes:
-        run: the call that is timed; a sample is the mean of ``calls`` of them.
-        error: largest relative difference to the reference; None where it was not checked.
-        reference: why its result need not be right, or None.
-        memory: what the device knows of it.
-        compile_s: seconds that compiling it took; None where nothing is compiled.
-        session: of the runtime that runs it, if that is not torch.
-        remarks: what a reader should know about it.
+        run: the call that is timed; a sample is the mean of ``row.calls_per_sample`` of them.
+        row: its row, which lacks what timing tells.
     """
 
     run: Run
-    calls: int
-    error: float | None = None
-    reference: str | None = None
-    memory: Memory | None = None
-    compile_s: float | None = None
-    session: Session | None = None
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Why an implementation is not timed, and how wrong it was if that is why."""
-
-    reason: str
-    error: float | None = None
-
-
-class Compiling:
-    """How often torch has compiled something, and how many seconds that took."""
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.count = 0
-        self.seconds = 0.0
-        self._clock = clock
-        self._started = 0.0
-
-    def start(self, *_: object) -> None:
-        self._started = self._clock()
-
-    def end(self, *_: object) -> None:
-        self.count += 1
-        self.seconds += self._clock() - self._started
-
-
-@contextmanager
-def fresh_compiler() -> Iterator[Compiling]:
-    """Compile as if this case were the only one in the process, and count what is compiled.
-
-    Dynamo keeps what it compiled by the code of a function, and all implementations run the same
-    code of a block: at the ninth version it would go on uncompiled without an error, and at the
-    second batch size it would compile for any size, which is slower. Here it starts from nothing,
-    has room for all, and a limit that is hit is an error. What inductor wrote to its cache on the
-    disk stays, and is found again by the processes that measure memory.
-    """
-    from torch._dynamo import config  # a second or two, for those who compile
-    from torch._dynamo.callback import callback_handler
-
-    torch.compiler.reset()
-    compiling = Compiling()
-    callback_handler.register_start_callback(compiling.start)
-    callback_handler.register_end_callback(compiling.end)
-    try:
-        with (
-            _without_remarks(),
-            config.patch(
-                recompile_limit=_MOST_VERSIONS,
-                fail_on_recompile_limit_hit=True,
-                automatic_dynamic_shapes=False,
-            ),
-        ):
-            yield compiling
-    finally:
-        callback_handler.remove_start_callback(compiling.start)
-        callback_handler.remove_end_callback(compiling.end)
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Keep off stderr what the compiler says that is of no concern here."""
-    logger = logging.getLogger(_CUDA_HOME)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for words, kind in _HARMLESS.items():
-                warnings.filterwarnings("ignore", words, kind)
-            yield
-    finally:
-        logger.setLevel(level)
+    row: ProfileResult
 
 
 class Preparation:
@@ -194,81 +90,59 @@ class Preparation:
         self._compiling = compiling or Compiling()
         self._files = files
 
-    def prepare(self, candidate: Candidate) -> Contender | Skipped:
-        """Build, check and warm up one implementation.
+    def prepare(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
+        """Build, check and warm up one implementation, or return its row with the reason to skip.
 
-        What :func:`reason_to_skip` knows, and a wrong result, are reasons to skip. Every other
-        fault is a bug and is raised.
+        What :func:`reason_to_skip` knows, and a wrong result, are reasons. Every other fault is a
+        bug and is raised.
+
+        Args:
+            candidate: the implementation in a runtime.
+            row: its row, with nothing measured yet.
         """
         reason = unsupported(self._case, candidate)
         if reason:
-            return Skipped(reason)
+            return changed(row, skipped=reason)
         try:
-            if candidate.runtime == TORCH:
-                return self._ready(candidate.shift)
-            return self._deployed(candidate)
+            return self._ready(candidate, row)
         except Exception as error:
             reason = reason_to_skip(error, self._case)
             if reason is None:
                 raise
-            return Skipped(reason)
+            return changed(row, skipped=reason)
 
-    def _ready(self, shift: str | None) -> Contender | Skipped:
-        checker = None if shift in (None, *FLOORS) else self._checker
-        example, before_s = self._example, self._compiling.seconds
-        held_before = self._device.held()
-        with self._case.context():
-            workload = build_workload(self._case, shift, example)
-        check = checker.check(shift, workload) if checker else None
+    def _ready(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
+        case, device, compiling = self._case, self._device, self._compiling
+        checker = self._checker if _is_checked(case, candidate) else None
+        example, compiled_s, held = self._example, compiling.seconds, device.held()
+        with case.context():
+            if candidate.runtime == TORCH:
+                workload = build_workload(case, candidate.shift, example)
+            else:
+                workload = self._files.workload(candidate, example)
+        check = checker.check(candidate.shift, workload) if checker else None
         if check and check.fault:
-            return Skipped(check.fault, check.error)
-        with self._case.context():
+            return changed(row, skipped=check.fault, error=check.error)
+        with case.context():
             if not self._warmed_up(workload.run):
-                return Skipped(f"torch.compile: compiles anew in {MOST_WARM_UP_CALLS} calls")
-            memory = self._memory(workload, held_before)
-            run = self._device.graph(workload.run) if self._case.cuda_graph else workload.run
-            calls = self._calls(run)
-        return Contender(
-            run,
-            calls=calls,
+                again = f"torch.compile: compiles anew in {MOST_WARM_UP_CALLS} calls"
+                return changed(row, skipped=again)
+            memory = self._memory(workload, held)
+            run = device.graph(workload.run) if case.cuda_graph else workload.run
+            once = device.seconds(run, 1, cold=False)
+        session = workload.session
+        ready = changed(
+            row,
             error=check.error if check else None,
-            reference=BARE.get(shift) if shift else None,
+            reference=BARE.get(candidate.shift or ""),
+            calls_per_sample=_calls(once),
             memory=memory,
-            compile_s=self._compiling.seconds - before_s if self._case.compile else None,
-            remarks=workload.remarks,
+            compile_s=compiling.seconds - compiled_s if case.compile else None,
+            runtime_version=session.version if session else None,
+            runtime_precision=session.precision if session else None,
+            warnings=_remarks(session, checker),
         )
-
-    def _deployed(self, candidate: Candidate) -> Contender | Skipped:
-        """Export, open, check and warm up: what the runtime says of its precision must be right."""
-        session = self._files.open(candidate)
-        asked = candidate.precision or self._case.dtype
-        if session.precision != asked:
-            return Skipped(f"{session.runtime} computes in {session.precision} instead of {asked}")
-        example, checker = self._example, None
-        if candidate.shift not in FLOORS and not isinstance(self._case.model, ExportedModel):
-            checker = self._checker
-        workload = Workload(lambda: session.run(example), session.run, example, None)
-        check = checker.check_file(workload, FILE_TOLERANCE[asked]) if checker else None
-        if check and check.fault:
-            return Skipped(check.fault, check.error)
-        self._warmed_up(workload.run)
-        remarks: tuple[str, ...] = () if checker is None or checker.proves else (_CONSTANT,)
-        if session.threads != torch.get_num_threads():
-            remarks += (f"{session.runtime} computes with {session.threads} threads",)
-        return Contender(
-            workload.run,
-            calls=self._calls(workload.run),
-            error=check.error if check else None,
-            reference=BARE.get(candidate.shift) if candidate.shift else None,
-            memory=Memory(unknown=f"not measured for {session.runtime}"),
-            session=session,
-            remarks=remarks,
-        )
-
-    def _calls(self, run: Run) -> int:
-        """Return how many calls make a sample that is long enough."""
-        once = self._device.seconds(run, 1, cold=False)
-        return min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
+        return Contender(run, ready)
 
     @cached_property
     def _checker(self) -> Checker:
@@ -291,6 +165,8 @@ class Preparation:
 
     def _memory(self, workload: Workload, held_before: int | None) -> Memory:
         """Return what this workload needs by itself, its input included, whatever else is held."""
+        if workload.session:
+            return Memory(unknown=f"not measured for {workload.session.runtime}")
         held_now = self._device.held()
         peak = self._device.peak(workload.run)
         if held_before is None or held_now is None or peak is None:
@@ -302,6 +178,29 @@ class Preparation:
             peak_reserved_bytes=held + peak.reserved,
             activations_bytes=peak.allocated,
         )
+
+
+def _calls(seconds: float) -> int:
+    """Return how many calls of ``seconds`` make a sample that is long enough."""
+    return min(math.ceil(SAMPLE_SECONDS / seconds), MOST_CALLS) if seconds > 0 else MOST_CALLS
+
+
+def _is_checked(case: Case, candidate: Candidate) -> bool:
+    """Tell whether there is a reference: a floor is wrong, and what has no shifts is its own."""
+    if candidate.shift in FLOORS or isinstance(case.model, ExportedModel):
+        return False
+    return candidate.shift is not None or candidate.runtime != TORCH
+
+
+def _remarks(session: Session | None, checker: Checker | None) -> tuple[str, ...]:
+    """Return what a reader should know of a row of another runtime."""
+    if session is None:
+        return ()
+    threads = f"{session.runtime} computes with {session.threads} threads"
+    return (
+        *([_CONSTANT] if checker and not checker.proves else []),
+        *([threads] if session.threads != torch.get_num_threads() else []),
+    )
 
 
 def unsupported(case: Case, candidate: Candidate) -> str | None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from s2mlp_cli.errors import ExportError
-from s2mlp_cli.measure.profiling.workloads import Candidate, Case, build_workload
+from s2mlp_cli.errors import ExportError, UnavailableError
+from s2mlp_cli.measure.profiling.workloads import Candidate, Case, Workload, build_workload
 from s2mlp_cli.measure.source import ExportedModel
 from s2mlp_cli.runtimes.export import export_onnx
 from s2mlp_cli.runtimes.packages import missing
 from s2mlp_cli.runtimes.precision import to_int8
-from s2mlp_cli.runtimes.sessions import Session, open_session
+from s2mlp_cli.runtimes.sessions import open_session
 
 
 class DeployedFiles:
@@ -29,30 +28,30 @@ class DeployedFiles:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made: dict[tuple[str | None, str | None], Path | ExportError] = {}
 
-    def __enter__(self) -> DeployedFiles:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove the files."""
         if self._folder is not None:
             self._folder.cleanup()
 
-    def open(self, candidate: Candidate) -> Session:
-        """Open a session with as many threads as torch has.
+    def workload(self, candidate: Candidate, example: Tensor) -> Workload:
+        """Open the file of ``candidate`` with as many threads as torch has, to run ``example``.
 
         Raises:
             ExportError: it cannot be exported, or the runtime refuses the file.
-            UnavailableError: the runtime does not run this format.
+            UnavailableError: the runtime does not run this format, or computes in a precision that
+                was not asked for.
         """
         path = self._path(candidate.shift, candidate.precision)
         try:
-            return open_session(path, candidate.runtime, torch.get_num_threads())
+            session = open_session(path, candidate.runtime, torch.get_num_threads())
         except ExportError as error:
             raise ExportError(str(error).replace(str(path), path.suffix + " file")) from error
+        asked = candidate.precision or self._case.dtype
+        if session.precision != asked:
+            raise UnavailableError(
+                f"{session.runtime} computes in {session.precision} instead of {asked}"
+            )
+        return Workload(lambda: session.run(example), session.run, example, session=session)
 
     def _path(self, shift: str | None, precision: str | None) -> Path:
         if isinstance(self._case.model, ExportedModel):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mlp_cli.measure.profiling.contenders import fresh_compiler
+from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.torch_support import first_line, is_out_of_memory, precision
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -22,12 +22,10 @@ from s2mlp_cli.measure.profiling.cases import (
     fits,
     plan,
 )
+from s2mlp_cli.measure.profiling.compiling import Compiling, fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import (
-    Compiling,
     Contender,
     Preparation,
-    Skipped,
-    fresh_compiler,
     out_of_memory,
     unsupported,
 )
@@ -63,6 +61,8 @@ from s2mlp_cli.specs import ModelSpec
 
 # One image is what a CPU answers; a GPU is not full with less than some dozens.
 DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
+
+_ENDED = "ran out of memory in the rounds: use a smaller --batch-size"
 
 # (what is going on, fraction of the whole that is done, estimated seconds left if there is one).
 OnProgress = Callable[[str, float, float | None], None]
@@ -141,62 +141,52 @@ class Profiler:
         memory_of: ChildMemory = child_memory,
     ) -> None:
         _require_runnable(models, request, device)
-        self._specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
-        self._published_top1 = {
-            each.name: top1
-            for each in models
-            if each.spec and (top1 := published_top1(each.spec)) is not None
-        }
+        specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
+        top1 = {each.name: published_top1(each.spec) for each in models if each.spec}
         if previous is not None:
-            require_same(previous, environment, settings, self._specs)
+            require_same(previous, environment, settings, specs)
+        self._begun: ProfileRecord = ProfileRecord.new(
+            command=command,
+            environment=environment,
+            settings=settings,
+            request=request,
+            specs={**specs, **(previous.specs if previous else {})},
+            published_top1={
+                **{name: value for name, value in top1.items() if value is not None},
+                **(previous.published_top1 if previous else {}),
+            },
+            sources={
+                **{each.name: each.source for each in models},
+                **(previous.sources if previous else {}),
+            },
+            limits=previous.limits if previous else (),
+            warnings=previous.warnings if previous else (),
+            earlier=runs_before(previous) if previous else (),
+            results=previous.results if previous else (),
+        )
         self._models = tuple(
             model.at(size)
             for model in models
             for size in request.input_sizes or (model.input_size,)
         )
-        self._sources = {each.name: each.source for each in models}
-        self.request = request
+        self._request = request
         self._settings = settings
-        self.device = device
-        self._environment = environment
-        self._command = command
+        self._device = device
         self._previous = previous
         self._clock = clock
         self._memory_of = memory_of
         self._measuring: Case | None = None
         self._largest: dict[tuple[object, ...], int] = {}
-        self._rows: list[ProfileResult] = list(previous.results) if previous else []
-        self._rooflines: list[Roofline] = list(previous.limits) if previous else []
-        self._remarks = dict.fromkeys(previous.warnings if previous else ())
 
     @property
     def has_news(self) -> bool:
         """Whether there are rows that the previous record lacks."""
-        return len(self._rows) > (len(self._previous.results) if self._previous else 0)
+        return len(self._begun.results) > (len(self._previous.results) if self._previous else 0)
 
     @property
     def record(self) -> ProfileRecord:
         """What has been measured up to now; the previous record as long as nothing was added."""
-        previous = self._previous
-        if previous is not None and not self.has_news:
-            return previous
-        record: ProfileRecord = ProfileRecord.new(
-            command=self._command,
-            environment=self._environment,
-            settings=self._settings,
-            request=self.request,
-            specs={**self._specs, **(previous.specs if previous else {})},
-            published_top1={
-                **self._published_top1,
-                **(previous.published_top1 if previous else {}),
-            },
-            sources={**self._sources, **(previous.sources if previous else {})},
-            limits=tuple(self._rooflines),
-            warnings=tuple(self._remarks),
-            earlier=runs_before(previous) if previous else (),
-            results=tuple(self._rows),
-        )
-        return record
+        return self._begun if self._previous is None or self.has_news else self._previous
 
     @property
     def measuring(self) -> str | None:
@@ -218,13 +208,13 @@ class Profiler:
             UnavailableError: nothing of what was asked for can run here, or not even one image fits
                 where the largest batch is searched.
         """
-        self._remark(machine_remarks())
-        with _threads(self.request.threads):
-            planned = plan(self._models, self.request, self._rows, self._largest_batch)
+        self._add(warnings=machine_remarks())
+        with _threads(self._request.threads):
+            planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
             progress = Progress(on_progress, [len(each.blanks) for each in planned], self._clock)
             for each in planned:
                 self._measuring = each.case
-                self._rows.extend(self._measured(each, progress))
+                self._add(results=self._measured(each, progress))
                 self._measuring = None
                 on_case(self.record)
         return self.record
@@ -235,9 +225,9 @@ class Profiler:
         Yields:
             What was written below ``folder``, or why it was not.
         """
-        request = changed(self.request, levels=("model",))
-        rows = {row.key: row for row in self._rows}
-        with _threads(self.request.threads):
+        request = changed(self._request, levels=("model",))
+        rows = {row.key: row for row in self._begun.results}
+        with _threads(self._request.threads):
             for case in cases(self._models, request, self._largest_batch):
                 named = (*companions(case.model), *candidates(case.model, request))
                 for each in dict.fromkeys(each for each in named if each.runtime == TORCH):
@@ -248,7 +238,7 @@ class Profiler:
 
     def _wrong(self, own: ProfileResult) -> str | None:
         """Return why an implementation was found wrong in a part of the model, if it was."""
-        for row in self._rows:
+        for row in self._begun.results:
             same = all(
                 getattr(row, name) == getattr(own, name)
                 for name in ("model", "shift", "dtype", "runtime")
@@ -262,60 +252,52 @@ class Profiler:
         case = planned.case
         progress.begin(case)
         roofline = self._roofline(case.dtype, progress)
-        compiler = fresh_compiler() if case.compile else nullcontext(Compiling())
-        with precision(case.dtype), compiler as compiling:
-            prepared = self._prepared(planned, compiling, progress)
+        with (
+            precision(case.dtype),
+            closing(DeployedFiles(case)) as files,
+            fresh_compiler() if case.compile else nullcontext(Compiling()) as compiling,
+        ):
+            prepared = self._prepared(
+                planned, Preparation(case, self._device, files, compiling), progress
+            )
             ready = {each: made for each, made in prepared.items() if isinstance(made, Contender)}
-            before = self.device.telemetry()  # all are warm by now: an idle GPU has another clock
+            before = self._device.telemetry()  # all are warm by now: an idle GPU has another clock
             samples, exhausted = self._rounds(case, ready, progress)
-            moved = telemetry_remarks(before, self.device.telemetry())
+            moved = telemetry_remarks(before, self._device.telemetry())
         macs = matmul_macs(case) if ready else 0
         rows = []
         for each in planned.missing:
-            made, blank = prepared.get(each), planned.blanks[each]
-            if isinstance(made, Skipped):
-                rows.append(changed(blank, skipped=made.reason, error=made.error))
-            elif made is not None and not samples[each]:
-                rows.append(changed(blank, skipped=out_of_memory(case)))
-            elif made is not None:
-                ended = "ran out of memory in the rounds: use a smaller --batch-size"
+            made = prepared.get(each)
+            if isinstance(made, ProfileResult):
+                rows.append(made)
+            elif made and not samples[each]:
+                rows.append(changed(planned.blanks[each], skipped=out_of_memory(case)))
+            elif made:
                 row = timed_row(
-                    blank,
+                    self._with_memory(case, made.row),
                     samples[each],
                     _peers(each, samples),
-                    calls=made.calls,
-                    # the roofline is not one of other precisions
-                    macs=0 if each.precision else macs,
-                    roofline=roofline,
-                    error=made.error,
-                    reference=made.reference,
-                    memory=self._memory(case, each, made.memory),
-                    compile_s=made.compile_s,
-                    session=made.session,
-                    remarks=(*made.remarks, *((ended,) if each in exhausted else ()), *moved),
+                    0 if each.precision else macs,  # the roofline is not one of other precisions
+                    roofline,
+                    (*([_ENDED] if each in exhausted else []), *moved),
                 )
                 rows.append(row)
         progress.end()
         return rows
 
     def _prepared(
-        self, planned: Planned, compiling: Compiling, progress: Progress
-    ) -> dict[Candidate, Contender | Skipped]:
-        """Prepare what was asked for, then, if any of that can run, what it is compared with.
-
-        The reference's results are let go before anything is timed.
-        """
-        prepared: dict[Candidate, Contender | Skipped] = {}
+        self, planned: Planned, preparation: Preparation, progress: Progress
+    ) -> dict[Candidate, Contender | ProfileResult]:
+        """Prepare what was asked for, then, if any of that can run, what it is compared with."""
+        prepared: dict[Candidate, Contender | ProfileResult] = {}
         order = sorted(planned.blanks, key=lambda each: each not in planned.asked)
-        with DeployedFiles(planned.case) as files:
-            preparation = Preparation(planned.case, self.device, files, compiling)
-            for number, candidate in enumerate(order):
-                ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
-                if candidate not in planned.asked and not planned.is_worth_comparing(ready):
-                    break
-                step = f"checking {candidate} ({number + 1} of {len(order)})"
-                progress.step(step, number / len(order) / 2)
-                prepared[candidate] = preparation.prepare(candidate)
+        for number, candidate in enumerate(order):
+            ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
+            if candidate not in planned.asked and not planned.is_worth_comparing(ready):
+                break
+            step = f"checking {candidate} ({number + 1} of {len(order)})"
+            progress.step(step, number / len(order) / 2)
+            prepared[candidate] = preparation.prepare(candidate, planned.blanks[candidate])
         return {each: prepared[each] for each in planned.blanks if each in prepared}
 
     def _rounds(
@@ -328,7 +310,8 @@ class Profiler:
         def sample(candidate: Candidate) -> float | None:
             contender = ready[candidate]
             try:
-                return self.device.seconds(contender.run, contender.calls, cold=cold)
+                calls = contender.row.calls_per_sample or 1
+                return self._device.seconds(contender.run, calls, cold=cold)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -349,35 +332,51 @@ class Profiler:
             )
         return samples, exhausted
 
-    def _memory(self, case: Case, candidate: Candidate, known: Memory | None) -> Memory | None:
-        """Complete what the device knows about a workload's memory by what a child process says."""
-        if self.device.torch_device.type != "cpu" or known is None or known.unknown:
-            return known
-        found = self._memory_of(case, candidate.shift, self.request.threads)
+    def _with_memory(self, case: Case, row: ProfileResult) -> ProfileResult:
+        """Complete what the device knows about a row's memory by what a child process says."""
+        known = row.memory or Memory()
+        if self._device.torch_device.type != "cpu" or known.unknown:
+            return row
+        found = self._memory_of(case, row.shift, self._request.threads)
         if isinstance(found, str):
-            return changed(known, unknown=found)
-        return changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
+            return changed(row, memory=changed(known, unknown=found))
+        told = changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
+        return changed(row, memory=told)
 
     def _roofline(self, dtype: str, progress: Progress) -> Roofline:
         """Return the roofline in ``dtype`` on this device and so many threads; measure it once."""
-        wanted = (str(self.device.torch_device), dtype, self.request.threads)
-        for known in self._rooflines:
+        wanted = (str(self._device.torch_device), dtype, self._request.threads)
+        for known in self._begun.limits:
             if (known.device, known.dtype, known.threads) == wanted:
                 return known
         progress.step(f"roofline in {dtype}", 0.0)
-        self._rooflines.append(measure_roofline(self.device, dtype))
-        return self._rooflines[-1]
+        found = measure_roofline(self._device, dtype)
+        self._add(limits=[found])
+        return found
 
     def _largest_batch(self, case: Case) -> int:
         which = (case.model.name, case.model.input_size, case.dtype)
         if which not in self._largest:
             found = find_largest_batch(lambda batch: fits(case, batch))
             self._largest[which] = found
-            self._remark((f"{which[0]}, {which[2]}: the largest batch that fits is {found}",))
+            said = f"{which[0]}, {which[2]}: the largest batch that fits is {found}"
+            self._add(warnings=[said])
         return self._largest[which]
 
-    def _remark(self, remarks: tuple[str, ...]) -> None:
-        self._remarks.update(dict.fromkeys(remarks))
+    def _add(
+        self,
+        results: Iterable[ProfileResult] = (),
+        limits: Iterable[Roofline] = (),
+        warnings: Iterable[str] = (),
+    ) -> None:
+        """Go on with a record that has these as well."""
+        begun = self._begun
+        self._begun = changed(
+            begun,
+            results=(*begun.results, *results),
+            limits=(*begun.limits, *limits),
+            warnings=tuple(dict.fromkeys((*begun.warnings, *warnings))),
+        )
 
 
 def _require_runnable(

@@ -71,6 +71,20 @@ class Convergence:
         return all(estimate.relative_width < RATIO_WIDTH for estimate in estimates)
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running within a sample; what is due is collected before."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def measure_rounds(
     names: Sequence[Name],
     sample: Callable[[Name], float | None],
@@ -96,19 +110,6 @@ def measure_rounds(
     Returns:
         One list per name, in the order of the rounds: index i of all lists is round i.
     """
-    with _no_garbage_collection():
-        return _rounds(names, sample, baseline, budget, seed, clock, on_round)
-
-
-def _rounds(
-    names: Sequence[Name],
-    sample: Callable[[Name], float | None],
-    baseline: Hashable,
-    budget: Budget,
-    seed: int,
-    clock: Callable[[], float],
-    on_round: Callable[[float], None],
-) -> Samples[Name]:
     order = random.Random(seed)
     samples: Samples[Name] = {name: [] for name in names}
     running = list(names)
@@ -128,16 +129,3 @@ def _rounds(
         if elapsed >= budget.most or (known and elapsed >= budget.least):
             break
     return samples
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from running within a sample; what is due is collected before."""
-    gc.collect()
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

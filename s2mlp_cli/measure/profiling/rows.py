@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -14,8 +15,7 @@ from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.workloads import Candidate, Case
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.records.base import BASELINE, changed
-from s2mlp_cli.records.profile import TORCH, Measured, Memory, ProfileResult, Ratio, Roofline
-from s2mlp_cli.runtimes.sessions import Session
+from s2mlp_cli.records.profile import TORCH, Measured, ProfileResult, Ratio, Roofline
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import MixerKernel
 
@@ -68,105 +68,66 @@ def _form(case: Case, shift: str | None) -> str | None:
 
 
 def timed_row(
-    blank: ProfileResult,
+    row: ProfileResult,
     samples: Sequence[float],
     peers: Mapping[str | None, Sequence[float]],
-    *,
-    calls: int,
     macs: int = 0,
     roofline: Roofline | None = None,
-    error: float | None = None,
-    reference: str | None = None,
-    memory: Memory | None = None,
-    compile_s: float | None = None,
-    session: Session | None = None,
     remarks: tuple[str, ...] = (),
 ) -> ProfileResult:
-    """Complete ``blank`` (which says what was measured) with all that the samples tell.
+    """Complete ``row`` (which says what was measured) with all that the samples tell.
 
     Args:
-        blank: the row without measurements.
+        row: the row without times.
         samples: seconds of a call, one per round, at least one.
         peers: of the same rounds, the samples of the baseline, and those of ``none`` and
             ``products`` in the same runtime, where they ran.
-        calls: how many calls each sample is the mean of.
         macs: multiply-adds of the matrix products in one forward pass; 0 at ``op``.
         roofline: of the device in this dtype.
-        error: largest relative difference to the reference.
-        reference: why the result need not be right.
-        memory: what it needed.
-        compile_s: seconds that compiling took.
-        session: of the runtime that ran it, if that is not torch.
         remarks: what else is doubtful about the samples.
     """
     middle = statistics.median(samples)
     p50, p90, p99 = statistics.percentiles(samples, PERCENTILES)
-    moved = _bytes_per_s(blank, middle.value)
-    rate = 2 * macs * _BACKWARD[blank.mode] / middle.value if macs else None
+    moved = _bytes_per_s(row, middle.value)
+    rate = 2 * macs * _BACKWARD[row.mode] / middle.value if macs else None
     bare = peers.get("none")
     return changed(
-        blank,
-        reference=reference,
-        error=error,
+        row,
         samples_s=tuple(samples),
-        calls_per_sample=calls,
         median_s=middle.value,
-        ci95_s=interval(middle),
+        ci95_s=middle.interval,
         p50_s=p50,
         p90_s=p90,
         p99_s=p99,
-        images_per_s=None if blank.level == "op" else blank.batch_size / middle.value,
+        images_per_s=None if row.level == "op" else row.batch_size / middle.value,
         bytes_per_s=moved,
         copy_fraction=_fraction(moved, roofline.copy_bytes_per_s if roofline else None),
         matmul_fraction=_fraction(rate, roofline.matmul_flops_per_s if roofline else None),
-        memory=memory,
-        compile_s=compile_s,
-        runtime_version=session.version if session else None,
-        runtime_precision=session.precision if session else None,
-        ratio_to_slice=_ratio(peers.get(BASELINE), samples),
-        cost_over_none_s=_cost(bare, samples),
-        cost_over_products_s=_cost(peers.get("products"), samples),
-        shift_share=_share(bare, samples),
-        warnings=(*sample_remarks(samples), *remarks),
+        ratio_to_slice=_paired(Ratio, statistics.paired_ratio, peers.get(BASELINE), samples),
+        cost_over_none_s=_paired(Measured, statistics.paired_difference, samples, bare),
+        cost_over_products_s=_paired(
+            Measured, statistics.paired_difference, samples, peers.get("products")
+        ),
+        shift_share=_paired(Measured, statistics.paired_saving, samples, bare),
+        warnings=(*sample_remarks(samples), *row.warnings, *remarks),
     )
 
 
-def _ratio(baseline: Sequence[float] | None, samples: Sequence[float]) -> Ratio | None:
-    """Return the speed relative to the baseline, over the rounds that both finished."""
-    if not baseline:
+AnyMeasured = TypeVar("AnyMeasured", bound=Measured)
+
+
+def _paired(
+    kind: type[AnyMeasured],
+    compare: Callable[[Sequence[float], Sequence[float]], statistics.Estimate],
+    left: Sequence[float] | None,
+    right: Sequence[float] | None,
+) -> AnyMeasured | None:
+    """Compare over the rounds that both finished; None where one did not run."""
+    if not left or not right:
         return None
-    ratio = statistics.paired_ratio(*_same_rounds(baseline, samples))
-    return Ratio(value=ratio.value, ci95=interval(ratio))
-
-
-def _cost(bare: Sequence[float] | None, samples: Sequence[float]) -> Measured | None:
-    if not bare:
-        return None
-    without, own = _same_rounds(bare, samples)
-    cost = statistics.paired_difference(own, without)
-    return Measured(value=cost.value, ci95=interval(cost))
-
-
-def _share(bare: Sequence[float] | None, samples: Sequence[float]) -> Measured | None:
-    if not bare:
-        return None
-    pairs = zip(*_same_rounds(bare, samples), strict=True)
-    share = statistics.median([1 - without / own for without, own in pairs])
-    return Measured(value=share.value, ci95=interval(share))
-
-
-def _same_rounds(
-    left: Sequence[float], right: Sequence[float]
-) -> tuple[Sequence[float], Sequence[float]]:
     rounds = min(len(left), len(right))
-    return left[:rounds], right[:rounds]
-
-
-def interval(estimate: statistics.Estimate) -> tuple[float, float] | None:
-    """Return the ends of an estimate's interval, or None where it has none."""
-    if estimate.low is None or estimate.high is None:
-        return None
-    return estimate.low, estimate.high
+    found = compare(left[:rounds], right[:rounds])
+    return kind(value=found.value, ci95=found.interval)
 
 
 def _bytes_per_s(row: ProfileResult, seconds: float) -> float | None:

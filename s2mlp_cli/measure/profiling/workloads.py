@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.measure.profiling.compiling import compiled_blocks
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.s2mlp import Block
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
+from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import ShiftFunction
 from s2mlp_cli.specs import S2MLPSpec
@@ -84,10 +86,13 @@ class Case(ABC):
         """Return the module, or the bare function of the shift, that computes with ``shift``."""
 
     def step(self, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
-        """Return the call that is timed: forward, in training also backward."""
+        """Return the call that is timed: forward; in training also backward, of a sum of ones."""
         if self.mode == "inference":
             return lambda: function(example)
-        return _backward_step(function, module.parameters() if module else (), example)
+        leaf = example.clone().requires_grad_()
+        inputs = [leaf, *(module.parameters() if module else ())]
+        gradient = torch.ones_like(example)
+        return lambda: torch.autograd.grad(function(leaf), inputs, gradient)
 
     def context(self) -> AbstractContextManager[object]:
         """Return inference mode, or nothing where gradients are needed."""
@@ -175,20 +180,10 @@ def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
     A stage's map is B,H,W,C already: only the images of the whole model can be channels last.
     """
     spec = whole.model.spec
+    shared = {each.name: getattr(whole, each.name) for each in fields(Case)}
     if isinstance(spec, S2MLPSpec):
         for index in range(len(spec.stages)):
-            yield kind(
-                spec=spec,
-                index=index,
-                model=whole.model,
-                device=whole.device,
-                dtype=whole.dtype,
-                batch_size=whole.batch_size,
-                mode=whole.mode,
-                compile=whole.compile,
-                compile_mode=whole.compile_mode,
-                cuda_graph=whole.cuda_graph,
-            )
+            yield kind(spec=spec, index=index, **{**shared, "channels_last": False})
 
 
 @dataclass(frozen=True)
@@ -199,15 +194,15 @@ class Workload:
         run: one forward pass; in training also backward, and for a model the optimiser's step.
         function: the forward pass alone, for checks.
         example: its input.
-        module: the block or the model; None for the shift alone.
-        remarks: what a reader should know about how it was built.
+        module: the block or the model; None for the shift alone, and for an exported file.
+        session: of the runtime that runs an exported file.
     """
 
     run: Step
     function: Forward
     example: Tensor
-    module: nn.Module | None
-    remarks: tuple[str, ...] = ()
+    module: nn.Module | None = None
+    session: Session | None = None
 
     @property
     def weights_bytes(self) -> int:
@@ -245,51 +240,12 @@ def build_workload(case: Case, shift: str | None, example: Tensor | None = None)
     if module is not None and case.channels_last:
         module = module.to(memory_format=torch.channels_last)
     function = built if module is None else module
-    remarks: tuple[str, ...] = ()
-    if case.compile:
-        function, remarks = _compiled(case, function)
-    return Workload(case.step(function, module, example), function, example, module, remarks)
-
-
-def _compiled(case: Case, function: Forward) -> tuple[Forward, tuple[str, ...]]:
-    """Compile the blocks of a model each by itself, or all that there is at once."""
-    if case.compile == "block" and case.level == "model" and isinstance(function, nn.Module):
-        blocks = compiled_blocks(function)
-        for block in blocks:
+    if case.compile == "block" and case.level == "model" and module is not None:
+        for block in compiled_blocks(module):
             block.compile(mode=case.compile_mode)
-        if blocks:
-            return function, ()
-        said = ("it has no sequence of blocks: the whole model was compiled at once",)
-        return torch.compile(function, mode=case.compile_mode), said
-    return torch.compile(function, mode=case.compile_mode), ()
-
-
-def compiled_blocks(model: nn.Module) -> list[nn.Module]:
-    """Return what is compiled by itself: the members of each sequence called ``blocks``.
-
-    Models without one: every child of their outermost sequences. Equal blocks share their code.
-    """
-    sequences = {
-        name: part
-        for name, part in model.named_modules()
-        if name and isinstance(part, (nn.Sequential, nn.ModuleList))
-    }
-    named = {name: part for name, part in sequences.items() if name.split(".")[-1] == "blocks"}
-    chosen = named or sequences
-    outermost = [
-        part
-        for name, part in chosen.items()
-        if not any(name.startswith(f"{other}.") for other in chosen)
-    ]
-    return [child for part in outermost for child in part.children()]
-
-
-def _backward_step(function: Forward, weights: Iterable[Tensor], example: Tensor) -> Step:
-    """Forward and backward, with a fixed gradient of the output."""
-    leaf = example.clone().requires_grad_()
-    inputs = [leaf, *weights]
-    gradient = torch.ones_like(example)
-    return lambda: torch.autograd.grad(function(leaf), inputs, gradient)
+    elif case.compile:
+        function = torch.compile(function, mode=case.compile_mode)
+    return Workload(case.step(function, module, example), function, example, module)
 
 
 def _training_step(

@@ -13,8 +13,9 @@ from s2mlp_cli.measure.profiling.cases import (
     find_largest_batch,
     fits,
 )
+from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import Candidate, build_workload, draw_example
-from s2mlp_cli.measure.source import spec_model
+from s2mlp_cli.measure.source import module_model, spec_model
 from s2mlp_cli.records.base import LARGEST_BATCH
 from s2mlp_cli.records.profile import ProfileRequest
 from s2mlp_cli.specs import ModelSpec
@@ -64,6 +65,17 @@ def test_every_combination_of_dtype_and_batch_is_a_case(tiny):
     assert [(case.dtype, case.batch_size) for case in found] == [
         ("fp32", 2), ("fp32", 48), ("bf16", 2), ("bf16", 48),
     ]  # fmt: skip
+
+
+def test_a_model_without_blocks_is_compiled_at_once_and_its_row_says_so(tiny):
+    one, several = (
+        module_model(torch.nn.Sequential(*layers), (8, 8))
+        for layers in ([torch.nn.Flatten()], [torch.nn.Sequential(torch.nn.Flatten())])
+    )
+    asked = ProfileRequest(models=(), levels=("model",), compile="block")
+    for model, expected in ((one, "model"), (several, "block"), (spec_model(tiny), "block")):
+        (case,) = cases((model,), asked, no_search)
+        assert (case.compile, blank_row(case, Candidate(None), 1).compile) == (expected, expected)
 
 
 def asked(model, **fields):

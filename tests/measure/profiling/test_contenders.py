@@ -9,16 +9,12 @@ from torch._dynamo.exc import FailOnRecompileLimitHit
 from s2mlp_cli.errors import UnavailableError, UserCodeError
 from s2mlp_cli.measure.profiling import checks, contenders
 from s2mlp_cli.measure.profiling.checks import relative_error
-from s2mlp_cli.measure.profiling.contenders import (
-    Compiling,
-    Contender,
-    Preparation,
-    Skipped,
-    fresh_compiler,
-)
+from s2mlp_cli.measure.profiling.compiling import Compiling, fresh_compiler
+from s2mlp_cli.measure.profiling.contenders import Contender, Preparation
 from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import Candidate
+from s2mlp_cli.records.profile import ProfileResult
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, ShiftFunction
@@ -27,11 +23,11 @@ from tests.measure.fakes import Clock, FakeDevice
 from tests.tiny import case as make_case
 
 
-def prepare(spec, shift, level="op", device=None, **fields):
+def prepare(spec, shift, level="op", device=None, compiling=None, **fields):
+    """Return what is ready to be timed, or the row that says why it is not."""
     case = make_case(spec, level, batch_size=2, **fields)
-    return Preparation(case, device or FakeDevice(Clock()), DeployedFiles(case)).prepare(
-        Candidate(shift)
-    )
+    made = Preparation(case, device or FakeDevice(Clock()), DeployedFiles(case), compiling)
+    return made.prepare(Candidate(shift), blank_row(case, Candidate(shift), 1))
 
 
 @pytest.fixture
@@ -53,12 +49,12 @@ def test_a_right_implementation_is_ready_and_a_wrong_one_is_never_timed(tiny, le
     device = FakeDevice(Clock())
     ready = prepare(tiny, "roll", level, device, mode=mode)
     assert isinstance(ready, Contender)
-    assert ready.error <= 1e-4
+    assert ready.row.error <= 1e-4
     timed = len(device.cold)
     assert timed > 0
     wrong = prepare(tiny, "inplace", level, device, mode=mode)
-    assert isinstance(wrong, Skipped)
-    assert wrong.reason.startswith("wrong ")
+    assert isinstance(wrong, ProfileResult)
+    assert wrong.skipped.startswith("wrong ")
     assert wrong.error > 0.01
     assert len(device.cold) == timed
 
@@ -71,7 +67,7 @@ def test_a_wrong_gradient_is_found_where_it_is_used(tiny, stand_in):
     stand_in(ShiftFunction("conv", "", one_way))
     assert isinstance(prepare(tiny, "conv"), Contender)
     wrong = prepare(tiny, "conv", mode="training")
-    assert wrong.reason.startswith("wrong gradient of the input: off the reference by ")
+    assert wrong.skipped.startswith("wrong gradient of the input: off the reference by ")
 
 
 def mix(x, mixer):
@@ -98,8 +94,8 @@ def test_a_kernel_that_loses_the_gradient_of_a_weight_is_never_timed(tiny, stand
     assert isinstance(prepare(tiny, "conv", level, dtype=dtype), Contender)
     device = FakeDevice(Clock())
     wrong = prepare(tiny, "conv", level, device, mode="training", dtype=dtype)
-    assert wrong.reason.startswith("wrong gradient of the weight ")
-    assert "mixer." in wrong.reason
+    assert wrong.skipped.startswith("wrong gradient of the weight ")
+    assert "mixer." in wrong.skipped
     assert wrong.error == pytest.approx(1)
     assert device.cold == []
 
@@ -119,8 +115,8 @@ def test_one_group_in_the_wrong_direction_is_refused_at_every_level_and_dtype(
     assert isinstance(prepare(tiny, "conv", level, dtype=dtype, mode=mode), Contender)
     stand_in(ShiftFunction("conv", "", exchanged))
     wrong = prepare(tiny, "conv", level, dtype=dtype, mode=mode)
-    assert isinstance(wrong, Skipped)
-    assert wrong.reason.startswith("wrong ")
+    assert isinstance(wrong, ProfileResult)
+    assert wrong.skipped.startswith("wrong ")
 
 
 @pytest.mark.parametrize("name", ["v1-wide", "v2-small", "v2-medium"])
@@ -178,18 +174,18 @@ def test_a_weight_that_does_not_take_part_at_all_is_a_wrong_gradient_and_no_cras
 
     stand_in(MixerKernel("conv", "", mix_detached))
     wrong = prepare(tiny, "conv", "block", mode="training")
-    assert wrong.reason.startswith("wrong gradient of the weight mixer.project.bias: off")
+    assert wrong.skipped.startswith("wrong gradient of the weight mixer.project.bias: off")
 
 
 @pytest.mark.parametrize("shift", ["none", "products"])
 def test_the_floors_are_timed_and_not_checked(tiny, shift):
     bare = prepare(tiny, shift, "block")
-    assert bare.reference == contenders.BARE[shift]
-    assert bare.error is None
+    assert bare.row.reference == contenders.BARE[shift]
+    assert bare.row.error is None
 
 
 def test_none_by_itself_is_nothing_to_time(tiny):
-    assert prepare(tiny, "none", "op").reason == "nothing to time: it returns its input"
+    assert prepare(tiny, "none", "op").skipped == "nothing to time: it returns its input"
 
 
 def test_a_row_says_which_form_of_an_implementation_runs(tiny):
@@ -199,9 +195,9 @@ def test_a_row_says_which_form_of_an_implementation_runs(tiny):
 
 def test_a_mixer_kernel_takes_part_where_there_is_a_mixer(tiny, stand_in):
     stand_in(MixerKernel("conv", "", mix, trains=False))
-    assert "see the levels block and model" in prepare(tiny, "conv", "op").reason
+    assert "see the levels block and model" in prepare(tiny, "conv", "op").skipped
     assert isinstance(prepare(tiny, "conv", "block"), Contender)
-    assert prepare(tiny, "conv", "block", mode="training").reason == (
+    assert prepare(tiny, "conv", "block", mode="training").skipped == (
         "has no gradient: inference only"
     )
 
@@ -228,7 +224,7 @@ def test_memory_and_missing_operations_are_reasons_to_skip(tiny, stand_in, error
         raise error
 
     stand_in(ShiftFunction("conv", "", run))
-    assert prepare(tiny, "conv").reason.startswith(reason)
+    assert prepare(tiny, "conv").skipped.startswith(reason)
 
 
 def test_what_cannot_be_captured_says_why(tiny, stand_in):
@@ -236,7 +232,7 @@ def test_what_cannot_be_captured_says_why(tiny, stand_in):
         raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
 
     stand_in(ShiftFunction("conv", "", run))
-    assert prepare(tiny, "conv", cuda_graph=True).reason == (
+    assert prepare(tiny, "conv", cuda_graph=True).skipped == (
         "cannot be captured as a CUDA graph: operation not permitted when stream is capturing"
     )
     with pytest.raises(RuntimeError, match="capturing"):
@@ -251,7 +247,7 @@ def test_what_cannot_be_compiled_says_why(tiny, stand_in):
         raise UnsupportedError("call_function args\nmany more lines")
 
     stand_in(ShiftFunction("conv", "", run))
-    assert prepare(tiny, "conv").reason == "torch.compile: call_function args"
+    assert prepare(tiny, "conv").skipped == "torch.compile: call_function args"
 
 
 def test_any_other_fault_is_raised(tiny, stand_in):
@@ -267,13 +263,22 @@ def test_what_cannot_run_on_the_device_says_why(tiny, stand_in):
     stand_in(
         ShiftFunction("conv", "", shift_slice, unavailable=lambda device: f"not on {device.type}")
     )
-    assert prepare(tiny, "conv") == Skipped("not on cpu")
+    assert prepare(tiny, "conv").skipped == "not on cpu"
 
 
 def test_short_calls_are_repeated_until_the_clock_can_tell(tiny):
-    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 1e-5)).calls == 100
-    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.5)).calls == 1
-    assert prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.0)).calls == 1000
+    assert (
+        prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 1e-5)).row.calls_per_sample
+        == 100
+    )
+    assert (
+        prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.5)).row.calls_per_sample
+        == 1
+    )
+    assert (
+        prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 0.0)).row.calls_per_sample
+        == 1000
+    )
 
 
 def test_slow_calls_warm_up_once(tiny):
@@ -287,7 +292,10 @@ def test_a_device_that_counts_tells_weights_from_activations(tiny):
     device = FakeDevice(Clock(), kind="counting")
     case = make_case(tiny, "block", batch_size=2)
     preparation = Preparation(case, device, DeployedFiles(case))
-    first, memory = (preparation.prepare(Candidate(shift)).memory for shift in ("slice", "roll"))
+    first, memory = (
+        preparation.prepare(each, blank_row(case, each, 1)).row.memory
+        for each in (Candidate("slice"), Candidate("roll"))
+    )
     assert first == memory  # whichever of them drew the input that both read
     assert memory.weights_bytes > 0
     assert memory.activations_bytes == 300
@@ -314,8 +322,8 @@ def test_errors_are_relative_and_never_not_a_number():
 def test_a_spec_that_shifts_nothing_has_no_operation(tiny):
     mixer = tiny.mixer.model_copy(update={"splits": ((), (), ())})
     still = tiny.model_copy(update={"mixer": mixer})
-    assert prepare(still, "slice").reason == "the spec shifts nothing"
-    assert dataclasses.is_dataclass(prepare(still, "slice", "block"))
+    assert prepare(still, "slice").skipped == "the spec shifts nothing"
+    assert isinstance(prepare(still, "slice", "block"), Contender)
 
 
 def compiled(function, seen):
@@ -349,7 +357,7 @@ def test_another_size_is_compiled_as_if_it_were_the_first():
 
 
 def test_a_limit_that_is_hit_is_an_error_and_not_an_uncompiled_run(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.contenders._MOST_VERSIONS", 2)
+    monkeypatch.setattr("s2mlp_cli.measure.profiling.compiling._MOST_VERSIONS", 2)
     with fresh_compiler():
         for number in range(2):
             compiled(adding(number), [])(torch.ones(3))
@@ -379,23 +387,17 @@ def test_warming_up_goes_on_until_nothing_compiles_any_more(tiny, calls, timed, 
     monkeypatch.setattr(torch, "compile", lambda module, mode: module)
     compiler = Compiler(calls)
     device = FakeDevice(Clock(), compiler)
-    case = make_case(tiny, "block", compile="block")
-    ready = Preparation(case, device, DeployedFiles(case), compiler.compiling).prepare(
-        Candidate("slice")
-    )
+    ready = prepare(tiny, "slice", "block", device, compiler.compiling, compile="block")
     assert len(device.cold) == timed
-    assert ready.compile_s == pytest.approx(2.0 * calls)
+    assert ready.row.compile_s == pytest.approx(2.0 * calls)
 
 
 def test_what_compiles_anew_in_every_call_is_not_timed(tiny, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda module, mode: module)
     compiler = Compiler(1000)
-    case = make_case(tiny, "block", compile="block")
     device = FakeDevice(Clock(), compiler)
-    made = Preparation(case, device, DeployedFiles(case), compiler.compiling).prepare(
-        Candidate("slice")
-    )
-    assert made.reason == "torch.compile: compiles anew in 12 calls"
+    made = prepare(tiny, "slice", "block", device, compiler.compiling, compile="block")
+    assert made.skipped == "torch.compile: compiles anew in 12 calls"
 
 
 def test_compiling_is_counted_and_timed():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tempfile
+from contextlib import closing
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from torch import nn
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.compare.quantities import quantities
 from s2mlp_cli.measure.profiling import deployed
-from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped, unsupported
+from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, unsupported
+from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import Candidate, ModelCase
 from s2mlp_cli.measure.source import module_model, open_model
 from s2mlp_cli.records.profile import ProfileRecord
@@ -31,8 +33,9 @@ EVERYWHERE = {"runtimes": ("torch", "onnxruntime", "openvino"), "precisions": ("
 
 
 def prepare(case, candidate):
-    with deployed.DeployedFiles(case) as files:
-        return Preparation(case, FakeDevice(Clock()), files).prepare(candidate)
+    with closing(deployed.DeployedFiles(case)) as files:
+        preparation = Preparation(case, FakeDevice(Clock()), files)
+        return preparation.prepare(candidate, blank_row(case, candidate, 1))
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +100,8 @@ def test_a_file_that_computes_something_else_is_never_timed(one_block, monkeypat
     build = deployed.build_workload
     monkeypatch.setattr(deployed, "build_workload", lambda case, shift: build(case, "none"))
     made = prepare(make_case(one_block, batch_size=2), Candidate("conv", "onnxruntime"))
-    assert isinstance(made, Skipped)
     assert made.error > 1e-3
-    assert made.reason.endswith(", 0.0001 is allowed")
+    assert made.skipped.endswith(", 0.0001 is allowed")
 
 
 def test_a_runtime_that_computes_in_another_precision_is_not_timed(one_block, monkeypatch):
@@ -110,13 +112,13 @@ def test_a_runtime_that_computes_in_another_precision_is_not_timed(one_block, mo
 
     monkeypatch.setattr(deployed, "open_session", in_bf16)
     made = prepare(make_case(one_block), Candidate("conv", "openvino"))
-    assert made == Skipped("openvino computes in bf16 instead of fp32")
+    assert made.skipped == "openvino computes in bf16 instead of fp32"
 
 
 def test_what_a_runtime_refuses_names_the_operator_and_no_temporary_file(one_block):
     pytest.importorskip("torchvision")
     made = prepare(make_case(one_block), Candidate("deform", "openvino"))
-    assert made.reason == (
+    assert made.skipped == (
         "openvino cannot run .onnx file: No conversion rule found for operations: DeformConv-20"
     )
 
@@ -161,7 +163,7 @@ def test_agreement_with_a_constant_is_said_to_prove_nothing():
     case = ModelCase(model=module_model(Zero(), (8, 8)))
     made = prepare(case, Candidate(None, "onnxruntime"))
     assert isinstance(made, Contender)
-    assert made.remarks == (
+    assert made.row.warnings == (
         "the model returns one number for everything: its check proves nothing",
     )
 

@@ -31,10 +31,8 @@ def base(level="model", **fields):
 
 
 def row(samples=CONV, peers=PEERS, macs=10**9, limit=LIMIT, **fields):
-    return timed_row(
-        base(**fields), samples, peers, calls=3, macs=macs, roofline=limit, error=0.0,
-        memory=Memory(weights_bytes=7),
-    )  # fmt: skip
+    known = {"calls_per_sample": 3, "error": 0.0, "memory": Memory(weights_bytes=7)}
+    return timed_row(base(**known, **fields), samples, peers, macs, limit)
 
 
 def test_a_model_row_has_rates_ratios_and_the_distance_to_the_matmul_rate():
@@ -90,9 +88,12 @@ def test_a_ratio_whose_interval_holds_one_is_undecided():
 
 
 def test_what_else_is_doubtful_stands_with_the_row():
-    found = timed_row(base(), CONV[:3], PEERS, calls=1, remarks=("the clock moved: lock it",))
-    few, moved = found.warnings
+    known = base(warnings=("one thread only",))
+    few, before, moved = timed_row(
+        known, CONV[:3], PEERS, remarks=("the clock moved: lock it",)
+    ).warnings
     assert few.startswith("under 6 samples")
+    assert before == "one thread only"
     assert moved == "the clock moved: lock it"
 
 

@@ -1,13 +1,15 @@
-"""Which rows of a profile are the fastest, and which cannot be told apart."""
+"""Which implementations and which models are the fastest, and which cannot be told apart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from s2mlp_cli.records.profile import ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options
+from s2mlp_cli import units
+from s2mlp_cli.records.profile import TORCH, ProfileResult
+from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes
+from s2mlp_cli.views.document import Column, Number, Table, measured, percentage
 
 
 def not_told_apart(fastest: ProfileResult, rows: Iterable[ProfileResult]) -> list[str]:
@@ -44,28 +46,31 @@ class Ranked(NamedTuple):
 
 
 def rankings(rows: Iterable[ProfileResult]) -> list[list[Ranked]]:
-    """Return the whole models that ran alike, the fastest first, for each way in which some did.
-
-    Alike: on one device, in one type, mode and batch, with the same options. A model is ranked
-    by the fastest of its implementations that are correct.
-    """
-    groups: dict[tuple[object, ...], dict[str, ProfileResult]] = {}
-    for row in rows:
-        if row.level == "model" and row.images_per_s and not row.reference:
-            best = groups.setdefault(_alike(row), {})
-            best[row.model] = max(best.get(row.model, row), row, key=_speed)
+    """Return the whole models that ran alike, the fastest first, for each way in which some did."""
     return [
-        _ranked(sorted(models.values(), key=_speed, reverse=True))
-        for models in groups.values()
+        _ranked(sorted(models.values(), key=rate, reverse=True))
+        for models in fastest_rows(rows).values()
         if len(models) > 1
     ]
 
 
-def _alike(row: ProfileResult) -> tuple[object, ...]:
-    return (row.device, row.dtype, row.batch_size, row.mode, *options(row))
+def fastest_rows(rows: Iterable[ProfileResult]) -> dict[str, dict[str, ProfileResult]]:
+    """Return way -> model -> the fastest of its implementations that are correct."""
+    ways: dict[str, dict[str, ProfileResult]] = {}
+    for row in rows:
+        if row.level == "model" and row.images_per_s and not row.reference:
+            best = ways.setdefault(way(row), {})
+            best[row.model] = max(best.get(row.model, row), row, key=rate)
+    return ways
 
 
-def _speed(row: ProfileResult) -> float:
+def way(row: ProfileResult) -> str:
+    """Return how a model ran, beside its image size: ``cpu, fp32, batch 8, inference``."""
+    return ", ".join([row.device, row.dtype, f"batch {row.batch_size}", row.mode, *options(row)])
+
+
+def rate(row: ProfileResult) -> float:
+    """Return the images per second."""
     return row.images_per_s or 0.0
 
 
@@ -81,3 +86,47 @@ def _surely_faster(fast: ProfileResult, slow: ProfileResult) -> bool:
     """Whether the intervals of the two speeds do not touch."""
     one, other = rate_interval(fast), rate_interval(slow)
     return one is not None and other is not None and one[0] > other[1]
+
+
+def ranking_answer(ranked: Sequence[Ranked]) -> str:
+    """Say which models are the fastest, and how far the slowest is behind."""
+    first, last = ranked[0].row, ranked[-1].row
+    best = [row.model for rank, row in ranked if rank == 1]
+    won = f"no winner among {', '.join(best)}" if len(best) > 1 else f"{best[0]} is the fastest"
+    slowest = f"{units.significant(rate(last))} ({100 * rate(last) / rate(first):.3g} % of it)"
+    return (
+        f"{len(ranked)} models ({way(first)}): {won}, {units.significant(rate(first))} images/s"
+        + (f"; slowest: {last.model}, {slowest}." if len(best) < len(ranked) else ".")
+    )
+
+
+def ranking_table(ranked: Sequence[Ranked]) -> Table:
+    """Return a row for each model, the fastest first."""
+    first = ranked[0].row
+    return Table(
+        caption=f"Models, the fastest first: {way(first)}",
+        columns=(
+            Column("Model"),
+            Column("Rank", numeric=True),
+            Column("Shift"),
+            Column("images/s", numeric=True),
+            Column("95\u00a0%", numeric=True, beside=True),
+            percentage("of first"),
+            percentage("of matmul"),
+            Number("Peak", unit="MiB", scale=2**20),
+        ),
+        rows=tuple(
+            (
+                row.model,
+                rank,
+                implementation(row) if row.runtime != TORCH else row.shift,
+                *measured(row.images_per_s, rate_interval(row), bar=rate(row) / rate(first)),
+                rate(row) / rate(first),
+                row.matmul_fraction,
+                peak_bytes(row),
+            )
+            for rank, row in ranked
+        ),
+        note="Models whose 95 % intervals overlap share a rank. They were timed one after another: "
+        "intervals do not account for changes of the machine between models.",
+    )

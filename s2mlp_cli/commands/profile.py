@@ -122,6 +122,7 @@ GROUPS: OptionGroups = {
     "How it is measured": (
         click.option(
             "--min-time",
+            "min_time_s",
             type=options.Finite(0),
             default=0.5,
             show_default=True,
@@ -130,6 +131,7 @@ GROUPS: OptionGroups = {
         ),
         click.option(
             "--max-time",
+            "max_time_s",
             type=options.Finite(0, min_open=True),
             default=3.0,
             show_default=True,
@@ -192,8 +194,8 @@ class Given:
     compile_mode: CompileMode
     cuda_graph: bool
     channels_last: bool
-    min_time: float
-    max_time: float
+    min_time_s: float
+    max_time_s: float
     host_time: bool
     hot: bool
     seed: int
@@ -298,27 +300,24 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     from s2mlp_cli.measure.environment import environment
     from s2mlp_cli.measure.profiling.device import open_device
     from s2mlp_cli.measure.profiling.profiler import Profiler
-    from s2mlp_cli.measure.profiling.resuming import asked_of, continued, models_of
+    from s2mlp_cli.measure.profiling.resuming import asked_of, continued
 
     previous, source = _previous(given.resume) if given.resume else (None, None)
     models: tuple[GivenModel, ...] = ()
     if previous is None or given.named & {"models", "ckpt", "overrides"}:
         models = _open_models(given)
     settings = _settings(given, previous)
-    before = asked_of(previous) if previous else None
-    wanted = given.device if before is None or "device" in given.named else before.device
+    before = previous and asked_of(previous)
+    wanted = before.device if before and "device" not in given.named else given.device
     place = open_device(wanted, host_time=settings.host_time)
     here = environment()
     request = _request(given, models, str(place.torch_device), here.cpu_count)
-    if before is not None and previous is not None:
+    if previous is not None:
         named = {field: _ASKED[field] for field in _ASKED if field in given.named}
-        request = continued(before, request, {**named, **({"models": "--model"} if models else {})})
-        opened = {model.name: model for model in models}
-        kept = models_of(previous, tuple(name for name in request.models if name not in opened))
-        models = (*kept, *models)
-    words = command_line()
+        named |= {"models": "--model"} if models else {}
+        request, models = continued(previous, request, named, models)
     return Profiler(
-        models, request, settings, place, here, command=words, previous=previous
+        models, request, settings, place, here, command=command_line(), previous=previous
     ), source
 
 
@@ -337,11 +336,13 @@ def _request(
     from s2mlp_cli.measure.profiling.profiler import DEFAULT_BATCH
     from s2mlp_cli.records.profile import ProfileRequest
 
+    exported = given.runtimes != (TORCH,)
     return ProfileRequest(
         models=tuple(model.name for model in models),
         input_sizes=tuple(dict.fromkeys(given.input_sizes)),
         shifts=_known(given.shifts),
-        levels=given.levels if "levels" in given.named else _usual_levels(given),
+        # all, or the only one at which a runtime other than torch takes part
+        levels=given.levels if "levels" in given.named or not exported else ("model",),
         dtypes=given.dtypes,
         batch_sizes=given.batch_sizes or (DEFAULT_BATCH[device.partition(":")[0]],),
         mode=given.mode,
@@ -356,29 +357,14 @@ def _request(
     )
 
 
-def _usual_levels(given: Given) -> tuple[Level, ...]:
-    """Return all levels, or the only one at which a runtime other than torch takes part."""
-    return given.levels if given.runtimes == (TORCH,) else ("model",)
-
-
 def _settings(given: Given, previous: ProfileRecord | None) -> ProfileSettings:
     """Return how to measure: as the record was, where the options do not say otherwise."""
     from s2mlp_cli.records.base import changed
     from s2mlp_cli.records.profile import ProfileSettings
 
-    asked = ProfileSettings(
-        seed=given.seed,
-        min_time_s=given.min_time,
-        max_time_s=given.max_time,
-        host_time=given.host_time,
-        hot=given.hot,
-    )
-    if previous is None:
-        return asked
-    fields = {"seed": "seed", "min_time": "min_time_s", "max_time": "max_time_s",
-              "host_time": "host_time", "hot": "hot"}  # fmt: skip
-    named = {to: getattr(asked, to) for name, to in fields.items() if name in given.named}
-    return changed(previous.settings, **named)
+    names = [name for name in ProfileSettings.model_fields if not previous or name in given.named]
+    fields = {name: getattr(given, name) for name in names}
+    return changed(previous.settings, **fields) if previous else ProfileSettings(**fields)
 
 
 def _known(shifts: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.measure.source import GivenModel, reopen
+from s2mlp_cli.measure.source import DEFAULT_SIZE, GivenModel, reopen
 from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import EarlierRun, ProfileRecord, ProfileRequest, ProfileSettings
 from s2mlp_cli.records.source import ModelSource
@@ -101,24 +101,30 @@ def asked_of(previous: ProfileRecord) -> ProfileRequest:
 
 
 def continued(
-    previous: ProfileRequest, given: ProfileRequest, options: Mapping[str, str]
-) -> ProfileRequest:
+    previous: ProfileRecord,
+    given: ProfileRequest,
+    options: Mapping[str, str],
+    models: tuple[GivenModel, ...] = (),
+) -> tuple[ProfileRequest, tuple[GivenModel, ...]]:
     """Return what to go on with: what the record was asked for, and what is added to it.
 
     A list may grow: ``--shift conv,roll`` after ``--shift conv``. Whatever else an option says
     must be what the record was asked for. (No sizes are the models' own, which others replace.)
 
     Args:
-        previous: of the record.
-        given: of the command line.
+        previous: the record.
+        given: what the command line asks for.
         options: field -> option, of those that were given.
+        models: that the command line names; those of the record are opened again, as they were.
 
     Raises:
         RecordError: an option contradicts the record; the sentence names both.
+        S2MLPError: the file of a model is gone or has changed since.
     """
+    asked = asked_of(previous)
     fields: dict[str, Any] = {}
     for field, option in options.items():
-        before, now = getattr(previous, field), getattr(given, field)
+        before, now = getattr(asked, field), getattr(given, field)
         may_grow = isinstance(before, tuple) and (before or field != "input_sizes")
         if now != before and not (may_grow and set(before) <= set(now)):
             others = f"add {_written(before)} to keep it, " if may_grow else ""
@@ -127,7 +133,18 @@ def continued(
                 f"{option} {_written(before)}; leave {option} out, {others}or {_REMEDY}"
             )
         fields[field] = now
-    return changed(previous, **fields)
+    request = changed(asked, **fields)
+    opened = {model.name for model in models}
+    kept = [_reopened(previous, name) for name in request.models if name not in opened]
+    return request, (*kept, *models)
+
+
+def _reopened(previous: ProfileRecord, name: str) -> GivenModel:
+    known = previous.specs.get(name)
+    spec = from_record(known) if known else None
+    source = previous.sources.get(name) or ModelSource(kind="spec", name=name)
+    size = next((row.input_size for row in previous.results if row.model == name), DEFAULT_SIZE)
+    return reopen(source, spec, spec.input_size if spec else size)
 
 
 def _written(value: object) -> str:
@@ -138,19 +155,3 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "off" if value is None else str(value)
-
-
-def models_of(previous: ProfileRecord, names: tuple[str, ...]) -> tuple[GivenModel, ...]:
-    """Open the models of a record again, as they were.
-
-    Raises:
-        S2MLPError: a file is gone or has changed since.
-    """
-    found = []
-    for name in names:
-        kept = previous.specs.get(name)
-        spec = from_record(kept) if kept else None
-        source = previous.sources.get(name) or ModelSource(kind="spec", name=name)
-        size = next((row.input_size for row in previous.results if row.model == name), (224, 224))
-        found.append(reopen(source, spec, spec.input_size if spec else size))
-    return tuple(found)

@@ -16,6 +16,7 @@ from s2mlp_cli.records.profile import (
     Roofline,
 )
 from tests.measure.fakes import Clock, FakeDevice
+from tests.tiny import TINY
 from tests.tiny import case as make_case
 
 ENVIRONMENT = Environment(
@@ -464,6 +465,14 @@ def test_a_record_of_0_1_0_reads_as_compiled_at_once_and_is_no_partner_of_one_bl
 
 
 ASKED = ProfileRequest(models=("tiny",), shifts=("conv",), levels=("op",), batch_sizes=(1, None))
+BEGUN = ProfileRecord.new(
+    command=(),
+    environment=ENVIRONMENT,
+    settings=SETTINGS,
+    request=ASKED,
+    specs={"tiny": TINY.model_dump(mode="json")},
+    results=(),
+)
 
 
 @pytest.mark.parametrize(
@@ -477,7 +486,9 @@ ASKED = ProfileRequest(models=("tiny",), shifts=("conv",), levels=("op",), batch
 )
 def test_what_a_record_was_asked_for_may_grow(option, change):
     (field,) = change
-    assert continued(ASKED, changed(ASKED, **change), {field: option}) == changed(ASKED, **change)
+    request, (model,) = continued(BEGUN, changed(ASKED, **change), {field: option})
+    assert request == changed(ASKED, **change)
+    assert model.spec == TINY
 
 
 @pytest.mark.parametrize(
@@ -499,11 +510,19 @@ def test_what_a_record_was_asked_for_may_grow(option, change):
 def test_what_contradicts_a_record_is_refused_with_both_named(option, change, words):
     (field,) = change
     with pytest.raises(RecordError, match=words):
-        continued(ASKED, changed(ASKED, **change), {field: option})
+        continued(BEGUN, changed(ASKED, **change), {field: option})
 
 
 def test_options_that_were_not_given_contradict_nothing():
-    assert continued(ASKED, changed(ASKED, mode="training", shifts=("roll",)), {}) == ASKED
+    others = changed(ASKED, mode="training", shifts=("roll",))
+    assert continued(BEGUN, others, {})[0] == ASKED
+
+
+def test_a_model_that_is_added_is_measured_after_those_of_the_record(tiny):
+    more = changed(ASKED, models=("tiny", "other"))
+    other = spec_model(tiny.model_copy(update={"name": "other"}))
+    request, models = continued(BEGUN, more, {"models": "--model"}, (other,))
+    assert request.models == tuple(model.name for model in models) == ("tiny", "other")
 
 
 def test_a_record_that_does_not_say_what_it_was_asked_for_is_told_by_its_rows(tiny):
@@ -511,5 +530,5 @@ def test_a_record_that_does_not_say_what_it_was_asked_for_is_told_by_its_rows(ti
     old = changed(record, request=None, sources={})
     asked = asked_of(old)
     assert asked == changed(record.request, shifts=("slice", "none", "conv"))
-    (model,) = models_of(old, asked.models)
-    assert model.spec == tiny
+    request, (model,) = continued(old, asked, {})
+    assert (request, model.spec) == (asked, tiny)

@@ -5,7 +5,7 @@ from s2mlp_cli.errors import RecordError, SpecError, UnavailableError
 from s2mlp_cli.measure.profiling.device import Telemetry
 from s2mlp_cli.measure.profiling.memory import Resident
 from s2mlp_cli.measure.profiling.profiler import Profiler, profile
-from s2mlp_cli.measure.profiling.resuming import asked_of, continued, models_of
+from s2mlp_cli.measure.profiling.resuming import asked_of, continued
 from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import (

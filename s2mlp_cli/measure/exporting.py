@@ -31,6 +31,7 @@ from s2mlp_cli.runtimes.export import EXAMPLE_BATCH, OPSET, export_onnx, export_
 from s2mlp_cli.runtimes.onnx_file import OnnxFacts
 from s2mlp_cli.runtimes.precision import Images, to_fp16, to_int8
 from s2mlp_cli.runtimes.sessions import Session, open_session
+from s2mlp_cli.shifts import registry
 
 # The implementation that a format gets where none is named: reports/deploy.md measures them.
 DEFAULT_SHIFT = "fused"
@@ -140,6 +141,7 @@ def export(
             precision=settings.precision,
             path=str(settings.path),
             shift=shift,
+            form=registry.form(shift, torch.device("cpu"), torch.float32, recorded=True),
             image=image,
             classes=facts.classes or 0,
             batch_size=facts.batch_size,

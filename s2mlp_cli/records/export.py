@@ -46,6 +46,7 @@ class ExportResult(Frozen):
         model: its name.
         source: where the model came from.
         shift: the implementation in the file; None where the model has no shift.
+        form: which of its forms is in the file, of one that picks it by where it runs.
         image: (channels, height, width).
         batch_size: images at a time; None is any number.
         opset: of ONNX.
@@ -79,6 +80,7 @@ class ExportResult(Frozen):
     allowed: float | None = None
     proofs: tuple[Proof, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
+    form: str | None = None
 
 
 class ExportRecord(Record):

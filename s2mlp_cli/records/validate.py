@@ -171,6 +171,7 @@ class ValidateResult(Frozen):
     Attributes:
         model: the name of the spec; ``spec`` is all of it.
         shift: the implementation, or None for a model that has no shift.
+        form: which of its forms ran, of an implementation that picks one by where it runs.
         mistakes: the wrong images that the model was surest of, the surest first.
         source: where the model came from; None in records of 0.1.0.
         runtime: what computed it, and its version: an exported file runs in a runtime of its own.
@@ -224,6 +225,7 @@ class ValidateResult(Frozen):
     source: ModelSource | None = None
     runtime: str = "torch"
     runtime_version: str | None = None
+    form: str | None = None
 
 
 class ValidateRecord(Record):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.errors import UnavailableError, did_you_mean
 from s2mlp_cli.records.base import BASELINE, FLOORS
-from s2mlp_cli.shifts.types import Implementation, ShiftFunction
+from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # A name of an earlier version -> its replacement.
@@ -62,6 +63,21 @@ def get(name: str) -> Implementation:
     from s2mlp_cli.shifts import fused, torch_shifts
 
     return fused.IMPLEMENTATION if name == "fused" else torch_shifts.IMPLEMENTATIONS[name]
+
+
+def form(name: str | None, device: torch.device, dtype: torch.dtype, recorded: bool) -> str | None:
+    """Return which of its forms an implementation runs, if it picks one by where it runs.
+
+    Args:
+        name: of the implementation; None for a model without shifts.
+        device: where it runs.
+        dtype: of its maps.
+        recorded: whether a compiler or exporter records it.
+    """
+    implementation = get(name) if name in _HOMES else None
+    if not isinstance(implementation, MixerKernel) or implementation.form is None:
+        return None
+    return implementation.form(device, dtype, recorded)
 
 
 def parse(text: str) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ def _mebibytes(size: int) -> str:
 
 
 def _how(result: ExportResult) -> str:
-    words = [result.model, result.precision, *([result.shift] if result.shift else [])]
+    form = f" ({result.form} form)" if result.form else ""
+    words = [result.model, result.precision, *([result.shift + form] if result.shift else [])]
     if result.calibration:
         words.append(f"calibrated on {result.calibration} images")
     elif result.precision == "int8":
@@ -143,7 +144,7 @@ def _operators(record: ExportRecord) -> Table:
 
 _SHEET = (
     "path", "model", "format", "precision", "shift", "batch_size", "classes", "opset", "bytes",
-    "sha256", "weights_sha256", "calibration", "seconds", "allowed",
+    "sha256", "weights_sha256", "calibration", "seconds", "allowed", "form",
 )  # fmt: skip
 
 

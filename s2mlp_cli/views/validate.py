@@ -227,12 +227,13 @@ def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
         normalised = f", mean {mean}, std {std}"
     yield "Inputs", f"{crop}, transform {prep.transform}{normalised}"
     version = f" {result.runtime_version}" if result.runtime_version else ""
+    form = f" ({result.form} form)" if result.form else ""
     run = (
         f"{result.runtime}{version}" if result.runtime != "torch" else None,
         f"{result.device}, {result.dtype}, batches of {result.batch_size}",
         f"{result.workers} workers",
         f"{result.processes} process{'es' * (result.processes > 1)}",
-        f"shift {result.shift}" if result.shift is not None else None,
+        f"shift {result.shift}{form}" if result.shift is not None else None,
         "compiled" if result.compiled else None,
         "channels-last" if result.channels_last else None,
     )
@@ -302,7 +303,7 @@ def sheet(record: ValidateRecord) -> Sheet:
     header = (
         "model", "ckpt", "sha256", "data", "fingerprint", "transform", "shift", "device", "dtype",
         "images", "correct1", "correct5", "top1", "top1_low", "top1_high", "top5", "loss", "ece",
-        "images_per_s", "failures", "published_top1",
+        "images_per_s", "failures", "published_top1", "form",
     )  # fmt: skip
     rows = (
         (
@@ -310,7 +311,7 @@ def sheet(record: ValidateRecord) -> Sheet:
             each.preprocessing.transform, each.shift, each.device, each.dtype, each.images,
             each.correct1, each.correct5, each.top1, *each.top1_interval, each.top5, each.loss,
             each.ece, each.images_per_s, len(each.failures),
-            each.published.top1 if each.published else None,
+            each.published.top1 if each.published else None, each.form,
         )
         for each in record.results
     )  # fmt: skip

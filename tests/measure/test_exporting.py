@@ -33,6 +33,7 @@ def test_the_sample_is_proven_on_its_own_images(tmp_path):
     assert result.proofs[-1].same_top1 == result.proofs[-1].count == 300
     assert all(proof.relative_error < 1e-4 < proof.spread for proof in result.proofs)
     assert (result.shift, result.batch_size, result.opset, result.notes) == ("conv", None, 20, ())
+    assert result.form is None
     again = ExportRecord.model_validate_json(
         ExportRecord.new(command=(), environment=_environment(), results=(result,)).model_dump_json(
             by_alias=True
@@ -56,8 +57,9 @@ def test_random_weights_are_said_to_be_random_and_zero_tensors_are_drawn(tmp_pat
 
 def test_a_batch_can_be_fixed(tmp_path):
     model, *_ = small()
-    result = export(model, ExportSettings(tmp_path / "m.onnx", shift="conv", batch_size=4))
+    result = export(model, ExportSettings(tmp_path / "m.onnx", batch_size=4))
     assert result.batch_size == 4
+    assert (result.shift, result.form) == ("fused", "functional")
     assert [proof.batch_size for proof in result.proofs] == [4]
 
 

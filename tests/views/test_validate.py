@@ -167,6 +167,9 @@ def test_how_the_network_ran_is_told_as_far_as_it_applies():
     text = shown(view(full().model_copy(update={"results": (changed,)})), 80)
     assert ", 0 workers, 1 process, compiled, channels-last " in " ".join(text.split())
     assert "compilation included" in " ".join(text.split())
+    changed = result.model_copy(update={"shift": "fused", "form": "functional"})
+    text = shown(view(full().model_copy(update={"results": (changed,)})), 80)
+    assert "shift fused (functional form)" in " ".join(text.split())
 
 
 def mistaken(thumbnail):

@@ -17,7 +17,6 @@ from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.records.base import BASELINE, changed
 from s2mlp_cli.records.profile import TORCH, Measured, ProfileResult, Ratio, Roofline
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.types import MixerKernel
 
 PERCENTILES = (50.0, 90.0, 99.0)
 _ROW_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
@@ -34,6 +33,8 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 def blank_row(case: Case, candidate: Candidate, threads: int) -> ProfileResult:
     """Return the row of ``case`` with nothing measured yet."""
+    recorded = case.compile is not None or candidate.runtime != TORCH
+    place, dtype = torch.device(case.device), DTYPES[case.dtype]
     return ProfileResult(
         model=case.model.name,
         shift=candidate.shift,
@@ -53,17 +54,7 @@ def blank_row(case: Case, candidate: Candidate, threads: int) -> ProfileResult:
         threads=threads,
         runtime=candidate.runtime,
         source=case.model.source,
-        form=_form(case, candidate.shift) if candidate.runtime == TORCH else None,
-    )
-
-
-def _form(case: Case, shift: str | None) -> str | None:
-    """Return which of its forms an implementation runs here, if it picks one by where it runs."""
-    implementation = registry.get(shift) if shift in registry.NAMES else None
-    if not isinstance(implementation, MixerKernel) or implementation.form is None:
-        return None
-    return implementation.form(
-        torch.device(case.device), DTYPES[case.dtype], case.compile is not None
+        form=registry.form(candidate.shift, place, dtype, recorded),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from s2mlp_cli.data.subset import fingerprint
 from s2mlp_cli.errors import DataError
+from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.measure.validating.diagnosis import (
     find_label_orders,
     published_accuracy,
@@ -20,6 +21,7 @@ from s2mlp_cli.measure.validating.score import Scored, expected_calibration_erro
 from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import DataFacts, Failure, Timing, ValidateResult
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.statistics import wilson
 
 # If a larger fraction of the images is broken, the accuracy is not that of the set.
@@ -56,13 +58,16 @@ def make_result(
     timed = sum(images for *_, images in times)
     images_per_s = timed / seconds if seconds else 0.0
     names = _class_names(plan)
+    shift = settings.shift if model.takes_a_shift else None
+    place, dtype = torch.device(settings.device), DTYPES[settings.dtype]
     result = ValidateResult(
         model=model.name,
         spec=model.described,
         ckpt=model.facts,
         data=_data_facts(plan, table),
         preprocessing=plan.preprocessing,
-        shift=settings.shift if model.takes_a_shift else None,
+        shift=shift,
+        form=registry.form(shift, place, dtype, settings.compiled),
         device=settings.device,
         dtype=model.session.precision if model.session else settings.dtype,
         batch_size=settings.batch_size,

@@ -57,6 +57,13 @@ def test_the_model_has_learned(digits):
     assert digits.correct1 > 90
 
 
+def test_the_result_says_which_form_of_an_implementation_ran(data, checkpoints) -> None:
+    checkpoint = next(iter(checkpoints.values()))
+    images = next(iter(data.values()))
+    forms = {shift: run(checkpoint, images, shift=shift).form for shift in ("fused", "slice")}
+    assert forms == {"fused": "functional", "slice": None}
+
+
 @pytest.mark.parametrize("form", DATA_FORMS)
 def test_every_checkpoint_validates_to_the_true_accuracy(form, data, checkpoints, digits):
     for name, checkpoint in checkpoints.items():

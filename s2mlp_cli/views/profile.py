@@ -21,6 +21,7 @@ from s2mlp_cli.views.document import (
 from s2mlp_cli.views.profile_pictures import pictures
 from s2mlp_cli.views.profile_tables import (
     LEVELS,
+    grouped,
     level_table,
     roofline_table,
     share,
@@ -44,10 +45,11 @@ def view(record: ProfileRecord) -> View:
     levels = {level: [row for row in timed if row.level == level] for level in LEVELS}
     ranked = rankings(timed)
     widest = next((rows for rows in levels.values() if rows), [])
+    about = _About(timed)
     return View(
         title="Speed and memory: " + listed((row.model for row in record.results), "models"),
         answers=(
-            *(said for case in _cases(widest, bool(ranked)) for said in _of_case(case)),
+            *(said for case in _cases(widest, bool(ranked)) for said in _of_case(case, about)),
             *map(ranking_answer, ranked),
             *([] if timed else ["Nothing was timed."]),
         ),
@@ -57,8 +59,8 @@ def view(record: ProfileRecord) -> View:
             roofline_table(record),
             skipped_table(record.results),
         ),
-        warnings=tuple(_doubts(record, timed)),
-        remarks=tuple(_remarks(record, timed)),
+        warnings=tuple(_doubts(record, about)),
+        remarks=tuple(_remarks(record, timed, about)),
         pictures=partial(pictures, record),
         models=partial(_models, record, timed),
     )
@@ -83,32 +85,51 @@ def _cases(rows: Iterable[ProfileResult], ranked: bool) -> list[list[ProfileResu
 
     Models that are ranked, and were timed with the baseline alone, are left to the ranking.
     """
-    groups: dict[tuple[object, ...], list[ProfileResult]] = {}
-    for row in rows:
-        rounds = tuple(getattr(row, name) for name in KEY if name not in ("shift", "runtime"))
-        groups.setdefault(rounds, []).append(row)
+    rounds = [name for name in KEY if name not in ("shift", "runtime")]
+    groups = grouped((tuple(getattr(row, name) for name in rounds), row) for row in rows)
     return [
         group
-        for group in groups.values()
+        for _, group in groups
         if not ranked
         or any(row.shift not in (None, *FLOORS) and not row.is_baseline for row in group)
     ]
 
 
-def _case_name(row: ProfileResult) -> str:
-    switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
-    mode = [row.mode] if row.mode != "inference" else []
-    return ", ".join(
-        [where(row), row.device, row.dtype, f"batch {row.batch_size}", *mode, *switched]
-    )
+class _About:
+    """Names cases and rows among all that were timed: their image size only where it differs."""
+
+    def __init__(self, timed: Sequence[ProfileResult]) -> None:
+        self.timed = timed
+        sizes = {(row.model, row.input_size) for row in timed}
+        named = [model for model, _ in sizes]
+        self._sized = {model for model in named if named.count(model) > 1}
+
+    def case(self, row: ProfileResult) -> str:
+        """Return the case: ``v2-small, whole model, cpu, fp32, batch 8``."""
+        size = ["×".join(map(str, row.input_size))] if row.model in self._sized else []
+        mode = [row.mode] if row.mode != "inference" else []
+        switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
+        words = [where(row), *size, row.device, row.dtype, f"batch {row.batch_size}"]
+        return ", ".join([*words, *mode, *switched])
+
+    def rows(self, rows: Sequence[ProfileResult]) -> str:
+        """Return which rows: ``all 12 rows``, or cases with their implementations."""
+        if len(rows) == len(self.timed) > 1:
+            return f"all {len(rows)} rows"
+        cases = grouped((self.case(row), row) for row in rows)
+        shown = [
+            f"{case}: {', '.join(map(implementation, alike))}" for case, alike in cases[:MOST_NAMES]
+        ]
+        more = len(cases) - len(shown)
+        return "; ".join([*shown, *([f"and {plural(more, 'other case')}"] if more else [])])
 
 
-def _of_case(rows: list[ProfileResult]) -> list[str]:
+def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:
     """Return a sentence for each implementation that was asked for, or one on the fastest."""
     competing = [row for row in rows if row.shift not in (*FLOORS, REFERENCE)]
     asked = [row for row in competing if not row.is_baseline] or competing or rows
     if len(asked) <= _FEW:
-        return [f"{_case_name(asked[0])}: {'; '.join(map(_answer, asked))}."]
+        return [f"{about.case(asked[0])}: {'; '.join(map(_answer, asked))}."]
     ordered = sorted(competing, key=lambda row: row.median_s or 0)
     fastest = ordered[0]
     alike = not_told_apart(fastest, competing)
@@ -126,7 +147,7 @@ def _of_case(rows: list[ProfileResult]) -> list[str]:
         else f"the fastest of {len(competing)} is {_answer(fastest)}"
     )
     behind = f"; slower: {', '.join(slower)}" if slower else ""
-    return [f"{_case_name(fastest)}: {said}{behind}."]
+    return [f"{about.case(fastest)}: {said}{behind}."]
 
 
 def _answer(row: ProfileResult) -> str:
@@ -149,7 +170,7 @@ def _answer(row: ProfileResult) -> str:
 # What to know and what to doubt
 
 
-def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[str]:
+def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult], about: _About) -> Iterator[str]:
     if any(row.ratio_to_slice and not row.is_baseline for row in timed):
         yield (
             f"× {BASELINE}: speed relative to {BASELINE}, paired by round, so it may differ from "
@@ -160,24 +181,24 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[
     calls = max((row.calls_per_sample or 1 for row in record.results), default=1)
     if calls > 1:
         yield f"A sample of a fast row is the mean of up to {calls:,} calls; so are p50 to p99."
-    if any((row.copy_fraction or 0) > 1 for row in timed):
+    if cached := [row for row in timed if (row.copy_fraction or 0) > 1]:
         yield (
-            "Over 100 % of copy: this map stays in the cache, and the large tensor of the copy "
-            "does not."
+            f"Over 100 % of copy ({about.rows(cached)}): the map stays in the cache, and the large "
+            "tensor of the copy does not."
         )
-    if any((row.matmul_fraction or 0) > 1 for row in timed):
+    if fast := [row for row in timed if (row.matmul_fraction or 0) > 1]:
         yield (
-            "Over 100 % of matmul: the roofline is one large square product, which ran slower than "
-            "the model, most likely on a busy machine: measure again when it is idle."
+            f"Over 100 % of matmul ({about.rows(fast)}): the roofline is one large square product, "
+            "which ran slower than the model, most likely on a busy machine: measure again when it "
+            "is idle."
         )
     for shift, why in {row.shift: row.reference for row in record.results if row.reference}.items():
         yield f"{shift} is {why}."
-    memories = (row.memory.unknown for row in timed if row.memory)
-    for why in dict.fromkeys(filter(None, memories)):
-        yield f"Memory is not known: {why}."
+    for why, rows in grouped((row.memory and row.memory.unknown, row) for row in timed):
+        yield f"Memory is not known: {why} ({about.rows(rows)})."
     yield from _runtimes(timed)
-    for shift, form in dict.fromkeys((row.shift, row.form) for row in timed if row.form):
-        yield f"{shift} ran in its {form} form."
+    for form, rows in grouped((row.form, row) for row in timed):
+        yield f"The {form} form ran ({about.rows(rows)})."
     yield from _earlier_runs(record)
 
 
@@ -219,23 +240,12 @@ def _elsewhere(before: Environment | None, now: Environment) -> str:
     return f", with {', '.join(told)}" if told else ""
 
 
-def _doubts(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[str]:
+def _doubts(record: ProfileRecord, about: _About) -> Iterator[str]:
     """Yield each warning once, with the rows that it is about."""
     yield from record.warnings
-    found: dict[str, list[ProfileResult]] = {}
-    for row in record.results:
-        for warning in row.warnings:
-            found.setdefault(warning, []).append(row)
-    for warning in sorted(found):
-        rows = found[warning]
-        cases: dict[str, list[str]] = {}
-        for row in rows:
-            cases.setdefault(_case_name(row), []).append(implementation(row))
-        shown = [f"{case}: {', '.join(names)}" for case, names in cases.items()][:MOST_NAMES]
-        more = len(cases) - len(shown)
-        shown += [f"and {plural(more, 'other case')}"] if more else []
-        whole = f"all {len(timed)} rows" if len(rows) == len(timed) > 1 else "; ".join(shown)
-        yield f"{warning} ({whole})"
+    found = grouped((warning, row) for row in record.results for warning in row.warnings)
+    for warning, rows in sorted(found, key=lambda each: each[0]):
+        yield f"{warning} ({about.rows(rows)})"
 
 
 # The sheet

@@ -10,6 +10,7 @@ from s2mlp_cli import units
 from s2mlp_cli.records.profile import ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting
 from s2mlp_cli.views.document import Picture
+from s2mlp_cli.views.profile_tables import grouped
 from s2mlp_cli.views.ranking import rankings, rate, rate_interval, way
 from s2mlp_cli.views.svg import bars, lines
 
@@ -23,17 +24,6 @@ def pictures(record: ProfileRecord) -> Iterator[Picture]:
     yield from _bandwidths(record, [row for row in timed if row.level == "op"])
     yield from _over_batches(models)
     yield from _over_sizes(models)
-
-
-def _groups(
-    rows: Iterable[ProfileResult], name: Callable[[ProfileResult], str]
-) -> Iterator[tuple[int, str, list[ProfileResult]]]:
-    """Yield the rows of each name, numbered."""
-    found: dict[str, list[ProfileResult]] = {}
-    for row in rows:
-        found.setdefault(name(row), []).append(row)
-    for number, (title, group) in enumerate(found.items(), 1):
-        yield number, title, group
 
 
 def _bar(row: ProfileResult, label: str) -> bars.Bar:
@@ -59,7 +49,8 @@ def _models(timed: Sequence[ProfileResult]) -> Iterator[Picture]:
 
 
 def _speeds(models: Sequence[ProfileResult]) -> Iterator[Picture]:
-    for number, title, group in _groups(models, lambda row: f"{row.model}, {setting(row)}"):
+    alike = grouped((f"{row.model}, {setting(row)}", row) for row in models)
+    for number, (title, group) in enumerate(alike, 1):
         if len(group) == 1:
             continue
         found = [_bar(row, implementation(row)) for row in group]
@@ -76,7 +67,8 @@ def _speeds(models: Sequence[ProfileResult]) -> Iterator[Picture]:
 
 def _bandwidths(record: ProfileRecord, operations: Iterable[ProfileResult]) -> Iterator[Picture]:
     rows = [row for row in operations if row.bytes_per_s and not row.reference]
-    for number, title, group in _groups(rows, lambda row: f"{row.model}, {setting(row)}"):
+    alike = grouped((f"{row.model}, {setting(row)}", row) for row in rows)
+    for number, (title, group) in enumerate(alike, 1):
         rates: dict[str, dict[str, float]] = {}
         for row in group:
             shape = "×".join(map(str, row.shape[1:]))
@@ -99,8 +91,8 @@ def _bandwidths(record: ProfileRecord, operations: Iterable[ProfileResult]) -> I
 
 
 def _over_batches(models: Sequence[ProfileResult]) -> Iterator[Picture]:
-    alike = partial(setting, batch=False)
-    for number, title, group in _groups(models, lambda row: f"{row.model}, {alike(row)}"):
+    alike = grouped((f"{row.model}, {setting(row, batch=False)}", row) for row in models)
+    for number, (title, group) in enumerate(alike, 1):
         if len({row.batch_size for row in group}) > 1:
             points = _points(group, lambda row: row.batch_size)
             yield Picture(
@@ -113,8 +105,8 @@ def _over_batches(models: Sequence[ProfileResult]) -> Iterator[Picture]:
 
 
 def _over_sizes(models: Sequence[ProfileResult]) -> Iterator[Picture]:
-    alike = partial(setting, size=False)
-    for number, title, group in _groups(models, lambda row: f"{row.model}, {alike(row)}"):
+    alike = grouped((f"{row.model}, {setting(row, size=False)}", row) for row in models)
+    for number, (title, group) in enumerate(alike, 1):
         if len({row.input_size for row in group}) > 1:
             points = _points(group, lambda row: round(math.prod(row.input_size) ** 0.5))
             yield Picture(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult
@@ -19,6 +19,8 @@ from s2mlp_cli.views.document import (
     measured,
     percentage,
 )
+
+Name = TypeVar("Name", bound=Hashable)
 
 # The widest first.
 LEVELS: dict[Level, str] = {
@@ -53,6 +55,17 @@ _MEMORY = {
     "Peak allocated": "peak_allocated_bytes",
     "Peak reserved": "peak_reserved_bytes",
 }
+
+
+def grouped(
+    rows: Iterable[tuple[Name | None, ProfileResult]],
+) -> list[tuple[Name, list[ProfileResult]]]:
+    """Return the rows by what they have in common; those without it (None) are left out."""
+    found: dict[Name, list[ProfileResult]] = {}
+    for name, row in rows:
+        if name is not None:
+            found.setdefault(name, []).append(row)
+    return list(found.items())
 
 
 def level_table(level: Level, rows: Sequence[ProfileResult]) -> Table:
@@ -179,10 +192,6 @@ def _known(value: float | None, factor: float) -> Cell:
 
 def skipped_table(rows: Iterable[ProfileResult]) -> Table:
     """Return a row for each reason, with all the implementations and cases that it is about."""
-    reasons: dict[str, list[ProfileResult]] = {}
-    for row in rows:
-        if row.skipped:
-            reasons.setdefault(row.skipped, []).append(row)
     return Table(
         caption="Not timed",
         columns=(Column("Shift"), Column("Of"), Column("Why", prose=True)),
@@ -192,6 +201,6 @@ def skipped_table(rows: Iterable[ProfileResult]) -> Table:
                 listed((f"{where(row)}, batch {row.batch_size}" for row in skipped), "cases"),
                 why,
             )
-            for why, skipped in reasons.items()
+            for why, skipped in grouped((row.skipped, row) for row in rows)
         ),
     )

@@ -186,6 +186,13 @@ def test_every_batch_size_has_its_own_answer():
     ]  # fmt: skip
 
 
+def test_cases_that_differ_by_their_image_size_alone_name_it():
+    rows = [changed(timed("conv", 1.0), input_size=size) for size in ((224, 224), (288, 224))]
+    assert [said.partition(":")[0] for said in answers(*rows)] == [
+        f"v2-small, whole model, {size}, cpu, fp32, batch 1" for size in ("224×224", "288×224")
+    ]
+
+
 def test_one_sample_has_no_interval_and_says_so():
     row = timed_row(base("conv"), (0.25,), {"slice": (0.2,), "none": (0.3,)}, 10**9, LIMIT)
     (said,) = answers(row)
@@ -214,7 +221,10 @@ def test_a_value_and_its_interval_have_the_same_decimals():
 
 def test_more_than_the_copy_bandwidth_is_explained_by_the_cache():
     fast = RECORD.results[0].model_copy(update={"copy_fraction": 1.6})
-    assert "Over 100 % of copy: this map stays in the cache" in shown(view(record(fast)), 80)
+    assert view(record(fast)).remarks[0] == (
+        "Over 100 % of copy (v2-small, shift alone of stage 0, cpu, fp32, batch 1: slice): the map "
+        "stays in the cache, and the large tensor of the copy does not."
+    )
 
 
 def test_a_gpu_has_a_table_of_its_memory():
@@ -327,7 +337,7 @@ def test_compiled_rows_show_how_and_how_long_it_took_and_an_unknown_memory_its_r
     text = shown(view(record(row)), 160)
     assert "compiled block by block" in text
     assert "12.50" in text
-    assert "Memory is not known: the helper process was killed." in text
+    assert "Memory is not known: the helper process was killed (v2-small, whole " in text
     assert "compiled as a whole" in shown(view(record(changed(row, compile="model"))), 160)
     csv_row = next(reader.DictReader(io.StringIO(to_csv(sheet(record(row))))))
     assert (csv_row["compile"], csv_row["compile_s"]) == ("block", "12.5")

@@ -37,7 +37,7 @@ from s2mlp_cli.measure.torch_support import (
 from s2mlp_cli.records.base import FLOORS, changed
 from s2mlp_cli.records.profile import TORCH, Memory, ProfileResult
 from s2mlp_cli.runtimes.sessions import Session
-from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts import registry, triton_support
 from s2mlp_cli.shifts.types import MixerKernel
 
 # Calls before anything is timed: allocators, caches of kernels, autotuners.
@@ -205,25 +205,25 @@ def _remarks(session: Session | None, checker: Checker | None) -> tuple[str, ...
 
 def unsupported(case: Case, candidate: Candidate) -> str | None:
     """Return why ``candidate`` has no place in ``case`` or cannot run on its device, or None."""
-    reason = cannot_deploy(case, candidate) if candidate.runtime != TORCH else None
-    return reason or _misplaced(case, candidate.shift)
-
-
-def _misplaced(case: Case, shift: str | None) -> str | None:
-    if shift is None:
-        return None
-    if isinstance(case, OpCase):
-        if shift == "none":
-            return "nothing to time: it returns its input"
-        if not case.directions:
-            return "the spec shifts nothing"
-    implementation = registry.get(shift)
-    if isinstance(implementation, MixerKernel):
-        if case.level == "op":
-            return "replaces the whole mixer: see the levels block and model"
-        if case.mode == "training" and not implementation.trains:
-            return "has no gradient: inference only"
-    return implementation.unavailable(torch.device(case.device))
+    undeployed = cannot_deploy(case, candidate) if candidate.runtime != TORCH else None
+    if undeployed or candidate.shift is None:
+        return undeployed
+    implementation = registry.get(candidate.shift)
+    of_triton = implementation.unavailable is triton_support.unavailable
+    kernel = implementation if isinstance(implementation, MixerKernel) else None
+    reasons = {
+        "nothing to time: it returns its input": case.level == "op" and candidate.shift == "none",
+        "the spec shifts nothing": isinstance(case, OpCase) and not case.directions,
+        "replaces the whole mixer: see the levels block and model": kernel and case.level == "op",
+        "has no gradient: inference only": (
+            kernel and not kernel.trains and case.mode == "training"
+        ),
+        "Triton's interpreter only checks values (see `s2mlp verify`): unset TRITON_INTERPRET": (
+            of_triton and triton_support.interpreted()
+        ),
+    }
+    found = next((reason for reason, applies in reasons.items() if applies), None)
+    return found or implementation.unavailable(torch.device(case.device))
 
 
 def reason_to_skip(error: BaseException, case: Case) -> str | None:

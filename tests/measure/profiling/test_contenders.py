@@ -266,6 +266,13 @@ def test_what_cannot_run_on_the_device_says_why(tiny, stand_in):
     assert prepare(tiny, "conv").skipped == "not on cpu"
 
 
+@pytest.mark.parametrize("shift", ["triton", "fused-triton", "fused-project"])
+def test_the_times_of_an_interpreted_kernel_mean_nothing(tiny, shift, monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert "only checks values" in prepare(tiny, shift, "block").skipped
+
+
 def test_short_calls_are_repeated_until_the_clock_can_tell(tiny):
     assert (
         prepare(tiny, "slice", device=FakeDevice(Clock(), lambda run: 1e-5)).row.calls_per_sample

@@ -119,6 +119,23 @@ def test_one_group_in_the_wrong_direction_is_refused_at_every_level_and_dtype(
     assert wrong.skipped.startswith("wrong ")
 
 
+@pytest.mark.slow
+def test_one_group_in_the_wrong_direction_is_refused_by_a_real_compiler_too(tiny, stand_in):
+    small = tiny.model_copy(update={"stages": tiny.stages[:1]})
+    made = {}
+    with fresh_compiler() as compiling:
+        for shift in (shift_slice, exchanged):
+            stand_in(ShiftFunction("conv", "", shift))
+            made[shift] = prepare(small, "conv", "model", compiling=compiling, compile="block")
+    right, wrong = made.values()
+    if isinstance(right, ProfileResult) and right.skipped.startswith("torch.compile: "):
+        pytest.skip(right.skipped)
+    assert right.row.error < 1e-5
+    assert right.row.compile_s > 0
+    assert wrong.skipped.startswith("wrong values: off the reference by ")
+    assert wrong.error > 0.01
+
+
 @pytest.mark.parametrize("name", ["v1-wide", "v2-small", "v2-medium"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_a_wrong_group_is_far_over_what_a_real_block_may_be_off(name, dtype, stand_in):

@@ -64,27 +64,21 @@ class Device(Protocol):
     @property
     def torch_device(self) -> torch.device:
         """Where tensors live."""
-        ...
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
         """Return the mean seconds of one of ``calls`` calls; ``cold``: with the cache flushed."""
-        ...
 
     def held(self) -> int | None:
         """Return the bytes that tensors hold now; None where nobody counts."""
-        ...
 
     def peak(self, run: Run) -> Peak | None:
         """Run once and return how far memory rose; None where nobody counts."""
-        ...
 
     def graph(self, run: Run) -> Run:
         """Return a call that replays ``run`` as one CUDA graph."""
-        ...
 
     def telemetry(self) -> Telemetry:
         """Read clock and temperature."""
-        ...
 
 
 class CpuDevice:
@@ -96,20 +90,18 @@ class CpuDevice:
         self._clock = clock
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
-        """Return the mean seconds of a call. There is no portable flush of a CPU's caches."""
-        start = self._clock()
+        start = self._clock()  # there is no portable flush of a CPU's caches
         for _ in range(calls):
             run()
         return (self._clock() - start) / calls
 
     def held(self) -> None:
-        """Return None: a CPU allocator does not count."""
+        return None  # a CPU allocator does not count
 
     def peak(self, run: Run) -> None:
-        """Return None: a CPU allocator keeps no peak (:mod:`measure.memory` asks a child)."""
+        return None  # nor does it keep a peak: :mod:`measure.profiling.memory` asks a child
 
     def graph(self, run: Run) -> Run:
-        """Refuse: graphs are CUDA's."""
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
 
     def telemetry(self) -> Telemetry:
@@ -146,7 +138,6 @@ class CudaDevice:
         self._pool: Any = None
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
-        """Return the mean seconds of a call, each between its own pair of events."""
         torch.cuda.synchronize(self.torch_device)
         if self._host_time:
             return self._host_seconds(run, calls, cold=cold)
@@ -202,11 +193,9 @@ class CudaDevice:
         self._flush.sum()
 
     def held(self) -> int:
-        """Return the bytes that tensors hold in the caching allocator."""
         return torch.cuda.memory_allocated(self.torch_device)
 
     def peak(self, run: Run) -> Peak:
-        """Return how far the allocator's two peaks rose over what was held before ``run``."""
         torch.cuda.synchronize(self.torch_device)
         torch.cuda.empty_cache()
         allocated = torch.cuda.memory_allocated(self.torch_device)

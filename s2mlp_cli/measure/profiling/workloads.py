@@ -269,19 +269,18 @@ def _training_step(
 
 
 def matmul_macs(case: Case) -> int:
-    """Count the multiply-adds of one forward pass of ``case``, by the rules of ``count``.
+    """Count the multiply-adds of one forward pass of ``case``; 0 where nothing counts them.
 
-    Nothing is computed, and the shift alone has none. An ONNX file, and Python code that cannot run
-    without numbers (on the meta device), have an unknown number: 0.
+    The shift alone has none, and of an ONNX file they are not known. Models with a spec run on the
+    meta device, where nothing is computed; code of the user may not run there.
     """
-    from s2mlp_cli.measure.counting.counters import traced_figures  # fvcore, in no child's memory
+    from s2mlp_cli.measure.counting.counters import flop_counter_macs  # fvcore, in no child
     from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 
     if case.level == "op" or (isinstance(case.model, ExportedModel) and not case.model.is_program):
         return 0
-    shift = "none" if isinstance(case.model.spec, S2MLPSpec) else None
-    module = case.build(shift, torch.device("meta"))
-    if not isinstance(module, nn.Module):
-        return 0
+    place = torch.device("cpu" if case.model.spec is None else "meta")
+    module = case.build("none" if isinstance(case.model.spec, S2MLPSpec) else None, place)
+    assert isinstance(module, nn.Module)
     with meta_kernels():
-        return traced_figures(module, torch.empty(case.shape, device="meta")).total("macs")
+        return flop_counter_macs(module, torch.zeros(case.shape, device=place))

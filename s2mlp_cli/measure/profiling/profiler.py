@@ -253,6 +253,7 @@ class Profiler:
         progress.begin(case)
         roofline = self._roofline(case.dtype, progress)
         with (
+            case.model.running(),
             precision(case.dtype),
             closing(DeployedFiles(case)) as files,
             fresh_compiler() if case.compile else nullcontext(Compiling()) as compiling,
@@ -264,7 +265,7 @@ class Profiler:
             before = self._device.telemetry()  # all are warm by now: an idle GPU has another clock
             samples, exhausted = self._rounds(case, ready, progress)
             moved = telemetry_remarks(before, self._device.telemetry())
-        macs = matmul_macs(case) if ready else 0
+            macs = matmul_macs(case) if ready else 0
         rows = []
         for each in planned.missing:
             made = prepared.get(each)

@@ -58,7 +58,8 @@ def try_to_trace(case: Case, shift: str | None, folder: Path, unfit: str | None 
     if unfit:
         return Trace(run, unfit)
     try:
-        trace_case(case, shift, run)
+        with case.model.running():
+            trace_case(case, shift, run)
     except Exception as error:
         reason = reason_to_skip(error, case)
         if reason is None:

@@ -435,3 +435,24 @@ def test_a_level_that_the_model_lacks_is_a_sentence(tmp_path):
         CliRunner().invoke(
             command, ["--model", f"{code}:net", "--level", "op", *QUICK], catch_exceptions=False
         )
+
+
+def test_what_code_prints_goes_to_stderr_and_its_products_are_counted_wherever_it_runs(tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.head = nn.Linear(3 * 8 * 8, 5)\n"
+        "    def forward(self, images):\n"
+        "        print('running')\n"
+        "        return self.head(images.flatten(1)) * float(images.sum() > -1e9)\n"
+    )
+    done = invoke("--model", f"{code}:Net", "--input-size", "8", *QUICK, "--format", "json")
+    (row,) = json.loads(done.stdout)["results"]
+    assert "running" in done.stderr
+    assert row["median_s"]
+    assert row["matmul_fraction"] > 0
+    assert row["memory"]["peak_rss_bytes"] > 0

@@ -102,7 +102,11 @@ def _measure(sender: Connection, case: Case, shift: str | None, threads: int) ->
     torch.set_num_threads(threads)
     try:
         touch_libraries_of(os.getppid())
-        with case.model.running(), precision(case.dtype), _compiler() if case.compile else nullcontext():
+        with (
+            case.model.running(),
+            precision(case.dtype),
+            _compiler() if case.compile else nullcontext(),
+        ):
             sender.send(_resident(case, shift))
     except Exception as error:  # noqa: BLE001  (the parent has a row to say it in)
         if is_out_of_memory(error):

@@ -41,7 +41,7 @@ from s2mlp_cli.measure.profiling.rows import (
     timed_row,
 )
 from s2mlp_cli.measure.profiling.workloads import Candidate, Case, matmul_macs
-from s2mlp_cli.measure.source import DEFAULT_SIZE, GivenModel, module_model, spec_model
+from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision, require_dtype
 from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
 from s2mlp_cli.records.base import BASELINE, FLOORS, Environment, changed
@@ -455,10 +455,7 @@ def profile(
     """
     place = open_device(device)
     here = environment()
-    if isinstance(model, nn.Module):
-        given: GivenModel = module_model(model, input_size or DEFAULT_SIZE)
-    else:
-        given = spec_model(model) if input_size is None else spec_model(model).at(input_size)
+    given = as_given(model, "profile", input_size)
     request = ProfileRequest(
         models=(given.name,),
         shifts=shifts,

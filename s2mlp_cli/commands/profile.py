@@ -20,6 +20,7 @@ from s2mlp_cli.commands.output import command_line, emit, save
 from s2mlp_cli.errors import RecordError, UnavailableError, WriteError
 from s2mlp_cli.records.base import DTYPES
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
+from s2mlp_cli.records.profile_rows import implementation
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -286,7 +287,7 @@ def _profile(given: Given) -> None:
             "model"
         )
     if not any(row.median_s for row in record.results):
-        reasons = dict.fromkeys(f"{row.shift}: {row.skipped}" for row in record.results)
+        reasons = dict.fromkeys(f"{implementation(row)}: {row.skipped}" for row in record.results)
         raise UnavailableError(f"nothing was timed ({'; '.join(reasons)})")
 
 
@@ -442,7 +443,7 @@ def _stopped(profiler: Profiler, given: Given, target: Path | None, source: Path
 
 
 def _remark(sentence: str, style: str = "warn") -> None:
-    remarks_console().print(sentence, style=style, soft_wrap=True, markup=False)
+    remarks_console().print(sentence, style=style, soft_wrap=True)
 
 
 @contextmanager

@@ -13,22 +13,22 @@ def where(row: ProfileResult) -> str:
     return f"{row.model}, {LEVELS[row.level]}{stage}"
 
 
-def setting(row: ProfileResult, batch: bool = True, size: bool = True) -> str:
+def setting(row: ProfileResult, batch: bool = True, size: bool = True, threads: bool = True) -> str:
     """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
     words = [row.device, row.dtype]
     words += [f"batch {row.batch_size}"] if batch else []
     words += ["×".join(map(str, row.input_size))] if size else []
     words += [row.mode] if row.mode != "inference" else []
-    return ", ".join([*words, *options(row)])
+    return ", ".join([*words, *options(row, threads)])
 
 
-def options(row: ProfileResult) -> list[str]:
+def options(row: ProfileResult, threads: bool = True) -> list[str]:
     """Return what was switched on, and a CPU's threads."""
     switches = {
         _compiled(row): row.compiled,
         "CUDA graph": row.cuda_graph,
         "channels last": row.channels_last,
-        f"{row.threads} thread{'s' if row.threads > 1 else ''}": row.device == "cpu",
+        f"{row.threads} thread{'s' if row.threads > 1 else ''}": threads and row.device == "cpu",
     }
     return [name for name, on in switches.items() if on]
 

@@ -8,7 +8,7 @@ from functools import partial
 from s2mlp_cli import units
 from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
 from s2mlp_cli.records.profile import KEY, TORCH, ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, where
+from s2mlp_cli.records.profile_rows import implementation, setting, where
 from s2mlp_cli.views.document import (
     MOST_NAMES,
     KnownModel,
@@ -71,10 +71,10 @@ def _models(record: ProfileRecord, timed: Sequence[ProfileResult]) -> Iterator[K
     own = {name: spec.get("input_size") for name, spec in record.specs.items()}
     ways = fastest_rows(row for row in timed if own.get(row.model) in (None, [*row.input_size]))
     if ways:
-        setting, models = max(ways.items(), key=lambda each: len(each[1]))
+        how, models = max(ways.items(), key=lambda each: len(each[1]))
         for name, row in models.items():
             top1 = record.published_top1.get(name)
-            yield KnownModel(name, name, top1, images_per_s=row.images_per_s, setting=setting)
+            yield KnownModel(name, name, top1, images_per_s=row.images_per_s, setting=how)
 
 
 # The answer
@@ -106,11 +106,7 @@ class _About:
 
     def case(self, row: ProfileResult) -> str:
         """Return the case: ``v2-small, whole model, cpu, fp32, batch 8``."""
-        size = ["×".join(map(str, row.input_size))] if row.model in self._sized else []
-        mode = [row.mode] if row.mode != "inference" else []
-        switched = [word for word in options(row) if not word.endswith(("thread", "threads"))]
-        words = [where(row), *size, row.device, row.dtype, f"batch {row.batch_size}"]
-        return ", ".join([*words, *mode, *switched])
+        return f"{where(row)}, {setting(row, size=row.model in self._sized, threads=False)}"
 
     def rows(self, rows: Sequence[ProfileResult]) -> str:
         """Return which rows: ``all 12 rows``, or cases with their implementations."""

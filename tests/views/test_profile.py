@@ -189,7 +189,7 @@ def test_every_batch_size_has_its_own_answer():
 def test_cases_that_differ_by_their_image_size_alone_name_it():
     rows = [changed(timed("conv", 1.0), input_size=size) for size in ((224, 224), (288, 224))]
     assert [said.partition(":")[0] for said in answers(*rows)] == [
-        f"v2-small, whole model, {size}, cpu, fp32, batch 1" for size in ("224×224", "288×224")
+        f"v2-small, whole model, cpu, fp32, batch 1, {size}" for size in ("224×224", "288×224")
     ]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from s2mlp_cli import units
 from s2mlp_cli.records.profile import TORCH, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, peak_bytes
+from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting
 from s2mlp_cli.views.document import Column, Number, Table, measured, percentage
 
 
@@ -65,8 +65,8 @@ def fastest_rows(rows: Iterable[ProfileResult]) -> dict[str, dict[str, ProfileRe
 
 
 def way(row: ProfileResult) -> str:
-    """Return how a model ran, beside its image size: ``cpu, fp32, batch 8, inference``."""
-    return ", ".join([row.device, row.dtype, f"batch {row.batch_size}", row.mode, *options(row)])
+    """Return how a model ran, beside its image size: ``cpu, fp32, batch 8, 2 threads``."""
+    return setting(row, size=False)
 
 
 def rate(row: ProfileResult) -> float:

@@ -71,7 +71,7 @@ def test_a_model_stands_there_by_its_fastest_implementation_that_is_right():
 
 def test_the_answer_ranks_the_families():
     assert view(record(*FAMILIES)).answers == (
-        "4 models (cpu, fp32, batch 8, inference, 2 threads): mixer-b16 is the fastest, "
+        "4 models (cpu, fp32, batch 8, 2 threads): mixer-b16 is the fastest, "
         "12.00 images/s; slowest: gfnet-h-b, 4.000 (33.3 % of it).",
     )
 
@@ -95,7 +95,7 @@ def test_the_table_stands_before_all_others_and_fits_80_columns():
 
 
 EXPECTED = """\
-Models, the fastest first: cpu, fp32, batch 8, inference, 2 threads
+Models, the fastest first: cpu, fp32, batch 8, 2 threads
                                                      of        of   Peak
 Model       Rank  Shift  images/s         95 %  first %  matmul %    MiB
 mixer-b16      1            12.00  11.88–12.12    100.0      30.0  560.0
@@ -119,7 +119,7 @@ def test_a_long_name_folds_and_numbers_stay_whole():
 def test_the_report_has_the_table_and_a_picture():
     found = view(record(*FAMILIES))
     table = found.tables[0]
-    assert table.caption == ("Models, the fastest first: cpu, fp32, batch 8, inference, 2 threads")
+    assert table.caption == ("Models, the fastest first: cpu, fp32, batch 8, 2 threads")
     assert [cells[:2] for cells in table.rows] == [
         ("mixer-b16", 1), ("vip-medium", 2), ("v2-medium", 2), ("gfnet-h-b", 4),
     ]  # fmt: skip

@@ -25,7 +25,7 @@ from s2mlp_cli.measure.profiling.workloads import (
 )
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
-from s2mlp_cli.models.s2mlp import SpatialShiftMixer
+from s2mlp_cli.models import build
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
 from s2mlp_cli.records.profile import TORCH, ProfileRequest, ProfileResult
 from s2mlp_cli.specs import S2MLPSpec
@@ -172,8 +172,7 @@ def has_shifts(model: GivenModel) -> bool:
     """Tell whether the model has mixers whose shift can be switched."""
     if model.spec is not None:
         return isinstance(model.spec, S2MLPSpec)
-    built = model.build(device="meta")
-    return any(isinstance(module, SpatialShiftMixer) for module in built.modules())
+    return build.has_shifts(model.build(device="meta"))
 
 
 def has_blocks(model: GivenModel) -> bool:

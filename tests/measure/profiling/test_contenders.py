@@ -119,7 +119,6 @@ def test_one_group_in_the_wrong_direction_is_refused_at_every_level_and_dtype(
     assert wrong.skipped.startswith("wrong ")
 
 
-@pytest.mark.slow
 def test_one_group_in_the_wrong_direction_is_refused_by_a_real_compiler_too(tiny, stand_in):
     small = tiny.model_copy(update={"stages": tiny.stages[:1]})
     made = {}

@@ -74,7 +74,7 @@ def form(name: str | None, device: torch.device, dtype: torch.dtype, recorded: b
         dtype: of its maps.
         recorded: whether a compiler or exporter records it.
     """
-    implementation = get(name) if name in _HOMES else None
+    implementation = get(name) if name in NAMES else None
     if not isinstance(implementation, MixerKernel) or implementation.form is None:
         return None
     return implementation.form(device, dtype, recorded)

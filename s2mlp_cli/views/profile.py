@@ -190,8 +190,9 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult], about: _Abou
         )
     for shift, why in {row.shift: row.reference for row in record.results if row.reference}.items():
         yield f"{shift} is {why}."
-    for why, rows in grouped((row.memory and row.memory.unknown, row) for row in timed):
-        yield f"Memory is not known: {why} ({about.rows(rows)})."
+    measured = [(row.memory.unknown, row) for row in timed if row.memory]
+    for unknown, rows in grouped(measured):
+        yield f"Memory is not known: {unknown} ({about.rows(rows)})."
     yield from _runtimes(timed)
     for form, rows in grouped((row.form, row) for row in timed):
         yield f"The {form} form ran ({about.rows(rows)})."

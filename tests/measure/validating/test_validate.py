@@ -57,7 +57,7 @@ def test_the_model_has_learned(digits):
     assert digits.correct1 > 90
 
 
-def test_the_result_says_which_form_of_an_implementation_ran(data, checkpoints) -> None:
+def test_the_result_says_which_form_of_an_implementation_ran(data, checkpoints):
     checkpoint = next(iter(checkpoints.values()))
     images = next(iter(data.values()))
     forms = {shift: run(checkpoint, images, shift=shift).form for shift in ("fused", "slice")}

@@ -33,6 +33,8 @@ REFERENCE = "oracle"
 
 # What is counted or timed: no file with other values was measured.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+# What shares are taken of.
+Some = Annotated[int, Field(ge=1, lt=2**63)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 

@@ -115,6 +115,8 @@ class CompareRecord(Record):
         ]
         if any(len(column) != len(self.sources) for column in columns):
             raise ValueError(f"not one value for each of the {len(self.sources)} sources")
+        if any(set(row.values) == {None} for row in self.results):
+            raise ValueError("a row that no source has")
         return self
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from s2mlp_cli.records.audit import AuditCell
-from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.base import Frozen, Record, Some
 from s2mlp_cli.records.source import ModelSource
 
 
@@ -115,7 +115,7 @@ class CountResult(Frozen):
     family: str
     spec: dict[str, Any]
     input_size: tuple[int, int]
-    batch_size: int
+    batch_size: Some
     shift: str | None
     params: int
     params_without_head: int

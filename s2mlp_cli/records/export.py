@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.base import Frozen, Record, Some
 from s2mlp_cli.records.source import ModelSource
 
 Format = Literal["onnx", "pt2"]
@@ -31,8 +31,8 @@ class Proof(Frozen):
 
     runtime: str
     images: Literal["random", "sample"]
-    batch_size: int
-    count: int
+    batch_size: Some
+    count: Some
     largest_error: float
     relative_error: float
     spread: float

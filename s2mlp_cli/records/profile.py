@@ -7,7 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from s2mlp_cli.records.base import BASELINE, Environment, Frozen, NotNegative, Positive, Record
+from s2mlp_cli.records.base import (
+    BASELINE,
+    Environment,
+    Frozen,
+    NotNegative,
+    Positive,
+    Record,
+    Some,
+)
 from s2mlp_cli.records.source import ModelSource
 
 Level = Literal["op", "block", "model"]
@@ -98,7 +106,7 @@ class ProfileResult(Frozen):
     stage: int | None
     device: str
     dtype: str
-    batch_size: int
+    batch_size: Some
     input_size: tuple[int, int]
     shape: tuple[int, ...] = ()
     mode: Mode = "inference"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from s2mlp_cli.preprocessing import Preprocessing
-from s2mlp_cli.records.base import Frozen, Record
+from s2mlp_cli.records.base import Frozen, Record, Some
 from s2mlp_cli.records.source import ModelSource
 
 Interval = tuple[float, float]
-
-# How many images: at least one, since shares are taken of them.
-Some = Annotated[int, Field(ge=1)]
 
 
 class CheckpointFacts(Frozen):

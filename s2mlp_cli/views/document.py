@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from s2mlp_cli.errors import visible
@@ -51,7 +52,7 @@ class Column:
         tones: what a cell with this text means (a verdict is good, bad …).
         prose: sentences, which may break into lines; all other cells stay on one line.
         common: where all rows have the same value, it goes into the caption, in this format.
-        heading: a terminal writes the value above the rows that share it.
+        heading: the value is written above the rows that share it.
         optional: left out where a terminal is too narrow for the whole table.
         beside: belongs to the column before it (its interval) and is never parted from it.
     """
@@ -180,74 +181,93 @@ class Table:
         ]
         return list(zip(*columns, strict=True))
 
-    def condensed(self) -> Table:
-        """Return the table without empty columns, and with what all rows share in the caption."""
-        if not self.rows:
-            return self
-        columns = list(zip(self.columns, zip(*self.cells(), strict=True), strict=True))
-        shared = [
-            (column, cells)
-            for column, cells in columns
-            if column.common and len({cell.text for cell in cells}) == 1
-        ]
-        kept = [each for each in columns if each not in shared and any(c.text for c in each[1])]
-        words = [column.label(cells[0]) for column, cells in shared if cells[0].text]
-        return replace(
-            self,
-            caption=": ".join(filter(None, [self.caption, ", ".join(words)])),
-            columns=tuple(column for column, _ in kept),
-            rows=tuple(zip(*(cells for _, cells in kept), strict=True)),
+    def printed(self) -> Printed:
+        """Return the table, which has rows, without empty columns.
+
+        What all rows share is in the caption, and what rows below each other share in a heading.
+        """
+        rows, numbers = self.cells(), range(len(self.columns))
+        texts = [{row[number].text for row in rows} for number in numbers]
+        shared = [n for n in numbers if self.columns[n].common and len(texts[n]) == 1]
+        headings = [n for n in numbers if self.columns[n].heading and n not in shared]
+        kept = [n for n in numbers if n not in (*shared, *headings) and texts[n] != {""}]
+
+        def words(row: Sequence[Cell], of: Sequence[int]) -> str:
+            return ", ".join(self.columns[n].label(row[n]) for n in of if row[n].text)
+
+        return Printed(
+            caption=": ".join(filter(None, [self.caption, words(rows[0], shared)])),
+            columns=tuple(self.columns[n] for n in kept),
+            groups=tuple(
+                (heading, tuple(tuple(row[n] for n in kept) for row in group))
+                for heading, group in groupby(rows, lambda row: words(row, headings))
+            ),
+            note=self.note,
+            folded=self.preview is not None,
         )
 
-    def split(self, width: int) -> list[Table]:
-        """Return tables of at most ``width`` letters, each with the columns that name the rows."""
-        cells = self.cells()
-        widths = {
-            number: _PROSE if column.prose else self._width(column, [row[number] for row in cells])
-            for number, column in enumerate(self.columns)
-        }
+
+@dataclass(frozen=True)
+class Printed:
+    """A table as writers print it: groups of rows, each under its heading if it has one."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[tuple[str, tuple[tuple[Cell, ...], ...]], ...]
+    note: str
+    folded: bool
+
+    @property
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """The rows of all groups."""
+        return [row for _, rows in self.groups for row in rows]
+
+    def split(self, width: int) -> Iterator[Printed]:
+        """Yield tables of at most ``width`` letters, each with the first column."""
+        widths = {n: self._width(column, n) for n, column in enumerate(self.columns)}
         blocks = self.blocks(widths, width)
-        return [
-            replace(
+        for block in blocks:
+            yield replace(
                 self,
                 caption=f"{self.caption} (continued)" if block is not blocks[0] else self.caption,
-                columns=tuple(self.columns[number] for number in block),
-                rows=tuple(tuple(row[number] for number in block) for row in cells),
+                columns=tuple(self.columns[n] for n in block),
+                groups=tuple(
+                    (heading, tuple(tuple(row[n] for n in block) for row in rows))
+                    for heading, rows in self.groups
+                ),
                 note=self.note if block is blocks[-1] else "",
             )
-            for block in blocks
-        ]
 
-    @staticmethod
-    def _width(column: Column, cells: Iterable[Cell]) -> int:
-        lines = [line for cell in cells for line in cell.text.split("\n")]
+    def _width(self, column: Column, number: int) -> int:
+        if column.prose:
+            return _PROSE
+        lines = [line for row in self.rows for line in row[number].text.split("\n")]
         return 2 + max(len(column.title + column.unit) + 2, *map(len, lines))
 
     def blocks(self, widths: Mapping[int, int], width: int) -> list[list[int]]:
         """Return the numbers of the columns that fit beside each other.
 
-        Each block begins with the columns that name the rows, and parts no column from those that
-        must be beside it; one that has nothing else may be wider.
+        Each block begins with the first column, and parts no column from those that must be beside
+        it; one that has nothing else may be wider.
 
         Args:
             widths: by the number of the column; others are left out.
             width: of each block.
         """
-        names = [number for number in widths if number == 0 or self.columns[number].heading]
-        blocks, used = [names], sum(widths[number] for number in names)
+        first, *others = widths
         units: list[list[int]] = []
-        for number in widths:
+        for number in others:
             if units and self.columns[number].beside:
                 units[-1].append(number)
-            elif number not in names:
+            else:
                 units.append([number])
-        room = width - used
+        blocks, room = [[first]], width - widths[first]
         for unit in units:
             needed = sum(widths[number] for number in unit)
-            if needed > room and blocks[-1] != names:
-                blocks.append(names)
-                room = width - used
-            blocks[-1] = [*blocks[-1], *unit]
+            if needed > room and blocks[-1] != [first]:
+                blocks.append([first])
+                room = width - widths[first]
+            blocks[-1] += unit
             room -= needed
         return blocks
 
@@ -351,12 +371,12 @@ class View:
     where: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def parts(self, width: int, details: bool = True) -> Iterator[Table]:
+    def parts(self, width: int, details: bool = True) -> Iterator[Printed]:
         """Yield the tables as a document shows them, in parts of at most ``width`` letters."""
         more = (replace(table, preview=0) for table in self.details()) if details else ()
         for table in (*self.tables, *more):
             if table.rows:
-                yield from table.condensed().split(width)
+                yield from table.printed().split(width)
 
 
 # Names that a title lists; of more it says how many.

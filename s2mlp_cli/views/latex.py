@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from s2mlp_cli.errors import visible
-from s2mlp_cli.views.document import Column, Table, View, readable
+from s2mlp_cli.views.document import Column, Printed, View, readable
 
 # Letters of a table that fit across a page.
 _WIDE = 100
@@ -42,7 +42,7 @@ def document(views: Sequence[View], details: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: Printed) -> Iterator[str]:
     caption = ". ".join(filter(None, [table.caption, table.note]))
     yield r"\begin{table}"
     yield r"\centering"
@@ -53,8 +53,11 @@ def _table(table: Table) -> Iterator[str]:
     yield _row([f"{column.title} ({column.unit})" if column.unit else column.title
                 for column in table.columns])  # fmt: skip
     yield r"\midrule"
-    for row in table.cells():
-        yield _row([cell.text for cell in row])
+    for heading, rows in table.groups:
+        if heading:
+            yield rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{escaped(heading)}}} \\"
+        for row in rows:
+            yield _row([cell.text for cell in row])
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{table}"

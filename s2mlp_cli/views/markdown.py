@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Table, View
+from s2mlp_cli.views.document import Cell, Column, KeyFigure, Picture, Printed, View
 from s2mlp_cli.views.sheet import escaped
 
 # Letters of a table that GitHub shows without a scroll bar.
@@ -58,18 +58,18 @@ def _list(facts: Mapping[str, str]) -> str:
     return "\n".join(f"- {escaped(name)}: {escaped(text)}" for name, text in facts.items())
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: Printed) -> Iterator[str]:
     columns = table.columns
     lines = [
         _line([_heading(column) for column in columns]),
         "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
-        *(
-            _line([_cell(*each) for each in zip(row, columns, strict=True)])
-            for row in table.cells()
-        ),
     ]
+    for heading, rows in table.groups:
+        if heading:
+            lines.append(_line([f"**{escaped(heading)}**", *[""] * (len(columns) - 1)]))
+        lines += [_line([_cell(*each) for each in zip(row, columns, strict=True)]) for row in rows]
     body = "\n".join(lines)
-    if table.preview is not None:
+    if table.folded:
         yield from _folded(table.caption, body)
     else:
         if table.caption:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -19,7 +18,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from rich.theme import Theme
 
-from s2mlp_cli.views.document import Cell, Column, Table, View, readable
+from s2mlp_cli.views.document import Cell, Column, Printed, Table, View, readable
 
 THEME = Theme(
     {
@@ -76,7 +75,7 @@ def _parts(view: View, width: int) -> Iterator[list[RenderableType]]:
     yield [_line(line, "bad" if view.alarm else "answer") for line in view.answers]
     for table in view.tables:
         shown = table if table.preview is None else _previewed(table, table.preview)
-        yield list(_table(shown.condensed(), width)) if shown.rows else []
+        yield list(_table(shown.printed(), width)) if shown.rows else []
     yield [_facts(view.facts)] if view.facts else []
     yield [
         *(_line(line, "quiet") for line in view.remarks),
@@ -100,14 +99,20 @@ def _facts(facts: Mapping[str, str]) -> RenderableType:
     return grid
 
 
-def _table(table: Table, width: int) -> Iterator[RenderableType]:
+def _table(table: Printed, width: int) -> Iterator[RenderableType]:
     """Yield a table under its caption; one that ends in a sentence has a line for each row."""
     if table.caption:
         yield _line(table.caption, "key")
-    if any(column.prose for column in table.columns):
-        yield from map(partial(_sentence, table.columns), table.cells())
-    else:
-        yield from _grids(table, width)
+    prose = any(column.prose for column in table.columns)
+    blocks = [] if prose else _blocks(table, width)
+    for number, (heading, rows) in enumerate(table.groups):
+        if heading:
+            yield from [Text()] * bool(number and len(blocks) > 1)
+            yield _line(heading, "key")
+        if prose:
+            yield from map(partial(_sentence, table.columns), rows)
+        for block in blocks:
+            yield _grid(block, rows, titles=number == 0 or len(blocks) > 1)
     if table.note:
         yield _line(table.note, "quiet")
 
@@ -123,25 +128,6 @@ def _sentence(columns: Sequence[Column], row: Sequence[Cell]) -> Text:
     return Text(": ").join(part for part in (start, end) if part)
 
 
-def _grids(table: Table, width: int) -> Iterator[RenderableType]:
-    """Yield the rows under each heading, in as many blocks of columns as the width asks for."""
-    cells = table.cells()
-    blocks = _blocks(table, cells, width)
-    for number, (heading, group) in enumerate(groupby(cells, partial(_heading, table.columns))):
-        if heading:
-            yield from [Text()] * bool(number and len(blocks) > 1)
-            yield _line(heading, "key")
-        rows = list(group)
-        for block in blocks:
-            yield _grid(block, rows, titles=number == 0 or len(blocks) > 1)
-
-
-def _heading(columns: Sequence[Column], row: Sequence[Cell]) -> str:
-    """Return the values of the columns that are headings."""
-    named = zip(columns, row, strict=True)
-    return ", ".join(c.label(cell) for c, cell in named if c.heading and cell.text)
-
-
 @dataclass(frozen=True)
 class _Place:
     """A column: its number in the table, the lines of its title, the width it needs and wants."""
@@ -153,32 +139,29 @@ class _Place:
     width: int
 
 
-def _blocks(table: Table, cells: Sequence[Sequence[Cell]], width: int) -> list[list[_Place]]:
+def _blocks(table: Printed, width: int) -> list[list[_Place]]:
     """Return the columns of each block.
 
     In the order in which room is lacking: titles break into two lines, optional columns are left
     out, names and texts fold, and the table goes on in another block.
     """
-    places = _places(table, cells, lambda title: (title,))
+    places = _places(table, lambda title: (title,))
     if _needed(places) > width:
-        places = _places(table, cells, _two_lines)
+        places = _places(table, _two_lines)
     if _needed(places) > width:
         places = [place for place in places if not place.column.optional]
     blocks = table.blocks({place.number: place.least + _GAP for place in places}, width + _GAP)
     return [_stretched([p for p in places if p.number in block], width) for block in blocks]
 
 
-def _places(
-    table: Table, cells: Sequence[Sequence[Cell]], lines: Callable[[str], tuple[str, ...]]
-) -> list[_Place]:
+def _places(table: Printed, lines: Callable[[str], tuple[str, ...]]) -> list[_Place]:
     found = []
     for number, column in enumerate(table.columns):
-        if not column.heading:
-            title = lines(f"{column.title} {column.unit}".strip())
-            texts = [line for row in cells for line in _plain(row[number].text).split("\n")]
-            widest = max(map(cell_len, (*title, *texts)))
-            least = widest if column.numeric else min(widest, _TEXT if number else _NAME)
-            found.append(_Place(number, column, title, least, widest))
+        title = lines(f"{column.title} {column.unit}".strip())
+        texts = [line for row in table.rows for line in _plain(row[number].text).split("\n")]
+        widest = max(map(cell_len, (*title, *texts)))
+        least = widest if column.numeric else min(widest, _TEXT if number else _NAME)
+        found.append(_Place(number, column, title, least, widest))
     return found
 
 

@@ -70,7 +70,7 @@ def test_tables_are_accessible(everything):
     found = Page(everything)
     assert len(found.all("caption")) == len(found.all("table")) > 10
     scopes = [attributes.get("scope") for attributes in found.all("th")]
-    assert set(scopes) == {"col", "row"}
+    assert set(scopes) == {"col", "row", "rowgroup"}
 
 
 def test_pictures_are_described(everything):

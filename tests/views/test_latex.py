@@ -59,7 +59,8 @@ def test_every_table_of_every_kind_is_closed_and_has_as_many_cells_as_columns():
         r"\\begin{tabular}{(\S+)}\n(.*?)\\end{tabular}", text, re.DOTALL
     ):
         cells = len(re.sub(r"p{7cm}", "p", columns))
-        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        rows = [line for line in lines if not line.startswith(r"\multicolumn")]
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {cells}
 
 

@@ -199,7 +199,7 @@ def test_one_sample_has_no_interval_and_says_so():
     assert "conv 250.0 ms (n = 1)" in said
     assert "the cost of its shifts is within the noise" in said
     (table,) = (each for each in view(record(row)).tables if each.caption == "Whole model")
-    titles = [column.title for column in table.condensed().columns]
+    titles = [column.title for column in table.printed().columns]
     assert "n" in titles
     assert "Shifts" not in titles
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 
 # Letters of a table that fit into a page of 1200 pixels.
-_WIDE = 118
+_WIDE = 132
 
 
 def page(views: Sequence[View], title: str) -> str:

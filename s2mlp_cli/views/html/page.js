@@ -1,4 +1,5 @@
-// Tables sort by a click on a heading; without scripts they stay as they were measured.
+// Tables sort by a click on a heading, each group of rows by itself; without scripts they stay as
+// they were measured.
 for (const table of document.querySelectorAll("table")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
@@ -13,13 +14,14 @@ for (const table of document.querySelectorAll("table")) {
       const order = heading.getAttribute("aria-sort") === first ? second : first;
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", order);
-      sort(table.tBodies[0], column, order === "ascending" ? 1 : -1);
+      for (const body of table.tBodies) sort(body, column, order === "ascending" ? 1 : -1);
     });
   });
 }
 
 function sort(body, column, sign) {
-  const rows = [...body.rows].map((row) => [key(row.cells[column]), row]);
+  const own = [...body.rows].filter((row) => !row.classList.contains("group"));
+  const rows = own.map((row) => [key(row.cells[column]), row]);
   rows.sort(([a], [b]) => (a === null) - (b === null) || sign * ordered(a, b));
   body.append(...rows.map(([, row]) => row));
 }

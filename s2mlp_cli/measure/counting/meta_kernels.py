@@ -24,6 +24,13 @@ import torch
 from torch import Tensor
 
 
+def _check(fits: bool, what: str, *tensors: Tensor) -> None:
+    """Refuse what torch's own kernels refuse: a model that cannot run has no count."""
+    if not fits:
+        shapes = " and ".join("x".join(map(str, each.shape)) for each in tensors)
+        raise RuntimeError(f"{what}: {shapes}")
+
+
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
     stride, padding, dilation, transposed, output_padding, groups = settings[:6]
     spatial = []
@@ -34,19 +41,47 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any)
             spatial.append(grown + output_padding[axis] + 1)
         else:
             spatial.append((size + 2 * padding[axis] - reach - 1) // stride[axis] + 1)
-    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    met, channels = weight.shape[1] * groups, weight.shape[0]
+    if transposed:
+        met, channels = channels, met
+    fits = x.shape[1] == met and weight.shape[0] % groups == 0
+    _check(bool(fits), "a convolution does not fit its input", weight, x)
+    _check(all(size > 0 for size in spatial), "a kernel is larger than its input", weight, x)
     return x.new_empty([x.shape[0], channels, *spatial])
 
 
 def _layer_norm(
     x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    for normed in (x[(0,) * (x.dim() - len(shape))], weight, bias):
+        if normed is not None:
+            _check(list(normed.shape) == list(shape), f"a norm over {list(shape)}", normed)
     outer = [*x.shape[: x.dim() - len(shape)], *(1 for _ in shape)]
     return x.new_empty(x.shape), x.new_empty(outer), x.new_empty(outer)
 
 
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    _check(bool(x.shape[1] == y.shape[0]), "matrices that do not multiply", x, y)
+    return x.new_empty([x.shape[0], y.shape[1]])
+
+
+def _added_product(bias: Tensor, x: Tensor, y: Tensor, **scales: Any) -> Tensor:
+    return _in_place(_product(x, y), bias)
+
+
 def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
     return x.new_empty(x.shape)
+
+
+def _softmax(x: Tensor, axis: int, half_to_float: bool) -> Tensor:
+    _axis(x, axis)
+    return x.new_empty(x.shape)
+
+
+def _in_place(x: Tensor, y: Any, **scales: Any) -> Tensor:
+    other = y.shape if isinstance(y, Tensor) else ()
+    _check(_together(x.shape, other) == tuple(x.shape), "a sum or product in place", x, y)
+    return x
 
 
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
@@ -63,13 +98,20 @@ def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
         raise RuntimeError(f"tensors of {listed} do not broadcast") from error
 
 
+def _axis(x: Tensor, axis: int) -> int:
+    axes = max(x.dim(), 1)
+    if not -axes <= axis < axes:
+        raise IndexError(f"there is no axis {axis} in a tensor of {x.dim()}")
+    return axis % axes
+
+
 def _reduced(
     x: Tensor,
     axes: Sequence[int] | None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    reduced = {axis % x.dim() for axis in (axes or range(x.dim()))}
+    reduced = {_axis(x, axis) for axis in (axes or range(x.dim()))}
     kept = [
         1 if axis in reduced else size
         for axis, size in enumerate(x.shape)
@@ -80,6 +122,7 @@ def _reduced(
 
 def _stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
     shape = list(parts[0].shape)
+    _check(all(list(each.shape) == shape for each in parts), "a stack of different shapes", *parts)
     shape.insert(axis % (len(shape) + 1), len(parts))
     return parts[0].new_empty(shape)
 
@@ -91,16 +134,16 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "native_layer_norm": _layer_norm,
     "native_batch_norm": lambda x, *given: (x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)),
     "upsample_bicubic2d": lambda x, size, *given: x.new_empty([*x.shape[:2], *size]),
-    "mm": lambda x, y: x.new_empty([x.shape[0], y.shape[1]]),
-    "addmm": lambda bias, x, y, **scales: x.new_empty([x.shape[0], y.shape[1]]),
+    "mm": _product,
+    "addmm": _added_product,
     "clone": _same,
     "gelu": _same,
-    "_softmax": _same,
+    "_softmax": _softmax,
     "add.Tensor": _broadcast,
     "mul.Tensor": _broadcast,
     "addcmul": lambda *three, **scales: three[0].new_empty(_together(*(x.shape for x in three))),
-    "add_.Tensor": lambda x, y, **scales: x,
-    "mul_.Tensor": lambda x, y: x,
+    "add_.Tensor": _in_place,
+    "mul_.Tensor": _in_place,
     "mean.dim": _reduced,
     "sum.dim_IntList": _reduced,
     "stack": _stack,

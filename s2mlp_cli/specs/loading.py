@@ -81,8 +81,11 @@ def built_in(name: str) -> ModelSpec:
 
 
 def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
-    document = timm_document(text) if text.startswith(TIMM) else _merged(_find(text))
-    stem = printable(Path(text).stem) if _is_path(text) else text
+    if text.startswith(TIMM):
+        document, stem = timm_document(text), text
+    else:
+        path = _find(text)
+        document, stem = _merged(path), printable(path.stem)
     written = [printable(override) for override in overrides]
     for override in written:
         _override(document, override, text)
@@ -124,20 +127,16 @@ def from_record(kept: Mapping[str, Any]) -> ModelSpec:
 # Finding -----------------------------------------------------------------------------------------
 
 
-def _is_path(text: str) -> bool:
-    return text.lower().endswith(SUFFIXES) or "/" in text or "\\" in text
-
-
 def _find(name: str, beside: Path = Path(), where: str = "") -> Path:
     """Return the file of a built-in name, or of a path, which starts at the folder ``beside``."""
-    if _is_path(name):
+    if name in _files():
+        return _files()[name]
+    if name.lower().endswith(SUFFIXES) or "/" in name or "\\" in name:
         return beside / name
-    if name not in _files():
-        raise SpecError(
-            f"{where}there is no model '{name}'{did_you_mean(name, names()) or ';'} `s2mlp models` "
-            "lists them; a path to a YAML file and timm:NAME work too"
-        )
-    return _files()[name]
+    raise SpecError(
+        f"{where}there is no model '{name}'{did_you_mean(name, names()) or ';'} `s2mlp models` "
+        "lists them; a path to a YAML file and timm:NAME work too"
+    )
 
 
 # Merging -----------------------------------------------------------------------------------------

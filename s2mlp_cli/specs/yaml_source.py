@@ -170,7 +170,7 @@ class _Builder:
     origins: dict[KeyPath, Origin]
 
     def build(self, node: yaml.Node, key: KeyPath) -> Any:
-        origin = self.origins[key] = self._origin(node)
+        origin = self.origins[key] = self.at(node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -186,7 +186,7 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for name_node, value_node in node.value:
-            name, origin = name_node.value, self._origin(name_node)
+            name, origin = name_node.value, self.at(name_node.start_mark.line + 1)
             if not isinstance(name, str):
                 raise SpecError(f"{origin}: found a key that is not a word")
             inner: KeyPath = (*key, name)
@@ -195,9 +195,6 @@ class _Builder:
             mapping[name] = self.build(value_node, inner)
             self.origins[inner] = origin
         return mapping
-
-    def _origin(self, node: yaml.Node) -> Origin:
-        return self.at(node.start_mark.line + 1)
 
 
 def dotted(key: KeyPath) -> str:

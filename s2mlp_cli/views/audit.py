@@ -19,14 +19,8 @@ from s2mlp_cli.views.document import (
     View,
     plural,
 )
+from s2mlp_cli.views.published import QUANTITIES, TONES, place
 
-TONES: dict[str, Tone] = {
-    "agrees": "good",
-    "agrees in binary units": "good",
-    "agrees after a correction": "warn",
-    "differs": "bad",
-}
-QUANTITIES = {"params": "parameters", "flops": "MACs"}
 _SHORT: dict[Agreement, str] = {
     "agrees": "agree",
     "agrees in binary units": "agree in binary units",
@@ -139,11 +133,6 @@ def _reasons(record: AuditRecord) -> Table:
             if cell.reason
         ),
     )
-
-
-def place(cell: AuditCell) -> str:
-    """Return the paper and its table; the comparison models are one table of both papers."""
-    return cell.paper if cell.paper == cell.table else f"{cell.paper} table {cell.table}"
 
 
 def _models(record: AuditRecord) -> Iterator[KnownModel]:

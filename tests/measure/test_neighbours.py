@@ -114,7 +114,7 @@ def test_one_reading_explains_all_four_gfnets():
     """Without the layers between the stages, and with the Fourier transforms."""
     rows = {found.row.model: found.row.flops for found in published_rows("baselines")}
     for name in ("gfnet-s", "gfnet-b", "gfnet-h-s", "gfnet-h-b"):
-        counted = count_parts(load_spec(name))
+        counted = count_parts(name)
         read = recomputed(counted, "flops", ("downsampling",), ("transforms",))
         assert prints_as(read, rows[name].printed), name
 

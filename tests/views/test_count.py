@@ -16,7 +16,8 @@ from s2mlp_cli.records.count import (
     Uncounted,
     Unsupported,
 )
-from s2mlp_cli.views.count import folded_modules, sheet, view
+from s2mlp_cli.views.count import sheet, view
+from s2mlp_cli.views.modules import folded_modules
 from s2mlp_cli.views.sheet import to_csv, to_markdown
 from tests.views import shown
 

@@ -14,7 +14,7 @@ from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.reading import KINDS, Kind
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.views import html, markdown
-from s2mlp_cli.views.count import parts
+from s2mlp_cli.views.modules import parts
 from s2mlp_cli.views.registry import report, sheet, view
 from s2mlp_cli.views.sheet import to_csv, to_markdown
 from tests import samples

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from s2mlp_cli.papers.published import Cell, PublishedRow, imagenet_top1, published_for
 from s2mlp_cli.papers.verdicts import Counted, difference, judge, recomputed
 from s2mlp_cli.records.audit import AuditCell, Quantity
-from s2mlp_cli.specs import ModelSpec, built_in, with_input_size
+from s2mlp_cli.specs import ModelSpec, built_in
 
 # Counts a built-in spec by name, at its own size or at a square one.
 Recount = Callable[[str, int | None], Counted]
@@ -16,17 +16,17 @@ Recount = Callable[[str, int | None], Counted]
 
 def audit(
     rows: Iterable[PublishedRow],
-    count: Callable[[ModelSpec], Counted],
+    recount: Recount,
     progress: Callable[[str], object] = lambda model: None,
 ) -> tuple[AuditCell, ...]:
     """Recompute every printed figure of ``rows``; each spec and size is counted once.
 
     Args:
         rows: what :func:`s2mlp_cli.papers.published_rows` yields.
-        count: from a spec to its count.
+        recount: counts a spec.
         progress: called with the name of each row's model before it is counted.
     """
-    recount = _each_once(count)
+    recount = functools.cache(recount)
     cells: list[AuditCell] = []
     for published in rows:
         printed = list(published.row.cells())
@@ -47,11 +47,8 @@ def published_rows_of(spec: ModelSpec) -> tuple[PublishedRow, ...]:
     return rows if rows and spec == built_in(spec.name) else ()
 
 
-def published_figures(
-    spec: ModelSpec, counted: Counted, count: Callable[[ModelSpec], Counted]
-) -> tuple[AuditCell, ...]:
-    """Return the figures that papers print of a counted spec; ``count`` is for corrections."""
-    recount = _each_once(count)
+def published_figures(spec: ModelSpec, counted: Counted, recount: Recount) -> tuple[AuditCell, ...]:
+    """Return the figures that papers print of a counted spec; ``recount`` is for corrections."""
     return tuple(
         _cell(published, quantity, cell, counted, recount)
         for published in published_rows_of(spec)
@@ -63,15 +60,6 @@ def published_top1(spec: ModelSpec) -> float | None:
     """Return the top-1 on ImageNet-1K in percent that a paper prints; None for a changed spec."""
     printed = map(imagenet_top1, published_rows_of(spec))
     return next((top1 for top1 in printed if top1 is not None), None)
-
-
-def _each_once(count: Callable[[ModelSpec], Counted]) -> Recount:
-    @functools.cache
-    def recount(model: str, input_size: int | None) -> Counted:
-        spec = built_in(model)
-        return count(with_input_size(spec, (input_size,) * 2) if input_size else spec)
-
-    return recount
 
 
 def _cell(

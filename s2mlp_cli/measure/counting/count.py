@@ -29,7 +29,7 @@ from s2mlp_cli.records.count import (
 )
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.specs import ModelSpec
+from s2mlp_cli.specs import ModelSpec, built_in
 from s2mlp_cli.user_code import names_code
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
@@ -103,9 +103,9 @@ def count_sizes(
     return tuple(counted), tuple(refused)
 
 
-def count_parts(spec: ModelSpec) -> Counted:
-    """Count one image through ``spec``, and the parts that papers leave out."""
-    run = run_model(as_given(spec, "count"), registry.get(BASELINE), 1)
+def count_parts(name: str, input_size: int | None = None) -> Counted:
+    """Count one image through a built-in spec, and the parts that papers leave out."""
+    run = run_model(as_given(built_in(name), "count", input_size), registry.get(BASELINE), 1)
     return _counted(run, _owned_parameters(run.model)[0], 1)
 
 

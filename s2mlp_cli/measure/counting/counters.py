@@ -147,9 +147,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     it writes, once, as if nothing stayed in a cache: what a sequence of separate kernels moves.
     """
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes_moved = 0
+    bytes_moved = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

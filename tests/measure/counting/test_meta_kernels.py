@@ -57,6 +57,33 @@ def test_shapes(function, shapes):
     shapes_agree(function, *(torch.randn(shape) for shape in shapes))
 
 
+REFUSED = {
+    "channels": (F.conv2d, [(1, 4, 8, 8), (2, 3, 3, 3)]),
+    "groups of channels": (lambda x, w: F.conv2d(x, w, groups=2), [(1, 4, 8, 8), (3, 2, 3, 3)]),
+    "channels, transposed": (F.conv_transpose2d, [(1, 4, 8, 8), (3, 2, 3, 3)]),
+    "a kernel beyond its input": (F.conv2d, [(1, 3, 2, 2), (2, 3, 3, 3)]),
+    "mm": (torch.mm, [(2, 3), (4, 5)]),
+    "linear": (F.linear, [(2, 2, 3), (5, 4)]),
+    "a bias": (F.linear, [(2, 3), (5, 3), (4,)]),
+    "layer_norm": (lambda x: F.layer_norm(x, (5,)), [(2, 4)]),
+    "the weight of a norm": (lambda x, w: F.layer_norm(x, (4,), w), [(2, 4), (5,)]),
+    "batch_norm": (F.batch_norm, [(2, 3, 4, 4), (4,), (4,)]),
+    "stack": (lambda x, y: torch.stack([x, y]), [(2, 3), (2, 4)]),
+    "add": (torch.add, [(3,), (4,)]),
+    "add in place": (lambda x, y: x.add_(y), [(3,), (2, 3)]),
+    "addcmul": (torch.addcmul, [(3,), (4,), (3,)]),
+    "an axis of a mean": (lambda x: x.mean(dim=3), [(2, 6, 3)]),
+    "an axis of a softmax": (lambda x: x.softmax(dim=-4), [(2, 6, 3)]),
+}
+
+
+@pytest.mark.parametrize(("function", "shapes"), REFUSED.values(), ids=REFUSED)
+def test_what_torch_refuses_is_refused(function, shapes):
+    for device in ("cpu", "meta"):
+        with meta_kernels(), pytest.raises((RuntimeError, IndexError)):
+            function(*(torch.zeros(shape, device=device) for shape in shapes))
+
+
 @given(
     st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2),
     st.sampled_from([1, 2]), st.booleans(),

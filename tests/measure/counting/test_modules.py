@@ -201,6 +201,7 @@ def test_a_checkpoint_is_counted_as_its_architecture():
         (lambda: count(torch.jit.script(nn.ReLU())), "is TorchScript; pass the module that it was"),
         (lambda: count(load_spec("v2-small"), batch_size=0), "batch_size: found 0; allowed: 1 to"),
         (lambda: count(conv_and_head(), input_size=16), "its forward pass fails: RuntimeError"),
+        (lambda: count(conv_and_head(), in_channels=4), "its forward pass fails: RuntimeError"),
         (
             lambda: count(load_spec("v2-small"), in_channels=1),
             "found 1; allowed: 3, that of v2-small",

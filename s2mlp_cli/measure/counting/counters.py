@@ -168,6 +168,6 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def bytes_moved(function: Callable[..., object], *arguments: object) -> int:
     """Return the bytes that ``function(*arguments)`` moves; meta tensors will do."""
-    with torch.no_grad(), Traffic() as traffic:
+    with torch.no_grad(), Traffic() as traffic:  # type: ignore[no-untyped-call]
         function(*arguments)
     return int(traffic.bytes_moved)

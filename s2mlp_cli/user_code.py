@@ -6,15 +6,17 @@ break a table or a JSON document on stdout.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,6 +44,7 @@ class UserCode:
         path: the file; None for a module that has none.
         sha256: of the file.
         searched: the folder that its imports are looked up in; None: as in all of Python.
+        notes: what was done to load it, in sentences.
     """
 
     text: str
@@ -50,6 +53,22 @@ class UserCode:
     path: Path | None
     sha256: str | None
     searched: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        """The names of its arguments; None where it takes any, or does not tell."""
+        call, own = self.value, getattr(self.value, "__init__", None)
+        if inspect.isclass(call) and getattr(own, "__module__", "") == "torch.nn.modules.module":
+            return ()  # a module without a constructor of its own
+        if not inspect.isclass(call):
+            call = getattr(call, "forward", call)
+        try:
+            parameters = inspect.signature(call).parameters
+        except (TypeError, ValueError):
+            return None
+        kinds = {each.kind for each in parameters.values()}
+        return None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(parameters)
 
     def call(self, **arguments: Any) -> Any:
         """Call the object; what it raises becomes a :class:`UserCodeError`."""
@@ -60,9 +79,12 @@ class UserCode:
     @contextlib.contextmanager
     def running(self, what: str) -> Iterator[None]:
         """Run code of this file: its output goes to stderr, its errors become sentences."""
-        folder = _searched(self.searched) if self.searched else contextlib.nullcontext()
-        with _guarded(what, self.path), folder:
+        with _guarded(what, self.path), self.beside():
             yield
+
+    def beside(self) -> contextlib.AbstractContextManager[None]:
+        """Look imports up in the folder of the file as well."""
+        return _searched(self.searched) if self.searched else contextlib.nullcontext()
 
 
 def names_code(text: str) -> bool:
@@ -72,6 +94,9 @@ def names_code(text: str) -> bool:
 
 def load_code(text: str, sha256: str | None = None) -> UserCode:
     """Import a file or module that the user named, and return the object in it.
+
+    Of a file whose imports are missing, the one function or class is read alone, with what it uses
+    of the file, where it needs none of them; ``notes`` say so.
 
     Args:
         text: ``path/net.py:build`` or ``package.module:Name``; the name may have dots.
@@ -83,19 +108,43 @@ def load_code(text: str, sha256: str | None = None) -> UserCode:
     match = _FILE.fullmatch(text) or _MODULE.fullmatch(text)
     if match is None:
         raise UserCodeError(f"'{text}' names no code; use net.py:build or package.module:Name")
-    if match["module"].endswith(".py"):
-        path = Path(match["module"])
-        found = _check_unchanged(path, sha256)
-        package = _package(path)
-        value = _attribute(_import_file(path, package, found), match["name"], text)
-        folder = path.resolve().parents[len(package)]
-        return UserCode(text, f"{path.name}:{match['name']}", value, path, found, folder)
-    module = _import_module(match["module"])
+    if not match["module"].endswith(".py"):
+        module = _import_module(match["module"])
+        value = _attribute(module, match["name"], text)
+        if module.__file__ is None:
+            return UserCode(text, text, value, None, None)
+        path = Path(module.__file__)
+        return UserCode(text, text, value, path, _check_unchanged(path, sha256))
+    path = Path(match["module"])
+    found, package, notes = _check_unchanged(path, sha256), _package(path), ()
+    name, folder = f"{path.name}:{match['name']}", path.resolve().parents[len(package)]
+    try:
+        module = _import_file(path, package, found)
+    except UserCodeError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        module = _read_alone(path, match["name"], folder)
+        reason = str(error.__cause__)
+        notes = (f"{name} was read alone, because its file cannot be imported ({reason})",)
     value = _attribute(module, match["name"], text)
-    if module.__file__ is None:
-        return UserCode(text, text, value, None, None)
-    path = Path(module.__file__)
-    return UserCode(text, text, value, path, _check_unchanged(path, sha256))
+    return UserCode(text, name, value, path, found, folder, notes)
+
+
+def code_takes(text: str) -> tuple[str, ...] | None:
+    """Return the names that ``--set`` can give to what ``text`` names; None: any.
+
+    Of a class those of its constructor and of its call, of a method those of its class as well.
+    """
+    code = load_code(text)
+    found = [code.takes]
+    if inspect.isclass(code.value):
+        call = vars(code.value).get("forward", vars(code.value).get("__call__"))
+        found.append(replace(code, value=call).takes if call else ())
+    elif "self" in (code.takes or ())[:1]:
+        found.append(load_code(text.rpartition(".")[0]).takes)
+    known = [names for names in found if names is not None]
+    names = dict.fromkeys(name for each in known for name in each if name != "self")
+    return tuple(names) if len(known) == len(found) else None
 
 
 def _check_unchanged(path: Path, sha256: str | None) -> str:
@@ -153,6 +202,64 @@ def _import_module(name: str) -> ModuleType:
         if str(Path.cwd()) not in sys.path:  # as with python -m
             sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(name)
+
+
+def _read_alone(path: Path, name: str, folder: Path) -> ModuleType:
+    """Run one definition of a file, with what it uses of the file and the imports that it needs.
+
+    Raises:
+        UserCodeError: it is not there, or needs what is missing.
+    """
+    tree = ast.parse(path.read_bytes(), str(path))
+    root = name.partition(".")[0]
+    module = ModuleType(f"{_PREFIX}{path.stem}_alone")
+    sys.modules[module.__name__] = module  # dataclasses look a class's module up here
+    wanted = _needed(root, tree.body)
+    nodes = [node for node in tree.body if node in wanted or _is_for_all(node)]
+    try:
+        with _searched(folder), contextlib.redirect_stdout(sys.stderr):
+            exec(compile(ast.Module(nodes, []), str(path), "exec"), vars(module))
+    except Exception as error:
+        raise UserCodeError(
+            f"{path.name}:{name} needs what cannot be imported here: {described(error, path)}; "
+            "install it"
+        ) from error
+    return module
+
+
+def _is_for_all(node: ast.stmt) -> bool:
+    """Whether a statement changes how all others are compiled."""
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+def _needed(root: str, statements: list[ast.stmt]) -> set[ast.stmt]:
+    """Return the statements of a file that a definition uses, directly or by others."""
+    found: set[ast.stmt] = set()
+    waiting, asked = [root], {root}
+    while waiting:
+        name = waiting.pop()
+        for node in statements:
+            if node not in found and name in _bound(node):
+                found.add(node)
+                used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - asked
+                asked |= used
+                waiting += used
+    return found
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Return the names that a statement of a file defines, in its branches too."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        return {node.name}
+    names = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            names.add(each.id)
+        elif isinstance(each, ast.FunctionDef | ast.ClassDef):
+            names.add(each.name)
+        elif isinstance(each, ast.alias):
+            names.add((each.asname or each.name).partition(".")[0])
+    return names
 
 
 @contextlib.contextmanager

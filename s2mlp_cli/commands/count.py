@@ -13,6 +13,7 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
+from s2mlp_cli.user_code import names_code
 from s2mlp_cli.views.count import By, sheet, view
 from s2mlp_cli.views.terminal import remarks_console
 
@@ -93,6 +94,7 @@ def command(
     If a model does not support a size, the table says why. The exit code is 0 if anything was
     counted, and 1 otherwise.
     """
+    from s2mlp_cli.measure.settings import code_arguments, share_out
     from s2mlp_cli.measure.source import open_models
     from s2mlp_cli.records.count import CountRecord
     from s2mlp_cli.specs import names
@@ -108,10 +110,17 @@ def command(
     # rich takes any stream for a terminal under FORCE_COLOR, and would write its codes into a log.
     waiting = remarks_console().status("counting") if sys.stderr.isatty() else nullcontext()
     with waiting:
+        alone = ckpts if not models else ()
+        own = (shift,) if names_code(shift) else ()
+        shared = share_out(overrides, (*named, *models, *alone), own)
         given = open_models(
             named, models, ckpts,
-            overrides=overrides, in_channels=in_channels, averaged=ema, weights=weights,
+            overrides=shared, in_channels=in_channels, averaged=ema, weights=weights,
         )  # fmt: skip
+        if own:
+            from s2mlp_cli.shifts.contender import open_shift
+
+            shift = open_shift(shift, code_arguments(shared[shift], shift)).name
 
         from s2mlp_cli.measure.counting.count import count_sizes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from s2mlp_cli.records.base import DTYPES
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.records.profile_rows import implementation
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.user_code import names_code
 from s2mlp_cli.views.terminal import remarks_console
 
 if TYPE_CHECKING:
@@ -302,17 +303,25 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     from s2mlp_cli.measure.profiling.device import open_device
     from s2mlp_cli.measure.profiling.profiler import Profiler
     from s2mlp_cli.measure.profiling.resuming import asked_of, continued
+    from s2mlp_cli.measure.settings import share_out
 
     previous, source = _previous(given.resume) if given.resume else (None, None)
+    names = _known(given.shifts)
+    shared = share_out(
+        given.overrides,
+        (given.ckpt,) if given.ckpt and "models" not in given.named else given.models,
+        [name for name in names if names_code(name)],
+    )
     models: tuple[GivenModel, ...] = ()
     if previous is None or given.named & {"models", "ckpt", "overrides"}:
-        models = _open_models(given)
+        models = _open_models(given, shared)
+    shifts = _open_shifts(names, shared, previous)
     settings = _settings(given, previous)
     before = previous and asked_of(previous)
     wanted = before.device if before and "device" not in given.named else given.device
     place = open_device(wanted, host_time=settings.host_time)
     here = environment()
-    request = _request(given, models, str(place.torch_device), here.cpu_count)
+    request = _request(given, models, shifts, str(place.torch_device), here.cpu_count)
     if previous is not None:
         named = {field: _ASKED[field] for field in _ASKED if field in given.named}
         named |= {"models": "--model"} if models else {}
@@ -322,17 +331,38 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     ), source
 
 
-def _open_models(given: Given) -> tuple[GivenModel, ...]:
+def _open_models(given: Given, shared: Mapping[str, tuple[str, ...]]) -> tuple[GivenModel, ...]:
     from s2mlp_cli.measure.source import open_model
 
-    if given.ckpt is None:
-        return tuple(open_model(name, overrides=given.overrides) for name in given.models)
-    names = given.models if "models" in given.named else (None,)
-    return tuple(open_model(name, given.ckpt, overrides=given.overrides) for name in names)
+    if given.ckpt is not None and "models" not in given.named:
+        return (open_model(None, given.ckpt, overrides=shared[given.ckpt]),)
+    return tuple(open_model(name, given.ckpt, overrides=shared[name]) for name in given.models)
+
+
+def _open_shifts(
+    names: tuple[str, ...], shared: Mapping[str, tuple[str, ...]], previous: ProfileRecord | None
+) -> tuple[str, ...]:
+    """Probe the shifts of Python files, those of the record to resume too; return all names."""
+    from s2mlp_cli.measure.profiling.resuming import asked_of
+    from s2mlp_cli.measure.settings import code_arguments
+    from s2mlp_cli.shifts.contender import open_shift, reopen_shift
+
+    if previous:
+        kept = [previous.sources.get(name) for name in asked_of(previous).shifts]
+        for source in filter(None, kept):
+            reopen_shift(source)
+    return tuple(
+        open_shift(name, code_arguments(shared[name], name)).name if names_code(name) else name
+        for name in names
+    )
 
 
 def _request(
-    given: Given, models: tuple[GivenModel, ...], device: str, cores: int
+    given: Given,
+    models: tuple[GivenModel, ...],
+    shifts: tuple[str, ...],
+    device: str,
+    cores: int,
 ) -> ProfileRequest:
     from s2mlp_cli.measure.profiling.profiler import DEFAULT_BATCH
     from s2mlp_cli.records.profile import ProfileRequest
@@ -341,7 +371,7 @@ def _request(
     return ProfileRequest(
         models=tuple(model.name for model in models),
         input_sizes=tuple(dict.fromkeys(given.input_sizes)),
-        shifts=_known(given.shifts),
+        shifts=shifts,
         # all, or the only one at which a runtime other than torch takes part
         levels=given.levels if "levels" in given.named or not exported else ("model",),
         dtypes=given.dtypes,

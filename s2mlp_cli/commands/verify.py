@@ -50,7 +50,7 @@ from s2mlp_cli.views.terminal import remarks_console
     "arguments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="An argument of a shift from a Python file. Repeatable.",
+    help="An argument of a shift or module from a Python file. Repeatable.",
 )
 @click.option(
     "--layout",
@@ -90,7 +90,7 @@ def command(
     names = (*registry.parse("all"), "inplace") if rest == "all" else ()
     names = names or (registry.parse(rest) if rest or not (foreign or module) else ())
 
-    from s2mlp_cli.measure.source import code_arguments
+    from s2mlp_cli.measure.settings import code_arguments, share_out
     from s2mlp_cli.measure.torch_support import target
     from s2mlp_cli.measure.verifying.foreign import explain, explain_module
     from s2mlp_cli.measure.verifying.verify import verify
@@ -104,12 +104,13 @@ def command(
             progress=lambda name: status.update(f"checking {name}"),
         )
         explained = []
+        shared = share_out(arguments, (), (*foreign, *([module] if module else ())))
         for name in foreign:
             status.update(f"probing {name}")
-            explained.append(explain(name, code_arguments(arguments, name), layout))
+            explained.append(explain(name, code_arguments(shared[name], name), layout))
         if module:
             status.update(f"comparing {module}")
-            explained.append(explain_module(module, code_arguments(arguments, module)))
+            explained.append(explain_module(module, code_arguments(shared[module], module)))
     record = made_here(VerifyRecord, results=results, foreign=tuple(explained))
     emit(record, output_format, output)
     return 0 if record.as_expected else 1

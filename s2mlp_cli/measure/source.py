@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UserCodeError
+from s2mlp_cli.measure.settings import code_arguments
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
 from s2mlp_cli.specs.model import MAX_PIXELS
-from s2mlp_cli.specs.yaml_source import parse_value
 from s2mlp_cli.user_code import UserCode, load_code, names_code
 
 if TYPE_CHECKING:
@@ -168,6 +168,10 @@ class PythonModel(GivenModel):
     weights: Mapping[str, torch.Tensor] | None = None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        return self.code.notes
+
+    @property
     def path(self) -> Path | None:
         return self.code.path
 
@@ -315,13 +319,14 @@ def open_models(
     models: Sequence[str],
     ckpts: Sequence[str],
     *,
-    overrides: tuple[str, ...] = (),
+    overrides: Mapping[str, tuple[str, ...]] = {},
     in_channels: int | None = None,
     averaged: bool = False,
     weights: str | None = None,
 ) -> list[GivenModel]:
     """Open several models; a checkpoint's architecture is the only one of ``models``, if any.
 
+    ``overrides`` are those of each, by its name (:func:`s2mlp_cli.measure.settings.share_out`).
     Models of equal names that come from several files are called by their paths.
     """
     alone = [*named, *(models if not ckpts else ())]
@@ -329,8 +334,8 @@ def open_models(
     pairs += [(next(iter(models), None), ckpt) for ckpt in ckpts]
     given = [
         open_model(
-            model, ckpt, overrides=overrides, in_channels=in_channels,
-            averaged=averaged, weights=weights,
+            model, ckpt, overrides=overrides.get(model or ckpt or "", ()),
+            in_channels=in_channels, averaged=averaged, weights=weights,
         )
         for model, ckpt in pairs
     ]  # fmt: skip
@@ -539,19 +544,6 @@ def _exported(path: Path, input_size: tuple[int, int] | None = None) -> Exported
 def _to_stderr() -> Iterator[None]:
     with redirect_stdout(sys.stderr):
         yield
-
-
-def code_arguments(overrides: tuple[str, ...], model: str) -> dict[str, Any]:
-    """Read ``--set key=value`` as keyword arguments, each value as YAML."""
-    arguments: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.isidentifier():
-            raise UserCodeError(
-                f"--set {override} for {model}: use KEY=VALUE, where KEY is the name of an argument"
-            )
-        arguments[key] = parse_value(text, f"--set {override} for {model}")
-    return arguments
 
 
 def _names_weights(model: str) -> bool:

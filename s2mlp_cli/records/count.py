@@ -107,6 +107,7 @@ class CountResult(Frozen):
             convention of every operator.
         activations: values written by linear layers, convolutions and matrix products.
         source: where the model came from; None in records of 0.1.0.
+        shift_source: where the shift came from, if a user wrote it.
         notes: what else a reader must know, such as that it was counted on the CPU.
     """
 
@@ -132,6 +133,7 @@ class CountResult(Frozen):
     uncounted: tuple[Uncounted, ...]
     published: tuple[AuditCell, ...] = ()
     source: ModelSource | None = None
+    shift_source: ModelSource | None = None
     notes: tuple[str, ...] = ()
 
 

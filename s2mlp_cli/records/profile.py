@@ -250,7 +250,7 @@ class ProfileRecord(Record):
         settings: of the last run, as ``created``, ``command`` and ``environment`` are.
         request: what was asked for; None in records of 0.1.0.
         specs: the whole spec of every model that has one, by its name.
-        sources: where every model came from, by its name.
+        sources: where every model and every shift of a user came from, by its name.
         published_top1: what papers print of the models on ImageNet-1K, in percent.
         limits: the roofline of each device and dtype.
         earlier: the runs before the last one, oldest first.

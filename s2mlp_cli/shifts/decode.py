@@ -1,15 +1,16 @@
 """Where did every value come from? A shift as a black box, told by a map of unique numbers.
 
-A function that only moves data turns a map of unique numbers into a map of sources. From one call
-each channel's movement and border are read; a second call under ``functionalize``, where nothing is
-overwritten before it is read, tells a shift that smears from one that computes something else.
+A function that only moves data turns a map of unique numbers into a map of sources: from one call
+each channel's movement and border are read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 import torch
@@ -27,6 +28,16 @@ _TO: dict[Layout, Callable[[Tensor], Tensor]] = {
     "B,N,C": lambda x: x.flatten(1, 2),
 }
 
+_BORDERS: dict[Border, str] = {
+    "copied": "",
+    "kept": " whose border keeps its own values",
+    "zero": " with zeros at the border",
+    "wrapped": " that wraps around at the border",
+}
+
+# Different movements that are tried for each channel: more groups than any shift has.
+_MOST_STEPS = 32
+
 _NAMES = {offset: name for name, offset in OFFSETS.items()}
 
 
@@ -43,15 +54,14 @@ def from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:
 
 
 def numbered(batch: int, height: int, width: int, channels: int) -> Tensor:
-    """Return a float64 map B,H,W,C in which every value is another whole number.
+    """Return a float32 map B,H,W,C in which every value is another whole number.
 
-    The numbers alternate in sign and none is twice another, so that arithmetic on them (a ReLU, a
-    doubling) does not give a number of the map.
+    They have no order, two signs, and none is twice another, so that arithmetic on them (a mean, a
+    ReLU, a doubling) does not give numbers of the map.
     """
     count = batch * height * width * channels
-    numbers = torch.arange(count, dtype=torch.float64) + count
-    numbers[1::2] *= -1
-    return numbers.view(batch, height, width, channels)
+    numbers = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + count
+    return (numbers * (1 - 2 * (numbers % 2))).float().view(batch, height, width, channels)
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,15 @@ class Move:
     last: int
     dh: int
     dw: int
-    border: Border
+    border: Border = "copied"
 
     @property
     def channels(self) -> slice:
         return slice(self.first, self.last + 1)
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
 
     @property
     def moves(self) -> bool:
@@ -100,23 +114,21 @@ class Decoded:
     """The sources of one output.
 
     Attributes:
+        shape: B,H,W,C of the map.
         moves: runs of channels that move alike, in order; those not explained are left out.
-        explained: fraction of all values that these moves give.
-        crossing: fraction of values that come from another channel.
-        mixing: fraction of values that come from another image.
-        foreign: fraction of values that are neither of the input nor zero.
+        explained: fraction of all values that moves of whole channels give.
+        others: where the other values come from -> their fraction of all values.
     """
 
+    shape: tuple[int, ...]
     moves: tuple[Move, ...]
     explained: float
-    crossing: float
-    mixing: float
-    foreign: float
+    others: Mapping[str, float]
 
     @property
     def whole(self) -> bool:
         """Whether every value is explained."""
-        return self.explained == 1.0
+        return sum(move.size for move in self.moves) == self.shape[-1]
 
     @property
     def moving(self) -> bool:
@@ -124,32 +136,58 @@ class Decoded:
         return any(move.moves for move in self.moves)
 
     @property
+    def parts(self) -> str:
+        """Where its values come from, in percent, the most first."""
+        shares = {**self.others, "move as in a shift": self.explained}
+        ordered = sorted(shares.items(), key=lambda each: -each[1])
+        return "of its values " + listed([f"{s:.1%} {what}" for what, s in ordered if s >= 0.0005])
+
+    @property
+    def foreign(self) -> bool:
+        """Whether most of its values are not values of its input."""
+        return self.others["are not values of its input"] > 0.5
+
+    @property
     def borders(self) -> tuple[Border, ...]:
-        return tuple(dict.fromkeys(move.border for move in self.moves if move.moves))
+        found = dict.fromkeys(move.border for move in self.moves if move.moves)
+        straight = all(abs(m.dh) + abs(m.dw) < 2 for m in self.moves if m.border == "copied")
+        if straight and "kept" in found:  # by one, copied is kept
+            found.pop("copied", None)
+        return tuple(found)
 
     @property
     def directions(self) -> Directions | None:
-        """The directions of a true shift: equal groups, single steps, copied border; else None."""
-        sizes = {move.last - move.first + 1 for move in self.moves}
+        """The directions of a true shift: equal groups, single steps, copied border; else None.
+
+        Runs that move alike may be several groups: up, up, down is a shift of three directions.
+        """
         names = [_NAMES.get((move.dh, move.dw)) for move in self.moves]
-        if not self.whole or self.borders != ("copied",):
+        if not self.whole or self.borders != ("copied",) or not all(names):
             return None
-        equal = _divided(self.moves)
-        if equal is not None:
-            return equal
-        return tuple(n for n in names if n) if len(sizes) == 1 and all(names) else None
+        size = math.gcd(*(move.size for move in self.moves))
+        if self.shape[-1] // size > len(OFFSETS):
+            return None
+        runs = zip(names, self.moves, strict=True)
+        return tuple(str(name) for name, move in runs for _ in range(move.size // size))
 
-
-def _divided(moves: tuple[Move, ...]) -> Directions | None:
-    """Split runs that move alike into equal groups: up, up, down is a shift of three directions."""
-    sizes = [move.last - move.first + 1 for move in moves]
-    size = math.gcd(*sizes)
-    names = [_NAMES.get((move.dh, move.dw)) for move in moves]
-    if not all(names) or sum(sizes) // size > len(OFFSETS):
-        return None
-    return tuple(
-        str(name) for name, own in zip(names, sizes, strict=True) for _ in range(own // size)
-    )
+    @property
+    def said(self) -> str:
+        """What it does, in words: ``a shift with zeros at the border: down, left``."""
+        if not self.whole:
+            return self.parts
+        moving = [move for move in self.moves if move.moves]
+        if not moving:
+            return "nothing moves"
+        if self.directions:
+            return f"a true shift: {', '.join(self.directions)}"
+        at = _BORDERS[self.borders[0]] if len(self.borders) == 1 else " with different borders"
+        if len({move.size for move in self.moves}) == 1 and moving == [*self.moves]:
+            return f"a shift{at}: {', '.join(move.direction for move in moving)}"
+        parts = ", ".join(
+            f"{move.direction} (channels {move.first}-{move.last} of {self.shape[-1]})"
+            for move in moving
+        )
+        return f"a shift{at}: {parts}" + "; the other channels stay" * (moving != [*self.moves])
 
 
 def decode(given: Tensor, found: Tensor) -> Decoded:
@@ -159,87 +197,87 @@ def decode(given: Tensor, found: Tensor) -> Decoded:
         given: what :func:`numbered` returned, B,H,W,C.
         found: the output for it, B,H,W,C.
     """
-    source = found.abs().round().long() - given.numel()
-    known = (source >= 0) & (source < given.numel())
-    _, height, width, channels = given.shape
-    here = torch.arange(given.numel()).view(given.shape)
-    source = torch.where(known, source, here)
-    known &= found == given.flatten()[source]
-
-    def places(index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return (
-            index // (height * width * channels),
-            index // (width * channels) % height,
-            index // channels % width,
-            index % channels,
-        )
-
-    images, rows, columns, own = places(here)
-    from_images, from_rows, from_columns, from_channels = places(source)
-    straight = known & (from_channels == own) & (from_images == images)
-    per_channel: list[tuple[int, int, Border] | None] = []
-    explained = 0.0
-    for channel in range(channels):
-        mask = straight[..., channel]
-        best: tuple[int, int, Border] | None = None
-        if mask.any():
-            steps = torch.stack(
-                [
-                    (rows - from_rows)[..., channel][mask],
-                    (columns - from_columns)[..., channel][mask],
-                ],
-                dim=1,
-            )
-            best, part = _best(given, found, channel, _likely(steps))
-            explained += part
-        per_channel.append(best)
+    count, found = given.numel(), found.double()
+    number = found.nan_to_num(0, 0, 0).abs().clamp(max=3 * count).round().long() - count
+    order = given.flatten().abs().argsort()
+    source = order[number.clamp(0, count - 1)]
+    known = given.flatten()[source] == found
+    places = torch.unravel_index(torch.arange(count).view(given.shape), given.shape)
+    from_places = torch.unravel_index(source, given.shape)
+    image, row, column, channel = (a - b for a, b in zip(places, from_places, strict=True))
+    straight = known & (channel == 0) & (image == 0)
+    steps = torch.stack([row, column], dim=-1)
+    likely: Counter[tuple[int, int]] = Counter()
+    for place in range(given.shape[-1]):
+        likely.update(_commonest(steps[..., place, :][straight[..., place]]))
+    # The smallest first: by 1, wrapped, is also by 1 - H the other way.
+    ordered = sorted(dict(likely.most_common(_MOST_STEPS)) or {(0, 0): 0}, key=_length)
+    tried = [Move(0, given.shape[-1] - 1, *step, border) for step in ordered for border in _BORDERS]
+    best, fraction = torch.zeros(given.shape[-1], dtype=torch.long), torch.zeros(given.shape[-1])
+    rest = torch.ones(given.shape, dtype=torch.bool)
+    for index, move in enumerate(tried):
+        same = moved(given, (move,)) == found
+        share = same.float().mean((0, 1, 2))
+        better = share > fraction
+        best[better], fraction[better] = index, share[better]
+        rest = torch.where(better, ~same, rest)
     return Decoded(
-        moves=_runs(per_channel),
-        explained=explained / channels if explained < channels else 1.0,
-        crossing=_fraction(known & (from_channels != own)),
-        mixing=_fraction(known & (from_images != images)),
-        foreign=_fraction(~known & (found != 0)),
+        shape=tuple(given.shape),
+        moves=_runs(
+            [tried[i] if f == 1 else None for f, i in zip(fraction, best.tolist(), strict=True)]
+        ),
+        explained=1 - _fraction(rest),
+        others={
+            "come from other pixels": _fraction(rest & straight),
+            "come from other channels": _fraction(rest & known & (channel != 0) & (image == 0)),
+            "come from other images": _fraction(rest & known & (image != 0)),
+            "are zero": _fraction(rest & ~known & (found == 0)),
+            "are not values of its input": _fraction(rest & ~known & (found != 0)),
+        },
     )
+
+
+def _length(step: tuple[int, int]) -> int:
+    return abs(step[0]) + abs(step[1])
+
+
+def listed(words: list[str]) -> str:
+    """Return ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _fraction(mask: Tensor) -> float:
     return float(mask.double().mean())
 
 
-def _likely(steps: Tensor) -> list[tuple[int, int]]:
-    """Return the commonest movements; a border or a smear makes others beside the true one."""
+def _commonest(steps: Tensor) -> dict[tuple[int, int], int]:
+    """Count the commonest movements; a border makes others beside the true one."""
     unique, counts = torch.unique(steps, dim=0, return_counts=True)
-    order = counts.argsort(descending=True)[:6]
-    return [(int(unique[place, 0]), int(unique[place, 1])) for place in order]
+    order = counts.argsort(descending=True)[:3]
+    return {(int(unique[i, 0]), int(unique[i, 1])): int(counts[i]) for i in order}
 
 
-def _best(
-    given: Tensor, found: Tensor, channel: int, steps: list[tuple[int, int]]
-) -> tuple[tuple[int, int, Border], float]:
-    """Return the movement and border that give most of a channel's values."""
-    borders: tuple[Border, ...] = ("copied", "kept", "zero", "wrapped")
-    ranked = []
-    for dh, dw in steps:
-        for border in borders:
-            move = Move(0, 0, dh, dw, border)
-            expected = moved(given[..., channel : channel + 1], (move,))
-            match = float((expected[..., 0] == found[..., channel]).double().mean())
-            ranked.append((match, (dh, dw, border)))
-    match, best = max(ranked, key=lambda one: one[0])
-    return best, match
-
-
-def _runs(channels: list[tuple[int, int, Border] | None]) -> tuple[Move, ...]:
-    runs: list[Move] = []
-    for place, found in enumerate(channels):
-        if found is None:
-            continue
-        last = runs[-1] if runs else None
-        if last and last.last == place - 1 and (last.dh, last.dw, last.border) == found:
-            runs[-1] = Move(last.first, place, *found)
-        else:
-            runs.append(Move(place, place, *found))
+def _runs(channels: list[Move | None]) -> tuple[Move, ...]:
+    """Return what single channels do as runs of channels that do the same."""
+    runs, place = [], 0
+    for found, same in groupby(channels):
+        after = place + len([*same])
+        if found is not None:
+            runs.append(replace(found, first=place, last=after - 1))
+        place = after
     return tuple(runs)
+
+
+def scaled(moves: tuple[Move, ...], old: int, channels: int) -> tuple[Move, ...]:
+    """Return the moves of ``old`` channels for another number of them, in proportion."""
+    return tuple(
+        replace(
+            move,
+            first=move.first * channels // old,
+            last=(move.last + 1) * channels // old - 1,
+        )
+        for move in moves
+    )
 
 
 def moved(x: Tensor, moves: tuple[Move, ...]) -> Tensor:

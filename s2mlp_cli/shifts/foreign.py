@@ -5,12 +5,9 @@ How it wants to be called is found out: from its parameters, and by calling it.
 
 from __future__ import annotations
 
-import ast
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,35 +17,39 @@ from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.shifts.decode import from_layout, to_layout
 from s2mlp_cli.shifts.types import Layout
-from s2mlp_cli.user_code import UserCode, described, load_code
+from s2mlp_cli.user_code import UserCode, load_code
 
 # Parameters that get our list of directions, and those that get a size of the map.
 _DIRECTIONS = frozenset({"directions", "direction_list", "dirs"})
 _HEIGHT = frozenset({"h", "height", "img_h", "rows"})
 _WIDTH = frozenset({"w", "width", "img_w", "columns"})
-_SIZE = frozenset({"size", "hw", "shape", "resolution", "input_resolution", "x_size"})
+_SIZE = frozenset(
+    {
+        *("size", "hw", "shape", "resolution", "patch_resolution", "input_resolution"),
+        *("x_size", "hw_shape", "img_size"),
+    }
+)
 
 
 @dataclass(frozen=True)
 class ForeignShift:
-    """A function, static method or module that a user wrote.
+    """A function, method or module without weights that a user wrote.
 
     Attributes:
-        name: ``mine.py:my_shift``.
+        code: where it came from.
         function: what is called.
         takes: the parameters beside the map that are filled in, by name: ``directions``,
             ``height``, ``width`` or ``size``.
-        arguments: given with ``--set``.
-        sha256: of its file.
+        arguments: those of ``given`` that the function itself takes.
+        given: all that ``--set`` gave, some of it to a constructor.
         notes: what was done to load it.
     """
 
-    name: str
+    code: UserCode
     function: Callable[..., Any]
     takes: Mapping[str, str]
     arguments: Mapping[str, Any]
-    sha256: str | None = None
-    path: Path | None = None
+    given: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
     @property
@@ -56,7 +57,7 @@ class ForeignShift:
         return "directions" in self.takes.values()
 
     def call(self, x: Tensor, layout: Layout, directions: Directions = ()) -> Tensor:
-        """Call it on ``x`` (B,H,W,C) in ``layout`` and return B,H,W,C.
+        """Call it on ``x`` (B,H,W,C) in ``layout`` and return B,H,W,C; a list of maps is joined.
 
         Whatever it raises is raised. The map is handed over as it is in memory: a layout is a view.
 
@@ -65,17 +66,6 @@ class ForeignShift:
         """
         height, width = int(x.shape[1]), int(x.shape[2])
         given = to_layout(x, layout)
-        found = self.raw(given, height, width, directions)
-        if not isinstance(found, Tensor) or found.shape != given.shape:
-            what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise UserCodeError(
-                f"{self.name} returns {what} for a map of {tuple(given.shape)}; a shift returns a "
-                "map of the same shape"
-            )
-        return from_layout(found, layout, height, width)
-
-    def raw(self, given: Tensor, height: int, width: int, directions: Directions = ()) -> Any:
-        """Call it with a map as it is, and join a list of maps along the channels."""
         values = {
             "directions": directions,
             "height": height,
@@ -84,27 +74,46 @@ class ForeignShift:
         }
         filled = {name: values[what] for name, what in self.takes.items()}
         found = self.function(given, **filled, **self.arguments)
-        if isinstance(found, (list, tuple)) and found and isinstance(found[0], Tensor):
-            found = found[0] if len(found) == 1 else torch.cat(list(found), dim=-1)
-        return found
+        maps = isinstance(found, list | tuple) and all(isinstance(each, Tensor) for each in found)
+        if maps and found:
+            found = torch.cat(list(found), dim=1 if layout == "B,C,H,W" else -1)
+        if not isinstance(found, Tensor) or found.shape != given.shape:
+            what = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            makes = "; if it makes shifts, give its arguments with --set" * callable(found)
+            raise UserCodeError(f"it returns {what} for a map of {list(given.shape)}{makes}")
+        return from_layout(found, layout, height, width)
 
 
-def load_foreign(text: str, arguments: Mapping[str, Any] | None = None) -> ForeignShift:
-    """Load ``mine.py:my_shift``, ``mine.py:Class.method`` or a module without parameters.
+def load_foreign(
+    text: str, arguments: Mapping[str, Any] | None = None, sha256: str | None = None
+) -> ForeignShift:
+    """Load ``mine.py:my_shift``, ``mine.py:Class.method`` or a module without weights.
 
     Args:
         text: as the user named it.
-        arguments: of ``--set``: for the class where it is one, else for the function.
+        arguments: of ``--set``: for the constructor where it takes them, else for the function.
+        sha256: what the file must be, if it was loaded before.
 
     Raises:
         UserCodeError: it cannot be loaded, lacks an argument, or has weights.
     """
-    code, loaded = _loaded(text)
-    given = dict(arguments or {})
-    function, notes = code.value, [*loaded]
+    code, given = load_code(text, sha256), dict(arguments or {})
+    function, notes = code.value, code.notes
     if inspect.isclass(function):
-        function = _instance(code, given)
-        given = {}
+        function = _made(code, given)
+    elif inspect.isfunction(function) and [*inspect.signature(function).parameters][:1] == ["self"]:
+        owner, _, name = text.rpartition(".")
+        function = getattr(_made(load_code(owner, sha256), given), name)
+    if not callable(function):
+        raise UserCodeError(f"{code.name} is of type {type(function).__name__}, not a function")
+    if not _takes_map(function, given):
+        function = _made(code, given)
+        if not callable(function):
+            raise UserCodeError(
+                f"{code.name} takes no map, and returns a {type(function).__name__} instead of a "
+                "shift"
+            )
+        notes = (*notes, f"{code.name} makes a shift and was called once")
     if isinstance(function, nn.Module):
         if any(True for _ in function.parameters()):
             raise UserCodeError(
@@ -112,93 +121,94 @@ def load_foreign(text: str, arguments: Mapping[str, Any] | None = None) -> Forei
                 f"`s2mlp verify --module {text}`, or name the function that shifts"
             )
         function = function.eval()
-    if not callable(function):
-        raise UserCodeError(f"{code.name} is a {type(function).__name__}, not a function")
-    if not _map_parameter(function):
-        function = _made(code, function, given)
-        given = {}
-        notes.append(f"{code.name} makes a shift and was called once")
     takes = _filled(code, function, given)
-    return ForeignShift(code.name, function, takes, given, code.sha256, code.path, tuple(notes))
+    return ForeignShift(code, function, takes, given, dict(arguments or {}), notes)
 
 
-def _instance(code: UserCode, arguments: Mapping[str, Any]) -> Any:
-    lacking = _required(code.value, arguments)
-    if lacking:
-        raise UserCodeError(_needs(code, lacking))
-    return code.call(**arguments)
-
-
-def _made(code: UserCode, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Return what a function without a map makes: a factory of shifts."""
-    made = code.call(**arguments)
-    if not callable(made):
-        raise UserCodeError(
-            f"{code.name} takes no map, and returns a {type(made).__name__} instead of a shift"
-        )
-    return made
+def _made(code: UserCode, given: dict[str, Any]) -> Any:
+    """Call a class or a factory with those of the arguments that it takes, and take them out."""
+    own = {name: given.pop(name) for name in [*given] if code.takes is None or name in code.takes}
+    _require(code, [each for each in _lacking(code.value) if each not in own])
+    return code.call(**own)
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     target = function.forward if isinstance(function, nn.Module) else function
     try:
         return list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):  # built into C: it takes what it takes
-        return [inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)]
+    except (TypeError, ValueError):  # compiled code: TorchScript tells its parameters, C does not
+        schema = getattr(target, "schema", None)
+        names = (
+            [
+                (each.name, each.has_default_value())
+                for each in schema.arguments
+                if each.name != "self"
+            ]
+            if schema
+            else [("x", False)]
+        )
+        return [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=None if has_default else inspect.Parameter.empty,
+            )
+            for name, has_default in names
+        ]
 
 
-def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
-    return [each for each in _parameters(function) if each.kind not in kinds]
+_NAMED_ONLY = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _map_parameter(function: Callable[..., Any]) -> bool:
+def _takes_map(function: Callable[..., Any], given: Mapping[str, Any]) -> bool:
     """Whether a map can be given: a first parameter without a default, or ``*args``."""
-    places = _positional(function)
-    return bool(places) and (
-        places[0].default is inspect.Parameter.empty
-        or places[0].annotation in (Tensor, "Tensor", "torch.Tensor")
+    places = [each for each in _parameters(function) if each.kind not in _NAMED_ONLY]
+    return (
+        bool(places)
+        and places[0].name not in given
+        and (
+            places[0].default is inspect.Parameter.empty
+            or places[0].annotation in (Tensor, "Tensor", "torch.Tensor")
+        )
     )
 
 
-def _required(function: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+def _lacking(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters that have no default."""
     return [
         each.name
         for each in _parameters(function)
-        if each.default is inspect.Parameter.empty
-        and each.kind not in variadic
-        and each.name not in given
+        if each.default is inspect.Parameter.empty and each.kind not in _VARIADIC
     ]
 
 
 def _filled(
     code: UserCode, function: Callable[..., Any], given: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return which further parameters are filled in, and with what."""
-    first = _positional(function)[0].name
-    own = [each.name for each in _parameters(function)]
-    unknown = sorted(set(given) - set(own))
-    variadic = any(e.kind is inspect.Parameter.VAR_KEYWORD for e in _parameters(function))
-    if unknown and not variadic:
+    """Return which parameters beside the map are filled in, and with what."""
+    _, *own = _parameters(function)
+    names = [each.name for each in own]
+    unknown = sorted(set(given) - set(names))
+    if unknown and all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in own):
         raise UserCodeError(
-            f"{code.name} has no argument '{unknown[0]}'; it has {', '.join(own[1:]) or 'none'}"
+            f"{code.name} has no argument '{unknown[0]}'; it has {', '.join(names) or 'none'}"
         )
-    takes = {name: what for name in own[1:] if name not in given and (what := _meaning(name, own))}
-    lacking = [n for n in _required(function, given) if n != first and n not in takes]
-    if lacking:
-        raise UserCodeError(_needs(code, lacking))
-    defaulted = {e.name for e in _parameters(function) if e.default is not inspect.Parameter.empty}
-    return {
-        name: what for name, what in takes.items() if what == "directions" or name not in defaulted
+    takes = {
+        each.name: what
+        for each in own
+        if each.name not in given
+        and (what := _meaning(each.name, names))
+        and (what == "directions" or each.default in (inspect.Parameter.empty, None))
     }
+    _require(code, [n for n in _lacking(function)[1:] if n not in takes and n not in given])
+    return takes
 
 
 def _meaning(name: str, names: list[str]) -> str | None:
-    lower = name.lower()
+    lower, lowered = name.lower(), {each.lower() for each in names}
     if lower in _DIRECTIONS:
         return "directions"
-    lowered = {each.lower() for each in names}
     if lower in _HEIGHT and lowered & _WIDTH:
         return "height"
     if lower in _WIDTH and lowered & _HEIGHT:
@@ -206,84 +216,7 @@ def _meaning(name: str, names: list[str]) -> str | None:
     return "size" if lower in _SIZE else None
 
 
-def _needs(code: UserCode, lacking: list[str]) -> str:
-    sets = " ".join(f"--set {name}=VALUE" for name in lacking)
-    return f"{code.name} needs {', '.join(lacking)}; give it with {sets}"
-
-
-def _loaded(text: str) -> tuple[UserCode, tuple[str, ...]]:
-    """Load a file; where only its other imports are missing, read the one definition alone."""
-    try:
-        return load_code(text), ()
-    except UserCodeError as error:
-        if not isinstance(error.__cause__, ImportError) or ".py:" not in text:
-            raise
-        missing = str(error.__cause__)
-        file, _, name = text.rpartition(":")
-        value = _alone(Path(file), name, missing)
-    name = f"{Path(file).name}:{name}"
-    code = UserCode(text, name, value, Path(file), _digest(Path(file)))
-    return code, (f"{name} was read alone, since its file cannot be imported ({missing})",)
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _alone(path: Path, name: str, missing: str) -> Any:
-    """Run one definition of a file, with what it uses of the file, and the imports that work.
-
-    Raises:
-        UserCodeError: it needs what is missing.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    space: dict[str, Any] = {"__name__": path.stem, "torch": torch, "nn": nn, "math": math}
-    root, *rest = name.split(".")
-    defined = {bound: node for node in tree.body for bound in _bound(node)}
-    if root not in defined:
-        raise UserCodeError(f"{path}: there is no '{root}' in it")
-    for node in (each for each in tree.body if isinstance(each, (ast.Import, ast.ImportFrom))):
-        try:
-            _run([node], path, space)
-        except ImportError:
-            continue  # what needs it says so below
-    wanted = _needed(root, defined)
-    try:
-        _run([node for node in tree.body if node in wanted], path, space)
-        value = space[root]
-        for part in rest:
-            value = getattr(value, part)
-    except (NameError, AttributeError, ImportError) as error:
-        raise UserCodeError(
-            f"{path.name}:{name} needs what cannot be imported here ({missing}): "
-            f"{described(error, path)}; install it"
-        ) from error
-    return value
-
-
-def _run(nodes: list[ast.stmt], path: Path, space: dict[str, Any]) -> None:
-    exec(compile(ast.Module(nodes, []), str(path), "exec"), space)  # the user named this file
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """Return the names that a statement of a file defines."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [each.id for each in node.targets if isinstance(each, ast.Name)]
-    return []
-
-
-def _needed(root: str, defined: Mapping[str, ast.stmt]) -> set[ast.stmt]:
-    """Return the statements that a definition uses, directly or by others."""
-    found: set[ast.stmt] = set()
-    waiting = [root]
-    while waiting:
-        node = defined.get(waiting.pop())
-        if node is None or node in found:
-            continue
-        found.add(node)
-        waiting += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
-    return found
+def _require(code: UserCode, lacking: list[str]) -> None:
+    if lacking:
+        sets = " ".join(f"--set {name}=VALUE" for name in lacking)
+        raise UserCodeError(f"{code.name} needs {', '.join(lacking)}; give it with {sets}")

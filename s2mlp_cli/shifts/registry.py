@@ -8,6 +8,7 @@ from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.errors import UnavailableError, did_you_mean
 from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
+from s2mlp_cli.user_code import names_code
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,9 @@ SOURCE = ("slice", "roll", "conv", "deform")
 # Known not to compute the shift: never part of ``all``, never a default.
 UNSAFE = ("inplace", *FLOORS)
 
+# Users' shifts by name (:mod:`s2mlp_cli.shifts.contender`), in this process.
+_ADDED: dict[str, ShiftFunction] = {}
+
 # Of build_model.
 DEFAULT = BASELINE
 
@@ -41,6 +45,8 @@ def get(name: str) -> Implementation:
     Raises:
         UnavailableError: the name is unknown; the message lists the known ones.
     """
+    if name in _ADDED:
+        return _ADDED[name]
     if name in _REPLACED:
         raise UnavailableError(
             f"'{name}' was removed; use '{_REPLACED[name]}', which reads the expanded map once"
@@ -65,6 +71,16 @@ def get(name: str) -> Implementation:
     return fused.IMPLEMENTATION if name == "fused" else torch_shifts.IMPLEMENTATIONS[name]
 
 
+def add(function: ShiftFunction) -> None:
+    """Let a shift be found by its name, instead of an earlier one of the same name."""
+    _ADDED[function.name] = function
+
+
+def added(name: str) -> ShiftFunction | None:
+    """Return what :func:`add` was given under a name."""
+    return _ADDED.get(name)
+
+
 def form(name: str | None, device: torch.device, dtype: torch.dtype, recorded: bool) -> str | None:
     """Return which of its forms an implementation runs, if it picks one by where it runs.
 
@@ -83,6 +99,8 @@ def form(name: str | None, device: torch.device, dtype: torch.dtype, recorded: b
 def parse(text: str) -> tuple[str, ...]:
     """Turn ``"conv"``, ``"slice,conv"`` or ``"all,inplace"`` into names; ``all``: every safe one.
 
+    A user's own, ``mine.py:my_shift``, is passed on as it is.
+
     Raises:
         UnavailableError: a name is unknown, or there is none.
     """
@@ -96,7 +114,7 @@ def parse(text: str) -> tuple[str, ...]:
             f"'{text}' does not name a shift implementation; known: all, {', '.join(NAMES)}"
         )
     for name in names:
-        if name not in NAMES:
+        if name not in NAMES and not names_code(name):
             get(name)
     return names
 

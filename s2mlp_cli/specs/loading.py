@@ -41,6 +41,11 @@ FAMILIES: dict[str, type[ModelSpec]] = {
 _NOT_SETTABLE = ("extends", "set", "family")
 
 
+def spec_keys() -> tuple[str, ...]:
+    """Return the top keys of every family, which ``--set`` can reach."""
+    return tuple(dict.fromkeys(key for kind in FAMILIES.values() for key in kind.model_fields))
+
+
 @functools.cache
 def folder() -> Path:
     """Return the folder of the built-in specs: in the wheel, or at the top of the repository."""

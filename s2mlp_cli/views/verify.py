@@ -195,7 +195,7 @@ def _foreign(record: VerifyRecord) -> Iterator[Table]:
                 caption=each.implementation,
                 columns=(Column("What"), Column("Found", prose=True)),
                 rows=tuple(rows),
-                note=f"Percentages are of a contiguous {each.layout} map of 14x14x64."
+                note=f"Percentages are of a contiguous {each.layout} map of 14x14."
                 if each.smears
                 else "",
             )

@@ -99,13 +99,13 @@ def found(name, layout=None, **arguments):
         ),
         (
             "def f(x):\n    return x.flip(0)",
-            "not a shift: 100.0% of its values come from other images",
+            "not a shift: at 11x13 on B,H,W,C, of its values 100.0% come from other images",
             None,
         ),
         (
             "def f(x):\n    return 2 * x.relu()",
-            "not a shift: on B,H,W,C, 0.0% of its values are moved ones, and 50.0% are not values "
-            "of its input at all",
+            "not a shift: at 11x13 on B,H,W,C, of its values 50.0% are zero and 50.0% are not "
+            "values of its input",
             None,
         ),
         (

@@ -28,9 +28,9 @@ from s2mlp_cli.records.count import (
     Unsupported,
 )
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.contender import ForeignFunction
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import ModelSpec, built_in
-from s2mlp_cli.user_code import names_code
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
@@ -117,7 +117,7 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
     counted = _counted(run, own, batch_size)
     spec, cost = given.spec, run.shift_cost
     formula = closed_form(spec) if spec else None
-    foreign = (shift.summary,) if cost and names_code(shift.name) else ()
+    foreign = shift if cost and isinstance(shift, ForeignFunction) else None
     return CountResult(
         model=given.name,
         title=spec.title if spec else "",
@@ -148,7 +148,13 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
         ),
         published=published_figures(spec, counted, count_parts) if spec else (),
         source=given.source,
-        notes=(*given.notes, *run.notes, *_fusible(run.model), *foreign),
+        shift_source=foreign.source if foreign else None,
+        notes=(
+            *given.notes,
+            *run.notes,
+            *_fusible(run.model),
+            *((foreign.summary,) if foreign else ()),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 from s2mlp_cli.measure.counting.shift_cost import shift_cost
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.records.count import ShiftCost
+from s2mlp_cli.shifts.contender import beside
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import TimmSpec
 from s2mlp_cli.user_code import described
@@ -90,7 +91,8 @@ def _run_on(device: str, given: GivenModel, shift: Implementation, batch_size: i
             with watching(model) as seen:
                 flop_counter = flop_counter_macs(model, images)
             figures = traced_figures(model, images)
-        cost = shift_cost(model, seen, shift)
+        with beside([shift.name]):
+            cost = shift_cost(model, seen, shift)
     return Run(model, figures, flop_counter, seen, cost)
 
 

@@ -68,22 +68,11 @@ def find_shift(name: str) -> Implementation:
         UnavailableError: no such implementation, or nothing can be called a shift there.
         UserCodeError: the user's code cannot be loaded.
     """
-    if not names_code(name):
+    if registry.added(name) or not names_code(name):
         return registry.get(name)
-    from s2mlp_cli.shifts.foreign import load_foreign
-    from s2mlp_cli.shifts.probe import probe
+    from s2mlp_cli.shifts.contender import open_shift
 
-    foreign = load_foreign(name)
-    found = probe(foreign)
-    layout = found.layout
-    if layout is None:
-        raise UnavailableError(f"the shift '{foreign.name}' cannot be counted: {found.verdict}")
-    return ShiftFunction(
-        foreign.name,
-        f"{foreign.name}: {found.verdict}",
-        lambda x, directions: foreign.call(x, layout, directions),
-        safe=found.is_shift,
-    )
+    return open_shift(name)
 
 
 def _one(

@@ -69,9 +69,9 @@ class Check:
 class Checker:
     """Holds the reference's results for one case, and compares implementations with them."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, reference: str = REFERENCE) -> None:
         self._case = case
-        self._parts = [_Part(part) for part in compared(case)]
+        self._parts = [_Part(part, reference) for part in compared(case)]
 
     def check(self, shift: str | None, workload: Workload) -> Check:
         """Compare values; in training the gradients of the input and of every weight as well.
@@ -109,10 +109,10 @@ class Checker:
 class _Part:
     """One case in which an implementation must agree, with what the reference computes there."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, name: str) -> None:
         self.case = case
         # The reference is not to be trusted to a compiler.
-        reference = build_workload(replace(case, compile=None), REFERENCE)
+        reference = build_workload(replace(case, compile=None), name)
         own = _results(reference, case.mode)
         self._expected = own if case.level == "op" else _in_float64(reference, case.mode)
         self._rounding = {

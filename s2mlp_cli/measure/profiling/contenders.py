@@ -25,6 +25,7 @@ from s2mlp_cli.measure.profiling.workloads import (
     Workload,
     build_workload,
     draw_example,
+    splits_of,
 )
 from s2mlp_cli.measure.source import ExportedModel
 from s2mlp_cli.measure.torch_support import (
@@ -34,11 +35,13 @@ from s2mlp_cli.measure.torch_support import (
     is_out_of_memory,
     is_unsupported,
 )
-from s2mlp_cli.records.base import FLOORS, changed
+from s2mlp_cli.records.base import FLOORS, REFERENCE, changed
 from s2mlp_cli.records.profile import TORCH, Memory, ProfileResult
 from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry, triton_support
+from s2mlp_cli.shifts.contender import foreign
 from s2mlp_cli.shifts.types import MixerKernel
+from s2mlp_cli.user_code import described
 
 # Calls before anything is timed: allocators, caches of kernels, autotuners.
 WARM_UP_CALLS = 3
@@ -89,6 +92,7 @@ class Preparation:
         self._device = device
         self._compiling = compiling or Compiling()
         self._files = files
+        self._checkers: dict[str, Checker] = {}
 
     def prepare(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
         """Build, check and warm up one implementation, or return its row with the reason to skip.
@@ -107,13 +111,16 @@ class Preparation:
             return self._ready(candidate, row)
         except Exception as error:
             reason = reason_to_skip(error, self._case)
+            own = foreign(candidate.shift)
+            if reason is None and own:
+                reason = f"fails here: {described(error, own.shift.code.path)}"
             if reason is None:
                 raise
             return changed(row, skipped=reason)
 
     def _ready(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
         case, device, compiling = self._case, self._device, self._compiling
-        checker = self._checker if _is_checked(case, candidate) else None
+        checker = self._checker(candidate.shift) if _is_checked(case, candidate) else None
         example, compiled_s, held = self._example, compiling.seconds, device.held()
         with case.context():
             if candidate.runtime == TORCH:
@@ -144,9 +151,13 @@ class Preparation:
         )
         return Contender(run, ready)
 
-    @cached_property
-    def _checker(self) -> Checker:
-        return Checker(self._case)
+    def _checker(self, shift: str | None) -> Checker:
+        """Return what has the results of the reference, of a user's shift those of its own one."""
+        own = foreign(shift)
+        name = own.reference if own else REFERENCE
+        if name not in self._checkers:
+            self._checkers[name] = Checker(self._case, name)
+        return self._checkers[name]
 
     @cached_property
     def _example(self) -> Tensor:
@@ -208,6 +219,9 @@ def unsupported(case: Case, candidate: Candidate) -> str | None:
     undeployed = cannot_deploy(case, candidate) if candidate.runtime != TORCH else None
     if undeployed or candidate.shift is None:
         return undeployed
+    own = foreign(candidate.shift)
+    if own:
+        return own.misfit(() if isinstance(case, OpCase) else splits_of(case.model))
     implementation = registry.get(candidate.shift)
     of_triton = implementation.unavailable is triton_support.unavailable
     kernel = implementation if isinstance(implementation, MixerKernel) else None

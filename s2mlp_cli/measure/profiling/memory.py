@@ -26,6 +26,10 @@ import numpy as np
 from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.torch_support import first_line, is_out_of_memory, precision
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.shifts.contender import beside, foreign, reopen_shift
+from s2mlp_cli.shifts.decode import Decoded
+from s2mlp_cli.shifts.types import Layout
 
 # The first run fills the caches of the libraries; the second is what every later one is like.
 _RUNS = 2
@@ -62,7 +66,9 @@ def _asked(
     context: ForkServerContext, case: Case, shift: str | None, threads: int
 ) -> Resident | str:
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_measure, args=(sender, case, shift, threads), daemon=True)
+    own = foreign(shift)
+    user = own.travelling if own else None
+    child = context.Process(target=_measure, args=(sender, case, shift, user, threads), daemon=True)
     try:
         with sender:
             child.start()
@@ -95,15 +101,25 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _measure(sender: Connection, case: Case, shift: str | None, threads: int) -> None:
+def _measure(
+    sender: Connection,
+    case: Case,
+    shift: str | None,
+    user: tuple[ModelSource, Layout | None, Decoded | None] | None,
+    threads: int,
+) -> None:
+    """Send the memory, or a sentence; ``user``: what ``shift`` is where a user wrote it."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         touch_libraries_of(os.getppid())
+        if user:
+            reopen_shift(*user)
         with (
             case.model.running(),
+            beside([shift]),
             precision(case.dtype),
             _compiler() if case.compile else nullcontext(),
         ):

@@ -57,6 +57,7 @@ from s2mlp_cli.records.profile import (
     Roofline,
 )
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.contender import beside, foreign
 from s2mlp_cli.specs import ModelSpec
 
 # One image is what a CPU answers; a GPU is not full with less than some dozens.
@@ -143,8 +144,10 @@ class Profiler:
         _require_runnable(models, request, device)
         specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
         top1 = {each.name: published_top1(each.spec) for each in models if each.spec}
+        shifts = [own for name in request.shifts if (own := foreign(name))]
+        sources = {each.name: each.source for each in (*models, *shifts)}
         if previous is not None:
-            require_same(previous, environment, settings, specs)
+            require_same(previous, environment, settings, specs, sources)
         self._begun: ProfileRecord = ProfileRecord.new(
             command=command,
             environment=environment,
@@ -155,10 +158,7 @@ class Profiler:
                 **{name: value for name, value in top1.items() if value is not None},
                 **(previous.published_top1 if previous else {}),
             },
-            sources={
-                **{each.name: each.source for each in models},
-                **(previous.sources if previous else {}),
-            },
+            sources={**sources, **(previous.sources if previous else {})},
             limits=previous.limits if previous else (),
             warnings=previous.warnings if previous else (),
             earlier=runs_before(previous) if previous else (),
@@ -208,13 +208,16 @@ class Profiler:
             UnavailableError: nothing of what was asked for can run here, or not even one image fits
                 where the largest batch is searched.
         """
-        self._add(warnings=machine_remarks())
+        told = (own.summary for each in self._request.shifts if (own := foreign(each)))
+        self._add(warnings=(*machine_remarks(), *told))
         with _threads(self._request.threads):
             planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
             progress = Progress(on_progress, [len(each.blanks) for each in planned], self._clock)
             for each in planned:
                 self._measuring = each.case
-                self._add(results=self._measured(each, progress))
+                with beside(self._request.shifts):
+                    rows = self._measured(each, progress)
+                self._add(results=rows)
                 self._measuring = None
                 on_case(self.record)
         return self.record

@@ -25,6 +25,7 @@ def require_same(
     environment: Environment,
     settings: ProfileSettings,
     specs: Mapping[str, Any],
+    sources: Mapping[str, ModelSource],
 ) -> None:
     """Refuse to add rows to ``previous`` that would not mean what its own rows do.
 
@@ -44,6 +45,14 @@ def require_same(
             raise RecordError(
                 f"the record to resume was measured {'with' if before else 'without'} "
                 f"--{what.replace('_', '-')}; do the same, or {_REMEDY}"
+            )
+    for name, source in sources.items():
+        before = previous.sources.get(name, source)
+        if before.sha256 != source.sha256:
+            raise RecordError(
+                f"{source.path} has changed since the record to resume was measured (sha256 "
+                f"{(source.sha256 or 'none')[:12]} instead of {(before.sha256 or 'none')[:12]}); "
+                f"restore it, or {_REMEDY}"
             )
     for name, spec in specs.items():
         if _without_size(previous.specs.get(name, spec)) != _without_size(spec):

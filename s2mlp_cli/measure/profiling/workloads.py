@@ -17,7 +17,7 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.compiling import compiled_blocks
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
-from s2mlp_cli.models.s2mlp import Block
+from s2mlp_cli.models.s2mlp import Block, SpatialShiftMixer
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
@@ -184,6 +184,15 @@ def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
     if isinstance(spec, S2MLPSpec):
         for index in range(len(spec.stages)):
             yield kind(spec=spec, index=index, **{**shared, "channels_last": False})
+
+
+def splits_of(model: GivenModel) -> tuple[Directions, ...]:
+    """Return the directions of every split of the model's mixers, each once."""
+    if isinstance(model.spec, S2MLPSpec):
+        return tuple(dict.fromkeys(model.spec.mixer.splits))
+    built = model.build(device="meta").modules()
+    mixers = (part for part in built if isinstance(part, SpatialShiftMixer))
+    return tuple(dict.fromkeys(split for mixer in mixers for split in mixer.splits))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,11 +35,11 @@ def explain(
     shift = load_foreign(name, arguments)
     found = probe(shift, layout)
     return ForeignResult(
-        implementation=shift.name,
-        sha256=shift.sha256,
+        implementation=shift.code.name,
+        sha256=shift.code.sha256,
         arguments=dict(arguments or {}),
         is_shift=found.is_shift,
-        layout=found.layout,
+        layout=found.read.layout if found.read else None,
         explanation=found.verdict,
         splits=found.splits,
         smears=tuple(
@@ -49,8 +50,11 @@ def explain(
     )
 
 
-# B,C,H,W but for the channels, which the module fixes: not square, and small.
-_MAP = (2, 7, 9)
+# Images, height and width for a module, which fixes the channels: not square, and small.
+_BATCH, _HEIGHT, _WIDTH = 2, 7, 9
+
+# Relative error of two float32 programs that add up in another order.
+_TOLERANCE = 1e-5
 
 
 def explain_module(name: str, arguments: Mapping[str, Any] | None = None) -> ForeignResult:
@@ -69,47 +73,55 @@ def explain_module(name: str, arguments: Mapping[str, Any] | None = None) -> For
     module = code.call(**(arguments or {}))
     if not isinstance(module, nn.Module):
         raise UserCodeError(f"{code.name} makes a {type(module).__name__}, not a torch.nn.Module")
-    fixed = _fixed_attention(module)
-    if fixed is not None:
-        return _module_result(code, arguments, False, fixed, ())
-    ours, renamed = _with_its_weights(code.name, module)
-    channels = ours.mlp1.in_features
-    x = torch.randn(_MAP[0], channels, *_MAP[1:], generator=torch.Generator().manual_seed(0))
+    is_same, renamed = False, ()
+    explanation = _fixed_attention(module)
+    if explanation is None:
+        ours, renamed = _with_its_weights(code.name, module)
+        is_same, explanation = _compared(code, module.eval(), ours)
+    return ForeignResult(
+        implementation=code.name,
+        sha256=code.sha256,
+        arguments=dict(arguments or {}),
+        is_shift=is_same,
+        layout="B,C,H,W",
+        explanation=explanation,
+        splits=None,
+        findings=(*code.notes, *renamed),
+    )
+
+
+def _compared(code: UserCode, module: nn.Module, ours: S2Attention) -> tuple[bool, str]:
+    """Return whether a module computes what ours does, and the verdict in words."""
+    size = (_BATCH, ours.mlp1.in_features, _HEIGHT, _WIDTH)
+    x = torch.randn(size, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad(), one_thread():
-            found = module.eval()(x.clone())
-            errors = {shift: _error(ours, shift, x, found) for shift in ("concat", "inplace")}
-    except Exception as error:  # noqa: BLE001  (an error of the user's code is what was asked for)
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        said = f"fails on a map of {_MAP[0]}x{channels}x{_MAP[1]}x{_MAP[2]}: {first}"
-        return _module_result(code, arguments, False, said, renamed)
-    same = {shift: error < _TOLERANCE for shift, error in errors.items()}
-    if same["concat"]:
-        said = "computes what S2Attention does: replacing it changes nothing"
-    elif same["inplace"]:
-        said = (
+        with torch.no_grad(), one_thread(), code.running(f"on a map of {list(size)}"):
+            found = module(x.clone())
+    except UserCodeError as error:
+        return False, f"fails {error}"
+    with torch.no_grad(), one_thread():
+        concat, inplace = (_error(ours, shift, x, found) for shift in ("concat", "inplace"))
+    if concat < _TOLERANCE:
+        return True, "computes what S2Attention does: replacing it changes nothing"
+    if inplace < _TOLERANCE:
+        return False, (
             "overwrites what it still has to read: S2Attention(channels, shift='inplace') repeats "
-            f"it on one thread; the true shift differs by {errors['concat']:.2g} of the largest "
-            "value, so a model that was trained with it must be trained again, or keep 'inplace'"
+            f"it on one thread; the true shift differs by {concat:.2g} of the largest value, so a "
+            "model that was trained with it must be trained again, or keep 'inplace'"
         )
-    else:
-        said = (
-            f"differs from S2Attention by {errors['concat']:.2g} of the largest value (by "
-            f"{errors['inplace']:.2g} with shift='inplace') on the same weights: it has other "
-            "directions, another fusion or another border; probe its shifts with --shift"
-        )
-    return _module_result(code, arguments, same["concat"], said, renamed)
+    return False, (
+        f"differs from S2Attention by {concat:.2g} of the largest value (by {inplace:.2g} with "
+        "shift='inplace') on the same weights: it has other directions, another fusion or another "
+        "border; probe its shifts with --shift"
+    )
 
 
-# Of two float32 programs that add up in another order.
-_TOLERANCE = 1e-5
-
-
-def _error(ours: S2Attention, shift: str, x: Tensor, found: Tensor) -> float:
+def _error(ours: S2Attention, shift: str, x: Tensor, found: Any) -> float:
+    """Return how far ``found`` is off, relative to the largest value; of no map infinitely."""
     ours.set_shift(shift)
     expected: Tensor = ours(x.clone())
-    if found.shape != expected.shape:
-        return float("inf")
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return math.inf
     return float((found - expected).abs().max() / expected.abs().max())
 
 
@@ -145,23 +157,4 @@ def _fixed_attention(module: nn.Module) -> str | None:
     return (
         f"fails: its split attention is fixed at {widths[True]} channels, whatever width the "
         f"module is given ({widths[False]}); S2Attention({widths[False]}) works"
-    )
-
-
-def _module_result(
-    code: UserCode,
-    arguments: Mapping[str, Any] | None,
-    same: bool,
-    said: str,
-    findings: tuple[str, ...],
-) -> ForeignResult:
-    return ForeignResult(
-        implementation=code.name,
-        sha256=code.sha256,
-        arguments=dict(arguments or {}),
-        is_shift=same,
-        layout="B,C,H,W",
-        explanation=said,
-        splits=None,
-        findings=findings,
     )

@@ -1,0 +1,146 @@
+"""A foreign shift among the implementations, checked against what it was found to be."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.behaviour import Read
+from s2mlp_cli.shifts.decode import Decoded
+from s2mlp_cli.shifts.foreign import ForeignShift, load_foreign
+from s2mlp_cli.shifts.probe import Probe, probe
+from s2mlp_cli.shifts.types import Layout, ShiftFunction
+
+
+@dataclass(frozen=True)
+class ForeignFunction(ShiftFunction):
+    """A user's shift as an implementation.
+
+    Attributes:
+        source: its file, name and arguments: enough to open it again.
+        shift: how it is called.
+        found: what it computes.
+    """
+
+    source: ModelSource = field(kw_only=True)
+    shift: ForeignShift = field(kw_only=True)
+    found: Probe = field(kw_only=True)
+
+    @property
+    def travelling(self) -> tuple[ModelSource, Layout | None, Decoded | None]:
+        """What :func:`reopen_shift` takes in another process."""
+        read = self.found.read
+        return self.source, read.layout if read else None, read.decoded if read else None
+
+    @property
+    def reference(self) -> str:
+        """The name of the implementation that it is checked against."""
+        return f"{self.name}, as found"
+
+    def misfit(self, splits: Iterable[Directions]) -> str | None:
+        """Return why it cannot take the place of our shift in a mixer of ``splits``, or None."""
+        read = self.found.read
+        if read is None or not self.found.is_shift:
+            return self.found.verdict
+        if read.follows:
+            return None
+        moves = read.decoded.moves
+        own = [(move.dh, move.dw) for move in moves for _ in range(move.size)]
+        for split in filter(None, splits):
+            offsets = [OFFSETS[name] for name in split]
+            size, rest = divmod(len(own), len(split))
+            if rest or own != [offset for offset in offsets for _ in range(size)]:
+                return (
+                    f"always moves {', '.join(move.direction for move in moves)}, and the "
+                    f"model moves {', '.join(split)}: see the level op"
+                )
+        return None
+
+
+def open_shift(text: str, arguments: Mapping[str, Any] | None = None) -> ForeignFunction:
+    """Load and probe a user's shift, and add it to the registry.
+
+    Args:
+        text: ``mine.py:my_shift``, as the user named it.
+        arguments: of ``--set``.
+
+    Raises:
+        UserCodeError: it cannot be loaded, lacks an argument, or has weights.
+    """
+    shift = load_foreign(text, arguments)
+    written = ", ".join(f"{key}={value}" for key, value in (arguments or {}).items())
+    name = shift.code.name
+    known = registry.added(f"{name}[{written}]" if written else name)
+    if isinstance(known, ForeignFunction) and known.source.path != text:
+        name = text  # a function of the same name in another file
+    source = ModelSource(
+        kind="python",
+        name=f"{name}[{written}]" if written else name,
+        path=text,
+        arguments=dict(arguments or {}),
+        sha256=shift.code.sha256,
+    )
+    return _added(source, shift, probe(shift))
+
+
+def reopen_shift(
+    source: ModelSource, layout: Layout | None = None, decoded: Decoded | None = None
+) -> ForeignFunction:
+    """Open a shift again, for an earlier record or in another process.
+
+    Args:
+        source: where it came from.
+        layout: in which it was called, and
+        decoded: what was read; None probes it again.
+
+    Raises:
+        UserCodeError: its file is gone or has changed since.
+    """
+    shift = load_foreign(source.path or "", source.arguments, source.sha256)
+    known = Probe("", Read(shift, layout, decoded)) if layout and decoded else None
+    return _added(source, shift, known or probe(shift))
+
+
+def _added(source: ModelSource, shift: ForeignShift, found: Probe) -> ForeignFunction:
+    def run(x: Tensor, directions: Directions) -> Tensor:
+        if found.read is None:
+            raise UnavailableError(f"the shift '{source.name}' {found.verdict}")
+        return shift.call(x, found.read.layout, directions)
+
+    function = ForeignFunction(
+        source.name,
+        f"{source.name}: {found.verdict}",
+        run,
+        safe=found.is_shift,
+        source=source,
+        shift=shift,
+        found=found,
+    )
+    registry.add(function)
+    registry.add(ShiftFunction(function.reference, "what it was found to be", found.reference))
+    return function
+
+
+def foreign(name: str | None) -> ForeignFunction | None:
+    """Return the user's shift of that name, or None for one of ours."""
+    found = registry.added(name or "")
+    return found if isinstance(found, ForeignFunction) else None
+
+
+@contextlib.contextmanager
+def beside(names: Iterable[str | None]) -> Iterator[None]:
+    """Call users' shifts inside this: they print to stderr, and find the files beside theirs."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        for function in filter(None, map(foreign, names)):
+            stack.enter_context(function.shift.code.beside())
+        yield

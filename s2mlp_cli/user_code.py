@@ -116,14 +116,18 @@ def load_code(text: str, sha256: str | None = None) -> UserCode:
         path = Path(module.__file__)
         return UserCode(text, text, value, path, _check_unchanged(path, sha256))
     path = Path(match["module"])
-    found, package, notes = _check_unchanged(path, sha256), _package(path), ()
+    found, package = _check_unchanged(path, sha256), _package(path)
+    notes: tuple[str, ...] = ()
     name, folder = f"{path.name}:{match['name']}", path.resolve().parents[len(package)]
     try:
         module = _import_file(path, package, found)
     except UserCodeError as error:
-        if not isinstance(error.__cause__, ImportError):
+        alone = isinstance(error.__cause__, ImportError) and _read_alone(
+            path, match["name"], folder
+        )
+        if not alone:
             raise
-        module = _read_alone(path, match["name"], folder)
+        module = alone
         reason = str(error.__cause__)
         notes = (f"{name} was read alone, because its file cannot be imported ({reason})",)
     value = _attribute(module, match["name"], text)
@@ -204,17 +208,22 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _read_alone(path: Path, name: str, folder: Path) -> ModuleType:
+def _read_alone(path: Path, name: str, folder: Path) -> ModuleType | None:
     """Run one definition of a file, with what it uses of the file and the imports that it needs.
 
+    Returns:
+        What was run as a module; None if there is no such definition.
+
     Raises:
-        UserCodeError: it is not there, or needs what is missing.
+        UserCodeError: it needs what is missing.
     """
     tree = ast.parse(path.read_bytes(), str(path))
     root = name.partition(".")[0]
     module = ModuleType(f"{_PREFIX}{path.stem}_alone")
     sys.modules[module.__name__] = module  # dataclasses look a class's module up here
     wanted = _needed(root, tree.body)
+    if not wanted:
+        return None
     nodes = [node for node in tree.body if node in wanted or _is_for_all(node)]
     try:
         with _searched(folder), contextlib.redirect_stdout(sys.stderr):

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +79,9 @@ class GivenModel:
         """The size that the architecture was made for, where that is known."""
         return None
 
-    def running(self) -> AbstractContextManager[None]:
+    def running(self) -> AbstractContextManager[object]:
         """Run its forward pass inside this: what code of the user prints goes to stderr."""
-        return nullcontext() if self.spec else _to_stderr()
+        return nullcontext() if self.spec else redirect_stdout(sys.stderr)
 
     def at(self, input_size: tuple[int, int]) -> GivenModel:
         """Return the model for images of another size.
@@ -538,12 +538,6 @@ def _exported(path: Path, input_size: tuple[int, int] | None = None) -> Exported
     )
     source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=sha256_of(path))
     return ExportedModel(source, (height, width), channels or DEFAULT_CHANNELS, None, facts=facts)
-
-
-@contextmanager
-def _to_stderr() -> Iterator[None]:
-    with redirect_stdout(sys.stderr):
-        yield
 
 
 def _names_weights(model: str) -> bool:

@@ -70,7 +70,7 @@ class Called:
 
     def pure(self, x: Tensor) -> Tensor | str:
         """Return what it would be if nothing were overwritten before it is read."""
-        with _Copies() as copies:
+        with _Copies() as copies:  # type: ignore[no-untyped-call]
             found = self.eager(x)
         if copies.overlap:
             with torch.no_grad(), contextlib.suppress(*_FAULTS):
@@ -79,7 +79,7 @@ class Called:
         return found
 
 
-class _Copies(TorchDispatchMode):
+class _Copies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches for copies between overlapping parts of one tensor."""
 
     overlap = False
@@ -96,7 +96,8 @@ class _Copies(TorchDispatchMode):
 def _extent(x: Tensor) -> tuple[int, int, int]:
     """Return the storage of a tensor, and where in it its values begin and end."""
     last = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True))
-    return x.untyped_storage().data_ptr(), x.storage_offset(), x.storage_offset() + last + 1
+    first = int(x.storage_offset())
+    return x.untyped_storage().data_ptr(), first, first + int(last) + 1
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Read(Called):
     def numbered(self, size: Size | None = None, channels: int | None = None) -> Tensor:
         """Return a numbered map, in size and channels like the one that was read."""
         shape = self.decoded.shape
-        return numbered(*(size or shape[:3]), channels or shape[-1])
+        return numbered(size or shape[:3], channels or shape[-1])
 
     def moves(self, channels: int, directions: Directions = ASKED) -> tuple[Move, ...]:
         """Return its moves for a number of channels, where ``directions`` are asked."""
@@ -241,7 +242,7 @@ def _training(read: Read, smears: bool) -> Iterator[Finding]:
 
 def _batch_and_dtypes(read: Read) -> Iterator[Finding]:
     given = read.numbered()
-    alone = [read.eager(image) for image in given.split(1)]
+    alone = [read.eager(image) for image in torch.split(given, 1)]
     whole = read.eager(torch.cat([given, given]))
     maps = [each for each in alone if isinstance(each, Tensor)]
     yield from (

@@ -53,15 +53,15 @@ def from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:
     return x.reshape(len(x), height, width, -1) if layout == "B,N,C" else x
 
 
-def numbered(batch: int, height: int, width: int, channels: int) -> Tensor:
-    """Return a float32 map B,H,W,C in which every value is another whole number.
+def numbered(size: tuple[int, ...], channels: int) -> Tensor:
+    """Return a float32 map B,H,W,C, in which every value is another whole number.
 
-    They have no order, two signs, and none is twice another, so that arithmetic on them (a mean, a
+    ``size``: images, rows and columns. The numbers have no order, two signs, and none is twice another, so that arithmetic on them (a mean, a
     ReLU, a doubling) does not give numbers of the map.
     """
-    count = batch * height * width * channels
+    count = math.prod(size) * channels
     numbers = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + count
-    return (numbers * (1 - 2 * (numbers % 2))).float().view(batch, height, width, channels)
+    return (numbers * (1 - 2 * (numbers % 2))).float().view(*size, channels)
 
 
 @dataclass(frozen=True)

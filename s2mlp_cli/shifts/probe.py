@@ -140,7 +140,7 @@ def _decodings(
         for size in SIZES:
             if best and size not in SIZES[:2]:
                 break
-            given, read = numbered(*size, channels), {}
+            given, read = numbered(size, channels), {}
             for layout in layouts:
                 found = Called(shift, layout).pure(given)
                 if isinstance(found, str):

@@ -99,7 +99,9 @@ def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
         shown = [visible(override) for override in written]
         if isinstance(name, str):
             document.data["name"] = f"{name}[{', '.join(shown)}]"
-        _retitle(document, (each for each in shown if each.partition("=")[0] not in _TITLES))
+        keys = [each.partition("=")[0] for each in shown]
+        changes = (each for each, key in zip(shown, keys, strict=True) if key not in _TITLES)
+        _retitle(document, changes, keys)
     return _validated(document)
 
 

@@ -222,7 +222,13 @@ def test_the_command_explains_shifts_and_modules_and_ends_with_1_for_what_is_non
         command, ["--shift", f"{mine}:f", "--module", f"{theirs}:S2Attention", "--set", "channels=16"],
         standalone_mode=False,
     )  # fmt: skip
-    assert isinstance(done.exception, UserCodeError)  # --set goes to both
+    assert done.return_value == 1  # --set goes to what takes it
+    assert "down on B,H,W,C" in done.stdout
+    done = CliRunner().invoke(
+        command, ["--shift", f"{mine}:f", "--module", f"{theirs}:S2Attention", "--set", "stp=1"]
+    )
+    said = f"nothing here takes 'stp'; {mine}:f takes x, step; {theirs}:S2Attention takes channels"
+    assert said in str(done.exception)
     done = CliRunner().invoke(command, ["--shift", f"{mine}:f"], standalone_mode=False)
     assert done.return_value == 0
     assert "mine.py:f: a true shift: down on B,H,W,C." in done.stdout

@@ -154,14 +154,14 @@ def test_what_was_found_can_be_computed_at_any_width(written):
 
 @pytest.mark.parametrize("directions", [("up",), ("up", "up", "left"), tuple(OFFSETS)])
 def test_every_list_of_directions_is_read_back(directions):
-    given = numbered(2, 4, 5, 24)
+    given = numbered((2, 4, 5), 24)
     assert decode(given, shift(given, directions)).directions == directions
 
 
 @pytest.mark.parametrize("border", ["copied", "kept", "zero", "wrapped"])
 @pytest.mark.parametrize("step", [(2, 0), (0, -3), (-2, 1)])
 def test_every_step_and_border_is_read_back(border, step):
-    given = numbered(1, 7, 8, 6)
+    given = numbered((1, 7, 8), 6)
     moves = (Move(0, 2, *step, border), Move(3, 5, 0, 0, "copied"))
     assert decode(given, moved(given, moves)).moves == moves
 

@@ -109,7 +109,7 @@ class Checker:
 class _Part:
     """One case in which an implementation must agree, with what the reference computes there."""
 
-    def __init__(self, case: Case, name: str) -> None:
+    def __init__(self, case: Case, name: str = REFERENCE) -> None:
         self.case = case
         # The reference is not to be trusted to a compiler.
         reference = build_workload(replace(case, compile=None), name)

@@ -145,7 +145,8 @@ class Profiler:
         specs = {each.name: each.spec.model_dump(mode="json") for each in models if each.spec}
         top1 = {each.name: published_top1(each.spec) for each in models if each.spec}
         shifts = [own for name in request.shifts if (own := foreign(name))]
-        sources = {each.name: each.source for each in (*models, *shifts)}
+        sources = {each.source.name: each.source for each in models}
+        sources |= {each.source.name: each.source for each in shifts}
         if previous is not None:
             require_same(previous, environment, settings, specs, sources)
         self._begun: ProfileRecord = ProfileRecord.new(

@@ -73,7 +73,8 @@ def explain_module(name: str, arguments: Mapping[str, Any] | None = None) -> For
     module = code.call(**(arguments or {}))
     if not isinstance(module, nn.Module):
         raise UserCodeError(f"{code.name} makes a {type(module).__name__}, not a torch.nn.Module")
-    is_same, renamed = False, ()
+    is_same = False
+    renamed: tuple[str, ...] = ()
     explanation = _fixed_attention(module)
     if explanation is None:
         ours, renamed = _with_its_weights(code.name, module)

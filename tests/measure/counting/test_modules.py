@@ -15,6 +15,7 @@ from s2mlp_cli.measure.counting.count import count, count_sizes
 from s2mlp_cli.measure.source import open_model
 from s2mlp_cli.models import build_model
 from s2mlp_cli.models.timm_models import fused_attention
+from s2mlp_cli.shifts.behaviour import Read
 from s2mlp_cli.shifts.probe import Probe
 from s2mlp_cli.specs import load_spec
 
@@ -172,13 +173,16 @@ def test_a_module_that_fails_says_what_failed_and_others_are_counted(tmp_path):
 def test_a_shift_of_the_users_is_counted_and_said_what_it_is(tmp_path, monkeypatch):
     file = tmp_path / "mine.py"
     file.write_text("def twice(x):\n    return x.clone() + x\n")
-    found = Probe("B,H,W,C", None, "not a shift: it adds")
-    monkeypatch.setattr("s2mlp_cli.shifts.probe.probe", lambda shift: found)
+    monkeypatch.setattr(
+        "s2mlp_cli.shifts.contender.probe",
+        lambda shift: Probe("not a shift: it adds", Read(shift, "B,H,W,C", None)),
+    )
     result = count(load_spec("v1-wide", ("stages.0.depth=1",)), f"{file}:twice")
     map_bytes = 14 * 14 * 768 * 4
     assert result.shift == "mine.py:twice"
     assert result.shift_cost.bytes_moved == 2 * map_bytes + 3 * map_bytes
     assert result.notes == ("mine.py:twice: not a shift: it adds",)
+    assert result.shift_source.path == f"{file}:twice"
 
 
 def test_a_wrong_name_of_a_shift_is_an_error_where_there_is_no_shift_too():

@@ -5,15 +5,15 @@ import textwrap
 import pytest
 
 from s2mlp_cli.errors import RecordError, UnavailableError, UserCodeError
-from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, Skipped
-from s2mlp_cli.measure.profiling.deployed import DeployedFiles
+from s2mlp_cli.measure.profiling.contenders import Contender
 from s2mlp_cli.measure.profiling.memory import Resident, child_memory
 from s2mlp_cli.measure.profiling.profiler import Profiler
-from s2mlp_cli.measure.profiling.workloads import Candidate
 from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.records.profile import ProfileRequest, ProfileSettings
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.contender import open_shift, reopen_shift
 from tests.measure.fakes import Clock, FakeDevice
+from tests.measure.profiling.test_contenders import prepare
 from tests.measure.profiling.test_profile import ENVIRONMENT
 from tests.tiny import case as make_case
 
@@ -38,7 +38,8 @@ def random(x):
     return x.roll(int(torch.randint(1, 9, ())), 1)
 
 def smears(x):
-    x[:, 1:] = x[:, :-1]
+    half = x.shape[-1] // 2
+    x[:, 1:, :, :half] = x[:, :-1, :, :half]
     return x
 
 def small_maps_only(x):
@@ -61,9 +62,9 @@ def file(tmp_path):
     return path
 
 
-def prepare(spec, name, level="op", **fields):
-    case = make_case(spec, level, batch_size=2, **fields)
-    return Preparation(case, FakeDevice(Clock()), DeployedFiles(case)).prepare(Candidate(name))
+@pytest.fixture(autouse=True)
+def nothing_added(monkeypatch):
+    monkeypatch.setattr(registry, "_ADDED", {})
 
 
 def test_one_that_wraps_is_checked_against_a_reference_that_wraps(tiny, file):
@@ -71,20 +72,20 @@ def test_one_that_wraps_is_checked_against_a_reference_that_wraps(tiny, file):
     assert name == "mine.py:wraps"
     ready = prepare(tiny, name)
     assert isinstance(ready, Contender)
-    assert ready.error == 0
+    assert ready.row.error == 0
 
 
 @pytest.mark.parametrize("level", ["op", "block", "model"])
 def test_one_that_takes_directions_takes_the_place_of_ours_whatever_its_border(tiny, file, level):
     ready = prepare(tiny, open_shift(f"{file}:zeros").name, level)
     assert isinstance(ready, Contender)
-    assert ready.error < 1e-4
+    assert ready.row.error < 1e-4
 
 
 @pytest.mark.parametrize("level", ["block", "model"])
 def test_fixed_directions_that_are_not_the_models_stay_outside_of_it(tiny, file, level):
     skipped = prepare(tiny, open_shift(f"{file}:wraps").name, level)
-    assert skipped == Skipped(
+    assert skipped.skipped == (
         "always moves down, left, and the model moves down, up, right, left: see the level op"
     )
 
@@ -99,14 +100,13 @@ def test_fixed_directions_that_are_not_the_models_stay_outside_of_it(tiny, file,
 )
 def test_what_is_not_a_shift_or_fails_is_listed_with_the_reason(tiny, file, name, reason):
     skipped = prepare(tiny, open_shift(f"{file}:{name}").name)
-    assert isinstance(skipped, Skipped)
-    assert skipped.reason.startswith(reason)
+    assert skipped.skipped.startswith(reason)
 
 
 def test_one_without_a_gradient_is_not_timed_in_training(tiny, file):
     name = open_shift(f"{file}:untrained").name
     assert isinstance(prepare(tiny, name), Contender)
-    assert isinstance(prepare(tiny, name, mode="training"), Skipped)
+    assert "does not require grad" in prepare(tiny, name, mode="training").skipped
 
 
 def test_it_is_found_again_by_its_path_and_refused_when_its_file_has_changed(file):

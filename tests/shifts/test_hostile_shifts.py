@@ -1,0 +1,258 @@
+"""Shifts as people write them, good and bad: the verdict on each is true, and says where."""
+
+import textwrap
+
+import pytest
+
+from s2mlp_cli.errors import UserCodeError
+from s2mlp_cli.shifts.foreign import load_foreign
+from s2mlp_cli.shifts.probe import probe
+
+# Four groups that move by one with a copied border; REST are the channels of the last one.
+FOUR = """
+    def f(x):
+        y = START
+        g = x.shape[-1] // 4
+        y[..., :g] = torch.cat([x[:, :1, :, :g], x[:, :-1, :, :g]], 1)
+        y[..., g:2*g] = torch.cat([x[:, 1:, :, g:2*g], x[:, -1:, :, g:2*g]], 1)
+        y[..., 2*g:3*g] = torch.cat([x[:, :, :1, 2*g:3*g], x[:, :, :-1, 2*g:3*g]], 2)
+        y[..., REST] = torch.cat([x[:, :, 1:, REST], x[:, :, -1:, REST]], 2)
+        return y
+"""
+AXIAL = """
+    def f(x, parts=5):
+        B, C, H, W = x.shape
+        pad = parts // 2
+        x = F.pad(x, (pad,) * 4)
+        moved = [part.roll(step, 2) for part, step in zip(x.chunk(parts, 1), range(-pad, pad + 1))]
+        return torch.cat(moved, 1).narrow(2, pad, H).narrow(3, pad, W)
+"""
+PARTS = """
+    def f(x, n_div=12):
+        g = x.shape[1] // n_div
+        y = torch.zeros_like(x)
+        y[:, :g, :, :-1] = x[:, :g, :, 1:]
+        y[:, g:2*g, :, 1:] = x[:, g:2*g, :, :-1]
+        y[:, 2*g:] = x[:, 2*g:]
+        return y
+"""
+TOKENS = """
+    def f(x, gamma=1/2, patch_resolution=None):
+        B, N, C = x.shape
+        x = x.transpose(1, 2).reshape(B, C, *patch_resolution)
+        y = torch.zeros_like(x)
+        g = int(C * gamma)
+        y[:, :g, :, 1:] = x[:, :g, :, :-1]
+        y[:, g:, :-1] = x[:, g:, 1:]
+        return y.flatten(2).transpose(1, 2)
+"""
+SWAPPED = """
+    def f(x, H, W):
+        B, N, C = x.shape
+        y = x.view(B, W, H, C)
+        return torch.cat([y[:, :1], y[:, :-1]], 1).view(B, N, C)
+"""
+FIRST_ONLY = """
+    def f(x, step=2):
+        y = x.clone()
+        g = x.shape[-1] // 2
+        y[:, step:, :, :g] = x[:, :-step, :, :g]
+        y[:, :, 1:, g:] = x[:, :, :-1, g:]
+        return y
+"""
+KERNEL = """
+    class f(torch.nn.Module):
+        def __init__(self, dim):
+            super().__init__()
+            kernel = torch.zeros(dim, 1, 3, 3)
+            kernel[: dim // 2, 0, 0, 1] = kernel[dim // 2 :, 0, 1, 2] = 1
+            self.register_buffer("kernel", kernel)
+
+        def forward(self, x):
+            return F.conv2d(x, self.kernel, padding=1, groups=len(self.kernel))
+"""
+IGNORED = "def f(x, directions):\n    return x.roll(1, 1)"
+OPPOSITE = """
+    def f(x, directions):
+        from s2mlp_cli import shift
+        other = {"up": "down", "down": "up", "left": "right", "right": "left"}
+        return shift(x, tuple(other[each] for each in directions))
+"""
+SHIFTS = {
+    "zeroed remainder": (
+        FOUR.replace("START", "torch.zeros_like(x)").replace("REST", "3*g:4*g"),
+        "a true shift: down, up, right, left on B,H,W,C",
+        "with 46 channels, 2 of them become zero",
+    ),
+    "kept remainder": (
+        FOUR.replace("START", "x.clone()").replace("REST", "3*g:4*g"),
+        "a true shift: down, up, right, left on B,H,W,C",
+        "with 46 channels, 2 of them stay where they are",
+    ),
+    "remainder in the last group": (
+        FOUR.replace("START", "x.clone()").replace("REST", "3*g:"),
+        "a true shift: down, up, right, left on B,H,W,C",
+        "with 46 channels, its groups have 11, 11, 11 and 13",
+    ),
+    "axial chunks": (
+        AXIAL,
+        "a shift with zeros at the border: up by 2 (channels 0-9 of 48), up (channels 10-19 of 48)",
+        None,
+    ),
+    "some parts": (
+        PARTS,
+        "a shift with zeros at the border: left (channels 0-3 of 48), right (channels 4-7 of 48); "
+        "the other channels stay on B,C,H,W",
+        None,
+    ),
+    "tokens and a resolution": (
+        TOKENS, "a shift with zeros at the border: right, up on B,N,C", None,
+    ),
+    "swapped sizes": (
+        SWAPPED,
+        "not a shift: at 12x12 a true shift: down, but it differs on maps that are not square (at "
+        "11x13: of its values ",
+        None,
+    ),
+    "a step for the first group": (
+        FIRST_ONLY,
+        "a shift whose border keeps its own values: down by 2, right on B,H,W,C",
+        None,
+    ),
+    "directions ignored": (IGNORED, "a shift that wraps around", "ignores its directions"),
+    "directions the other way": (
+        OPPOSITE,
+        "not a shift: asked for down, up, right, left, it gives a true shift: up, down, left, right",
+        None,
+    ),
+    "numpy": (
+        "import numpy\ndef f(x):\n    return torch.from_numpy(numpy.roll(x.detach().numpy(), 1, 1))",
+        "a shift that wraps around at the border: down on B,H,W,C",
+        "has no gradient",
+    ),
+    "sizes that divide by 7": (
+        "def f(x):\n    x.unflatten(1, (-1, 7)).unflatten(3, (-1, 7))\n    return x.roll(1, 1)",
+        "a shift that wraps around at the border: down on B,H,W,C",
+        "fails on maps of 11x13, 12x12, 10x14, 5x7, 6x6, 1x1, 1x7 and 7x1: ",
+    ),
+    "a step that depends on the size": (
+        "def f(x):\n    return x.roll(max(1, x.shape[1] // 8), 1)",
+        "not a shift: at 11x13 a shift that wraps around at the border: down, but it differs on "
+        "maps of 56x56 (at 56x56: a shift that wraps around at the border: down by 7)",
+        None,
+    ),
+    "a step that depends on the batch": (
+        "def f(x):\n    return x.roll(len(x), 1)",
+        "not a shift: an image's result depends on the images beside it",
+        None,
+    ),
+    "a step that depends on the dtype": (
+        "def f(x):\n    return x.roll(x.element_size() // 4, 1)",
+        "not a shift: gives other values in float64, bfloat16 and float16",
+        None,
+    ),
+    "half precision inside": (
+        "def f(x):\n    return x.half().roll(1, 1).to(x.dtype)",
+        "not a shift: it rounds its values, as half precision does",
+        None,
+    ),
+    "a mean": (
+        "def f(x):\n    return (x + x.roll(2, 1)) / 2",
+        "not a shift: at 11x13 on ",
+        None,
+    ),
+    "right values and a spoilt input": (
+        "def f(x):\n    y = x.roll(1, 1)\n    x.zero_()\n    return y",
+        "a shift that wraps around at the border: down on B,H,W,C",
+        "changes its input, so that x + f(x) is wrong",
+    ),
+    "the wrong gradient": (
+        """
+        class Turn(torch.autograd.Function):
+            @staticmethod
+            def forward(context, x):
+                return x.roll(1, 1)
+            @staticmethod
+            def backward(context, gradient):
+                return gradient
+        f = Turn.apply
+        """,
+        "a shift that wraps around at the border: down on B,H,W,C",
+        "its gradient is not that of what it computes",
+    ),
+    "sys.exit": (
+        "import sys\ndef f(x):\n    sys.exit(0)",
+        "cannot be called on a map: it ends the program (sys.exit)",
+        None,
+    ),
+    "no return": (
+        "def f(x):\n    x.roll(1, 1)",
+        "cannot be called on a map: it returns a NoneType for a map of [2, 11, 13, 48]",
+        None,
+    ),
+}  # fmt: skip
+
+
+def write(folder, source):
+    path = folder / "mine.py"
+    path.write_text("import torch\nimport torch.nn.functional as F\n" + textwrap.dedent(source))
+    return path
+
+
+@pytest.mark.parametrize(("source", "verdict", "finding"), SHIFTS.values(), ids=SHIFTS)
+def test_every_verdict_is_true_and_says_where(tmp_path, source, verdict, finding):
+    found = probe(load_foreign(f"{write(tmp_path, source)}:f"))
+    assert found.verdict.startswith(verdict)
+    assert found.is_shift == verdict.startswith("a ")
+    assert finding is None or any(each.startswith(finding) for each in found.findings)
+
+
+def test_a_width_that_is_fixed_by_its_arguments_is_tried(tmp_path):
+    found = probe(load_foreign(f"{write(tmp_path, KERNEL)}:f", {"dim": 20}))
+    assert found.verdict == "a shift with zeros at the border: down, left on B,C,H,W"
+    assert any(each.startswith("fails in float64: ") for each in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "arguments"),
+    [
+        ("class K:\n    def move(self, x):\n        return x.roll(2, 1)", "K.move", {}),
+        ("class K:\n    def __init__(self, n):\n        self.n = n\n"
+         "    def __call__(self, x, axis):\n        return x.roll(self.n, axis)",
+         "K", {"n": 2, "axis": 1}),
+        ("class K:\n    @classmethod\n    def go(cls, x):\n        return x.roll(2, 1)", "K.go", {}),
+        ("def make(n):\n    return lambda x: x.roll(n, 1)", "make", {"n": 2}),
+        ("import functools\nf = functools.partial(torch.roll, shifts=2, dims=1)", "f", {}),
+        ("@torch.jit.script\ndef f(x, n: int):\n    return torch.roll(x, n, 1)", "f", {"n": 2}),
+        ("def f(*maps, **more):\n    return maps[0].roll(2, 1)", "f", {}),
+        ("from nowhere import *\ntry:\n    import nothing\nexcept ImportError:\n    nothing = None\n"
+         "STEP: int = 2\ndef f(x):\n    return x.roll(STEP, 1)", "f", {}),
+    ],
+)  # fmt: skip
+def test_it_is_called_as_it_wants_to_be(tmp_path, source, name, arguments):
+    found = probe(load_foreign(f"{write(tmp_path, source)}:{name}", arguments))
+    assert found.verdict == "a shift that wraps around at the border: down by 2 on B,H,W,C"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("def f(x:\n    pass", r"importing mine.py: SyntaxError: .* \(mine.py, line 3\)"),
+        ("import sys\nsys.exit(3)", "importing mine.py ends the program; move what runs at import"),
+        ("f = 3", "mine.py:f is of type int, not a function"),
+        ("def f(x, step, g):\n    pass", "needs step, g; give it with --set step=VALUE --set g="),
+        ("from nowhere import go\ndef f(x):\n    return go(x)",
+         "mine.py:f needs what cannot be imported here: ModuleNotFoundError: .*'nowhere'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_loaded_is_a_sentence(tmp_path, source, sentence):
+    with pytest.raises(UserCodeError, match=sentence):
+        load_foreign(f"{write(tmp_path, source)}:f")
+
+
+def test_what_a_shift_prints_goes_to_stderr_and_files_beside_it_are_found(tmp_path, capsys):
+    (tmp_path / "beside.py").write_text("STEP = 1\n")
+    source = "def f(x):\n    import beside\n    print('called')\n    return x.roll(beside.STEP, 1)"
+    found = probe(load_foreign(f"{write(tmp_path, source)}:f"))
+    assert "down on B,H,W,C" in found.verdict
+    assert capsys.readouterr().out == ""

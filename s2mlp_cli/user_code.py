@@ -122,10 +122,10 @@ def load_code(text: str, sha256: str | None = None) -> UserCode:
     try:
         module = _import_file(path, package, found)
     except UserCodeError as error:
-        alone = isinstance(error.__cause__, ImportError) and _read_alone(
-            path, match["name"], folder
-        )
-        if not alone:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        alone = _read_alone(path, match["name"], folder)
+        if alone is None:
             raise
         module = alone
         reason = str(error.__cause__)

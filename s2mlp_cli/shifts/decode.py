@@ -56,8 +56,9 @@ def from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:
 def numbered(size: tuple[int, ...], channels: int) -> Tensor:
     """Return a float32 map B,H,W,C, in which every value is another whole number.
 
-    ``size``: images, rows and columns. The numbers have no order, two signs, and none is twice another, so that arithmetic on them (a mean, a
-    ReLU, a doubling) does not give numbers of the map.
+    ``size``: images, rows and columns. The numbers have no order, two signs, and none is twice
+    another, so that arithmetic on them (a mean, a ReLU, a doubling) does not give numbers of the
+    map.
     """
     count = math.prod(size) * channels
     numbers = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + count

@@ -252,7 +252,8 @@ def shifts(default: str) -> Callable[[Function], Function]:
         show_default=True,
         metavar="NAME[,NAME…]|all",
         shell_complete=complete_shifts,
-        help=f"Implementations of the spatial shift: {', '.join(registry.NAMES)}.",
+        help=f"Implementations of the spatial shift: {', '.join(registry.NAMES)}; your own in a "
+        "Python file: mine.py:my_shift.",
     )
 
 

@@ -238,6 +238,7 @@ class Given:
       s2mlp profile --shift all --model v1-wide --level op,model -o shifts.json
       s2mlp profile --device cuda --dtype bf16,fp32 --batch-size 1,64,max
       s2mlp profile --shift conv,fused --runtime torch,onnxruntime,openvino
+      s2mlp profile --shift roll,mine.py:my_shift --set step=1
       s2mlp profile --ckpt best.onnx --runtime onnxruntime,openvino
       s2mlp profile --resume shifts.json
       s2mlp profile --shift conv --trace traces && s2mlp trace traces
@@ -315,11 +316,11 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     models: tuple[GivenModel, ...] = ()
     if previous is None or given.named & {"models", "ckpt", "overrides"}:
         models = _open_models(given, shared)
-    shifts = _open_shifts(names, shared, previous)
     settings = _settings(given, previous)
     before = previous and asked_of(previous)
     wanted = before.device if before and "device" not in given.named else given.device
     place = open_device(wanted, host_time=settings.host_time)
+    shifts = _open_shifts(names, shared, previous, str(place.torch_device))
     here = environment()
     request = _request(given, models, shifts, str(place.torch_device), here.cpu_count)
     if previous is not None:
@@ -340,7 +341,10 @@ def _open_models(given: Given, shared: Mapping[str, tuple[str, ...]]) -> tuple[G
 
 
 def _open_shifts(
-    names: tuple[str, ...], shared: Mapping[str, tuple[str, ...]], previous: ProfileRecord | None
+    names: tuple[str, ...],
+    shared: Mapping[str, tuple[str, ...]],
+    previous: ProfileRecord | None,
+    device: str,
 ) -> tuple[str, ...]:
     """Probe the shifts of Python files, those of the record to resume too; return all names."""
     from s2mlp_cli.measure.profiling.resuming import asked_of
@@ -350,9 +354,11 @@ def _open_shifts(
     if previous:
         kept = [previous.sources.get(name) for name in asked_of(previous).shifts]
         for source in filter(None, kept):
-            reopen_shift(source)
+            reopen_shift(source, device=device)
     return tuple(
-        open_shift(name, code_arguments(shared[name], name)).name if names_code(name) else name
+        open_shift(name, code_arguments(shared[name], name), device).name
+        if names_code(name)
+        else name
         for name in names
     )
 

@@ -95,10 +95,11 @@ def command(
     from s2mlp_cli.measure.verifying.foreign import explain, explain_module
     from s2mlp_cli.measure.verifying.verify import verify
 
+    place = target(device)
     with remarks_console().status("importing") as status:
         results = verify(
             names,
-            target(device),
+            place,
             dtypes,
             seed,
             progress=lambda name: status.update(f"checking {name}"),
@@ -107,7 +108,7 @@ def command(
         shared = share_out(arguments, (), (*foreign, *([module] if module else ())))
         for name in foreign:
             status.update(f"probing {name}")
-            explained.append(explain(name, code_arguments(shared[name], name), layout))
+            explained.append(explain(name, code_arguments(shared[name], name), layout, place))
         if module:
             status.update(f"comparing {module}")
             explained.append(explain_module(module, code_arguments(shared[module], module)))

@@ -51,14 +51,23 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Called:
-    """A shift and the layout in which it is called."""
+    """A shift, the layout in which it is called, and where."""
 
     shift: ForeignShift
     layout: Layout
+    device: torch.device
+
+    def call(self, x: Tensor, directions: Directions = ASKED) -> Tensor:
+        """Call it on ``x`` (B,H,W,C) itself, which is on its device."""
+        return self.shift.call(x, self.layout, directions)
+
+    def copy(self, x: Tensor) -> Tensor:
+        """Return a copy of ``x`` (B,H,W,C) on its device that is contiguous in its layout."""
+        return laid_out(x, self.layout).to(self.device)
 
     def copied(self, x: Tensor, directions: Directions = ASKED) -> Tensor:
-        """Call it on a copy of ``x`` (B,H,W,C) that is contiguous in its layout."""
-        return self.shift.call(laid_out(x, self.layout), self.layout, directions).clone()
+        """Call it on a copy, and return the result on the CPU."""
+        return self.call(self.copy(x), directions).cpu().clone()
 
     def eager(self, x: Tensor, directions: Directions = ASKED) -> Tensor | str:
         """Return its result on a copy of ``x``, or its error in words."""
@@ -200,10 +209,10 @@ def _odd_channels(read: Read) -> Iterator[Finding]:
 
 def _input(read: Read) -> Iterator[Finding]:
     given = read.numbered()
-    x = laid_out(given, read.layout)
+    x = read.copy(given)
     with torch.no_grad():
-        found = read.shift.call(x, read.layout, ASKED)
-    if not torch.equal(x, given):
+        found = read.call(x)
+    if not torch.equal(x.cpu(), given):
         yield Finding("changes its input, so that x + f(x) is wrong; give it a copy")
     elif found.data_ptr() == x.data_ptr():
         yield Finding("returns a view of its input")
@@ -212,8 +221,8 @@ def _input(read: Read) -> Iterator[Finding]:
 def _training(read: Read, smears: bool) -> Iterator[Finding]:
     """Compare autograd's gradient with that of the values which were found."""
     given = read.numbered()
-    leaf = laid_out(given, read.layout).requires_grad_()
-    weights = torch.randn(given.shape, generator=torch.Generator().manual_seed(0))
+    leaf = read.copy(given).requires_grad_()
+    weights = torch.randn(given.shape, generator=torch.Generator().manual_seed(0)).to(leaf)
     gradient = None
     before: dict[str, Callable[[Tensor], Tensor]] = {
         "on a leaf that needs a gradient": lambda x: x,
@@ -224,7 +233,7 @@ def _training(read: Read, smears: bool) -> Iterator[Finding]:
     for where, operator in before.items():
         gradient = None
         try:
-            out = read.shift.call(operator(leaf), read.layout, ASKED)
+            out = read.call(operator(leaf))
             if not out.requires_grad:
                 yield Finding("has no gradient")
                 return
@@ -232,7 +241,7 @@ def _training(read: Read, smears: bool) -> Iterator[Finding]:
         except _FAULTS as error:
             yield Finding(f"fails {where}: {said(error)}")
     if gradient is not None and read.decoded.whole:
-        other = given.clone().requires_grad_()
+        other = leaf.detach().clone().requires_grad_()
         (true,) = torch.autograd.grad((read.expected(other) * weights).sum(), other)
         if smears:
             yield Finding("its gradient is that of the true shift, not of what it computes")
@@ -279,10 +288,10 @@ def _threads(read: Read) -> Iterator[Finding]:
 
 def _memory(read: Read) -> Iterator[Finding]:
     given = read.numbered()
-    permuted = laid_out(given, "B,H,W,C" if read.layout == "B,C,H,W" else "B,C,H,W")
+    other: Layout = "B,H,W,C" if read.layout == "B,C,H,W" else "B,C,H,W"
     try:
         with torch.no_grad():
-            found = read.shift.call(permuted, read.layout, ASKED)
+            found = read.call(laid_out(given, other).to(read.device)).cpu()
     except _FAULTS as error:
         yield Finding(f"fails on a map that is permuted in memory: {said(error)}")
         return

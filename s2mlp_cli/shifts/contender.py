@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import OFFSETS, Directions
@@ -19,6 +20,8 @@ from s2mlp_cli.shifts.decode import Decoded
 from s2mlp_cli.shifts.foreign import ForeignShift, load_foreign
 from s2mlp_cli.shifts.probe import Probe, probe
 from s2mlp_cli.shifts.types import Layout, ShiftFunction
+
+Travelling = tuple[ModelSource, tuple[Layout, Decoded] | None]
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ class ForeignFunction(ShiftFunction):
     found: Probe = field(kw_only=True)
 
     @property
-    def travelling(self) -> tuple[ModelSource, Layout | None, Decoded | None]:
+    def travelling(self) -> Travelling:
         """What :func:`reopen_shift` takes in another process."""
         read = self.found.read
-        return self.source, read.layout if read else None, read.decoded if read else None
+        return self.source, (read.layout, read.decoded) if read else None
 
     @property
     def reference(self) -> str:
@@ -66,12 +69,15 @@ class ForeignFunction(ShiftFunction):
         return None
 
 
-def open_shift(text: str, arguments: Mapping[str, Any] | None = None) -> ForeignFunction:
+def open_shift(
+    text: str, arguments: Mapping[str, Any] | None = None, device: torch.device | str = "cpu"
+) -> ForeignFunction:
     """Load and probe a user's shift, and add it to the registry.
 
     Args:
         text: ``mine.py:my_shift``, as the user named it.
         arguments: of ``--set``.
+        device: where it is probed.
 
     Raises:
         UserCodeError: it cannot be loaded, lacks an argument, or has weights.
@@ -89,25 +95,27 @@ def open_shift(text: str, arguments: Mapping[str, Any] | None = None) -> Foreign
         arguments=dict(arguments or {}),
         sha256=shift.code.sha256,
     )
-    return _added(source, shift, probe(shift))
+    return _added(source, shift, probe(shift, device=device))
 
 
 def reopen_shift(
-    source: ModelSource, layout: Layout | None = None, decoded: Decoded | None = None
+    source: ModelSource, read: tuple[Layout, Decoded] | None = None, device: str = "cpu"
 ) -> ForeignFunction:
     """Open a shift again, for an earlier record or in another process.
 
     Args:
         source: where it came from.
-        layout: in which it was called, and
-        decoded: what was read; None probes it again.
+        read: the layout in which it was called, and what moved; None probes it again.
+        device: where it is called.
 
     Raises:
         UserCodeError: its file is gone or has changed since.
     """
     shift = load_foreign(source.path or "", source.arguments, source.sha256)
-    known = Probe("", Read(shift, layout, decoded)) if layout and decoded else None
-    return _added(source, shift, known or probe(shift))
+    if read is None:
+        return _added(source, shift, probe(shift, device=device))
+    layout, decoded = read
+    return _added(source, shift, Probe("", Read(shift, layout, torch.device(device), decoded)))
 
 
 def _added(source: ModelSource, shift: ForeignShift, found: Probe) -> ForeignFunction:

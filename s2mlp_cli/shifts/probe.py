@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import Directions
+from s2mlp_cli.records.verify import Smear
 from s2mlp_cli.shifts.behaviour import (
     ASKED,
     ASKED_THEN,
@@ -29,7 +30,7 @@ from s2mlp_cli.shifts.behaviour import (
     behaviour,
     same,
 )
-from s2mlp_cli.shifts.decode import Decoded, Move, decode, listed, numbered
+from s2mlp_cli.shifts.decode import Decoded, decode, listed, numbered
 from s2mlp_cli.shifts.foreign import ForeignShift
 from s2mlp_cli.shifts.types import Layout
 
@@ -37,21 +38,6 @@ LAYOUTS: tuple[Layout, ...] = ("B,H,W,C", "B,C,H,W", "B,N,C")
 
 # 48 divides by 2, 3, 4, 6 and 8; functions that are written for one width get others.
 _CHANNELS = (48, 64, 96, 256, 512)
-
-
-@dataclass(frozen=True)
-class Smear:
-    """Channels whose values are overwritten before they are read.
-
-    Attributes:
-        group: which group, counted from 1.
-        move: what they would do if nothing were overwritten.
-        wrong: fraction of their values that differ from that, at 14x14.
-    """
-
-    group: int
-    move: Move
-    wrong: float
 
 
 @dataclass(frozen=True)
@@ -84,25 +70,28 @@ class Probe:
         return self.read.expected(x, directions)
 
 
-def probe(shift: ForeignShift, layout: Layout | None = None) -> Probe:
+def probe(
+    shift: ForeignShift, layout: Layout | None = None, device: torch.device | str = "cpu"
+) -> Probe:
     """Call ``shift`` on maps of many kinds and say what it is.
 
     Args:
         shift: what :func:`s2mlp_cli.shifts.foreign.load_foreign` returned.
         layout: of its maps, where values cannot tell.
+        device: where it is called.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), shift.code.beside():
         warnings.simplefilter("ignore")
-        return _probe(shift, layout)
+        return _probe(shift, layout, torch.device(device))
 
 
-def _probe(shift: ForeignShift, wanted: Layout | None) -> Probe:
-    decodings, why = _decodings(shift, (wanted,) if wanted else LAYOUTS)
+def _probe(shift: ForeignShift, wanted: Layout | None, device: torch.device) -> Probe:
+    decodings, why = _decodings(shift, (wanted,) if wanted else LAYOUTS, device)
     if not decodings:
         return Probe(f"cannot be called on a map: {why}", findings=shift.notes)
     layout, decoded = next(iter(decodings.items()))
     is_moving = decoded.whole and decoded.moving
-    read = Read(shift, layout, decoded)
+    read = Read(shift, layout, device, decoded)
     if _is_random(read):
         said = "not a shift: two calls on the same map give different values"
         return Probe(said, read, findings=shift.notes)
@@ -127,7 +116,7 @@ def _probe(shift: ForeignShift, wanted: Layout | None) -> Probe:
 
 
 def _decodings(
-    shift: ForeignShift, layouts: tuple[Layout, ...]
+    shift: ForeignShift, layouts: tuple[Layout, ...], device: torch.device
 ) -> tuple[dict[Layout, Decoded], str]:
     """Return what each layout explains, the best first, and why it fails in the others.
 
@@ -142,7 +131,7 @@ def _decodings(
                 break
             given, read = numbered(size, channels), {}
             for layout in layouts:
-                found = Called(shift, layout).pure(given)
+                found = Called(shift, layout, device).pure(given)
                 if isinstance(found, str):
                     errors.setdefault(re.sub(r"[\d, ]+", "", found), found)
                 else:
@@ -187,9 +176,11 @@ def _smears(read: Read) -> tuple[Smear, ...]:
         eager, pure = read.eager(given), read.pure(given)
         if isinstance(eager, Tensor) and isinstance(pure, Tensor) and not torch.equal(eager, pure):
             wrong = (eager != pure).double().mean((0, 1, 2))
-            shares = [float(wrong[move.channels].mean()) for move in read.decoded.moves]
-            groups = enumerate(zip(read.decoded.moves, shares, strict=True), 1)
-            return tuple(Smear(group, move, share) for group, (move, share) in groups if share)
+            groups = enumerate(read.decoded.moves, 1)
+            shares = [(g, m.direction, float(wrong[m.channels].mean())) for g, m in groups]
+            return tuple(
+                Smear(group=g, direction=d, wrong=share) for g, d, share in shares if share
+            )
     return ()
 
 
@@ -221,7 +212,8 @@ def _smeared(read: Read, smears: tuple[Smear, ...]) -> str:
 def _unexplained(read: Read, wanted: Layout | None) -> str:
     decoded = read.decoded
     if wanted and decoded.others["come from other channels"]:
-        others, _ = _decodings(read.shift, tuple(each for each in LAYOUTS if each != wanted))
+        layouts = tuple(each for each in LAYOUTS if each != wanted)
+        others, _ = _decodings(read.shift, layouts, read.device)
         if _explained(others) == 1:
             return f"moves channels: written for {next(iter(others))}, called with {wanted}"
     height, width = decoded.shape[1:3]

@@ -124,7 +124,7 @@ def test_the_verdict_says_what_is_computed(written, source, verdict, splits):
 def test_the_copied_plug_in_smears_and_every_consequence_is_told(written):
     result = found(written(PLUG_IN))
     assert not result.is_shift
-    assert [(s.group, s.move.direction) for s in result.smears] == [(1, "down"), (3, "right")]
+    assert [(s.group, s.direction) for s in result.smears] == [(1, "down"), (3, "right")]
     # All but the first line and the second, which gets the first's values as it should.
     assert [smear.wrong for smear in result.smears] == pytest.approx([12 / 14] * 2)
     assert (

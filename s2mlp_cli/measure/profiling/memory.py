@@ -26,10 +26,7 @@ import numpy as np
 from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.torch_support import first_line, is_out_of_memory, precision
-from s2mlp_cli.records.source import ModelSource
-from s2mlp_cli.shifts.contender import beside, foreign, reopen_shift
-from s2mlp_cli.shifts.decode import Decoded
-from s2mlp_cli.shifts.types import Layout
+from s2mlp_cli.shifts.contender import Travelling, beside, foreign, reopen_shift
 
 # The first run fills the caches of the libraries; the second is what every later one is like.
 _RUNS = 2
@@ -105,7 +102,7 @@ def _measure(
     sender: Connection,
     case: Case,
     shift: str | None,
-    user: tuple[ModelSource, Layout | None, Decoded | None] | None,
+    user: Travelling | None,
     threads: int,
 ) -> None:
     """Send the memory, or a sentence; ``user``: what ``shift`` is where a user wrote it."""

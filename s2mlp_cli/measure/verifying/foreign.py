@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.measure.verifying.verify import one_thread
 from s2mlp_cli.models.s2attention import S2Attention
-from s2mlp_cli.records.verify import ForeignResult, Smear
+from s2mlp_cli.records.verify import ForeignResult
 from s2mlp_cli.shifts.foreign import load_foreign
 from s2mlp_cli.shifts.probe import probe
 from s2mlp_cli.shifts.types import Layout
@@ -20,7 +20,10 @@ from s2mlp_cli.user_code import UserCode, load_code
 
 
 def explain(
-    name: str, arguments: Mapping[str, Any] | None = None, layout: Layout | None = None
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
+    device: torch.device | str = "cpu",
 ) -> ForeignResult:
     """Say what ``mine.py:my_shift`` computes.
 
@@ -28,12 +31,13 @@ def explain(
         name: of the function, method or module; it runs because the user named it.
         arguments: what it gets beside the map.
         layout: of its maps, where their values cannot tell.
+        device: where it is called.
 
     Raises:
         UserCodeError: it cannot be loaded, or lacks an argument.
     """
     shift = load_foreign(name, arguments)
-    found = probe(shift, layout)
+    found = probe(shift, layout, device)
     return ForeignResult(
         implementation=shift.code.name,
         sha256=shift.code.sha256,
@@ -42,10 +46,7 @@ def explain(
         layout=found.read.layout if found.read else None,
         explanation=found.verdict,
         splits=found.splits,
-        smears=tuple(
-            Smear(group=each.group, direction=each.move.direction, wrong=each.wrong)
-            for each in found.smears
-        ),
+        smears=found.smears,
         findings=found.findings,
     )
 

@@ -175,7 +175,9 @@ def test_a_shift_of_the_users_is_counted_and_said_what_it_is(tmp_path, monkeypat
     file.write_text("def twice(x):\n    return x.clone() + x\n")
     monkeypatch.setattr(
         "s2mlp_cli.shifts.contender.probe",
-        lambda shift: Probe("not a shift: it adds", Read(shift, "B,H,W,C", None)),
+        lambda shift: Probe(
+            "not a shift: it adds", Read(shift, "B,H,W,C", torch.device("cpu"), None)
+        ),
     )
     result = count(load_spec("v1-wide", ("stages.0.depth=1",)), f"{file}:twice")
     map_bytes = 14 * 14 * 768 * 4

@@ -30,6 +30,7 @@ from s2mlp_cli.views.terminal import remarks_console
       s2mlp count v2-small --set stages.0.depth=2 --by module --depth 2
       s2mlp count --ckpt best.pth
       s2mlp count --model net.py:build --set width=96 --input-size 64
+      s2mlp count v1-deep --shift mine.py:my_shift --set step=1
     """,
 )
 @click.argument("named", metavar="[MODEL]...", nargs=-1, shell_complete=options.complete_models)

@@ -36,8 +36,6 @@ EXPORTED = (".onnx", ".pt2")
 DEFAULT_SIZE = (224, 224)
 DEFAULT_CHANNELS = 3
 
-Device = "torch.device | str"
-
 
 @dataclass(frozen=True)
 class GivenModel:

@@ -92,10 +92,6 @@ LARGE_SPLITS: dict[str, Splits] = {
 PAPER_MAP: Shape = (1, 14, 14, 384)
 
 
-def _contiguous(x: Tensor) -> Tensor:
-    return x.contiguous()
-
-
 def _channels_first(x: Tensor) -> Tensor:
     """Return ``x`` stored as B,C,H,W: what a convolution hands over."""
     return x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
@@ -113,7 +109,7 @@ def _strided(x: Tensor) -> Tensor:
 
 # Name -> a function that returns the same values of B,H,W,C, stored in that way.
 MEMORY_FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": _contiguous,
+    "contiguous": Tensor.contiguous,
     "channels-first": _channels_first,
     "strided": _strided,
 }

@@ -29,6 +29,11 @@ class Deviation(Frozen):
     elements: int
     max_error: float | None
 
+    @property
+    def fraction(self) -> float | None:
+        """The fraction that is wrong; None where nothing was compared."""
+        return self.wrong / self.elements if self.elements else None
+
 
 class VerifyCase(Frozen):
     """One comparison.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from s2mlp_cli.records.verify import Deviation, VerifyCase, VerifyRecord, VerifyResult
+from s2mlp_cli.records.verify import VerifyCase, VerifyRecord, VerifyResult
 from s2mlp_cli.views.document import Cell, Column, Sheet, Table, Tone, View, listed, percentage
 
 _TONES: dict[str, Tone] = {
@@ -169,14 +169,10 @@ def _case(case: VerifyCase) -> tuple[object, ...]:
         " | ".join(", ".join(split) or "none" for split in case.splits),
         case.dtype,
         case.layout,
-        _fraction(case.forward),
-        _fraction(case.gradient),
+        case.forward and case.forward.fraction,
+        case.gradient and case.gradient.fraction,
         case.fault,
     )
-
-
-def _fraction(deviation: Deviation | None) -> float | None:
-    return deviation.wrong / deviation.elements if deviation and deviation.elements else None
 
 
 def _foreign(record: VerifyRecord) -> Iterator[Table]:

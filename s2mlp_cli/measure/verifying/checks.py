@@ -41,13 +41,12 @@ def deviation(actual: Tensor, expected: Tensor, tolerance: float = 0.0) -> Devia
 
 
 def together(parts: Sequence[Deviation]) -> Deviation:
-    """Add up the deviations of several tensors, at least one."""
-    errors = [part.max_error for part in parts]
-    known = [error for error in errors if error is not None]
+    """Add up the deviations of several tensors."""
+    errors = [part.max_error for part in parts if part.max_error is not None]
     return Deviation(
         wrong=sum(part.wrong for part in parts),
         elements=sum(part.elements for part in parts),
-        max_error=max(known) if len(known) == len(errors) else None,
+        max_error=max(errors, default=None) if len(errors) == len(parts) else None,
     )
 
 

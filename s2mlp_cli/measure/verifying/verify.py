@@ -11,8 +11,13 @@ import torch
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import first_line, is_unsupported
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, CheckInput, check_inputs, smallest_input
-from s2mlp_cli.measure.verifying.checks import check_mixer, check_shift, wrong_by_direction
-from s2mlp_cli.records.verify import Deviation, Outcome, VerifyCase, VerifyResult
+from s2mlp_cli.measure.verifying.checks import (
+    check_mixer,
+    check_shift,
+    together,
+    wrong_by_direction,
+)
+from s2mlp_cli.records.verify import Outcome, VerifyCase, VerifyResult
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 
@@ -126,9 +131,9 @@ def _result(
         verdict=_verdict(implementation.safe, len(cases), failed),
         checks=len(cases),
         failed=failed,
-        wrong_forward=_fraction_wrong(forward),
-        wrong_gradient=_fraction_wrong(gradient),
-        max_error=_largest(forward + gradient),
+        wrong_forward=together(forward).fraction,
+        wrong_gradient=together(gradient).fraction,
+        max_error=together(forward + gradient).max_error,
         skipped=skipped,
         wrong_by_direction=(
             wrong_by_direction(implementation, V1, device, seed)
@@ -150,14 +155,3 @@ def _verdict(safe: bool, checks: int, failed: int) -> Outcome:
     if not failed:
         return "right"
     return "wrong" if safe else "wrong as known"
-
-
-def _fraction_wrong(parts: Sequence[Deviation]) -> float | None:
-    elements = sum(part.elements for part in parts)
-    return sum(part.wrong for part in parts) / elements if elements else None
-
-
-def _largest(parts: Sequence[Deviation]) -> float | None:
-    errors = [part.max_error for part in parts]
-    known = [error for error in errors if error is not None]
-    return max(known) if known and len(known) == len(errors) else None

@@ -19,7 +19,8 @@ from s2mlp_cli.shifts.behaviour import Read
 from s2mlp_cli.shifts.decode import Decoded
 from s2mlp_cli.shifts.foreign import ForeignShift, load_foreign
 from s2mlp_cli.shifts.probe import Probe, probe
-from s2mlp_cli.shifts.types import Layout, ShiftFunction
+from s2mlp_cli.shifts.types import Implementation, Layout, ShiftFunction
+from s2mlp_cli.user_code import names_code
 
 Travelling = tuple[ModelSource, tuple[Layout, Decoded] | None]
 
@@ -96,6 +97,18 @@ def open_shift(
         sha256=shift.code.sha256,
     )
     return _added(source, shift, probe(shift, device=device))
+
+
+def find_shift(name: str, device: torch.device | str = "cpu") -> Implementation:
+    """Return an implementation by name, or the user's own, ``mine.py:my_shift``, probed.
+
+    Raises:
+        UnavailableError: no such implementation.
+        UserCodeError: the user's code cannot be loaded.
+    """
+    if names_code(name) and not registry.added(name):
+        return open_shift(name, device=device)
+    return registry.get(name)
 
 
 def reopen_shift(

@@ -14,7 +14,6 @@ from s2mlp_cli.measure.counting.audit import published_figures
 from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.running import Run, run_model
-from s2mlp_cli.measure.counting.shift_cost import find_shift
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
 from s2mlp_cli.papers.verdicts import Counted, Part
@@ -28,7 +27,7 @@ from s2mlp_cli.records.count import (
     Unsupported,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.contender import ForeignFunction
+from s2mlp_cli.shifts.contender import ForeignFunction, find_shift
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import ModelSpec, built_in
 

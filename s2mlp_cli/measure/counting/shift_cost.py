@@ -14,9 +14,7 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.counting.counters import Seen, bytes_moved, traced_figures
 from s2mlp_cli.models.s2mlp import Shift, SpatialShiftMixer
 from s2mlp_cli.records.count import ShiftCost
-from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
-from s2mlp_cli.user_code import names_code
 
 # Bytes of a value: float32, in which the shifts are looked at.
 ITEMSIZE = 4
@@ -57,22 +55,6 @@ def shift_cost(
         moved += times * traffic
         least += times * 2 * sum(map(bool, splits)) * math.prod(size) * ITEMSIZE
     return ShiftCost(macs=macs, bytes_moved=moved, bytes_least=least, itemsize=ITEMSIZE)
-
-
-def find_shift(name: str) -> Implementation:
-    """Return an implementation by name, or the user's own: ``mine.py:my_shift``.
-
-    The user's is probed first; its summary says what it was found to be.
-
-    Raises:
-        UnavailableError: no such implementation, or nothing can be called a shift there.
-        UserCodeError: the user's code cannot be loaded.
-    """
-    if registry.added(name) or not names_code(name):
-        return registry.get(name)
-    from s2mlp_cli.shifts.contender import open_shift
-
-    return open_shift(name)
 
 
 def _one(

@@ -57,7 +57,7 @@ from s2mlp_cli.records.profile import (
     Roofline,
 )
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.contender import beside, foreign
+from s2mlp_cli.shifts.contender import beside, find_shift, foreign
 from s2mlp_cli.specs import ModelSpec
 
 # One image is what a CPU answers; a GPU is not full with less than some dozens.
@@ -442,7 +442,8 @@ def profile(
 
     Args:
         model: what :func:`s2mlp_cli.specs.load_spec` returned, or a module that takes images.
-        shifts: names; ``slice`` and ``none`` are measured beside them.
+        shifts: names, or your own (``mine.py:my_shift``); ``slice`` and ``none`` are measured
+            beside them.
         device: ``cpu``, ``cuda`` or ``cuda:1``; None is the GPU if there is one.
         dtype: fp32, tf32, bf16 or fp16.
         batch_size: images; None is 1 on a CPU and 64 on a GPU.
@@ -462,7 +463,7 @@ def profile(
     given = as_given(model, "profile", input_size)
     request = ProfileRequest(
         models=(given.name,),
-        shifts=shifts,
+        shifts=tuple(find_shift(name, place.torch_device).name for name in shifts),
         levels=levels,
         dtypes=(dtype,),
         batch_sizes=(DEFAULT_BATCH[place.torch_device.type] if batch_size is None else batch_size,),

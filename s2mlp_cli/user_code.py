@@ -72,6 +72,13 @@ class UserCode:
 
     def call(self, **arguments: Any) -> Any:
         """Call the object; what it raises becomes a :class:`UserCodeError`."""
+        unknown = next((n for n in arguments if self.takes is not None and n not in self.takes), "")
+        if unknown:
+            near = did_you_mean(unknown, self.takes or ())
+            known = ", ".join(self.takes or ()) or "none"
+            raise UserCodeError(
+                f"{self.name} has no argument '{unknown}'{near or ';'} it has {known}"
+            )
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         with self.running(f"{self.name}({given})"):
             return self.value(**arguments)

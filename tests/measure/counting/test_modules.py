@@ -175,7 +175,7 @@ def test_a_shift_of_the_users_is_counted_and_said_what_it_is(tmp_path, monkeypat
     file.write_text("def twice(x):\n    return x.clone() + x\n")
     monkeypatch.setattr(
         "s2mlp_cli.shifts.contender.probe",
-        lambda shift: Probe(
+        lambda shift, device: Probe(
             "not a shift: it adds", Read(shift, "B,H,W,C", torch.device("cpu"), None)
         ),
     )

@@ -43,14 +43,6 @@ def test_importing_the_package_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_the_python_example_of_the_readme_runs(capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    exec(compile(block, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    expected = re.findall(r"^# (.*)$", block, re.M)
-    assert [line for line in printed.splitlines() if line] == expected
-
-
 def test_shift_is_the_definition():
     x = torch.randn(2, 5, 4, 8)
     directions = ("right", "left", "down", "up")

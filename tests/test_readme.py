@@ -53,11 +53,13 @@ def test_the_options_of_what_takes_too_long_exist(example):
         check_options(example.command)
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
-def test_python_of_the_docs_runs(page, monkeypatch, folder):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_prints_the_comments_below_it(page, monkeypatch, folder, capsys):
     monkeypatch.chdir(folder)
     for block in CODE.finditer(TEXTS[page]):
         exec(compile(block["body"], page.name, "exec"), {})
+        printed = capsys.readouterr().out
+        assert printed.splitlines() == re.findall(r"^# (.*)$", block["body"], re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from s2mlp_cli.checkpoints.fit import INFERRED, check_fit, compare, fitting_mode
 from s2mlp_cli.checkpoints.inference import infer
 from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
-from s2mlp_cli.checkpoints.refusals import SHARD, most_bytes
+from s2mlp_cli.checkpoints.refusals import SHARD
+from s2mlp_cli.checkpoints.soundness import check_tensors
 from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.checkpoints.weights import Weights, take_weights
 from s2mlp_cli.errors import CheckpointError, printable
@@ -31,13 +31,6 @@ from s2mlp_cli.specs.loading import FAMILIES
 SPEC_KEY = "s2mlp.spec"
 # The same for how images are to be prepared.
 PREPROCESSING_KEY = "s2mlp.preprocessing"
-
-_WEIGHTS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-# What buffers hold, such as the batches that a norm has seen. Copying any other kind of number into
-# float32 parameters would pass in silence and give another model.
-_COUNTS = frozenset({torch.int64, torch.int32, torch.bool})
-
-_FLAT_PARAMETER = re.compile(r"(?:^|\.)_?flat_param(?:_\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,6 @@ def load_checkpoint(
         found = take_weights(file.content, _namings(known), averaged, weights)
         check_tensors(found.state, file.bytes)
         model, state, notes, nearest = _fitted(file, found, known, input_size)
-        _check_finite(state)
         preprocessing = preprocessing_in_metadata(file.metadata)
     except CheckpointError as error:  # what looks at tensors does not know where they come from
         raise CheckpointError(f"{path}: {error}") from error
@@ -142,7 +134,6 @@ def load_weights(
                 f"the checkpoint does not fit {model}: {comparison.describe()}; check the "
                 "arguments of the model (--set) and the checkpoint"
             )
-        _check_finite(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return state, file
@@ -252,60 +243,3 @@ def preprocessing_in_metadata(metadata: Mapping[str, str]) -> Preprocessing | No
         raise CheckpointError(
             f"{PREPROCESSING_KEY} in its metadata is not valid; convert the checkpoint again"
         ) from error
-
-
-def check_tensors(state: State, file_bytes: int) -> None:
-    """Check that every tensor is plain numbers, and that the file has room for them.
-
-    Raises:
-        CheckpointError: one is a placeholder, quantised, sparse, or a view that repeats values.
-    """
-    _check_placeholders(state)
-    for name, tensor in state.items():
-        if tensor.is_meta:
-            raise CheckpointError(
-                f"{name} is a meta tensor in the checkpoint: a shape without values; save the "
-                "model after its weights were loaded"
-            )
-        is_plain = type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer)
-        if not is_plain or tensor.layout != torch.strided or tensor.dtype not in _WEIGHTS | _COUNTS:
-            kind = f"{tensor.dtype}, {tensor.layout}" if is_plain else type(tensor).__name__
-            raise CheckpointError(
-                f"{name} is not plain floating-point weights in the checkpoint ({kind}); save the "
-                "model before it is quantised, made sparse or distributed"
-            )
-    total = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if total > most_bytes(file_bytes):  # a view may repeat one value a billion times
-        raise CheckpointError(
-            f"its tensors have {total:,} bytes, and the file only {file_bytes:,}, so they are "
-            "views of a few values; save the model with its own tensors"
-        )
-
-
-def _check_placeholders(state: State) -> None:
-    flat = [name for name in state if _FLAT_PARAMETER.search(name)]
-    if flat:
-        raise CheckpointError(
-            f"{len(flat)} of its {len(state)} tensors are flat parameters of FSDP (first "
-            f"{flat[0]}): weights of many layers in one row, without their names, and of one "
-            "process only; save get_model_state_dict(model, "
-            "options=StateDictOptions(full_state_dict=True)) of "
-            "torch.distributed.checkpoint.state_dict"
-        )
-    empty = [name for name, tensor in state.items() if tensor.shape == (0,)]
-    if empty:
-        raise CheckpointError(
-            f"{len(empty)} of its {len(state)} tensors are empty (first {empty[0]}): placeholders, "
-            "as DeepSpeed's ZeRO-3 leaves them where the values are in other files; make one file "
-            "of them with the zero_to_fp32.py that DeepSpeed wrote beside it"
-        )
-
-
-def _check_finite(state: State) -> None:
-    bad = [n for n, t in state.items() if t.dtype in _WEIGHTS and not t.isfinite().all()]
-    if bad:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise CheckpointError(
-            f"the checkpoint has NaN or infinite weights in {bad[0]}{more}, so its training "
-            "diverged; give an earlier one"
-        )

@@ -174,16 +174,13 @@ class Place:
         ours: the model's own name.
         prefix: the words in front of it.
         inside: the wrappers' words further on.
+        holder: the words in front that tell one copy of the model from another.
     """
 
     ours: str
     prefix: tuple[str, ...]
     inside: tuple[str, ...]
-
-    @property
-    def holder(self) -> tuple[str, ...]:
-        """The words in front that tell one copy of the model from another."""
-        return _without(self.prefix, TRANSPARENT)
+    holder: tuple[str, ...]
 
 
 def place(name: str, naming: Naming) -> Place | None:
@@ -199,7 +196,8 @@ def place(name: str, naming: Naming) -> Place | None:
                     left.pop()
                 else:
                     inside.append(words[at])
-            return Place(ours, tuple(words[:at]), tuple(reversed(inside)))
+            prefix = tuple(words[:at])
+            return Place(ours, prefix, tuple(reversed(inside)), _without(prefix, TRANSPARENT))
     return None
 
 

@@ -97,7 +97,7 @@ def state_dict_in(
     content: Mapping[Any, Any], averaged: bool, key: str | None
 ) -> tuple[tuple[str, ...], State]:
     """Follow keys down to a mapping of tensors; a mapping inside itself is entered once."""
-    path, inner = _chosen(content, key)
+    path, inner = _chosen(content, key) if key is not None else ((), content)
     prefix = None if path else key
     if averaged:
         below, inner = _only(inner, averages_in(inner))
@@ -116,12 +116,8 @@ def state_dict_in(
     return path, tensors
 
 
-def _chosen(
-    content: Mapping[Any, Any], key: str | None
-) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+def _chosen(content: Mapping[Any, Any], key: str) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
     """Return the mapping under a key, or under its words one after the other, at any depth."""
-    if key is None:
-        return (), content
     ends = f".{key}"
     paths = (path for path, value in walk(content) if has_tensors(value))
     return _only(content, [path for path in paths if f".{'.'.join(path)}".endswith(ends)])

@@ -75,11 +75,13 @@ def tar_images(archive: Archive[Member], reading: Reading) -> ImageSet:
     Raises:
         DataError: it cannot be told what to read.
     """
-
-    def source(members: list[Member]) -> TarSource:
-        return tar_source((str(archive.path),), [(0, member) for member in members])
-
-    return images_of(archive, "a tar of images", source, reading)
+    path = str(archive.path)
+    return images_of(
+        archive,
+        "a tar of images",
+        lambda members: tar_source((path,), [(0, member) for member in members]),
+        reading,
+    )
 
 
 def read_tar(path: Path, reading: Reading) -> Archive[Member]:

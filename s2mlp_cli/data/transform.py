@@ -93,7 +93,11 @@ def decode(content: bytes, transform: Transform) -> Pixels:
                     "short one".format(*image.size, _STRIP)
                 )
             image.load()
-            return transform(image if image.mode == "RGB" else image.convert("RGB"))
+            if image.mode == "RGB":
+                return transform(image)
+            pixels = image.convert("RGB")
+            image.close()  # frees as much memory again
+            return transform(pixels)
 
 
 @contextmanager

@@ -46,7 +46,11 @@ def view(record: ValidateRecord) -> View:
     }
     return View(
         title="Accuracy: " + listed(map(_name, record.results), "models"),
-        answers=tuple(map(_answer, record.results)),
+        answers=tuple(
+            f"{_name(result)}{_MARKED.get(result.shift, '')}: top-1 {result.top1:.2%} on "
+            f"{plural(result.images, 'image')} ({result.correct1:,} correct)"
+            for result in record.results
+        ),
         key_figures=tuple if others else partial(_key_figures, first),
         pictures=lambda: chain.from_iterable(map(_pictures, record.results)),
         tables=tuple(table for result in record.results for table in _tables(result)),
@@ -61,13 +65,6 @@ def view(record: ValidateRecord) -> View:
             for result in record.results
             if result.data.classes == _IMAGENET_CLASSES
         ],
-    )
-
-
-def _answer(result: ValidateResult) -> str:
-    return (
-        f"{_name(result)}{_MARKED.get(result.shift, '')}: top-1 {result.top1:.2%} on "
-        f"{plural(result.images, 'image')} ({result.correct1:,} correct)"
     )
 
 

@@ -156,18 +156,16 @@ def _step(content: Mapping[Any, Any], entered: Collection[int], chosen: str | No
     known = [key for key in _KEYS if key in leading]
     if known:
         return known[0]
-    if any(_is_weight(name, value) for name, value in content.items()):
+    numbers = {name: each for name, each in content.items() if isinstance(each, Tensor)}
+    if any(
+        each.is_floating_point() and each.dim() and not _NOT_WEIGHTS.search(str(name))
+        for name, each in numbers.items()
+    ):
         return None
     averages = [key for key in leading if AVERAGED.search(key)]
     others = [key for key in leading if key not in averages and not _NOT_WEIGHTS.search(key)]
     candidates = others or averages
     return only_one(candidates, chosen) if candidates else None
-
-
-def _is_weight(name: Any, value: Any) -> bool:
-    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.dim():
-        return False
-    return not (isinstance(name, str) and _NOT_WEIGHTS.search(name))
 
 
 def only_one(keys: list[str], chosen: str | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Literal
 
 from PIL import Image
@@ -12,6 +11,14 @@ Kind = Literal["image", "foreign", "archive", "other", "unknown"]
 
 # Formats that Pillow only identifies, or that are documents and films rather than images.
 _OTHER_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+
+# Endings of the images that this Pillow reads, in small letters, with the dot.
+Image.init()
+_READABLE = frozenset(
+    end
+    for end, form in Image.registered_extensions().items()
+    if form in Image.OPEN and form not in _OTHER_FORMATS
+)
 
 # Endings of images that need more than Pillow, or a Pillow with more libraries.
 _FOREIGN = frozenset({
@@ -65,14 +72,6 @@ _SPLITS = {
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-@lru_cache(maxsize=1)
-def readable() -> frozenset[str]:
-    """Return the endings of the images that this Pillow reads, in small letters, with the dot."""
-    Image.init()
-    opened = Image.registered_extensions().items()
-    return frozenset(e for e, form in opened if form in Image.OPEN and form not in _OTHER_FORMATS)
-
-
 def ending(name: str) -> str:
     """Return the ending of a name with its dot, in small letters; "" where it has none."""
     stem, dot, last = name.rpartition("/")[2].rpartition(".")
@@ -91,7 +90,7 @@ def kind_of(name: str) -> Kind:
     can tell: ``img_1``, ``1.jpg_large``.
     """
     end = ending(name)
-    if end in readable():
+    if end in _READABLE:
         return "image"
     if end in _FOREIGN:
         return "foreign"

@@ -21,7 +21,7 @@ from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.records.validate import CheckpointFacts
 from s2mlp_cli.runtimes.sessions import Session, open_session
-from s2mlp_cli.specs import ModelSpec, S2MLPSpec
+from s2mlp_cli.specs import ModelSpec
 
 # (implementation of the shift, device) -> a module from images of B,C,H,W to logits of B,classes.
 Build = Callable[[str, torch.device], nn.Module]
@@ -60,11 +60,6 @@ class Classifier:
         if self.spec is None:
             return {"classes": self.classes}
         return self.spec.model_dump(mode="json")
-
-    @property
-    def takes_a_shift(self) -> bool:
-        """Whether an implementation of the shift is chosen for it."""
-        return self.session is None and isinstance(self.spec, S2MLPSpec)
 
 
 def classifier(model: Checkpoint | GivenModel, threads: int | None = None) -> Classifier:

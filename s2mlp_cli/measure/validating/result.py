@@ -22,6 +22,7 @@ from s2mlp_cli.measure.validating.table import ImageTable
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import DataFacts, Failure, Timing, ValidateResult
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.specs import S2MLPSpec
 from s2mlp_cli.statistics import wilson
 
 # If a larger fraction of the images is broken, the accuracy is not that of the set.
@@ -58,7 +59,8 @@ def make_result(
     timed = sum(images for *_, images in times)
     images_per_s = timed / seconds if seconds else 0.0
     names = _class_names(plan)
-    shift = settings.shift if model.takes_a_shift else None
+    has_shift = isinstance(model.spec, S2MLPSpec) and model.session is None
+    shift = settings.shift if has_shift else None
     place, dtype = torch.device(settings.device), DTYPES[settings.dtype]
     result = ValidateResult(
         model=model.name,

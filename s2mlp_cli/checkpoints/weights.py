@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -42,12 +42,15 @@ class Weights:
         taken: in words, which part of the file they are.
         notes: in sentences, what was left out.
         naming: whose names the file has; None if they were not understood.
+        left_out: the names of the other tensors.
     """
 
     state: State
     taken: str
     notes: tuple[str, ...]
     naming: Naming | None
+    left_out: tuple[str, ...] = ()
+    is_average: bool = False
 
 
 def take_weights(
@@ -91,7 +94,7 @@ def take_weights(
         flat = ("ema" for name in found.left_out if _FLAT.fullmatch(name))
         others = [*map(".".join, averages_in(content)), *filter(AVERAGED.search, words), *flat]
         beside = f"; averaged ones are in '{others[0]}' (--ema)" if others else ""
-    return Weights(found.state, where + found.cut + beside, found.notes, found.naming)
+    return replace(found, taken=where + found.taken + beside)
 
 
 def _no_average(content: Mapping[Any, Any]) -> CheckpointError:
@@ -123,20 +126,11 @@ class _Copy:
         return ".".join(self.holder)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Tensors under the names of a model, and what is beside them."""
+def _understood(tensors: State, namings: Iterable[Naming], averaged: bool) -> Weights:
+    """Return the model in ``tensors`` by the first naming in which one is complete.
 
-    state: State
-    naming: Naming | None
-    cut: str
-    left_out: list[str]
-    notes: tuple[str, ...]
-    is_average: bool = False
-
-
-def _understood(tensors: State, namings: Iterable[Naming], averaged: bool) -> _Found:
-    """Return the model in ``tensors`` by the first naming in which one is complete."""
+    What is taken, in words, is only what was cut from the names.
+    """
     nearest: tuple[Naming, _Copy] | None = None
     for naming in namings:
         copies: dict[tuple[str, ...], _Copy] = {}
@@ -183,7 +177,7 @@ def _merged(copies: list[_Copy], averaged: bool) -> _Copy:
 
 def _taken(
     tensors: State, naming: Naming, copy: _Copy, others: list[_Copy], averaged: bool
-) -> _Found:
+) -> Weights:
     """Take one copy, and sort out what is beside it: other copies of the model among it."""
     state = {ours: tensors[name] for ours, (name, _) in copy.places.items()}
     names = {name for name, _ in copy.places.values()}
@@ -204,7 +198,8 @@ def _taken(
         for each in others
         if not each.is_average
     )
-    return _Found(state, naming, _cut(copy), left_out, notes, copy.is_average or flat is not None)
+    is_average = copy.is_average or flat is not None
+    return Weights(state, _cut(copy), notes, naming, tuple(left_out), is_average)
 
 
 def _beside(name: str, holder: tuple[str, ...]) -> bool:
@@ -257,7 +252,7 @@ def _notes(left_out: list[str]) -> tuple[str, ...]:
     return (f"left out {what} not part of the model (first '{rest[0]}')",)
 
 
-def _as_it_is(tensors: State) -> _Found:
+def _as_it_is(tensors: State) -> Weights:
     """Return tensors whose names nobody knows, without helpers and what all names begin with."""
     state = {name: each for name, each in tensors.items() if not HELPER.fullmatch(name)}
     left_out = [name for name in tensors if name not in state]
@@ -266,4 +261,4 @@ def _as_it_is(tensors: State) -> _Found:
         state = {name.removeprefix(f"{word}."): tensor for name, tensor in state.items()}
         cut += f"{word}."
     said = f", without the prefix '{cut}'" if cut else ""
-    return _Found(state, None, said, left_out, _notes(left_out))
+    return Weights(state, said, _notes(left_out), None, tuple(left_out))

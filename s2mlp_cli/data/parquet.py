@@ -28,15 +28,13 @@ class ParquetSource:
     Attributes:
         files: the paths of the files.
         column: the dotted path of the column of bytes: ``"image.bytes"``.
-        file, group: (groups,) the file of each row group, and its number in that file.
-        first: (groups,) the position of each group's first row.
+        table: (groups, 3) of each row group the number of its file, its own number in that file,
+            and the position of its first row.
     """
 
     files: tuple[str, ...]
     column: str
-    file: IntArray
-    group: IntArray
-    first: IntArray
+    table: IntArray
     _loaded: tuple[int, int, Any] = field(default=(0, -1, None), repr=False)
 
     @property
@@ -44,8 +42,9 @@ class ParquetSource:
         return self.files
 
     def read(self, index: int) -> bytes:
-        position = int(np.searchsorted(self.first, index, side="right")) - 1
-        value = self._rows(position)[index - int(self.first[position])].as_py()
+        first = self.table[:, 2]
+        position = int(np.searchsorted(first, index, side="right")) - 1
+        value = self._rows(position)[index - int(first[position])].as_py()
         if value is None:
             raise OSError("the row has no image")
         return bytes(value)
@@ -53,11 +52,9 @@ class ParquetSource:
     def _rows(self, position: int) -> Any:
         if self._loaded[:2] != (os.getpid(), position):
             try:
-                path = self.files[int(self.file[position])]
-                with open(path, "rb") as stream, pq.ParquetFile(stream) as parquet:
-                    table = parquet.read_row_group(
-                        int(self.group[position]), columns=[self.column], use_threads=False
-                    )
+                file, group, _ = map(int, self.table[position])
+                with open(self.files[file], "rb") as stream, pq.ParquetFile(stream) as parquet:
+                    table = parquet.read_row_group(group, columns=[self.column], use_threads=False)
             except pa.ArrowException as error:
                 raise OSError(f"the row group cannot be read: {error}") from error
             self._loaded = (os.getpid(), position, table.flatten().column(0))
@@ -95,8 +92,7 @@ def parquet_files(files: list[Path], path: Path) -> ImageSet:
                 ]
     if not names:
         raise DataError(f"{path} has no rows; give the files of the validation split")
-    places = np.asarray(groups, np.int64).T.copy()
-    source = ParquetSource(tuple(map(str, files)), column, places[0], places[1], places[2])
+    source = ParquetSource(tuple(map(str, files)), column, np.asarray(groups, np.int64))
     return ImageSet(
         f"{len(files)} Parquet file{'s' * (len(files) != 1)}",
         str(path),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -102,38 +102,18 @@ def _entries(path: Path, reading: Reading) -> Iterator[tuple[str, Member | str]]
 
     Archives that were joined with ``cat`` are read as one.
     """
-    length = path.stat().st_size
+    length, joined = path.stat().st_size, 0
     start: int | None = 0
-    joined = 0
     try:
         with open(path, "rb") as stream:
             while start is not None:
                 stream.seek(start)
                 if joined and not _begins_a_tar(stream.read(tarfile.BLOCKSIZE)):
-                    reading.remark(
-                        f"{path.name}: {length - start:,} bytes behind its end are not read"
-                    )
+                    rest = f"{length - start:,} bytes behind its end are not read"
+                    reading.remark(f"{path.name}: {rest}")
                     return
-                stream.seek(start)
                 joined += 1
-                with tarfile.open(fileobj=stream, mode="r:") as archive:
-                    for entry in archive:
-                        if entry.size < 0:  # the next header would be before this one
-                            raise tarfile.TarError
-                        if entry.isreg() and entry.offset_data + entry.size > length:
-                            raise _cut_short(path, f"inside {entry.name}")
-                        name = unpacked_name(entry.name)
-                        if entry.isreg():
-                            yield name, Member(entry.offset_data, entry.size)
-                        elif entry.issym():
-                            yield name, link_target(name, entry.linkname)
-                        elif entry.islnk():
-                            yield name, posixpath.normpath(entry.linkname)
-                    end = archive.offset
-                stream.seek(end)
-                mark = stream.read(2 * tarfile.BLOCKSIZE)
-                if len(mark) < tarfile.BLOCKSIZE or mark.strip(b"\0"):
-                    raise _cut_short(path, "without its end mark")
+                end = yield from _one_archive(path, stream, start, length)
                 start = _next_content(path, end)
     except BROKEN_TAR as error:
         raise DataError(
@@ -145,6 +125,32 @@ def _entries(path: Path, reading: Reading) -> Iterator[tuple[str, Member | str]]
         reading.remark(
             f"{path.name}: it is {joined} archives joined to one, and all of them are read"
         )
+
+
+def _one_archive(
+    path: Path, stream: BinaryIO, start: int, length: int
+) -> Generator[tuple[str, Member | str], None, int]:
+    """Yield what one of the joined archives contains, and return where it ends."""
+    stream.seek(start)
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
+        for entry in archive:
+            if entry.size < 0:  # the next header would be before this one
+                raise tarfile.TarError
+            name = unpacked_name(entry.name)
+            if entry.isreg():
+                if entry.offset_data + entry.size > length:
+                    raise _cut_short(path, f"inside {entry.name}")
+                yield name, Member(entry.offset_data, entry.size)
+            elif entry.issym():
+                yield name, link_target(name, entry.linkname)
+            elif entry.islnk():
+                yield name, posixpath.normpath(entry.linkname)
+        end = archive.offset
+    stream.seek(end)
+    mark = stream.read(2 * tarfile.BLOCKSIZE)
+    if len(mark) < tarfile.BLOCKSIZE or mark.strip(b"\0"):
+        raise _cut_short(path, "without its end mark")
+    return end
 
 
 def _cut_short(path: Path, where: str) -> DataError:

@@ -40,7 +40,7 @@ def webdataset(
     values: list[int] = []
     for number, shard in enumerate(shards):
         archive = read_tar(shard, reading) if number else first
-        labels = _labels(archive)
+        labels = _labels(archive, reading)
         if not labels and archive is first:
             return None
         for name, value in _samples(archive, labels, reading).items():
@@ -59,7 +59,7 @@ def _key(name: str) -> str:
     return folder + slash + last.partition(".")[0]
 
 
-def _labels(archive: Archive[Member]) -> dict[str, dict[str, int]]:
+def _labels(archive: Archive[Member], reading: Reading) -> dict[str, dict[str, int]]:
     """Return key -> the names that have a class, without their ending -> the class."""
     labels: dict[str, dict[str, int]] = defaultdict(dict)
     written = [name for name in archive.members if ending(name) in _LABEL_ENDINGS]
@@ -67,14 +67,17 @@ def _labels(archive: Archive[Member]) -> dict[str, dict[str, int]]:
         return labels
     others = ("archive", "other")
     keys = {_key(name) for name in archive.members if kind_of(name) not in others}
+    written = [name for name in written if _key(name) in keys]
     with open(archive.path, "rb") as stream:
         for name in sorted(written, key=lambda name: _LABEL_ENDINGS.index(ending(name))):
-            if _key(name) in keys:
-                stream.seek(archive.members[name].offset)
-                content = stream.read(archive.members[name].size)
-                value = _class(ending(name), content, f"{archive.path}: {name}")
-                if value is not None:
-                    labels[_key(name)][stem(name)] = value
+            stream.seek(archive.members[name].offset)
+            content = stream.read(archive.members[name].size)
+            value = _class(ending(name), content, f"{archive.path}: {name}")
+            if value is not None:
+                labels[_key(name)][stem(name)] = value
+    if written and not labels:
+        first = f"the first is {written[0]}"
+        reading.remark(f"{archive.path.name}: no .json beside an image has a 'label'; {first}")
     return labels
 
 

@@ -188,3 +188,7 @@ def test_notes_beside_images_do_not_make_a_webdataset(tmp_path):
     images = open_images(tar)
     assert images.labels is not None
     assert images.labels.classes == ("a", "b")
+    assert images.notes == ("x.tar: no .json beside an image has a 'label'; the first is a/1.json",)
+    flat = tar_of(tmp_path / "y.tar", {"1.png": ONE, "1.json": b'{"cls": 3}'})
+    with pytest.raises(DataError, match=r"without their classes \(y\.tar: no \.json .* 1\.json\)"):
+        open_images(flat)

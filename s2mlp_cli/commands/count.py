@@ -14,7 +14,8 @@ from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
 from s2mlp_cli.user_code import names_code
-from s2mlp_cli.views.count import By, sheet, view
+from s2mlp_cli.views.count import sheet, view
+from s2mlp_cli.views.count_sheet import By
 from s2mlp_cli.views.terminal import remarks_console
 
 

@@ -433,7 +433,8 @@ def as_given(
         return model if size is None else model.at(size)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
-        return module_model(model, size or DEFAULT_SIZE, in_channels or DEFAULT_CHANNELS)
+        channels = DEFAULT_CHANNELS if in_channels is None else in_channels
+        return module_model(model, size or DEFAULT_SIZE, channels)
     found = repr(model) if isinstance(model, str | Path) else f"a {type(model).__name__}"
     shown = model if isinstance(model, str) else "v2-small"
     raise S2MLPError(

@@ -38,7 +38,7 @@ def misfit(found: str, allowed: str, *at: KeyPath) -> PydanticCustomError:
 def _pair(value: Any) -> Any:
     if isinstance(value, (bool, float, str)):
         raise misfit(repr(value), "a number of pixels, or [height, width]")
-    return [value, value] if isinstance(value, int) else value
+    return (value, value) if isinstance(value, int) else as_tuples(value)
 
 
 def _printable(text: str) -> str:
@@ -61,7 +61,7 @@ MAX_PIXELS = 16_384
 Pixels = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 ImageSize = Annotated[
     tuple[Pixels, Pixels],
-    BeforeValidator(lambda value: as_tuples(_pair(value))),
+    BeforeValidator(_pair),
     Field(description="Pixels: one number for a square, or [height, width]."),
 ]
 

@@ -10,6 +10,7 @@ from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.count import count, count_parts, count_sizes
 from s2mlp_cli.measure.counting.counters import flop_counter_macs
 from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
+from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.models import build_model
 from s2mlp_cli.papers import published_rows
 from s2mlp_cli.papers.verdicts import prints_as, recomputed
@@ -206,7 +207,8 @@ def test_sizes_are_counted_or_refused_with_the_reason():
         load_spec("vip-small", ("stages.0.depth=1", "stages.1.depth=1")),
         load_spec("timm:mixer_s32_224"),
     ]
-    results, refused = count_sizes(specs, [(112, 112), (224, 224)])
+    given = [spec_model(spec) for spec in specs]
+    results, refused = count_sizes(given, [(112, 112), (224, 224)])
     v1, gfnet, vip, mixer = (spec.name for spec in specs)
     assert [(result.model, result.input_size[0]) for result in results] == [
         (v1, 112), (v1, 224), (gfnet, 112), (gfnet, 224), (vip, 224), (mixer, 224),
@@ -229,7 +231,7 @@ def test_sizes_are_counted_or_refused_with_the_reason():
 
 def test_when_every_size_is_refused_there_is_only_the_reason():
     with pytest.raises(SpecError, match="224x224 only"):
-        count_sizes([load_spec("vip-small")], [(112, 112), (448, 448)])
+        count_sizes([spec_model(load_spec("vip-small"))], [(112, 112), (448, 448)])
 
 
 def test_all_built_in_specs_have_titles_that_tell_them_apart():

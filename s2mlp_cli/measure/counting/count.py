@@ -16,7 +16,7 @@ from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.running import Run, run_model
 from s2mlp_cli.measure.source import GivenModel, as_given
 from s2mlp_cli.models import classifiers
-from s2mlp_cli.papers.verdicts import Counted, Part
+from s2mlp_cli.papers.verdicts import Counted, LeftOut, Part
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
 from s2mlp_cli.records.count import (
     CountResult,
@@ -32,6 +32,9 @@ from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import ModelSpec, built_in
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
+
+# The patch layers after the first.
+_LATER_PATCHES = re.compile(r"stages\.[1-9]\d*\.patch")
 
 # Figures that a module's parts add up to.
 _SUMS = ("macs", "elementwise", "activations")
@@ -72,7 +75,7 @@ def count(
 
 
 def count_sizes(
-    models: Iterable[ModelSpec | GivenModel],
+    models: Iterable[GivenModel],
     sizes: Sequence[tuple[int, int]],
     shift: str = BASELINE,
     batch_size: int = 1,
@@ -89,7 +92,7 @@ def count_sizes(
     counted: list[CountResult] = []
     refused: list[Unsupported] = []
     errors: list[S2MLPError] = []
-    for model in (as_given(each, "count") for each in models):
+    for model in models:
         for size in sizes or (model.input_size,):
             try:
                 counted.append(_count(model.at(size), implementation, batch_size))
@@ -159,31 +162,30 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
 
 def _counted(run: Run, own: Counter[str], images: int) -> Counted:
     """Add up a run; ``own`` are the parameters of each module."""
-
-    def part(names: Iterable[str]) -> Part:
-        names = [*names]
-        macs = sum(run.figures.total("macs", name) for name in names)
-        return Part(sum(own[name] for name in names), macs)
-
     modules = dict(run.model.named_modules())
-    norms = [
-        name
-        for name, module in modules.items()
-        if isinstance(module, _NORMS) or type(module).__name__ == "Affine"
-    ]
-    later_patches = [name for name in modules if re.fullmatch(r"stages\.[1-9]\d*\.patch", name)]
+    named: dict[LeftOut, Sequence[str]] = {
+        "classifier": classifiers(run.model),
+        "norms": [
+            name
+            for name, module in modules.items()
+            if isinstance(module, _NORMS) or type(module).__name__ == "Affine"
+        ],
+        "downsampling": [name for name in modules if _LATER_PATCHES.fullmatch(name)],
+    }
+    parts = {
+        part: Part(
+            params=sum(own[name] for name in names),
+            macs=sum(run.figures.total("macs", name) for name in names),
+        )
+        for part, names in named.items()
+    }
     # timm keeps its embeddings in the model itself, outside its layers.
     layers = sum(own[name] for name, _ in run.model.named_children())
     operators = run.figures.modules[""].items()
     return Counted(
         params=own[""],
         macs=run.figures.total("macs"),
-        parts={
-            "classifier": part(classifiers(run.model)),
-            "norms": part(norms),
-            "downsampling": part(later_patches),
-            "embeddings": Part(own[""] - layers, 0),
-        },
+        parts={**parts, "embeddings": Part(own[""] - layers, 0)},
         transforms=sum(n for name, n in operators if name.startswith("elementwise:fft_")),
         images=images,
     )

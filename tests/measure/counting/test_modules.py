@@ -161,7 +161,7 @@ def test_a_module_that_fails_says_what_failed_and_others_are_counted(tmp_path):
         "    return self.fc(x.flatten(1))\n"
     )
     net = open_model(f"{tmp_path / 'net.py'}:Net", in_channels=1)
-    counted, refused = count_sizes([net, load_spec("v1-wide")], [(4, 4), (16, 16)])
+    counted, refused = count_sizes([net, open_model("v1-wide")], [(4, 4), (16, 16)])
     assert [(each.model, each.input_size) for each in counted] == [
         ("net.py:Net", (4, 4)),
         ("v1-wide", (16, 16)),
@@ -208,6 +208,7 @@ def test_a_checkpoint_is_counted_as_its_architecture():
         (lambda: count(load_spec("v2-small"), batch_size=0), "batch_size: found 0; allowed: 1 to"),
         (lambda: count(conv_and_head(), input_size=16), "its forward pass fails: RuntimeError"),
         (lambda: count(conv_and_head(), in_channels=4), "its forward pass fails: RuntimeError"),
+        (lambda: count(conv_and_head(), in_channels=0), "its forward pass fails: RuntimeError"),
         (
             lambda: count(load_spec("v2-small"), in_channels=1),
             "found 1; allowed: 3, that of v2-small",
@@ -241,12 +242,12 @@ def test_what_cannot_be_counted_is_a_sentence(call, sentence):
 
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "halonet26t"])
 def test_a_size_at_which_timms_forward_pass_fails_is_a_row_with_the_reason(name):
-    spec = load_spec(f"timm:{name}")
-    counted, refused = count_sizes([spec, load_spec("v1-wide")], [(225, 225), (224, 224)])
+    given = open_model(f"timm:{name}")
+    counted, refused = count_sizes([given, open_model("v1-wide")], [(225, 225), (224, 224)])
     assert [each.input_size for each in counted if each.model == "v1-wide"] == [(224, 224)]
-    (row, *_) = (each for each in refused if each.model == spec.name)
+    (row, *_) = (each for each in refused if each.model == given.name)
     assert "its forward pass fails: " in row.reason
-    native = "x".join(map(str, spec.input_size))
+    native = "x".join(map(str, given.input_size))
     assert row.reason.endswith(f"; its native size is {native}")
 
 

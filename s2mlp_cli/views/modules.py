@@ -121,7 +121,8 @@ def _folded(
     for _, group in groupby(enumerate(siblings), lambda pair: _alike(inside, *pair)):
         equal = [module for _, module in group]
         yield "\u00a0\u00a0" * level + _label(equal), equal[0]
-        yield from _folded(inside, inside[equal[0].module], level + 1, depth)
+        if equal[0].shared not in inside:  # the parts of a module that is used again are there
+            yield from _folded(inside, inside[equal[0].module], level + 1, depth)
 
 
 def _alike(inside: Inside, place: int, module: ModuleCount) -> Hashable:

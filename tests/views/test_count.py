@@ -258,6 +258,17 @@ def test_a_shared_parameter_is_marked():
     assert "  out (shares in.weight)" in text
 
 
+def test_the_parts_of_a_module_that_is_used_again_are_not_repeated():
+    again = [
+        ModuleCount(module=name, kind="Linear", params=0, macs=0, elementwise=0, activations=0,
+                    shared=first)
+        for name, first in (("again", "block"), ("again.fc", "block.fc"))
+    ]  # fmt: skip
+    counted = result(by_module=(*modules("", "block", "block.fc"), *again))
+    labels = [label.strip("\u00a0") for label, _ in folded_modules(counted)]
+    assert labels == ["model", "block", "fc", "again (shares block)"]
+
+
 def test_what_is_not_counted_is_in_csv_and_markdown_of_every_side():
     operator = Uncounted(operator="aten::fft", calls=3, reason="no rule")
     refused = (Unsupported(model="tiny", input_size=(9, 9), reason="takes multiples of 14"),)

@@ -196,12 +196,7 @@ def _base(document: Document, folder: Path, here: tuple[Path, ...]) -> Document:
         )
     base = _merged(_find(name, folder, f"{origin}: extends: "), origin, here)
     base.data.pop("name", None)
-    _refuse_another_family(base, document)
-    return base
-
-
-def _refuse_another_family(base: Document, document: Document) -> None:
-    """A base's keys mean nothing to another family: its faults would be blamed on the base."""
+    # A base's keys mean nothing to another family: its faults would be blamed on the base.
     of_base = base.data.get("family", "s2mlp")
     family = document.data.get("family", of_base)
     if family != of_base:
@@ -209,6 +204,7 @@ def _refuse_another_family(base: Document, document: Document) -> None:
             f"{document.origin(('family',))}: family: found {family!r:.60}; "
             f"allowed: that of its base, '{of_base}'"
         )
+    return base
 
 
 def _merge(

@@ -29,16 +29,7 @@ from s2mlp_cli.user_code import described
 
 @dataclass(frozen=True)
 class Run:
-    """What one forward pass shows.
-
-    Attributes:
-        model: the module that ran.
-        figures: of fvcore's trace.
-        flop_counter: MACs by torch's FlopCounterMode.
-        seen: the shapes that each module met, by name.
-        shift_cost: None for a model without shifts.
-        notes: what a reader must know of the run.
-    """
+    """What a forward pass of ``model`` shows; ``flop_counter`` are the MACs of FlopCounterMode."""
 
     model: nn.Module
     figures: Figures

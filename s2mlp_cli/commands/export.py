@@ -75,7 +75,7 @@ CALIBRATION_IMAGES = 128
     "-o",
     "file",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=options.OutputFile((".onnx", ".pt2")),
     metavar="FILE.onnx|FILE.pt2",
     help="The file to write; its ending is the format.",
 )
@@ -123,8 +123,6 @@ def command(
 
     if model is None and ckpt is None:
         raise click.UsageError("name what to export: --model NAME, or --ckpt FILE")
-    if not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder '{file.parent}'; make it", param_hint="-o")
     with _spinner() as tell:
         given = open_model(
             model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,10 +54,11 @@ class Finite(click.FloatRange):
 
 
 class OutputFile(click.Path):
-    """A file to save a record to; its ending says in which form."""
+    """A file to write, of a record unless told otherwise; its ending says in which form."""
 
-    def __init__(self) -> None:
+    def __init__(self, endings: Iterable[str] = ENDINGS) -> None:
         super().__init__(dir_okay=False, path_type=Path)
+        self.endings = tuple(endings)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the endings that are known."""
@@ -70,8 +71,8 @@ class OutputFile(click.Path):
             )
         if not os.access(path.parent, os.W_OK):  # better now than after an hour of measuring
             self.fail(f"the folder '{path.parent}' is read-only; choose another", param, ctx)
-        if path.suffix not in ENDINGS:
-            self.fail(f"'{path}' should end with {', '.join(ENDINGS)}", param, ctx)
+        if path.suffix not in self.endings:
+            self.fail(f"'{path}' should end with {', '.join(self.endings)}", param, ctx)
         return path
 
 

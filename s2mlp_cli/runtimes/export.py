@@ -1,16 +1,13 @@
 """From a module to a file that other runtimes load: ONNX, or torch's ExportedProgram (.pt2).
 
 Everything here takes modules, whatever they compute. A file is written to the path that is given;
-whoever calls decides whether it is kept (:mod:`s2mlp_cli.measure.exporting` proves it first).
+whoever calls decides whether it is kept (:mod:`s2mlp_cli.measure.proving` checks it first).
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from torch import Tensor, nn
 
 from s2mlp_cli.errors import ExportError
 from s2mlp_cli.runtimes.onnx_file import onnx_facts
-from s2mlp_cli.runtimes.packages import require
+from s2mlp_cli.runtimes.packages import quietly, require
 
 # The opset of every ONNX file: the first with Gelu as one operator, and openvino reads it.
 OPSET = 20
@@ -53,7 +50,7 @@ def export_onnx(
     """
     require("onnx", "onnxscript")
     example, dynamic = _example(module, image, batch_size)
-    with _quietly(), torch.no_grad(), _as_sentences(module, example):
+    with quietly(), torch.no_grad(), _as_sentences(module, example):
         program = torch.onnx.export(
             module,
             (example,),
@@ -65,9 +62,10 @@ def export_onnx(
             verbose=False,
         )
         assert program is not None
-        for key, value in (metadata or {}).items():
-            program.model.metadata_props[key] = value
-        _drop_source_paths(program.model)
+        program.model.metadata_props.update(metadata or {})
+        for node in program.model.graph:  # stack traces: paths of this machine
+            for key in [key for key in node.metadata_props if key.startswith("pkg.torch")]:
+                del node.metadata_props[key]
         program.save(path, external_data=False)
         _require_batch(onnx_facts(path).batch_size, batch_size, module, example)
 
@@ -84,7 +82,7 @@ def export_pt2(
     Args and errors: as for :func:`export_onnx`, and no package beside torch is needed.
     """
     example, dynamic = _example(module, image, batch_size)
-    with _quietly(), torch.no_grad(), _as_sentences(module, example):
+    with quietly(), torch.no_grad(), _as_sentences(module, example):
         program = torch.export.export(
             module, (example,), dynamic_shapes=({0: dynamic},) if dynamic else None
         )
@@ -95,7 +93,20 @@ def export_pt2(
         _require_batch(batch if isinstance(batch, int) else None, batch_size, module, example)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which are nobody's business
-    torch.export.save(program, path, extra_files=dict(metadata or {}))
+    with open(path, "wb") as stream:  # a full disk is Python's OSError, and not one of C++
+        torch.export.save(program, stream, extra_files=dict(metadata or {}))
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turn a full disk, or a missing folder for temporary files, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"cannot write temporary files: {error.strerror or error}; free some space, or set "
+            "TMPDIR"
+        ) from error
 
 
 def _example(
@@ -126,29 +137,6 @@ def _fixes_batch(module: nn.Module, example: Tensor) -> str:
         f"{culprit} fixes the number of images in the file; fix it yourself with --batch-size N, "
         "or choose --shift concat or fused"
     )
-
-
-def _drop_source_paths(model: Any) -> None:
-    """Leave out the stack traces that the exporter keeps per node: paths of this machine."""
-    for node in model.graph:
-        for key in [key for key in node.metadata_props if key.startswith("pkg.torch")]:
-            del node.metadata_props[key]
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence what the exporters tell developers: warnings, logs and progress on stdout."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -185,4 +173,4 @@ def _reason(chain: list[BaseException]) -> str:
             "fused export everywhere)"
         )
     last = str(chain[-1]).strip().splitlines() or [type(chain[-1]).__name__]
-    return f"the exporter refused it: {last[0]}; choose another --shift or --format"
+    return f"the exporter refused it: {last[0]}; choose another --shift, or the other format"

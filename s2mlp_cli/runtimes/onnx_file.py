@@ -6,7 +6,9 @@ sentence, before a runtime sees it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ class OnnxFacts:
     metadata: dict[str, str]
 
 
+_PRODUCTS = ("MatMul", "Gemm", "Conv")
 _INTEGER_PRODUCTS = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
 
 
@@ -60,7 +63,7 @@ def read_onnx(path: Path) -> Any:
         if error.filename is not None and Path(error.filename) != path:
             raise ExportError(_no_external_data(path, error)) from error
         raise ExportError(f"there is no file {path}") from error
-    except (DecodeError, ValueError, UnicodeDecodeError) as error:
+    except (DecodeError, ValueError) as error:
         raise ExportError(
             f"{path} is not a whole ONNX file ({_first_line(error)}); export it again"
         ) from error
@@ -116,9 +119,20 @@ def onnx_facts(path: Path) -> OnnxFacts:
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
         ),
         nodes=dict(nodes.most_common()),
-        quantised=tuple(n.name for n in model.graph.node if n.op_type in _INTEGER_PRODUCTS),
+        quantised=tuple(_quantised(model)),
         metadata={one.key: one.value for one in model.metadata_props},
     )
+
+
+def _quantised(model: Any) -> Iterator[str]:
+    """Yield the products of integers: by their operator, or by what both of their inputs are."""
+    integers: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear":
+            integers.update(node.output)
+        products = node.op_type in _PRODUCTS and integers.issuperset(node.input[:2])
+        if products or node.op_type in _INTEGER_PRODUCTS:
+            yield node.name
 
 
 def _precision(model: Any, nodes: Counter[str]) -> str:
@@ -130,11 +144,8 @@ def _precision(model: Any, nodes: Counter[str]) -> str:
     names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
     sizes: Counter[str] = Counter()
     for weight in model.graph.initializer:
-        size = 1
-        for extent in weight.dims:
-            size *= extent
-        sizes[names.get(weight.data_type, "")] += size
-    sizes.pop("", None)
+        if weight.data_type in names:
+            sizes[names[weight.data_type]] += math.prod(weight.dims)
     return sizes.most_common(1)[0][0] if sizes else "fp32"
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
+import io
+import logging
+import warnings
+from collections.abc import Iterator
 
 from s2mlp_cli.errors import UnavailableError
 
@@ -27,14 +32,9 @@ def require(*names: str) -> None:
         raise UnavailableError(reason)
 
 
-def version(name: str) -> str:
-    """Return the version of an installed package."""
-    return importlib.metadata.version(name)
-
-
 def versions() -> dict[str, str]:
     """Return the versions of those that are installed."""
-    return {name: version(name) for name in ALL if _there(name)}
+    return {name: importlib.metadata.version(name) for name in ALL if _there(name)}
 
 
 def _there(name: str) -> bool:
@@ -43,3 +43,16 @@ def _there(name: str) -> bool:
     except ImportError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Silence what exporters tell developers: warnings, logs and progress on stdout."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,26 +38,19 @@ _TARGET = re.compile(
 )
 # Words of an expression of sizes, as torch prints them.
 _WORDS = frozenset(
-    [
-        "Symbol",
-        "Integer",
-        "Add",
-        "Mul",
-        "Pow",
-        "Mod",
-        "FloorDiv",
-        "Max",
-        "Min",
-        "CeilDiv",
-        "TruncToInt",
-        "positive",
-        "integer",
-        "nonnegative",
-        "True",
-        "False",
-    ]
+    "Symbol Integer Add Mul Pow Mod FloorDiv Max Min CeilDiv TruncToInt positive integer "
+    "nonnegative True False".split()
 )
 _CHARACTERS = re.compile(r"[\w\s()'*+\-/,=<>!]*")
+
+
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+# What zipfile, json and torch raise for a file that is cut, changed or of another version.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError),
+    *(RuntimeError, AssertionError),
+)
 
 
 @dataclass(frozen=True)
@@ -84,19 +78,20 @@ def load_pt2(path: Path) -> tuple[nn.Module, Pt2Facts]:
         ExportError: it is damaged, could run code when it is loaded, or is no image classifier.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = _refuse_code(path, archive)
+        with open(path, "rb") as stream:
+            with zipfile.ZipFile(stream) as archive:
+                metadata = _refuse_code(path, archive)
+            stream.seek(0)
+            program = torch.export.load(stream)
     except FileNotFoundError as error:
         raise ExportError(f"there is no file {path}") from error
-    except (zipfile.BadZipFile, NotImplementedError, KeyError, ValueError, EOFError) as error:
-        raise ExportError(f"{path} is not a whole .pt2 file ({error}); export it again") from error
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        program = torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
+    except _BROKEN as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"torch cannot load {path} ({reason}); export it again") from error
+        raise ExportError(
+            f"{path} is not a whole .pt2 file that torch loads ({reason}); export it again"
+        ) from error
     return program.module(), _facts(path, program, metadata)
 
 
@@ -126,12 +121,11 @@ def _refuse_code(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
         )
     except Exception as error:
         raise _refused(path, "its sample inputs are not plain tensors") from error
-    extra = {
-        name.removeprefix("extra/"): real
+    return {
+        name.removeprefix("extra/"): archive.read(real).decode()
         for name, real in inside.items()
         if name.startswith("extra/")
     }
-    return {name: archive.read(real).decode() for name, real in extra.items()}
 
 
 def _check_program(path: Path, program: Any) -> None:
@@ -185,17 +179,12 @@ def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Pt2Facts:
             "B,C,H,W to B,classes"
         )
     batch = images.shape[0]
+    calls = Counter(str(each.target) for each in program.graph.nodes if each.op == "call_function")
     return Pt2Facts(
         batch_size=batch if isinstance(batch, int) else None,
         image=(int(images.shape[1]), int(images.shape[2]), int(images.shape[3])),
         classes=int(logits.shape[1]),
-        precision={torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[
-            images.dtype
-        ],
-        nodes=dict(
-            Counter(
-                str(n.target) for n in program.graph.nodes if n.op == "call_function"
-            ).most_common()
-        ),
+        precision=_PRECISIONS[images.dtype],
+        nodes=dict(calls.most_common()),
         metadata=metadata,
     )

@@ -2,7 +2,8 @@
 
 A session says what it really runs: the runtime's version, the threads, and the precision that the
 runtime reports, since some choose another than the file's (openvino takes bfloat16 on a CPU that
-has it, unless it is told otherwise).
+has it, unless it is told otherwise). Without a .pt2 file, nothing here imports torch: a process
+that is to show the memory of a runtime imports this module.
 """
 
 from __future__ import annotations
@@ -10,20 +11,34 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from s2mlp_cli.errors import ExportError, UnavailableError
-from s2mlp_cli.runtimes.onnx_file import OnnxFacts, onnx_facts
-from s2mlp_cli.runtimes.packages import missing, require, version
-from s2mlp_cli.runtimes.pt2_file import Pt2Facts, load_pt2
+from s2mlp_cli.runtimes.onnx_file import OnnxFacts, onnx_facts, read_onnx
+from s2mlp_cli.runtimes.packages import missing
 
-RUNTIMES = ("torch", "onnxruntime", "openvino")
+if TYPE_CHECKING:
+    from s2mlp_cli.runtimes.pt2_file import Pt2Facts
 
-Facts = OnnxFacts | Pt2Facts
+    Facts = OnnxFacts | Pt2Facts
+
+# What a user names -> onnxruntime's execution provider. Those of a GPU were never run by us.
+PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+
+# openvino's names of precisions.
+_OPENVINO = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+
+Images = NDArray[np.float32]
+Run = Callable[[Images], Images]
 
 
 @dataclass(frozen=True)
@@ -31,22 +46,20 @@ class Session:
     """An exported file, ready to run.
 
     Attributes:
-        run: images of B,C,H,W in float32 to logits of B,classes in float32, on the CPU.
-        runtime: ``torch``, ``onnxruntime`` or ``openvino``.
+        run: images of B,C,H,W to logits of B,classes, in float32.
+        runtime: ``torch``, ``openvino``, or one of :data:`PROVIDERS`.
         version: of the runtime.
         threads: it computes with.
         precision: in which it computes, read back from the runtime: the file's own, unless the
             runtime chooses.
-        provider: onnxruntime's execution provider or openvino's device.
         facts: of the file.
     """
 
-    run: Callable[[Tensor], Tensor]
+    run: Run
     runtime: str
     version: str
     threads: int
     precision: str
-    provider: str
     facts: Facts
 
 
@@ -57,20 +70,29 @@ def read_facts(path: Path) -> Facts:
         ExportError: it is damaged, or is not an image classifier.
         UnavailableError: onnx is not installed.
     """
-    return load_pt2(path)[1] if path.suffix == ".pt2" else onnx_facts(path)
+    if path.suffix != ".pt2":
+        return onnx_facts(path)
+    from s2mlp_cli.runtimes.pt2_file import load_pt2
+
+    return load_pt2(path)[1]
 
 
 def unavailable(runtime: str) -> str | None:
     """Return why ``runtime`` cannot run a file here, with the command that installs it, or None."""
-    return None if runtime == "torch" else missing("onnx", runtime)
+    if runtime not in PROVIDERS:
+        return None if runtime == "torch" else missing("onnx", runtime)
+    reason = missing("onnx", "onnxruntime")
+    if reason is None:
+        import onnxruntime
+
+        offered = onnxruntime.get_available_providers()
+        if PROVIDERS[runtime] not in offered:
+            reason = f"onnxruntime here has no {PROVIDERS[runtime]}; it has {', '.join(offered)}"
+    return reason
 
 
 def open_session(
-    path: Path,
-    runtime: str | None = None,
-    threads: int = 1,
-    provider: str | None = None,
-    own_precision: bool = False,
+    path: Path, runtime: str | None = None, threads: int = 1, auto: bool = False
 ) -> Session:
     """Open ``path`` (.onnx or .pt2).
 
@@ -78,8 +100,7 @@ def open_session(
         path: of the file.
         runtime: None is the usual one of the format: onnxruntime, or torch for .pt2.
         threads: of the CPU; torch's own are set by the caller.
-        provider: an execution provider of onnxruntime; None is the CPU's.
-        own_precision: let openvino choose the precision, as it does by default.
+        auto: let openvino choose the precision, as it does by default.
 
     Raises:
         ExportError: the file is not an image classifier, is damaged, or the runtime refuses it.
@@ -92,77 +113,83 @@ def open_session(
             f"{runtime} does not run {path.suffix} files; "
             + ("export to .onnx for it" if pt2 else "torch runs .pt2 files")
         )
-    if runtime == "torch":
+    if pt2:
         return _torch(path, threads)
-    require("onnx", runtime)
+    reason = unavailable(runtime)
+    if reason:
+        raise UnavailableError(reason)
     facts = onnx_facts(path)
-    if runtime == "onnxruntime":
-        return _onnxruntime(path, facts, threads, provider or "CPUExecutionProvider")
-    return _openvino(path, facts, threads, own_precision)
+    run, used, precision = start(path, runtime, threads, None if auto else facts.precision)
+    package = "onnxruntime" if runtime in PROVIDERS else runtime
+    return Session(run, runtime, metadata.version(package), used, precision, facts)
 
 
-def _torch(path: Path, threads: int) -> Session:
-    module, facts = load_pt2(path)
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[facts.precision]
+def start(path: Path, runtime: str, threads: int, precision: str | None) -> tuple[Run, int, str]:
+    """Load an ONNX file that was checked before, without another look at it.
 
-    def run(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = module(images.to(dtype))
-        return logits.float()
+    Args:
+        path: of the file.
+        runtime: openvino, or one of :data:`PROVIDERS`.
+        threads: of the CPU.
+        precision: of the file; None lets openvino choose.
 
-    return Session(run, "torch", torch.__version__, threads, facts.precision, "cpu", facts)
+    Returns:
+        The call, and how many threads and which precision the runtime says that it uses.
+
+    Raises:
+        ExportError: the runtime refuses the file.
+        UnavailableError: onnxruntime took another provider than it was told.
+    """
+    try:
+        if runtime in PROVIDERS:
+            return _onnxruntime(path, runtime, threads), threads, precision or "fp32"
+        return _openvino(path, threads, precision)
+    except UnavailableError:
+        raise
+    # onnxruntime has an exception of its own per fault, and openvino has RuntimeError.
+    except Exception as error:
+        raise ExportError(_refusal(runtime, path, error)) from error
 
 
-def _onnxruntime(path: Path, facts: OnnxFacts, threads: int, provider: str) -> Session:
+def _onnxruntime(path: Path, runtime: str, threads: int) -> Run:
     import onnxruntime
 
-    if provider not in onnxruntime.get_available_providers():
-        offered = ", ".join(onnxruntime.get_available_providers())
-        raise UnavailableError(f"onnxruntime here has no {provider}; it has {offered}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin between calls take the processor from whatever is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:
-        raise ExportError(_refusal("onnxruntime", path, error)) from error
+    provider = PROVIDERS[runtime]
+    session = onnxruntime.InferenceSession(_content(path), options, providers=[provider])
+    if session.get_providers()[0] != provider:  # a provider that cannot start is left out quietly
+        raise UnavailableError(f"onnxruntime cannot start its {provider} here")
+    images = session.get_inputs()[0].name
 
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {facts.input: images.numpy()})[0]).float()
+    def run(batch: Images) -> Images:
+        logits: Images = session.run(None, {images: batch})[0].astype(np.float32, copy=False)
+        return logits
 
-    found = session.get_providers()[0]
-    return Session(
-        run, "onnxruntime", version("onnxruntime"), threads, facts.precision, found, facts
-    )
+    return run
 
 
-def _openvino(path: Path, facts: OnnxFacts, threads: int, own_precision: bool) -> Session:
-    import openvino
-
+def _openvino(path: Path, threads: int, precision: str | None) -> tuple[Run, int, str]:
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    if not own_precision:
-        hint = {"fp16": "f16", "bf16": "bf16"}.get(facts.precision, "f32")
-        settings["INFERENCE_PRECISION_HINT"] = hint
-    try:
-        compiled = _core().compile_model(str(path), "CPU", settings)
-    except RuntimeError as error:
-        raise ExportError(_refusal("openvino", path, error)) from error
+    if precision:
+        settings["INFERENCE_PRECISION_HINT"] = _OPENVINO[precision]
+    core = _core()
+    compiled = core.compile_model(core.read_model(_content(path)), "CPU", settings)
     request = compiled.create_infer_request()
 
-    def run(images: Tensor) -> Tensor:
-        found = request.infer({0: images.numpy()}, share_inputs=True)
-        return torch.from_numpy(next(iter(found.values())).copy()).float()
+    def run(batch: Images) -> Images:
+        logits = request.infer({0: batch}, share_inputs=True)
+        return np.array(next(iter(logits.values())), np.float32)
 
     said = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    precision = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}.get(said, said)
-    precision = facts.precision if facts.precision == "int8" and precision == "fp32" else precision
-    used = int(compiled.get_property("INFERENCE_NUM_THREADS"))
-    return Session(
-        run, "openvino", openvino.__version__.split("-")[0], used, precision, "CPU", facts
-    )
+    known = {name: ours for ours, name in _OPENVINO.items() if ours != "int8"}
+    # The products of an int8 file are of integers, whatever the rest is in.
+    found = "int8" if precision == "int8" and said == "f32" else known.get(said, said)
+    return run, int(compiled.get_property("INFERENCE_NUM_THREADS")), found
 
 
 @functools.cache
@@ -170,6 +197,32 @@ def _core() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def _content(path: Path) -> str | bytes:
+    """Return what libraries in C++ open: the path, or the file itself under a name not in UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        content: bytes = read_onnx(path).SerializeToString()
+        return content
+    return str(path)
+
+
+def _torch(path: Path, threads: int) -> Session:
+    import torch
+
+    from s2mlp_cli.runtimes.pt2_file import load_pt2
+
+    module, facts = load_pt2(path)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[facts.precision]
+
+    def run(batch: Images) -> Images:
+        with torch.inference_mode():
+            logits: Images = module(torch.from_numpy(batch).to(dtype)).float().numpy()
+        return logits
+
+    return Session(run, "torch", torch.__version__, threads, facts.precision, facts)
 
 
 def _refusal(runtime: str, path: Path, error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """A model is exported, proven and kept; what cannot be proven is not."""
 
 import hashlib
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from s2mlp_cli import sample
 from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.measure import exporting
 from s2mlp_cli.measure.exporting import ExportSettings, export
+from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import module_model, open_model
 from s2mlp_cli.records.export import ExportRecord
 from tests.runtimes.conftest import Tiny
@@ -18,8 +20,8 @@ pytest.importorskip("onnxscript")
 SMALL = ("stages.0.depth=1", "stages.1.depth=1", "stages.0.dim=32", "stages.1.dim=64")
 
 
-def small(shift=None, **others):
-    return open_model("v2-small", overrides=SMALL, input_size=(56, 56)), shift, others
+def small():
+    return open_model("v2-small", overrides=SMALL, input_size=(56, 56))
 
 
 def test_the_sample_is_proven_on_its_own_images(tmp_path):
@@ -49,15 +51,13 @@ def _environment():
 
 
 def test_random_weights_are_said_to_be_random_and_zero_tensors_are_drawn(tmp_path):
-    model, *_ = small()
-    result = export(model, ExportSettings(tmp_path / "m.pt2", shift="roll"))
+    result = export(small(), ExportSettings(tmp_path / "m.pt2", shift="roll"))
     assert result.notes[0] == "the weights are random: the file is for timing and tests"
     assert all(proof.same_top1 is None for proof in result.proofs)
 
 
 def test_a_batch_can_be_fixed(tmp_path):
-    model, *_ = small()
-    result = export(model, ExportSettings(tmp_path / "m.onnx", batch_size=4))
+    result = export(small(), ExportSettings(tmp_path / "m.onnx", batch_size=4))
     assert result.batch_size == 4
     assert (result.shift, result.form) == ("fused", "functional")
     assert [proof.batch_size for proof in result.proofs] == [4]
@@ -88,33 +88,59 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
     def other_weights(module, *rest):
         with torch.no_grad():
             next(module.parameters()).add_(1e-3)
-        exporting_pt2(module, *rest)
+        export_pt2(module, *rest)
 
-    exporting_pt2 = exporting.export_pt2
+    export_pt2 = exporting.export_pt2
     monkeypatch.setattr(exporting, "export_pt2", other_weights)
-    torch.manual_seed(0)
-    reference = Tiny().eval()
-    monkeypatch.setattr(exporting, "has_shifts", lambda module: False)
-    model = module_model(reference, (8, 8))
-    monkeypatch.setattr(exporting, "_proofs", _against(reference))
-    with pytest.raises(GateError, match="is off eager float32 by"):
+    model = module_model(Tiny().eval(), (8, 8))
+    with pytest.raises(GateError, match="was not kept: it is off eager float32 by"):
         export(model, ExportSettings(path))
     assert path.read_bytes() == b"the old file"
 
 
-def _against(reference):
-    """Return the proofs against a model that the export has not touched."""
-    proofs = exporting._proofs
-    return lambda model, _, session, settings: proofs(model, reference, session, settings)
+class Session:
+    """A runtime that answers with what it is told."""
+
+    runtime, precision = "made up", "fp32"
+
+    def __init__(self, run):
+        self.run = run
 
 
-def test_an_error_that_is_small_beside_the_logits_but_not_beside_their_spread_is_refused():
-    proof = exporting.Proof(
-        runtime="torch", images="random", batch_size=1, count=1,
-        largest_error=5e-5, relative_error=5e-5, spread=1e-3,
-    )  # fmt: skip
-    with pytest.raises(GateError):
-        exporting._require_same(proof, 1e-4, ExportSettings("m.onnx"))
+@pytest.mark.parametrize(
+    ("off", "fault"),
+    [
+        (0.2, "it is off eager float32 by 0.2"),  # of logits around 1000
+        (0.02, "it is off eager float32 by 0.02"),  # small beside them, but not beside their spread
+        (math.nan, "it returns logits that are not finite numbers"),
+        (0.0, None),
+    ],
+)
+def test_an_error_counts_beside_the_logits_and_beside_what_tells_images_apart(off, fault):
+    class Alike(nn.Module):
+        def forward(self, images):
+            return 1000 + images.flatten(1)[:, :5]
+
+    reference = Reference(module_model(Alike(), (8, 8)))
+    session = Session(lambda images: 1000 + off + images.reshape(len(images), -1)[:, :5])
+    _, said = reference.proof(session, 4)
+    assert said is None if fault is None else said.startswith(fault)
+
+
+def test_a_model_without_shifts_is_compared_in_float32_when_its_file_is_bfloat16(tmp_path):
+    path = tmp_path / "tiny.pt2"
+    torch.manual_seed(0)
+    settings = ExportSettings(path, precision="bf16", shift="roll")
+    result = export(module_model(Tiny().eval(), (8, 8)), settings)
+    assert result.proofs[0].relative_error > 1e-4
+    assert result.notes == ("Tiny has no spatial shift: --shift roll changes nothing",)
+
+
+def test_random_weights_are_the_same_each_time_and_zeros_are_drawn():
+    first, second = (Reference(small()) for _ in range(2))
+    for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
+        assert one.any()
+        assert torch.equal(one, other)
 
 
 class Pairs(nn.Module):
@@ -144,9 +170,8 @@ def test_a_batch_that_the_exporter_fixed_is_refused(tmp_path, ending):
     ],
 )
 def test_what_a_format_does_not_have_is_said_at_once(tmp_path, path, precision, says):
-    model, *_ = small()
     with pytest.raises(ExportError, match=says):
-        export(model, ExportSettings(tmp_path / path, precision=precision))
+        export(small(), ExportSettings(tmp_path / path, precision=precision))
 
 
 def test_int8_reports_its_error_and_is_not_gated_by_it(tmp_path):

@@ -1,5 +1,10 @@
 """Real runtimes run an exported file as PyTorch does, in the precision that they say."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -18,27 +23,31 @@ def runtime(request):
     return request.param
 
 
+def logits(session, images):
+    return torch.from_numpy(session.run(images.numpy()))
+
+
 def test_a_runtime_computes_what_the_module_does_at_any_batch(tiny, tiny_onnx, images, runtime):
     session = open_session(tiny_onnx, runtime, threads=1)
     for batch in (1, 4):
         with torch.no_grad():
-            torch.testing.assert_close(session.run(images[:batch]), tiny(images[:batch]))
+            torch.testing.assert_close(logits(session, images[:batch]), tiny(images[:batch]))
     assert (session.precision, session.threads) == ("fp32", 1)
     assert session.version
 
 
 def test_a_result_is_not_overwritten_by_the_next_call(tiny_onnx, images, runtime):
     session = open_session(tiny_onnx, runtime)
-    first = session.run(images[:1])
+    first = logits(session, images[:1])
     kept = first.clone()
-    session.run(images[1:2])
+    logits(session, images[1:2])
     assert torch.equal(first, kept)
 
 
 def test_torch_runs_a_program(tiny, tiny_pt2, images):
     session = open_session(tiny_pt2)
     with torch.no_grad():
-        assert torch.equal(session.run(images), tiny(images))
+        assert torch.equal(logits(session, images), tiny(images))
     assert session.runtime == "torch"
 
 
@@ -51,7 +60,7 @@ def test_half_precision_says_so_and_stays_near(tiny, tiny_onnx, images, tmp_path
     known = ("fp16",) if runtime == "onnxruntime" else ("fp16", "bf16", "fp32")
     assert session.precision in known
     with torch.no_grad():
-        error = (session.run(images) - tiny(images)).abs().max()
+        error = (logits(session, images) - tiny(images)).abs().max()
     assert 0 < error < (0.05 if session.precision == "bf16" else 0.01)
 
 
@@ -63,7 +72,7 @@ def test_int8_names_what_it_quantised(tiny, tiny_onnx, images, tmp_path, runtime
     assert len(facts.quantised) == 2
     session = open_session(path, runtime)
     with torch.no_grad():
-        error = (session.run(images) - tiny(images)).abs().max()
+        error = (logits(session, images) - tiny(images)).abs().max()
     assert 0 < error < 0.2
     assert session.precision == "int8"
 
@@ -76,7 +85,7 @@ def test_static_int8_does_not_depend_on_the_batch(tiny_onnx, images, tmp_path):
 
     def alone_and_among(path):
         session = open_session(path, "onnxruntime")
-        return session.run(images[:1])[0], session.run(mixed)[0]
+        return logits(session, images[:1])[0], logits(session, mixed)[0]
 
     alone, among = alone_and_among(static)
     assert torch.equal(alone, among)
@@ -102,7 +111,58 @@ def test_a_runtime_is_not_given_a_format_that_it_does_not_run(tiny_onnx, tiny_pt
 
 def test_a_provider_that_is_not_there_is_named(tiny_onnx):
     with pytest.raises(UnavailableError, match="has no TensorrtExecutionProvider; it has .*CPU"):
-        open_session(tiny_onnx, "onnxruntime", provider="TensorrtExecutionProvider")
+        open_session(tiny_onnx, "onnxruntime-tensorrt")
+
+
+def test_a_provider_that_is_offered_and_cannot_start_is_not_replaced_in_silence(
+    tiny_onnx, monkeypatch
+):
+    """onnxruntime goes on with the CPU where, say, CUDA's libraries are missing."""
+    import onnxruntime
+
+    class OnTheCPU(onnxruntime.InferenceSession):
+        def __init__(self, model, options, providers):
+            super().__init__(model, options, providers=["CPUExecutionProvider"])
+
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OnTheCPU)
+    with pytest.raises(UnavailableError, match="cannot start its CUDAExecutionProvider here"):
+        open_session(tiny_onnx, "onnxruntime-cuda")
+
+
+def test_openvino_left_to_itself_says_which_precision_it_chose(tiny, tiny_onnx, images):
+    pytest.importorskip("openvino")
+    told, chosen = (open_session(tiny_onnx, "openvino", auto=auto) for auto in (False, True))
+    assert told.precision == "fp32"
+    assert chosen.precision in ("fp32", "bf16", "fp16")
+    with torch.no_grad():
+        error = (logits(chosen, images) - tiny(images)).abs().max()
+    assert (error < 1e-4) == (chosen.precision == "fp32")
+    assert error < 0.1
+
+
+@pytest.mark.parametrize("name", [b"\xe9.onnx", b"\xe9.pt2"])
+def test_a_name_that_is_not_utf8(tiny, tiny_onnx, tiny_pt2, images, tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        shutil.copy(tiny_pt2 if path.suffix == ".pt2" else tiny_onnx, path)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    for runtime in ("torch",) if path.suffix == ".pt2" else RUNTIMES:
+        with torch.no_grad():
+            torch.testing.assert_close(logits(open_session(path, runtime), images), tiny(images))
+
+
+def test_sessions_of_onnx_import_no_torch(tiny_onnx):
+    """A process that shows the memory of a runtime must not hold torch."""
+    script = (
+        "import sys; from pathlib import Path; from s2mlp_cli.runtimes.sessions import start; "
+        f"start(Path({str(tiny_onnx)!r}), 'onnxruntime', 1, 'fp32'); "
+        "print([name for name in ('torch', 'onnx') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
 
 
 def test_what_a_runtime_refuses_is_a_sentence(tiny_onnx, tmp_path, runtime):

@@ -158,4 +158,5 @@ class _InRuntime(nn.Module):
         missing = (self.session.facts.batch_size or len(images)) - len(images)
         if missing:
             images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
-        return self.session.run(images.contiguous())[: len(images) - missing]
+        logits = torch.from_numpy(self.session.run(images.contiguous().numpy()))
+        return logits[: len(images) - missing]

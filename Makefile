@@ -14,6 +14,17 @@ demo: $(VENV)/.installed
 	$(BIN)/s2mlp profile --shift all $(SMALL) --level model --min-time 0.2 --max-time 1 \
 		-o $(DEMO)/profile.json
 	$(BIN)/s2mlp validate --ckpt sample -o $(DEMO)/validate.json
+	for precision in fp32 int8; do \
+		mkdir -p $(DEMO)/$$precision && \
+		$(BIN)/s2mlp export --ckpt sample --precision $$precision -o $(DEMO)/$$precision.onnx \
+			--record $(DEMO)/$$precision/export.json && \
+		$(BIN)/s2mlp profile --ckpt $(DEMO)/$$precision.onnx --batch-size 64 --max-time 1 \
+			-o $(DEMO)/$$precision/profile.json && \
+		$(BIN)/s2mlp validate --ckpt $(DEMO)/$$precision.onnx --data s2mlp_cli/sample/digits.tar \
+			-o $(DEMO)/$$precision/validate.json \
+			--predictions $(DEMO)/$$precision/predictions.csv || exit 1; \
+	done
+	$(BIN)/s2mlp compare $(DEMO)/fp32 $(DEMO)/int8
 	$(BIN)/s2mlp report $(DEMO)/count.json $(DEMO)/profile.json $(DEMO)/validate.json \
 		-o $(DEMO)/report.html
 	@echo "The three reports as one page: $(DEMO)/report.html"
@@ -43,7 +54,7 @@ $(VENV)/bin/python:
 
 # The stamps are newer than pyproject.toml once its dependencies are installed: repeat calls do nothing.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[runtimes]'
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python

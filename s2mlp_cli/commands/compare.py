@@ -8,10 +8,9 @@ import click
 
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit
-from s2mlp_cli.compare import compare_prediction_files, compare_records
+from s2mlp_cli.compare import compare_prediction_files, compare_sides, read_side
 from s2mlp_cli.records.compare import CompareRecord
 from s2mlp_cli.records.predictions import ENDINGS
-from s2mlp_cli.records.reading import read_record
 
 # The exit status of a gate that fails; 1 and 2 are errors.
 GATE_FAILED = 3
@@ -27,6 +26,7 @@ GATE_FAILED = 3
       s2mlp compare before.json after.json --fail-slower 5%
       s2mlp compare january.json february.json march.json
       s2mlp compare ours.parquet theirs.parquet
+      s2mlp compare fp32 int8
     """,
 )
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -45,6 +45,10 @@ def command(
     output: Path | None,
 ) -> None:
     """Compare RECORDS of one kind: the last is judged against the first.
+
+    A folder stands for the records in it, one of each kind: with what `export --record`,
+    `profile -o` and `validate -o` saved of two files, one table has their size, error, speed and
+    accuracy.
 
     Times are judged relative to `slice` in the same rounds, so that what the machine did between
     the runs cancels out. With more than two records, from the oldest to the newest, every row shows
@@ -65,7 +69,7 @@ def command(
 def _compare(paths: tuple[Path, ...], fail_slower: float | None) -> CompareRecord:
     predictions = [path.suffix in ENDINGS for path in paths]
     if not any(predictions):
-        return compare_records(paths, [read_record(path) for path in paths], fail_slower)
+        return compare_sides(list(map(read_side, paths)), fail_slower)
     if not all(predictions) or len(paths) > 2 or fail_slower is not None:
         raise click.UsageError(
             "compare files of predictions two at a time, without records and without --fail-slower"

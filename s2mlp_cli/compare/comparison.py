@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s2mlp_cli.compare.judging import judged
@@ -21,55 +21,128 @@ from s2mlp_cli.records.compare import (
     Source,
 )
 from s2mlp_cli.records.profile import ProfileRecord
+from s2mlp_cli.records.reading import read_record
+from s2mlp_cli.records.validate import ValidateRecord
 
 # The row and the name of a quantity.
 Place = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class Side:
+    """What is compared with others: a record, or those of a folder, one of each kind.
+
+    ``records`` has the file and the record by kind.
+    """
+
+    path: Path
+    records: Mapping[str, tuple[Path, Record]]
+
+
+def read_side(path: Path) -> Side:
+    """Read a record, or all records in a folder.
+
+    Raises:
+        RecordError: a file is not a record, or a folder has none, or two of one kind.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise RecordError(f"there is no record in {path}; save some there, with -o or --record")
+    found: dict[str, tuple[Path, Record]] = {}
+    for file in files:
+        record = read_record(file)
+        if record.kind in found:
+            raise RecordError(
+                f"{file} and {found[record.kind][0]} are both records of {record.kind}; keep one "
+                "of each kind in a folder"
+            )
+        found[record.kind] = (file, record)
+    return Side(path, found)
+
+
 def compare_records(
     paths: Sequence[Path], loaded: Sequence[Record], fail_slower: float | None
 ) -> CompareRecord:
-    """Return the comparison of records that were read from ``paths``.
+    """Return the comparison of records that were read from ``paths``: one record a side."""
+    pairs = zip(paths, loaded, strict=True)
+    return compare_sides(
+        [Side(path, {record.kind: (path, record)}) for path, record in pairs], fail_slower
+    )
+
+
+def compare_sides(sides: Sequence[Side], fail_slower: float | None) -> CompareRecord:
+    """Return the comparison of sides, kind by kind, the last against the first.
 
     Raises:
-        RecordError: they are not all of one kind, nothing in them was timed, or a gate has nothing
+        RecordError: they have no kind in common, nothing in them was timed, or a gate has nothing
             to judge.
     """
-    for path, record in zip(paths, loaded, strict=True):
-        if record.kind != loaded[0].kind:
-            raise RecordError(
-                f"{paths[0]} is a record of {loaded[0].kind} and {path} one of {record.kind}; "
-                "compare records of one kind"
-            )
-    names, remarks = own_names(paths, loaded)
-    series = [quantities(*each) for each in zip(loaded, names, strict=True)]
-    if loaded[0].kind == ProfileRecord.kind and not any(series):
-        raise RecordError(f"nothing was timed in {_listed(paths)}; the records say why")
-    rows, only_in = compare(_paired(series, loaded[0].kind))
-    rows, more = judge_image_by_image(rows, paths, loaded)
+    kinds = _common_kinds(sides)
+    series: list[list[Quantity]] = [[] for _ in sides]
+    environments: dict[str, EnvironmentDifference] = {}
+    gone: list[NoLongerTimed] = []
+    remarks: list[str] = []
+    for kind in kinds:
+        paths = [side.records[kind][0] for side in sides]
+        loaded = [side.records[kind][1] for side in sides]
+        names, said = own_names(paths, loaded)
+        own = [quantities(*each) for each in zip(loaded, names, strict=True)]
+        if kind == ProfileRecord.kind and not any(own):
+            raise RecordError(f"nothing was timed in {_listed(paths)}; the records say why")
+        for side, added in zip(series, _paired(own, kind), strict=True):
+            side.extend(added)
+        gone += _no_longer_timed(loaded, names, own)
+        for each in environment_differences([record.environment for record in loaded]):
+            environments.setdefault(each.what, each)
+        remarks += [*_mixed_environments(paths, loaded), *said, *settings_remarks(loaded)]
+    rows, only_in = compare(series)
+    if ValidateRecord.kind in kinds:
+        files, validations = zip(*(side.records[ValidateRecord.kind] for side in sides), strict=True)
+        rows, more = judge_image_by_image(rows, files, validations)
+        remarks += more
     compared: CompareRecord = CompareRecord.new(
-        command=("s2mlp", "compare", *map(str, paths)),
-        environment=loaded[-1].environment,
-        compared=loaded[0].kind,
-        sources=tuple(
-            Source(path=str(path), schema_name=record.schema_, created=record.created)
-            for path, record in zip(paths, loaded, strict=True)
-        ),
-        environments=environment_differences([record.environment for record in loaded]),
+        command=("s2mlp", "compare", *(str(side.path) for side in sides)),
+        environment=sides[-1].records[kinds[0]][1].environment,
+        compared=", ".join(kinds),
+        sources=tuple(map(_source, sides)),
+        environments=tuple(environments.values()),
         lone=only_in,
-        no_longer_timed=_no_longer_timed(loaded, names, series),
+        no_longer_timed=tuple(gone),
         fail_slower=fail_slower,
-        remarks=(
-            *_mixed_environments(paths, loaded),
-            *remarks,
-            *settings_remarks(loaded),
-            *more,
-        ),
+        remarks=(*remarks, *_left_out(sides, kinds)),
         results=rows,
     )
     if fail_slower is not None:
         _refuse_an_idle_gate(compared)
     return compared
+
+
+def _common_kinds(sides: Sequence[Side]) -> tuple[str, ...]:
+    first = sides[0]
+    kinds = tuple(kind for kind in first.records if all(kind in side.records for side in sides))
+    if kinds:
+        return kinds
+    other = next(side for side in sides if not first.records.keys() & side.records.keys())
+    raise RecordError(
+        f"{first.path} is a record of {', '.join(first.records)} and {other.path} one of "
+        f"{', '.join(other.records)}; compare records of one kind, or folders with several"
+    )
+
+
+def _left_out(sides: Sequence[Side], kinds: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each kind of record that not every side has."""
+    for kind in dict.fromkeys(kind for side in sides for kind in side.records if kind not in kinds):
+        having = ", ".join(str(side.path) for side in sides if kind in side.records)
+        yield f"only {having} has a record of {kind}, which is left out"
+
+
+def _source(side: Side) -> Source:
+    records = [record for _, record in side.records.values()]
+    return Source(
+        path=str(side.path),
+        schema_name=", ".join(record.schema_ for record in records),
+        created=max(record.created for record in records),
+    )
 
 
 def compare(

@@ -13,7 +13,7 @@ from s2mlp_cli.records.base import BASELINE, Record
 from s2mlp_cli.records.compare import Unit
 from s2mlp_cli.records.count import CountRecord
 from s2mlp_cli.records.export import ExportRecord
-from s2mlp_cli.records.profile import KEY, TORCH, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.profile import AUTO, KEY, TORCH, ProfileRecord, ProfileResult, ProfileSettings
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord
@@ -173,9 +173,14 @@ def _runs(record: ProfileRecord) -> Iterator[tuple[ProfileSettings, Sequence[Pro
 
 
 def _row(result: ProfileResult, settings: ProfileSettings, names: Names) -> str:
-    """Return what was timed and how; what was timed otherwise is another row."""
-    model = names.get(result.model, result.model)
-    words = [model + where(result).removeprefix(result.model), setting(result)]
+    """Return what was timed and how; what was timed otherwise is another row.
+
+    Exported files are compared whatever their names and precisions are.
+    """
+    exported = result.source is not None and result.source.kind == "exported"
+    model = "exported file" if exported else names.get(result.model, result.model)
+    words = [model + where(result).removeprefix(result.model)]
+    words.append(setting(result, dtype=not exported or result.dtype == AUTO))
     words += ["warm cache"] if settings.hot else []
     words += ["with the host's time"] if settings.host_time else []
     return ", ".join(words)

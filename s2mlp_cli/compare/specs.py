@@ -79,7 +79,18 @@ def own_names(paths: Sequence[Path], records: Sequence[Record]) -> tuple[list[Na
                         called[model] = f"{model} of {path}"
     if not isinstance(records[0], ProfileRecord):
         return [NO_NAMES for _ in records], remarks
-    return list(names), [f"{remark}; its times are not compared" for remark in remarks]
+    told = [f"{remark}; its times are not compared" for remark in remarks]
+    files = [each for record in records for each in _exported(record)]
+    if len(set(files)) > 1:
+        told.append(f"the exported files are {' and '.join(dict.fromkeys(files))}")
+    return list(names), told
+
+
+def _exported(record: Record) -> Iterator[str]:
+    """Yield the exported files that a profile timed, which are compared whatever is in them."""
+    for row in record.results:
+        if row.source is not None and row.source.kind == "exported":
+            yield f"{row.model} ({row.runtime_precision or row.dtype})"
 
 
 def _specs(record: Record) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ Unit = Literal["s", "B", "1", "share", "text"]
 
 
 class Source(Frozen):
-    """A file that was compared."""
+    """A file that was compared, or a folder of records of several kinds."""
 
     path: str
     schema_name: str
@@ -87,7 +87,7 @@ class CompareRecord(Record):
     """Two records, or a series of them: the last is judged against the first.
 
     Attributes:
-        compared: the kind of all the sources.
+        compared: the kinds that all sources have, with commas between.
         lone: the rows that some source lacks.
         fail_slower: the fraction of the first time by which a row may be slower; None without a
             gate.

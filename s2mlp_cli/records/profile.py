@@ -25,6 +25,9 @@ Verdict = Literal["faster", "slower", "undecided"]
 # The runtime of what is not exported.
 TORCH = "torch"
 
+# The precision of a row whose runtime chose it; ``runtime_precision`` says which.
+AUTO = "auto"
+
 # What torch.compile is given at a time, and how hard it tries.
 CompileUnit = Literal["block", "model"]
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
@@ -209,7 +212,8 @@ class ProfileRequest(Frozen):
         batch_sizes: images at a time; None stands for the largest that fits.
         threads: of the CPU.
         runtimes: in which each implementation runs; the companions always run in torch.
-        precisions: of the files that the runtimes other than torch run.
+        precisions: of the files that the runtimes other than torch run; ``auto`` is openvino's
+            own choice for the float32 file.
     """
 
     models: tuple[str, ...]

@@ -13,9 +13,16 @@ def where(row: ProfileResult) -> str:
     return f"{row.model}, {LEVELS[row.level]}{stage}"
 
 
-def setting(row: ProfileResult, batch: bool = True, size: bool = True, threads: bool = True) -> str:
+def setting(
+    row: ProfileResult,
+    batch: bool = True,
+    size: bool = True,
+    threads: bool = True,
+    dtype: bool = True,
+) -> str:
     """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
-    words = [row.device, row.dtype]
+    words = [row.device]
+    words += [row.dtype] if dtype else []
     words += [f"batch {row.batch_size}"] if batch else []
     words += ["×".join(map(str, row.input_size))] if size else []
     words += [row.mode] if row.mode != "inference" else []

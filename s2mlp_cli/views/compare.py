@@ -166,7 +166,7 @@ def _notes(record: CompareRecord) -> Iterator[str]:
             f"The intervals of {sum(row.widened for row in times)} of {len(times)} times are "
             "widened: under 20 samples, or samples that follow each other."
         )
-    if record.compared == "validate":
+    if "validate" in record.compared.split(", "):
         if any(row.p_value is not None for row in record.results):
             yield (
                 "Top-1 is judged image by image with McNemar's test; top-5 as if each side had "
@@ -188,10 +188,15 @@ def shown(value: float | int | str | None, unit: Unit) -> str:
     written = {
         "s": units.seconds,
         "B": units.size,
-        "1": "{:,}".format,
+        "1": _number,
         "share": lambda fraction: f"{100 * fraction:.2f} %",
     }
     return written[unit](value)
+
+
+def _number(value: float) -> str:
+    """Return a count to the last digit, and a small error to two."""
+    return f"{value:.2g}" if isinstance(value, float) and value < 1 else f"{value:,}"
 
 
 def change(row: ComparedRow) -> str:
@@ -209,7 +214,7 @@ def change(row: ComparedRow) -> str:
         test = "" if row.p_value is None else f" (p = {row.p_value:.2g})"
         return f"{100 * (last - first):+.2f} points{test}"
     if row.unit == "1":
-        return f"{last - first:+,}"
+        return f"{'-' if last < first else '+'}{_number(abs(last - first))}"
     percent = f" ({100 * (last / first - 1):+.1f} %)" if first else ""
     return f"{'-' if last < first else '+'}{units.size(abs(last - first))}{percent}"
 

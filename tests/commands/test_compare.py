@@ -11,6 +11,7 @@ from s2mlp_cli.commands.compare import command
 from s2mlp_cli.errors import RecordError
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.predictions import Prediction, save_predictions
+from s2mlp_cli.records.profile import ProfileRecord
 from s2mlp_cli.records.reading import read_record
 from tests import samples
 
@@ -236,3 +237,68 @@ def test_a_gate_fails_with_3_when_a_shift_runs_no_longer(files):
     assert run("jan.json", "after.json").exit_code == 0
     help_text = " ".join(run("--help").output.split())
     assert "3 if --fail-slower fails" in help_text
+
+
+@pytest.fixture
+def sides(tmp_path, monkeypatch):
+    """Two folders of records: a file in float32 and in int8, exported, timed and validated."""
+    monkeypatch.chdir(tmp_path)
+    for name, faster, correct in (("fp32", 1, 270), ("int8", 2, 268)):
+        (tmp_path / name).mkdir()
+        result = changed(samples.export().results[0], precision=name, bytes=120_000 // faster)
+        export = changed(samples.export(), results=(result,))
+        (tmp_path / name / "export.json").write_text(export.to_json())
+        row = samples.timed("none", "model")
+        own = {"model": f"{name}.onnx", "shift": None, "dtype": name, "runtime": "onnxruntime",
+               "runtime_precision": name, "reference": None, "ratio_to_slice": None,
+               "source": {"kind": "exported", "name": f"{name}.onnx", "path": f"{name}.onnx"},
+               "samples_s": [each / faster for each in row["samples_s"]],
+               "median_s": row["median_s"] / faster,
+               "ci95_s": [each / faster for each in row["ci95_s"]]}  # fmt: skip
+        profile = samples.frame("profile", row | own, settings={"seed": 0, "min_time_s": 1, "max_time_s": 10})
+        profile = ProfileRecord.model_validate(profile)
+        (tmp_path / name / "profile.json").write_text(profile.to_json())
+        (tmp_path / name / "validate.json").write_text(samples.validate(correct).to_json())
+    return tmp_path
+
+
+def test_folders_are_compared_in_one_table_with_size_error_speed_and_accuracy(sides):
+    done = run("fp32", "int8")
+    words = " ".join(done.output.split())
+    assert "int8 against fp32: " in words
+    for row in (
+        "size 117.2 KiB 58.6 KiB",
+        "relative error, sample images 3e-06 3e-06 equal",
+        "as exported (onnxruntime) time 142.9 ms 71.43 ms 2.000×",
+        "top-1 90.00 % 89.33 % -0.67 points undecided",
+    ):
+        assert row in words
+    assert "the exported files are fp32.onnx (fp32) and int8.onnx (int8)" in words
+    assert "exported file, whole model, cpu, batch 8" in words
+
+
+def test_a_kind_of_record_that_one_folder_lacks_is_named(sides):
+    (sides / "int8" / "profile.json").unlink()
+    words = " ".join(run("fp32", "int8").output.split())
+    assert "only fp32 has a record of profile, which is left out" in words
+    assert "top-1" in words
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("other.json", "other.json and int8/export.json are both records of export"),
+        ("text.json", "int8/text.json"),
+        (None, "there is no record in int8; save some there"),
+    ],
+)
+def test_a_folder_has_one_record_of_each_kind_and_nothing_else(sides, written, says):
+    if written == "other.json":
+        (sides / "int8" / written).write_text((sides / "int8" / "export.json").read_text())
+    elif written:
+        (sides / "int8" / written).write_text("{}")
+    else:
+        for file in (sides / "int8").iterdir():
+            file.unlink()
+    with pytest.raises(RecordError, match=says):
+        run("fp32", "int8")

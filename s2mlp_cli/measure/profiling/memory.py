@@ -1,7 +1,8 @@
 """Peak resident memory of one workload on a CPU: what a process needs that runs it alone.
 
-Each workload runs in a child that is forked from a server, which has imported torch and done
-nothing else: the child starts in milliseconds and carries none of the parent's tensors.
+Each workload of torch runs in a child that is forked from a server, which has imported torch and
+done nothing else: the child starts in milliseconds and carries none of the parent's tensors. An
+exported file runs in a new process, which has no torch.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import os
 import re
 import resource
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -23,27 +25,18 @@ from pathlib import Path
 
 import numpy as np
 
+from s2mlp_cli.measure.profiling import resident
 from s2mlp_cli.measure.profiling.compiling import fresh_compiler
+from s2mlp_cli.measure.profiling.resident import RUNS, Resident, resident_while
 from s2mlp_cli.measure.profiling.workloads import Case, build_workload
 from s2mlp_cli.measure.torch_support import first_line, is_out_of_memory, precision
 from s2mlp_cli.shifts.contender import Travelling, beside, foreign, reopen_shift
-
-# The first run fills the caches of the libraries; the second is what every later one is like.
-_RUNS = 2
 
 _PAGE = resource.getpagesize()
 
 # Bytes of a page's entry in /proc/PID/pagemap, and its bit for a page that is in memory.
 _ENTRY = 8
 _PRESENT = np.uint64(1 << 63)
-
-
-@dataclass(frozen=True)
-class Resident:
-    """Bytes of a process: its peak while running, and how far that is over what it held before."""
-
-    peak: int
-    added: int
 
 
 def child_memory(case: Case, shift: str | None, threads: int) -> Resident | str:
@@ -57,6 +50,37 @@ def child_memory(case: Case, shift: str | None, threads: int) -> Resident | str:
         return _asked(_server(), case, shift, threads)
     except Exception as error:  # noqa: BLE001
         return f"the helper process cannot start ({type(error).__name__}: {first_line(error)})"
+
+
+def file_memory(
+    file: Path, runtime: str, threads: int, precision: str | None, shape: tuple[int, ...]
+) -> Resident | str:
+    """Run an exported file in a process that has nothing else in it, and return its memory.
+
+    Args:
+        file: of ONNX.
+        runtime: what runs it.
+        threads: of the CPU.
+        precision: of the file; None lets openvino choose.
+        shape: of the images.
+    """
+    words = [sys.executable, "-m", resident.__name__, str(file), runtime, str(threads)]
+    words += [precision or "", *map(str, shape)]
+    quiet = subprocess.DEVNULL
+    try:
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True
+        ) as child:
+            assert child.stdout is not None
+            try:
+                peak, added = map(int, child.stdout.read().split())
+            finally:
+                child.kill()
+    except ValueError:
+        return f"the helper process ended early (exit status {child.returncode}): out of memory?"
+    except OSError as error:
+        return f"the helper process cannot start ({first_line(error)})"
+    return Resident(peak, added)
 
 
 def _asked(
@@ -132,14 +156,9 @@ def _resident(case: Case, shift: str | None) -> Resident:
     """Build, then run; what building needed for a while does not count."""
     with case.context():
         workload = build_workload(case, shift)
-        for _ in range(_RUNS if case.compile else 0):  # the compiler is no part of a run
+        for _ in range(RUNS if case.compile else 0):  # the compiler is no part of a run
             workload.run()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins at what is held now
-        before = resident_bytes()
-        for _ in range(_RUNS):
-            workload.run()
-    peak = peak_resident_bytes()
-    return Resident(peak, max(peak - before, 0))
+        return resident_while(workload.run)
 
 
 @contextmanager
@@ -177,22 +196,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-def resident_bytes() -> int:
-    """Return the present resident set of this process."""
-    return _status("VmRSS")
-
-
-def peak_resident_bytes() -> int:
-    """Return the highest resident set of this process since its peak was last reset."""
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    """Read a size out of Linux's description of this process."""
-    status = Path("/proc/self/status").read_text()
-    found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
-    if found is None:
-        raise OSError(f"this system does not tell {name}")
-    return int(found[1]) * 1024

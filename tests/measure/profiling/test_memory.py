@@ -11,12 +11,10 @@ import pytest
 import torch
 
 from s2mlp_cli.measure.profiling import memory
-from s2mlp_cli.measure.profiling.memory import (
-    child_memory,
-    peak_resident_bytes,
-    resident_bytes,
-)
+from s2mlp_cli.measure.profiling.memory import child_memory, file_memory
+from s2mlp_cli.measure.profiling.resident import Resident, peak_resident_bytes, resident_bytes
 from s2mlp_cli.measure.source import module_model
+from s2mlp_cli.runtimes.export import export_onnx
 from s2mlp_cli.specs import load_spec
 from tests.tiny import case as make_case
 
@@ -141,3 +139,34 @@ def test_a_module_of_a_python_program_cannot_travel(tiny):
 def test_this_process_has_memory():
     """Linux counts both in batches of pages per thread, so that they may cross by a little."""
     assert 2**20 < resident_bytes() < 1.01 * peak_resident_bytes()
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    pytest.importorskip("onnxscript")
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 5))
+    export_onnx(net.eval(), (3, 32, 32), path)
+    return path
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_an_exported_file_runs_in_a_process_without_torch(onnx_file, runtime):
+    pytest.importorskip(runtime)
+    small, large = (
+        file_memory(onnx_file, runtime, 1, "fp32", (batch, 3, 32, 32)) for batch in (1, 4096)
+    )
+    images = 4096 * 3 * 32 * 32 * 4
+    assert large.peak > small.peak + images
+    assert large.added >= small.added
+    assert small.peak < resident_bytes()  # this process has torch in it
+
+
+def test_a_helper_for_a_file_that_fails_is_a_reason_and_loses_no_timing(onnx_file, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    assert isinstance(file_memory(onnx_file, "onnxruntime", 1, "fp32", (2, 3, 32, 32)), Resident)
+    assert file_memory(onnx_file, "onnxruntime", 1, "fp32", (2, 3, 9, 9)) == (
+        "the helper process ended early (exit status 1): out of memory?"
+    )
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert "cannot start" in file_memory(onnx_file, "onnxruntime", 1, "fp32", (2, 3, 32, 32))

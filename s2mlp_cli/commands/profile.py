@@ -19,7 +19,7 @@ from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
 from s2mlp_cli.commands.output import command_line, emit, save
 from s2mlp_cli.errors import RecordError, UnavailableError, WriteError
 from s2mlp_cli.records.base import DTYPES
-from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
+from s2mlp_cli.records.profile import AUTO, TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.records.profile_rows import implementation
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.user_code import names_code
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.records.profile import ProfileRecord, ProfileRequest, ProfileSettings
 
 LEVELS = ("op", "block", "model")
-RUNTIMES = (TORCH, "onnxruntime", "openvino")
+RUNTIMES = (TORCH, "onnxruntime", "openvino", "onnxruntime-cuda", "onnxruntime-tensorrt")
 _DEFAULT_MODEL = "v2-small"
 
 GROUPS: OptionGroups = {
@@ -79,16 +79,20 @@ GROUPS: OptionGroups = {
             type=options.Words(RUNTIMES),
             default=TORCH,
             show_default=True,
-            help="What runs each implementation. onnxruntime and openvino run an exported file: "
-            "whole models, inference, on the CPU, in fp32 or int8.",
+            metavar="NAME[,NAME…]",
+            help="What runs each implementation: torch, or from an exported file (whole models, "
+            "inference) onnxruntime and openvino on the CPU, onnxruntime-cuda and "
+            "onnxruntime-tensorrt on a GPU (never tested).",
         ),
         click.option(
             "--precision",
             "precisions",
-            type=options.Words(("fp32", "int8")),
+            type=options.Words(("fp32", AUTO, "int8")),
             default="fp32",
             show_default=True,
-            help="Of exported files. int8: dynamic, of the matrix products; its error is shown.",
+            help="Of exported files. int8: dynamic, of the matrix products. auto: what openvino "
+            "chooses, such as bf16 on a CPU that has it. Errors and the chosen precision are "
+            "shown.",
         ),
         options.device,
         click.option(
@@ -219,6 +223,8 @@ class Given:
             raise click.UsageError(
                 "--precision is that of exported files: add --runtime onnxruntime, or use --dtype"
             )
+        if AUTO in self.precisions and "openvino" not in self.runtimes and self.resume is None:
+            raise click.UsageError("--precision auto is openvino's choice: add --runtime openvino")
         if self.compile is None and self.compile_mode != "default" and self.resume is None:
             raise click.UsageError("--compile-mode needs --compile")
         if self.cuda_graph and self.compile_mode == "reduce-overhead":

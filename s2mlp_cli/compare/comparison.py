@@ -97,7 +97,9 @@ def compare_sides(sides: Sequence[Side], fail_slower: float | None) -> CompareRe
         remarks += [*_mixed_environments(paths, loaded), *said, *settings_remarks(loaded)]
     rows, only_in = compare(series)
     if ValidateRecord.kind in kinds:
-        files, validations = zip(*(side.records[ValidateRecord.kind] for side in sides), strict=True)
+        files, validations = zip(
+            *(side.records[ValidateRecord.kind] for side in sides), strict=True
+        )
         rows, more = judge_image_by_image(rows, files, validations)
         remarks += more
     compared: CompareRecord = CompareRecord.new(

@@ -13,7 +13,14 @@ from s2mlp_cli.records.base import BASELINE, Record
 from s2mlp_cli.records.compare import Unit
 from s2mlp_cli.records.count import CountRecord
 from s2mlp_cli.records.export import ExportRecord
-from s2mlp_cli.records.profile import AUTO, KEY, TORCH, ProfileRecord, ProfileResult, ProfileSettings
+from s2mlp_cli.records.profile import (
+    AUTO,
+    KEY,
+    TORCH,
+    ProfileRecord,
+    ProfileResult,
+    ProfileSettings,
+)
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting, where
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.records.verify import VerifyRecord

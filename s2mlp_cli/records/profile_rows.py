@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2mlp_cli.records.profile import Level, ProfileResult
+from s2mlp_cli.records.profile import AUTO, Level, ProfileResult
 
 LEVELS: dict[Level, str] = {"op": "shift alone", "block": "one block", "model": "whole model"}
 
@@ -22,7 +22,7 @@ def setting(
 ) -> str:
     """Return how it was run: ``cpu, fp32, batch 8, 224×224, 2 threads``."""
     words = [row.device]
-    words += [row.dtype] if dtype else []
+    words += [precision(row)] if dtype else []
     words += [f"batch {row.batch_size}"] if batch else []
     words += ["×".join(map(str, row.input_size))] if size else []
     words += [row.mode] if row.mode != "inference" else []
@@ -44,6 +44,12 @@ def _compiled(row: ProfileResult) -> str:
     how = "block by block" if row.compile == "block" else "as a whole"
     mode = f" ({row.compile_mode})" if row.compile_mode not in (None, "default") else ""
     return f"compiled {how}{mode}" if row.level == "model" else f"compiled{mode}"
+
+
+def precision(row: ProfileResult) -> str:
+    """Return the dtype; of one that the runtime chose, which: ``auto (bf16)``."""
+    chosen = row.runtime_precision if row.dtype == AUTO else None
+    return f"{AUTO} ({chosen})" if chosen else row.dtype
 
 
 def implementation(row: ProfileResult) -> str:

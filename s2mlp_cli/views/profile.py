@@ -7,7 +7,7 @@ from functools import partial
 
 from s2mlp_cli import units
 from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
-from s2mlp_cli.records.profile import KEY, TORCH, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile import AUTO, KEY, TORCH, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, setting, where
 from s2mlp_cli.views.document import (
     MOST_NAMES,
@@ -205,6 +205,7 @@ def _runtimes(timed: Iterable[ProfileResult]) -> Iterator[str]:
     for row in timed:
         if row.runtime != TORCH:
             how = f"{row.runtime} {row.runtime_version} in {row.runtime_precision}"
+            how += ", its own choice" if row.dtype == AUTO else ""
             known = "not checked" if row.error is None else f"off by {row.error:.2g}"
             found.setdefault(how, []).append(f"{row.shift or row.model} {known}")
     for how, errors in found.items():

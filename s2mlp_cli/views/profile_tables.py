@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult
-from s2mlp_cli.records.profile_rows import implementation, options, where
+from s2mlp_cli.records.profile_rows import implementation, options, precision, where
 from s2mlp_cli.views.document import (
     EMPTY,
     Cell,
@@ -41,7 +41,7 @@ _IDENTITY: tuple[Shown, ...] = (
     (Column("Map", common="{}", heading=True), lambda row: None if row.level == "model" else
      "×".join(map(str, row.shape)) or None),
     (Column("Device", common="{}", heading=True), lambda row: row.device),
-    (Column("Dtype", common="{}", heading=True), lambda row: row.dtype),
+    (Column("Dtype", common="{}", heading=True), precision),
     (Column("Batch", numeric=True, common="batch {}", heading=True), lambda row: row.batch_size),
     (Column("Input", common="{}", heading=True), lambda row: "×".join(map(str, row.input_size))),
     (Column("Mode", common="{}", heading=True), lambda row: row.mode),

@@ -255,7 +255,9 @@ def sides(tmp_path, monkeypatch):
                "samples_s": [each / faster for each in row["samples_s"]],
                "median_s": row["median_s"] / faster,
                "ci95_s": [each / faster for each in row["ci95_s"]]}  # fmt: skip
-        profile = samples.frame("profile", row | own, settings={"seed": 0, "min_time_s": 1, "max_time_s": 10})
+        profile = samples.frame(
+            "profile", row | own, settings={"seed": 0, "min_time_s": 1, "max_time_s": 10}
+        )
         profile = ProfileRecord.model_validate(profile)
         (tmp_path / name / "profile.json").write_text(profile.to_json())
         (tmp_path / name / "validate.json").write_text(samples.validate(correct).to_json())

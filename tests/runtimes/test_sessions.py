@@ -161,7 +161,9 @@ def test_sessions_of_onnx_import_no_torch(tiny_onnx):
         f"start(Path({str(tiny_onnx)!r}), 'onnxruntime', 1, 'fp32'); "
         "print([name for name in ('torch', 'onnx') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert told.stdout == "[]\n"
 
 

@@ -27,7 +27,7 @@ from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision
 from s2mlp_cli.models import build
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
-from s2mlp_cli.records.profile import TORCH, ProfileRequest, ProfileResult
+from s2mlp_cli.records.profile import AUTO, TORCH, ProfileRequest, ProfileResult
 from s2mlp_cli.specs import S2MLPSpec
 
 # Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
@@ -150,21 +150,21 @@ def candidates(model: GivenModel, request: ProfileRequest) -> tuple[Candidate, .
     format where only torch is, which runs no ONNX.
     """
     others = [name for name in request.runtimes if name != TORCH]
+    auto = [(name, AUTO) for name in others if name == "openvino" and AUTO in request.precisions]
     if isinstance(model, ExportedModel):
-        own = model.facts.precision
+        own = None if model.facts.precision == "fp32" else model.facts.precision
         usual = TORCH if model.is_program else "onnxruntime"
+        chosen = auto if own is None else []
         return tuple(
-            Candidate(None, name, own if own != "fp32" else None) for name in others or [usual]
+            Candidate(None, *how) for how in [*((name, own) for name in others or [usual]), *chosen]
         )
     shifts: tuple[str | None, ...] = (
         (request.shifts or COMPANIONS) if has_shifts(model) else (None,)
     )
     ran: list[tuple[str, str | None]] = [(TORCH, None)] if TORCH in request.runtimes else []
-    ran += [
-        (runtime, None if precision == "fp32" else precision)
-        for precision in request.precisions
-        for runtime in others
-    ]
+    for precision in request.precisions:
+        own = None if precision == "fp32" else precision
+        ran += auto if precision == AUTO else [(runtime, own) for runtime in others]
     return tuple(Candidate(shift, *how) for how in ran for shift in shifts)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from s2mlp_cli.errors import ExportError, UnavailableError, UserCodeError
-from s2mlp_cli.measure.profiling.checks import Checker
+from s2mlp_cli.measure.profiling.checks import Check, Checker
 from s2mlp_cli.measure.profiling.compiling import Compiling
 from s2mlp_cli.measure.profiling.deployed import DeployedFiles, cannot_deploy
 from s2mlp_cli.measure.profiling.device import Device, Run
@@ -27,7 +27,6 @@ from s2mlp_cli.measure.profiling.workloads import (
     draw_example,
     splits_of,
 )
-from s2mlp_cli.measure.source import ExportedModel
 from s2mlp_cli.measure.torch_support import (
     first_line,
     is_of_compiler,
@@ -61,8 +60,6 @@ BARE = {
     "none": "the same without its shifts: its result is wrong by design",
     "products": "the mixers' matrix products alone: its result is wrong by design",
 }
-
-_CONSTANT = "the model returns one number for everything: its check proves nothing"
 
 
 @dataclass(frozen=True)
@@ -120,14 +117,13 @@ class Preparation:
 
     def _ready(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
         case, device, compiling = self._case, self._device, self._compiling
-        checker = self._checker(candidate.shift) if _is_checked(case, candidate) else None
         example, compiled_s, held = self._example, compiling.seconds, device.held()
         with case.context():
             if candidate.runtime == TORCH:
                 workload = build_workload(case, candidate.shift, example)
             else:
                 workload = self._files.workload(candidate, example)
-        check = checker.check(candidate.shift, workload) if checker else None
+        check = self._check(candidate, workload)
         if check and check.fault:
             return changed(row, skipped=check.fault, error=check.error)
         with case.context():
@@ -147,9 +143,17 @@ class Preparation:
             compile_s=compiling.seconds - compiled_s if case.compile else None,
             runtime_version=session.version if session else None,
             runtime_precision=session.precision if session else None,
-            warnings=_remarks(session, checker),
+            warnings=_remarks(session),
         )
         return Contender(run, ready)
+
+    def _check(self, candidate: Candidate, workload: Workload) -> Check | None:
+        """Compare with the reference; a floor is wrong, and what has no shifts is its own."""
+        if workload.session:
+            return self._files.check(candidate, workload.session, self._case.batch_size)
+        if candidate.shift in (None, *FLOORS):
+            return None
+        return self._checker(candidate.shift).check(candidate.shift, workload)
 
     def _checker(self, shift: str | None) -> Checker:
         """Return what has the results of the reference, of a user's shift those of its own one."""
@@ -176,8 +180,6 @@ class Preparation:
 
     def _memory(self, workload: Workload, held_before: int | None) -> Memory:
         """Return what this workload needs by itself, its input included, whatever else is held."""
-        if workload.session:
-            return Memory(unknown=f"not measured for {workload.session.runtime}")
         held_now = self._device.held()
         peak = self._device.peak(workload.run)
         if held_before is None or held_now is None or peak is None:
@@ -196,22 +198,11 @@ def _calls(seconds: float) -> int:
     return min(math.ceil(SAMPLE_SECONDS / seconds), MOST_CALLS) if seconds > 0 else MOST_CALLS
 
 
-def _is_checked(case: Case, candidate: Candidate) -> bool:
-    """Tell whether there is a reference: a floor is wrong, and what has no shifts is its own."""
-    if candidate.shift in FLOORS or isinstance(case.model, ExportedModel):
-        return False
-    return candidate.shift is not None or candidate.runtime != TORCH
-
-
-def _remarks(session: Session | None, checker: Checker | None) -> tuple[str, ...]:
+def _remarks(session: Session | None) -> tuple[str, ...]:
     """Return what a reader should know of a row of another runtime."""
-    if session is None:
+    if session is None or session.threads == torch.get_num_threads():
         return ()
-    threads = f"{session.runtime} computes with {session.threads} threads"
-    return (
-        *([_CONSTANT] if checker and not checker.proves else []),
-        *([threads] if session.threads != torch.get_num_threads() else []),
-    )
+    return (f"{session.runtime} computes with {session.threads} threads",)
 
 
 def unsupported(case: Case, candidate: Candidate) -> str | None:

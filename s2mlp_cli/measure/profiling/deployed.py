@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2mlp_cli.errors import ExportError, UnavailableError
-from s2mlp_cli.measure.profiling.workloads import Candidate, Case, Workload, build_workload
-from s2mlp_cli.measure.source import ExportedModel
-from s2mlp_cli.runtimes.export import export_onnx
+from s2mlp_cli.measure.profiling.checks import Check
+from s2mlp_cli.measure.profiling.memory import file_memory
+from s2mlp_cli.measure.profiling.resident import Resident
+from s2mlp_cli.measure.profiling.workloads import Candidate, Case, Workload
+from s2mlp_cli.measure.proving import Reference
+from s2mlp_cli.measure.source import ExportedModel, GivenModel
+from s2mlp_cli.records.base import FLOORS
+from s2mlp_cli.records.profile import AUTO
+from s2mlp_cli.runtimes.export import export_onnx, writing
 from s2mlp_cli.runtimes.packages import missing
 from s2mlp_cli.runtimes.precision import to_int8
-from s2mlp_cli.runtimes.sessions import open_session
+from s2mlp_cli.runtimes.sessions import Session, open_session, unavailable
+
+# What a GPU runs; the other runtimes are for a CPU.
+ON_A_GPU = ("onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
 class DeployedFiles:
-    """The exported files of one case: each written once, for all runtimes, and removed at the end.
+    """The exported files of one model: each written once, for all runtimes and batch sizes.
 
     The batch is open in them, as in what ``s2mlp export`` writes by default.
     """
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
+    def __init__(self, model: GivenModel) -> None:
+        self._model = model
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._made: dict[tuple[str | None, str | None], Path | ExportError] = {}
 
@@ -41,25 +51,48 @@ class DeployedFiles:
             UnavailableError: the runtime does not run this format, or computes in a precision that
                 was not asked for.
         """
-        path = self._path(candidate.shift, candidate.precision)
+        path, auto = self._path(candidate), candidate.precision == AUTO
         try:
-            session = open_session(path, candidate.runtime, torch.get_num_threads())
+            session = open_session(path, candidate.runtime, torch.get_num_threads(), auto)
         except ExportError as error:
             raise ExportError(str(error).replace(str(path), path.suffix + " file")) from error
-        asked = candidate.precision or self._case.dtype
-        if session.precision != asked:
+        asked = candidate.precision or "fp32"
+        if not auto and session.precision != asked:
             raise UnavailableError(
                 f"{session.runtime} computes in {session.precision} instead of {asked}"
             )
-        return Workload(lambda: session.run(example), session.run, example, session=session)
+        images = example.cpu().numpy()
+        return Workload(
+            lambda: session.run(images),
+            lambda batch: torch.from_numpy(session.run(batch.cpu().numpy())),
+            example,
+            session=session,
+        )
 
-    def _path(self, shift: str | None, precision: str | None) -> Path:
-        if isinstance(self._case.model, ExportedModel):
-            return Path(self._case.model.source.path or "")
-        key = (shift, precision)
+    def check(self, candidate: Candidate, session: Session, batch_size: int) -> Check | None:
+        """Check a file as ``s2mlp export`` does; None where there is nothing to compare it with."""
+        if candidate.shift in FLOORS or isinstance(self._model, ExportedModel):
+            return None
+        proof, fault = self._reference.proof(session, batch_size)
+        return Check(proof.relative_error, fault and f"the exported file is wrong: {fault}")
+
+    def memory(self, candidate: Candidate, shape: tuple[int, ...]) -> Resident | str:
+        """Return what a process needs that runs the file of ``candidate`` alone, or why not."""
+        precision = None if candidate.precision == AUTO else candidate.precision or "fp32"
+        threads = torch.get_num_threads()
+        return file_memory(self._path(candidate), candidate.runtime, threads, precision, shape)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return Reference(self._model)
+
+    def _path(self, candidate: Candidate) -> Path:
+        if isinstance(self._model, ExportedModel):
+            return Path(self._model.source.path or "")
+        key = (candidate.shift, "int8" if candidate.precision == "int8" else None)
         if key not in self._made:
             try:
-                self._made[key] = self._written(shift, precision)
+                self._made[key] = self._written(*key)
             except ExportError as error:
                 self._made[key] = error
         made = self._made[key]
@@ -68,20 +101,13 @@ class DeployedFiles:
         return made
 
     def _written(self, shift: str | None, precision: str | None) -> Path:
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="s2mlp-profile-")
-        path = Path(self._folder.name) / f"{len(self._made)}.onnx"
-        try:
+        with writing():
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="s2mlp-profile-")
+            path = Path(self._folder.name) / f"{len(self._made)}.onnx"
             if precision == "int8":
-                to_int8(self._path(shift, None), path)
-                return path
-            module = build_workload(self._case, shift).module
-            assert isinstance(module, nn.Module)
-            channels, height, width = self._case.shape[1:]
-            export_onnx(module, (channels, height, width), path)
-        except OSError as error:
-            raise ExportError(
-                f"cannot write to {path.parent}: {error.strerror}; free some space, or set TMPDIR"
-            ) from error
+                to_int8(self._path(Candidate(shift)), path)
+            else:
+                export_onnx(self._reference.copy(shift), self._reference.image, path)
         return path
 
 
@@ -89,11 +115,15 @@ def cannot_deploy(case: Case, candidate: Candidate) -> str | None:
     """Return why an exported file is not timed in this case, or None."""
     facts = case.model.facts if isinstance(case.model, ExportedModel) else None
     held = facts.batch_size if facts else None
+    runtime, on_cpu = candidate.runtime, case.device == "cpu"
     reasons = {
         "only whole models are exported: use --level model": case.level != "model",
         "exported files are for inference: leave out --mode training": case.mode != "inference",
-        "exported files are timed on the CPU only: use --device cpu": case.device != "cpu",
-        f"exported files are timed in fp32 and int8: leave out --dtype {case.dtype}": (
+        f"{runtime} runs on the CPU here: use --device cpu": (
+            not on_cpu and runtime not in ON_A_GPU
+        ),
+        f"{runtime} runs on a GPU: use --device cuda": on_cpu and runtime in ON_A_GPU,
+        f"the precision of exported files is --precision: leave out --dtype {case.dtype}": (
             case.dtype != "fp32"
         ),
         "torch.compile and channels last are for torch: leave out --compile and --channels-last": (
@@ -104,7 +134,6 @@ def cannot_deploy(case: Case, candidate: Candidate) -> str | None:
         ),
     }
     found = next((reason for reason, applies in reasons.items() if applies), None)
-    exporters = () if facts else ("onnxscript",)
-    quantiser = ("onnxruntime",) if candidate.precision == "int8" and not facts else ()
-    needed = dict.fromkeys(("onnx", *exporters, *quantiser, candidate.runtime))
-    return found or missing(*(name for name in needed if name != "torch"))
+    makers = () if facts else ("onnxscript",)
+    makers += ("onnxruntime",) if candidate.precision == "int8" and not facts else ()
+    return found or missing(*makers) or unavailable(runtime)

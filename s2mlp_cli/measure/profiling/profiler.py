@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -214,13 +215,15 @@ class Profiler:
         with _threads(self._request.threads):
             planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
             progress = Progress(on_progress, [len(each.blanks) for each in planned], self._clock)
-            for each in planned:
-                self._measuring = each.case
-                with beside(self._request.shifts):
-                    rows = self._measured(each, progress)
-                self._add(results=rows)
-                self._measuring = None
-                on_case(self.record)
+            for of_model in _by_model(planned):
+                with closing(DeployedFiles(of_model[0].case.model)) as files:
+                    for each in of_model:
+                        self._measuring = each.case
+                        with beside(self._request.shifts):
+                            rows = self._measured(each, files, progress)
+                        self._add(results=rows)
+                        self._measuring = None
+                        on_case(self.record)
         return self.record
 
     def trace(self, folder: Path) -> Iterator[Trace]:
@@ -251,7 +254,9 @@ class Profiler:
                 return row.skipped
         return None
 
-    def _measured(self, planned: Planned, progress: Progress) -> list[ProfileResult]:
+    def _measured(
+        self, planned: Planned, files: DeployedFiles, progress: Progress
+    ) -> list[ProfileResult]:
         """Return the missing rows of one case, timed or skipped."""
         case = planned.case
         progress.begin(case)
@@ -259,7 +264,6 @@ class Profiler:
         with (
             case.model.running(),
             precision(case.dtype),
-            closing(DeployedFiles(case)) as files,
             fresh_compiler() if case.compile else nullcontext(Compiling()) as compiling,
         ):
             prepared = self._prepared(
@@ -279,7 +283,7 @@ class Profiler:
                 rows.append(changed(planned.blanks[each], skipped=out_of_memory(case)))
             elif made:
                 row = timed_row(
-                    self._with_memory(case, made.row),
+                    self._with_memory(case, each, made.row, files),
                     samples[each],
                     _peers(each, samples),
                     0 if each.precision else macs,  # the roofline is not one of other precisions
@@ -337,12 +341,17 @@ class Profiler:
             )
         return samples, exhausted
 
-    def _with_memory(self, case: Case, row: ProfileResult) -> ProfileResult:
+    def _with_memory(
+        self, case: Case, candidate: Candidate, row: ProfileResult, files: DeployedFiles
+    ) -> ProfileResult:
         """Complete what the device knows about a row's memory by what a child process says."""
         known = row.memory or Memory()
         if self._device.torch_device.type != "cpu" or known.unknown:
             return row
-        found = self._memory_of(case, row.shift, self._request.threads)
+        if candidate.runtime == TORCH:
+            found = self._memory_of(case, candidate.shift, self._request.threads)
+        else:
+            found = files.memory(candidate, case.shape)
         if isinstance(found, str):
             return changed(row, memory=changed(known, unknown=found))
         told = changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
@@ -400,6 +409,12 @@ def _require_runnable(
         require_dtype(device.torch_device, dtype)
     if request.cuda_graph and device.torch_device.type != "cuda":
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
+
+
+def _by_model(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
+    """Yield the cases of one model at a time: its exported files serve all of them."""
+    for _, group in itertools.groupby(planned, key=lambda each: id(each.case.model)):
+        yield list(group)
 
 
 def _peers(

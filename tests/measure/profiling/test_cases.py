@@ -86,6 +86,10 @@ def asked(model, **fields):
 
 def test_each_implementation_is_a_candidate_in_each_runtime_and_precision(tiny):
     runtimes = {"runtimes": ("torch", "openvino"), "precisions": ("fp32", "int8")}
+    both = {"runtimes": ("onnxruntime", "openvino"), "precisions": ("auto", "fp32")}
+    assert asked(tiny, shifts=("conv",), **both) == [
+        "conv (openvino, auto)", "conv (onnxruntime)", "conv (openvino)",
+    ]  # fmt: skip
     assert asked(tiny, shifts=("conv", "roll"), **runtimes) == [
         "conv", "roll", "conv (openvino)", "roll (openvino)",
         "conv (openvino, int8)", "roll (openvino, int8)",

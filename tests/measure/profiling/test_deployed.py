@@ -12,8 +12,10 @@ from torch import nn
 
 from s2mlp_cli.commands.profile import command
 from s2mlp_cli.compare.quantities import quantities
+from s2mlp_cli.measure import proving
 from s2mlp_cli.measure.profiling import deployed
-from s2mlp_cli.measure.profiling.contenders import Contender, Preparation, unsupported
+from s2mlp_cli.measure.profiling.contenders import Preparation, unsupported
+from s2mlp_cli.measure.profiling.resident import Resident
 from s2mlp_cli.measure.profiling.rows import blank_row
 from s2mlp_cli.measure.profiling.workloads import Candidate, ModelCase
 from s2mlp_cli.measure.source import module_model, open_model
@@ -29,11 +31,14 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
-EVERYWHERE = {"runtimes": ("torch", "onnxruntime", "openvino"), "precisions": ("fp32", "int8")}
+EVERYWHERE = {
+    "runtimes": ("torch", "onnxruntime", "openvino"),
+    "precisions": ("fp32", "auto", "int8"),
+}
 
 
 def prepare(case, candidate):
-    with closing(deployed.DeployedFiles(case)) as files:
+    with closing(deployed.DeployedFiles(case.model)) as files:
         preparation = Preparation(case, FakeDevice(Clock()), files)
         return preparation.prepare(candidate, blank_row(case, candidate, 1))
 
@@ -48,6 +53,7 @@ def one_block():
 @pytest.fixture
 def record(one_block, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(deployed, "file_memory", lambda *asked: Resident(4000, 60))
     found = profiler(one_block, levels=("model",), batch_sizes=(3,), **EVERYWHERE).run()
     assert list(tmp_path.glob("s2mlp-*")) == []
     return found
@@ -60,16 +66,19 @@ def test_each_runtime_takes_part_in_the_rounds_and_the_record_says_what_it_compu
     assert list(rows) == [
         ("slice", "torch", "fp32"), ("none", "torch", "fp32"), ("conv", "torch", "fp32"),
         ("conv", "onnxruntime", "fp32"), ("conv", "openvino", "fp32"),
+        ("conv", "openvino", "auto"),
         ("conv", "onnxruntime", "int8"), ("conv", "openvino", "int8"),
     ]  # fmt: skip
     for (_, runtime, dtype), row in list(rows.items())[3:]:
         assert len(row.samples_s) == len(record.results[0].samples_s) == 18
         assert row.ratio_to_slice.value == pytest.approx(1)
-        assert (row.runtime_precision, row.cost_over_none_s) == (dtype, None)
+        assert row.cost_over_none_s is None
+        assert row.runtime_precision == dtype or dtype == "auto"
         assert row.runtime_version.startswith(packages.version(runtime)[:6])
-        assert row.memory.unknown == f"not measured for {runtime}"
-        assert 0 < row.error < (1e-5 if dtype == "fp32" else 0.1)
+        assert (row.memory.peak_rss_bytes, row.memory.activations_bytes) == (4000, 60)
+        assert 0 < row.error < (1e-5 if row.runtime_precision == "fp32" else 0.1)
         assert row.matmul_fraction is None or dtype == "fp32"
+    assert rows["conv", "openvino", "auto"].runtime_precision in ("fp32", "bf16", "fp16")
     assert rows["conv", "onnxruntime", "int8"].error > 1e-4
     saved = ProfileRecord.model_validate_json(record.to_json())
     again = profiler(one_block, previous=saved, levels=("model",), batch_sizes=(3,), **EVERYWHERE)
@@ -97,11 +106,21 @@ def test_slice_in_a_runtime_is_no_baseline(one_block):
 
 
 def test_a_file_that_computes_something_else_is_never_timed(one_block, monkeypatch):
-    build = deployed.build_workload
-    monkeypatch.setattr(deployed, "build_workload", lambda case, shift: build(case, "none"))
+    copy = proving.Reference.copy
+    monkeypatch.setattr(proving.Reference, "copy", lambda self, shift: copy(self, "none"))
     made = prepare(make_case(one_block, batch_size=2), Candidate("conv", "onnxruntime"))
     assert made.error > 1e-3
-    assert made.skipped.endswith(", 0.0001 is allowed")
+    assert made.skipped.startswith("the exported file is wrong: it is off eager float32 by ")
+    assert made.skipped.endswith("1e-04 is allowed) on 2 random images")
+
+
+def test_one_file_serves_all_batch_sizes_and_runtimes_of_a_model(one_block, monkeypatch):
+    exported = []
+    export = deployed.export_onnx
+    monkeypatch.setattr(deployed, "export_onnx", lambda *given: exported.append(export(*given)))
+    monkeypatch.setattr(deployed, "file_memory", lambda *asked: "not asked")
+    profiler(one_block, levels=("model",), batch_sizes=(1, 3), **EVERYWHERE).run()
+    assert len(exported) == 1
 
 
 def test_a_runtime_that_computes_in_another_precision_is_not_timed(one_block, monkeypatch):
@@ -136,7 +155,7 @@ def test_a_package_that_is_missing_skips_the_row_and_names_the_command(one_block
     [
         ({"level": "block"}, "only whole models"),
         ({"mode": "training"}, "for inference"),
-        ({"device": "cuda:0"}, "on the CPU only"),
+        ({"device": "cuda:0"}, "openvino runs on the CPU here"),
         ({"dtype": "bf16"}, "leave out --dtype bf16"),
         ({"compile": "block"}, "leave out --compile"),
         ({"channels_last": True}, "leave out --compile and --channels-last"),
@@ -159,13 +178,21 @@ class Zero(nn.Module):
         return self.head(images.flatten(1))
 
 
-def test_agreement_with_a_constant_is_said_to_prove_nothing():
+def test_a_file_that_agrees_with_a_constant_is_not_timed():
     case = ModelCase(model=module_model(Zero(), (8, 8)))
     made = prepare(case, Candidate(None, "onnxruntime"))
-    assert isinstance(made, Contender)
-    assert made.row.warnings == (
-        "the model returns one number for everything: its check proves nothing",
-    )
+    assert "nearly the same logits for every image, so that agreement proves" in made.skipped
+
+
+def test_a_provider_of_a_gpu_needs_one(one_block):
+    case = make_case(one_block)
+    for runtime in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        assert unsupported(case, Candidate("conv", runtime)) == (
+            f"{runtime} runs on a GPU: use --device cuda"
+        )
+    on_a_gpu = make_case(one_block, device="cuda:0")
+    reason = unsupported(on_a_gpu, Candidate("conv", "onnxruntime-tensorrt"))
+    assert reason.startswith("onnxruntime here has no TensorrtExecutionProvider; it has ")
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,9 @@ _TARGET = re.compile(
     r"|math\.(ceil|floor|trunc)|torch\.sym_(int|float|max|min|not|sqrt)"
 )
 # Words of an expression of sizes, as torch prints them.
-_WORDS = frozenset(
-    "Symbol Integer Add Mul Pow Mod FloorDiv Max Min CeilDiv TruncToInt positive integer "
-    "nonnegative True False".split()
+_WORD = re.compile(
+    r"Symbol|Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min|CeilDiv|TruncToInt"
+    r"|positive|integer|nonnegative|True|False|[su]\d+"
 )
 _CHARACTERS = re.compile(r"[\w\s()'*+\-/,=<>!]*")
 
@@ -152,8 +152,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _is_size(text: str) -> bool:
     words = re.findall(r"[A-Za-z_]\w*", text)
-    known = all(word in _WORDS or re.fullmatch(r"[su]\d+", word) for word in words)
-    return known and "__" not in text and _CHARACTERS.fullmatch(text) is not None
+    return all(map(_WORD.fullmatch, words)) and _CHARACTERS.fullmatch(text) is not None
 
 
 def _refused(path: Path, why: str) -> ExportError:

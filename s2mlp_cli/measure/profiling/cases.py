@@ -162,9 +162,9 @@ def candidates(model: GivenModel, request: ProfileRequest) -> tuple[Candidate, .
         (request.shifts or COMPANIONS) if has_shifts(model) else (None,)
     )
     ran: list[tuple[str, str | None]] = [(TORCH, None)] if TORCH in request.runtimes else []
-    for precision in request.precisions:
-        own = None if precision == "fp32" else precision
-        ran += auto if precision == AUTO else [(runtime, own) for runtime in others]
+    for each in request.precisions:
+        own = None if each == "fp32" else each
+        ran += auto if each == AUTO else [(runtime, own) for runtime in others]
     return tuple(Candidate(shift, *how) for how in ran for shift in shifts)
 
 

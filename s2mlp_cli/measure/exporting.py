@@ -25,7 +25,6 @@ from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.export import ExportResult, Format, Precision, Proof
 from s2mlp_cli.runtimes.export import EXAMPLE_BATCH, OPSET, export_onnx, export_pt2, writing
-from s2mlp_cli.runtimes.onnx_file import OnnxFacts
 from s2mlp_cli.runtimes.precision import to_fp16, to_int8
 from s2mlp_cli.runtimes.sessions import Images, Session, open_session
 from s2mlp_cli.shifts import registry
@@ -136,7 +135,7 @@ def export(
             weights_sha256=metadata["s2mlp.weights_sha256"],
             nodes=facts.nodes,
             calibration=None if calibration is None else sum(map(len, calibration)),
-            quantised=facts.quantised if isinstance(facts, OnnxFacts) else (),
+            quantised=facts.quantised,
             seconds=seconds,
             proofs=tuple(_proofs(model, reference, session, settings.batch_size)),
             allowed=reference.allowed(settings.precision),

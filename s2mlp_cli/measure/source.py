@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from s2mlp_cli.checkpoints.loading import Checkpoint
-    from s2mlp_cli.runtimes.sessions import Facts
+    from s2mlp_cli.runtimes.facts import Facts
 
 # Endings of files that hold weights; what is in such a file is told by its first bytes.
 WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".th")

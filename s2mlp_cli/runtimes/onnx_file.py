@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: inputs, outputs, operators, opset and metadata.
+"""What an ONNX file says of itself: sizes, precision, operators and metadata.
 
 Every file that is no classifier of images, is cut off or lacks its external data is refused with a
 sentence, before a runtime sees it.
@@ -9,38 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from s2mlp_cli.errors import ExportError
+from s2mlp_cli.runtimes.facts import Facts
 from s2mlp_cli.runtimes.packages import require
-
-
-@dataclass(frozen=True)
-class OnnxFacts:
-    """Facts of an ONNX classifier; None where the file leaves a size open.
-
-    Attributes:
-        input: name of the only input.
-        batch_size: images at a time.
-        image: (channels, height, width).
-        classes: width of the logits.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, by what its products hold.
-        nodes: how many nodes of each operator.
-        quantised: names of the nodes whose products are integers.
-    """
-
-    input: str
-    batch_size: int | None
-    image: tuple[int | None, int | None, int | None]
-    classes: int | None
-    precision: str
-    opset: int
-    nodes: dict[str, int]
-    quantised: tuple[str, ...]
-    metadata: dict[str, str]
-
 
 _PRODUCTS = ("MatMul", "Gemm", "Conv")
 _INTEGER_PRODUCTS = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
@@ -80,7 +54,7 @@ def _no_external_data(path: Path, error: BaseException) -> str:
     )
 
 
-def onnx_facts(path: Path) -> OnnxFacts:
+def onnx_facts(path: Path) -> Facts:
     """Return the facts of an image classifier.
 
     Raises:
@@ -109,18 +83,14 @@ def onnx_facts(path: Path) -> OnnxFacts:
     if None not in (logits[0], image[0]) and logits[0] != image[0]:
         raise ExportError(f"{path} returns {logits[0]} rows of logits for {image[0]} images")
     nodes = Counter(node.op_type for node in model.graph.node)
-    return OnnxFacts(
-        input=inputs[0].name,
+    return Facts(
         batch_size=image[0],
         image=(image[1], image[2], image[3]),
         classes=logits[1],
         precision=_precision(model, nodes),
-        opset=max(
-            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
-        ),
         nodes=dict(nodes.most_common()),
-        quantised=tuple(_quantised(model)),
         metadata={one.key: one.value for one in model.metadata_props},
+        quantised=tuple(_quantised(model)),
     )
 
 

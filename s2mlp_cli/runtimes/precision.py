@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2mlp_cli.runtimes.onnx_file import onnx_facts, read_onnx
+from s2mlp_cli.runtimes.export import INPUT
+from s2mlp_cli.runtimes.onnx_file import read_onnx
 from s2mlp_cli.runtimes.packages import quietly, require
 
 # What int8 quantises: the matrix products, which are nearly all of the work.
@@ -32,7 +33,7 @@ def to_int8(
     """Write ``source`` with its matrix products in int8.
 
     Args:
-        source: a float32 file.
+        source: a float32 file of :func:`s2mlp_cli.runtimes.export.export_onnx`.
         target: the new file.
         calibration: batches of preprocessed images (B,C,H,W), which fix the ranges of the
             activations (static). None lets every batch find its own at run time (dynamic): an
@@ -49,8 +50,7 @@ def to_int8(
                 source, target, op_types_to_quantize=_PRODUCTS, weight_type=signed
             )
             return
-        images = onnx_facts(source).input
-        feeds = ({images: batch} for batch in calibration)
+        feeds = ({INPUT: batch} for batch in calibration)
 
         class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
             def get_next(self) -> dict[str, Any] | None:

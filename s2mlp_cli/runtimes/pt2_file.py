@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import ExportError
+from s2mlp_cli.runtimes.facts import Facts
 
 # Files that an archive may have below its root folder.
 _FILES = re.compile(
@@ -53,25 +53,7 @@ _BROKEN = (
 )
 
 
-@dataclass(frozen=True)
-class Pt2Facts:
-    """Facts of an exported program: as those of an ONNX file.
-
-    Attributes:
-        batch_size: images at a time; None is open.
-        image: (channels, height, width).
-        nodes: how many nodes of each operator.
-    """
-
-    batch_size: int | None
-    image: tuple[int, int, int]
-    classes: int
-    precision: str
-    nodes: dict[str, int]
-    metadata: dict[str, str]
-
-
-def load_pt2(path: Path) -> tuple[nn.Module, Pt2Facts]:
+def load_pt2(path: Path) -> tuple[nn.Module, Facts]:
     """Load a program and return its module with its facts.
 
     Raises:
@@ -162,7 +144,7 @@ def _refused(path: Path, why: str) -> ExportError:
     )
 
 
-def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Pt2Facts:
+def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Facts:
     nodes = {node.name: node for node in program.graph.nodes}
     inputs = program.graph_signature.user_inputs
     outputs = program.graph_signature.user_outputs
@@ -179,7 +161,7 @@ def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Pt2Facts:
         )
     batch = images.shape[0]
     calls = Counter(str(each.target) for each in program.graph.nodes if each.op == "call_function")
-    return Pt2Facts(
+    return Facts(
         batch_size=batch if isinstance(batch, int) else None,
         image=(int(images.shape[1]), int(images.shape[2]), int(images.shape[3])),
         classes=int(logits.shape[1]),

@@ -13,19 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.errors import ExportError, UnavailableError
-from s2mlp_cli.runtimes.onnx_file import OnnxFacts, onnx_facts, read_onnx
+from s2mlp_cli.runtimes.facts import Facts
+from s2mlp_cli.runtimes.onnx_file import onnx_facts, read_onnx
 from s2mlp_cli.runtimes.packages import missing
-
-if TYPE_CHECKING:
-    from s2mlp_cli.runtimes.pt2_file import Pt2Facts
-
-    Facts = OnnxFacts | Pt2Facts
 
 # What a user names -> onnxruntime's execution provider. Those of a GPU were never run by us.
 PROVIDERS = {

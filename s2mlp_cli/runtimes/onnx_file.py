@@ -62,6 +62,8 @@ def onnx_facts(path: Path) -> Facts:
             its output is not one row of logits per image.
     """
     model = read_onnx(path)
+    from onnx import TensorProto
+
     weights = {weight.name for weight in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in weights]
     if len(inputs) != 1:
@@ -74,6 +76,12 @@ def onnx_facts(path: Path) -> Facts:
         raise ExportError(
             f"{path}: its input {inputs[0].name} is of {_shape(image)}; a classifier takes images "
             "of B,C,H,W"
+        )
+    stored = inputs[0].type.tensor_type.elem_type
+    if stored not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+        raise ExportError(
+            f"{path}: its input {inputs[0].name} is of {TensorProto.DataType.Name(stored)}; a "
+            "classifier takes images of FLOAT or FLOAT16"
         )
     outputs = [_sizes(output) for output in model.graph.output]
     if [len(sizes) for sizes in outputs] != [2]:

@@ -9,7 +9,8 @@ that is to show the memory of a runtime imports this module.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2mlp_cli.errors import ExportError, UnavailableError
+from s2mlp_cli.errors import ExportError, S2MLPError, UnavailableError
 from s2mlp_cli.runtimes.facts import Facts
 from s2mlp_cli.runtimes.onnx_file import onnx_facts, read_onnx
 from s2mlp_cli.runtimes.packages import missing
@@ -109,15 +110,22 @@ def open_session(
             f"{runtime} does not run {path.suffix} files; "
             + ("export to .onnx for it" if pt2 else "torch runs .pt2 files")
         )
-    if pt2:
-        return _torch(path, threads)
     reason = unavailable(runtime)
     if reason:
         raise UnavailableError(reason)
-    facts = onnx_facts(path)
-    run, used, precision = start(path, runtime, threads, None if auto else facts.precision)
-    package = "onnxruntime" if runtime in PROVIDERS else runtime
-    return Session(run, runtime, metadata.version(package), used, precision, facts)
+    if pt2:
+        run, facts = _torch(path)
+        used, precision = threads, facts.precision
+    else:
+        facts = onnx_facts(path)
+        run, used, precision = start(path, runtime, threads, None if auto else facts.precision)
+
+    def guarded(images: Images) -> Images:
+        with _as_sentences(runtime, path):
+            return run(images)
+
+    package = metadata.version("onnxruntime" if runtime in PROVIDERS else runtime)
+    return Session(guarded, runtime, package, used, precision, facts)
 
 
 def start(path: Path, runtime: str, threads: int, precision: str | None) -> tuple[Run, int, str]:
@@ -136,18 +144,13 @@ def start(path: Path, runtime: str, threads: int, precision: str | None) -> tupl
         ExportError: the runtime refuses the file.
         UnavailableError: onnxruntime took another provider than it was told.
     """
-    try:
+    with _as_sentences(runtime, path):
         if runtime in PROVIDERS:
-            return _onnxruntime(path, runtime, threads), threads, precision or "fp32"
+            return _onnxruntime(path, PROVIDERS[runtime], threads), threads, precision or "fp32"
         return _openvino(path, threads, precision)
-    except UnavailableError:
-        raise
-    # onnxruntime has an exception of its own per fault, and openvino has RuntimeError.
-    except Exception as error:
-        raise ExportError(_refusal(runtime, path, error)) from error
 
 
-def _onnxruntime(path: Path, runtime: str, threads: int) -> Run:
+def _onnxruntime(path: Path, provider: str, threads: int) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -156,15 +159,16 @@ def _onnxruntime(path: Path, runtime: str, threads: int) -> Run:
     # Threads that spin between calls take the processor from whatever is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    provider = PROVIDERS[runtime]
     session = onnxruntime.InferenceSession(_content(path), options, providers=[provider])
     if session.get_providers()[0] != provider:  # a provider that cannot start is left out quietly
         raise UnavailableError(f"onnxruntime cannot start its {provider} here")
-    images = session.get_inputs()[0].name
+    (images,) = session.get_inputs()
+    dtype = np.float16 if images.type == "tensor(float16)" else np.float32
 
     def run(batch: Images) -> Images:
-        logits: Images = session.run(None, {images: batch})[0].astype(np.float32, copy=False)
-        return logits
+        (logits,) = session.run(None, {images.name: batch.astype(dtype, copy=False)})
+        found: Images = logits.astype(np.float32, copy=False)
+        return found
 
     return run
 
@@ -178,8 +182,8 @@ def _openvino(path: Path, threads: int, precision: str | None) -> tuple[Run, int
     request = compiled.create_infer_request()
 
     def run(batch: Images) -> Images:
-        logits = request.infer({0: batch}, share_inputs=True)
-        return np.array(next(iter(logits.values())), np.float32)
+        (logits,) = request.infer({0: batch}, share_inputs=True).values()
+        return np.array(logits, np.float32)
 
     said = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     known = {name: ours for ours, name in _OPENVINO.items() if ours != "int8"}
@@ -205,7 +209,7 @@ def _content(path: Path) -> str | bytes:
     return str(path)
 
 
-def _torch(path: Path, threads: int) -> Session:
+def _torch(path: Path) -> tuple[Run, Facts]:
     import torch
 
     from s2mlp_cli.runtimes.pt2_file import load_pt2
@@ -218,11 +222,18 @@ def _torch(path: Path, threads: int) -> Session:
             logits: Images = module(torch.from_numpy(batch).to(dtype)).float().numpy()
         return logits
 
-    return Session(run, "torch", torch.__version__, threads, facts.precision, facts)
+    return run, facts
 
 
-def _refusal(runtime: str, path: Path, error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    said = [line for line in lines if not line.startswith(("Exception from", "Check '"))] or lines
-    why = next((line.lstrip("- ") for line in said if "No conversion rule" in line), said[0])
-    return f"{runtime} cannot run {path}: {why}"
+@contextmanager
+def _as_sentences(runtime: str, path: Path) -> Iterator[None]:
+    """Name the file in whatever a runtime raises: onnxruntime has an exception for each fault."""
+    try:
+        yield
+    except S2MLPError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = [each for each in lines if not each.startswith(("Exception from", "Check '"))]
+        why = next((each for each in said if "No conversion rule" in each), (said or lines)[0])
+        raise ExportError(f"{runtime} cannot run {path}: {why.lstrip('- ')}") from error

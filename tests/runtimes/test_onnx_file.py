@@ -26,9 +26,9 @@ def test_the_checker_of_onnx_passes(tiny_onnx):
     onnx.checker.check_model(onnx.load(tiny_onnx), full_check=True)
 
 
-def graph(path, inputs, outputs):
+def graph(path, inputs, outputs, dtype=FLOAT):
     """Write a graph that adds its inputs up."""
-    values = [helper.make_tensor_value_info(n, FLOAT, shape) for n, shape in inputs.items()]
+    values = [helper.make_tensor_value_info(n, dtype, shape) for n, shape in inputs.items()]
     results = [helper.make_tensor_value_info(n, FLOAT, shape) for n, shape in outputs.items()]
     nodes = [helper.make_node("Sum", list(inputs), [name]) for name in outputs]
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", values, results)), path)
@@ -50,6 +50,14 @@ def test_files_of_another_task_are_refused(tmp_path, inputs, outputs, says):
         onnx_facts(path)
     assert says in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_images_of_integers_are_refused(tmp_path):
+    path = graph(
+        tmp_path / "u8.onnx", {"x": ["n", 3, 8, 8]}, {"y": ["n", 5]}, onnx.TensorProto.UINT8
+    )
+    with pytest.raises(ExportError, match="its input x is of UINT8; .* FLOAT or FLOAT16"):
+        onnx_facts(path)
 
 
 def test_a_file_that_was_cut_is_named(tiny_onnx, tmp_path):

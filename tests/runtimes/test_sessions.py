@@ -175,3 +175,27 @@ def test_what_a_runtime_refuses_is_a_sentence(tiny_onnx, tmp_path, runtime):
     onnx.save(model, path)
     with pytest.raises(ExportError, match=f"{runtime} cannot run .*odd.onnx"):
         open_session(path, runtime)
+
+
+def test_a_fault_while_it_runs_is_a_sentence(tiny_onnx, runtime):
+    session = open_session(tiny_onnx, runtime)
+    with pytest.raises(ExportError, match=f"{runtime} cannot run .*tiny.onnx"):
+        session.run(torch.zeros(1, 3, 9, 9).numpy())
+
+
+def test_images_may_be_of_float16_in_a_file_of_others(tmp_path, runtime):
+    onnx = pytest.importorskip("onnx")
+    helper, half = onnx.helper, onnx.TensorProto.FLOAT16
+    values = [
+        helper.make_tensor_value_info(name, half, shape)
+        for name, shape in (("x", ["n", 3, 2, 2]), ("y", ["n", 12]))
+    ]
+    nodes = [helper.make_node("Flatten", ["x"], ["y"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 20)], ir_version=10,
+    )  # fmt: skip
+    onnx.save(model, tmp_path / "half.onnx")
+    images = torch.randn(2, 3, 2, 2)
+    found = logits(open_session(tmp_path / "half.onnx", runtime), images)
+    torch.testing.assert_close(found, images.flatten(1).half().float())

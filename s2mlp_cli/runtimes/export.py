@@ -50,7 +50,7 @@ def export_onnx(
     """
     require("onnx", "onnxscript")
     example, dynamic = _example(module, image, batch_size)
-    with quietly(), torch.no_grad(), _as_sentences(module, example):
+    with quietly(), torch.no_grad(), _as_sentences(module, example), _without_pairs_of_slices():
         program = torch.onnx.export(
             module,
             (example,),
@@ -107,6 +107,23 @@ def writing() -> Iterator[None]:
             f"cannot write temporary files: {error.strerror or error}; free some space, or set "
             "TMPDIR"
         ) from error
+
+
+@contextlib.contextmanager
+def _without_pairs_of_slices() -> Iterator[None]:
+    """Leave out a rule of onnxscript that looks at every pair of slices, for halves of one tensor.
+
+    It changes none of our models, and takes 80 % of the time in which v2-small by slices is
+    exported.
+    """
+    from onnxscript import rewriter
+
+    rules = rewriter._DEFAULT_REWRITE_RULES
+    rewriter._DEFAULT_REWRITE_RULES = tuple(rule for rule in rules if rule.name != "SlicesSplit")
+    try:
+        yield
+    finally:
+        rewriter._DEFAULT_REWRITE_RULES = rules
 
 
 def _example(

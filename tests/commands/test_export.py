@@ -62,7 +62,7 @@ def test_the_record_is_a_sheet_too(tmp_path, exported, ending):
     from s2mlp_cli.commands.output import save
 
     save(read_record(exported / "fp32.json"), tmp_path / f"r.{ending}")
-    header, *rows = (tmp_path / f"r.{ending}").read_text().splitlines()
+    header, *rows = (tmp_path / f"r.{ending}").read_text().replace("\\", "").splitlines()
     assert "relative_error" in header
     assert "fp32.onnx" in rows[-1]
 

@@ -1,6 +1,7 @@
 """Implementations in onnxruntime and openvino: exported, checked, and timed beside eager PyTorch."""
 
 import dataclasses
+import importlib.metadata
 import json
 import tempfile
 from contextlib import closing
@@ -74,7 +75,7 @@ def test_each_runtime_takes_part_in_the_rounds_and_the_record_says_what_it_compu
         assert row.ratio_to_slice.value == pytest.approx(1)
         assert row.cost_over_none_s is None
         assert row.runtime_precision == dtype or dtype == "auto"
-        assert row.runtime_version.startswith(packages.version(runtime)[:6])
+        assert row.runtime_version.startswith(importlib.metadata.version(runtime)[:6])
         assert (row.memory.peak_rss_bytes, row.memory.activations_bytes) == (4000, 60)
         assert 0 < row.error < (1e-5 if row.runtime_precision == "fp32" else 0.1)
         assert row.matmul_fraction is None or dtype == "fp32"

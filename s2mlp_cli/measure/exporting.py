@@ -238,4 +238,4 @@ def calibration_batches(model: GivenModel, data: Path, images: int) -> list[Imag
         DataError: the data cannot be read.
     """
     found = first_images(open_images(data), preprocessing_of(model), images)
-    return [batch.numpy() for batch in found.split(CALIBRATION_BATCH)]
+    return [batch.numpy() for batch in torch.split(found, CALIBRATION_BATCH)]

@@ -91,7 +91,7 @@ class Reference:
             How far it is off, and what that says against the file in words, if it does.
         """
         images = random_images(batch_size, self.image, batch_size) if sample is None else sample
-        whole = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
+        whole = [batch for batch in torch.split(images, batch_size) if len(batch) == batch_size]
         expected = torch.cat([self.logits(batch) for batch in whole])
         found = torch.cat([torch.from_numpy(session.run(batch.numpy())) for batch in whole])
         if found.shape != expected.shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -185,7 +185,7 @@ def shown(value: float | int | str | None, unit: Unit) -> str:
     """Return a value with its unit; counts are written out to the last digit."""
     if value is None or isinstance(value, str):
         return value or ""
-    written = {
+    written: dict[str, Callable[[float], str]] = {
         "s": units.seconds,
         "B": units.size,
         "1": _number,

@@ -264,7 +264,8 @@ def sides(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_folders_are_compared_in_one_table_with_size_error_speed_and_accuracy(sides):
+def test_folders_are_compared_in_one_table_with_size_error_speed_and_accuracy(sides, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     done = run("fp32", "int8")
     words = " ".join(done.output.split())
     assert "int8 against fp32: " in words

@@ -272,7 +272,7 @@ def test_folders_are_compared_in_one_table_with_size_error_speed_and_accuracy(si
     for row in (
         "size 117.2 KiB 58.59 KiB -",
         "relative error, sample images 3e-06 3e-06 equal",
-        "as exported (onnxruntime) time 142.9 ms 71.43 ms 2.000×",
+        "as exported (onnxruntime) time 142.9 ms 71.43 ms 2.00× (",
         "top-1 90.00 % 89.33 % -0.67 points undecided",
     ):
         assert row in words

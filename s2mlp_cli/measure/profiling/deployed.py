@@ -134,6 +134,6 @@ def cannot_deploy(case: Case, candidate: Candidate) -> str | None:
         ),
     }
     found = next((reason for reason, applies in reasons.items() if applies), None)
-    makers = () if facts else ("onnxscript",)
-    makers += ("onnxruntime",) if candidate.precision == "int8" and not facts else ()
+    quantiser = ["onnxruntime"] if candidate.precision == "int8" else []
+    makers = [] if facts else ["onnxscript", *quantiser]
     return found or missing(*makers) or unavailable(runtime)

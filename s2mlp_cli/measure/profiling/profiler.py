@@ -32,7 +32,8 @@ from s2mlp_cli.measure.profiling.contenders import (
 )
 from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.device import Device, measure_roofline, open_device
-from s2mlp_cli.measure.profiling.memory import Resident, child_memory
+from s2mlp_cli.measure.profiling.memory import child_memory
+from s2mlp_cli.measure.profiling.resident import Resident
 from s2mlp_cli.measure.profiling.resuming import require_same, runs_before
 from s2mlp_cli.measure.profiling.rounds import Budget, Samples, measure_rounds
 from s2mlp_cli.measure.profiling.rows import (

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import first_images
 from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.files import replacing
-from s2mlp_cli.measure.proving import HALF, Reference
+from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import CheckpointModel, GivenModel
+from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.export import ExportResult, Format, Precision, Proof
@@ -118,6 +119,7 @@ def export(
         tell("checking the file against eager float32")
         session = open_session(draft, threads=settings.threads)
         facts = session.facts
+        proofs, allowed = _proofs(model, reference, session, settings.batch_size)
         result = ExportResult(
             model=model.name,
             source=model.source,
@@ -137,8 +139,8 @@ def export(
             calibration=None if calibration is None else sum(map(len, calibration)),
             quantised=facts.quantised,
             seconds=seconds,
-            proofs=tuple(_proofs(model, reference, session, settings.batch_size)),
-            allowed=reference.allowed(settings.precision),
+            proofs=proofs,
+            allowed=allowed,
             notes=notes,
         )
         with replacing(settings.path) as file:
@@ -155,8 +157,9 @@ def _write(
     tell: Tell,
 ) -> None:
     if settings.format == "pt2":
-        dtype = HALF.get(settings.precision, torch.float32)
-        export_pt2(module.to(dtype), image, draft, settings.batch_size, metadata)
+        export_pt2(
+            module.to(DTYPES[settings.precision]), image, draft, settings.batch_size, metadata
+        )
         return
     full = draft if settings.precision == "fp32" else draft.with_name("float32.onnx")
     export_onnx(module, image, full, settings.batch_size, metadata)
@@ -170,21 +173,30 @@ def _write(
 
 def _proofs(
     model: GivenModel, reference: Reference, session: Session, batch_size: int | None
-) -> Iterator[Proof]:
+) -> tuple[tuple[Proof, ...], float | None]:
     """Compare on random images at two batch sizes, neither the example's; and on the sample.
+
+    Returns:
+        The proofs, and the largest relative error that any of them allowed.
 
     Raises:
         GateError: a proof speaks against the file.
     """
     sample = _sample_images(model)
-    images = [(size, None) for size in ((batch_size,) if batch_size else (1, EXAMPLE_BATCH + 1))]
-    own = [] if sample is None else [(batch_size or len(sample), sample)]
+    images: list[tuple[int, Tensor | None]] = [(1, None), (EXAMPLE_BATCH + 1, None)]
+    if batch_size:
+        images = [(batch_size, None)]
+    if sample is not None:
+        images.append((batch_size or len(sample), sample))
     remedy = "; choose another --shift" if reference.has_shifts else ""
-    for size, given in (*images, *own):
-        proof, fault = reference.proof(session, size, given)
+    proofs, limits = [], []
+    for size, given in images:
+        proof, allowed, fault = reference.proof(session, size, given)
         if fault:
             raise GateError(f"the exported file was not kept: {fault}{remedy}")
-        yield proof
+        proofs.append(proof)
+        limits += [] if allowed is None else [allowed]
+    return tuple(proofs), max(limits, default=None)
 
 
 def _sample_images(model: GivenModel) -> Tensor | None:

@@ -123,8 +123,29 @@ def test_an_error_counts_beside_the_logits_and_beside_what_tells_images_apart(of
 
     reference = Reference(module_model(Alike(), (8, 8)))
     session = Session(lambda images: 1000 + off + images.reshape(len(images), -1)[:, :5])
-    _, said = reference.proof(session, 4)
+    _, _, said = reference.proof(session, 4)
     assert said is None if fault is None else said.startswith(fault)
+
+
+class Sensitive(nn.Module):
+    """Magnifies rounding, as a softmax over sums of a thousand positions does."""
+
+    def forward(self, images):
+        logits = images.flatten(1)[:, :5]
+        return logits + 0.1 * torch.sin(3e4 * logits)
+
+
+def test_a_model_that_magnifies_rounding_is_allowed_what_it_does_to_eager_pytorch():
+    reference = Reference(module_model(Sensitive(), (8, 8)))
+    assert 1e-4 < 8 * reference._rounding("fp32") < 1e-2
+    for off, kept in ((2e-4, True), (0.1, False)):
+
+        def run(images, off=off):
+            return reference.module(torch.from_numpy(images)).numpy() + off
+
+        _, allowed, said = reference.proof(Session(run), 4)
+        assert (said is None) == kept
+        assert 1e-4 < allowed < 1e-2
 
 
 def test_a_model_without_shifts_is_compared_in_float32_when_its_file_is_bfloat16(tmp_path):

@@ -73,7 +73,7 @@ class DeployedFiles:
         """Check a file as ``s2mlp export`` does; None where there is nothing to compare it with."""
         if candidate.shift in FLOORS or isinstance(self._model, ExportedModel):
             return None
-        proof, fault = self._reference.proof(session, batch_size)
+        proof, _, fault = self._reference.proof(session, batch_size)
         return Check(proof.relative_error, fault and f"the exported file is wrong: {fault}")
 
     def memory(self, candidate: Candidate, shape: tuple[int, ...]) -> Resident | str:

@@ -25,8 +25,6 @@ def view(record: ExportRecord) -> View:
 
 
 def _answer(result: ExportResult) -> str:
-    if not result.proofs:
-        return f"{result.path}: {_how(result)}, {_mebibytes(result.bytes)}; not compared."
     worst = max(result.proofs, key=lambda proof: proof.relative_error)
     images = sum(proof.count for proof in result.proofs)
     runtime = ", ".join(dict.fromkeys(proof.runtime for proof in result.proofs))

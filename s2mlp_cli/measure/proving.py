@@ -44,14 +44,15 @@ class Reference:
     """A model in eager float32, which its exported files are compared with.
 
     Attributes:
-        module: by the papers' own code. Weights that are random are the same each time.
+        module: by ``shift``, which is the papers' own code unless a user's shift is another one.
+            Weights that are random are the same each time.
         image: (channels, height, width).
         trained: whether the order of the classes says something.
         has_shifts: whether an implementation of the shift can be chosen.
         notes: what was done to random weights.
     """
 
-    def __init__(self, model: GivenModel) -> None:
+    def __init__(self, model: GivenModel, shift: str = BASELINE) -> None:
         if isinstance(model, ExportedModel):
             raise ExportError(
                 f"{model.source.path} is exported already; give the checkpoint or the spec"
@@ -67,7 +68,7 @@ class Reference:
             self.module = model.build()
         self.has_shifts = has_shifts(self.module)
         if self.has_shifts:
-            set_shift(self.module, BASELINE)
+            set_shift(self.module, shift)
         self.notes = _draw_zeros(self.module) if random else ()
 
     def copy(self, shift: str | None) -> nn.Module:

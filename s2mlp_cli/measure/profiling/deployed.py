@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,12 +15,13 @@ from s2mlp_cli.measure.profiling.resident import Resident
 from s2mlp_cli.measure.profiling.workloads import Candidate, Case, Workload
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
-from s2mlp_cli.records.base import FLOORS
+from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.records.profile import AUTO
 from s2mlp_cli.runtimes.export import export_onnx, writing
 from s2mlp_cli.runtimes.packages import missing
 from s2mlp_cli.runtimes.precision import to_int8
 from s2mlp_cli.runtimes.sessions import Session, open_session, unavailable
+from s2mlp_cli.shifts.contender import foreign
 
 # What a GPU runs; the other runtimes are for a CPU.
 ON_A_GPU = ("onnxruntime-cuda", "onnxruntime-tensorrt")
@@ -36,6 +36,7 @@ class DeployedFiles:
     def __init__(self, model: GivenModel) -> None:
         self._model = model
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._references: dict[str, Reference] = {}
         self._made: dict[tuple[str | None, str | None], Path | ExportError] = {}
 
     def close(self) -> None:
@@ -73,7 +74,9 @@ class DeployedFiles:
         """Check a file as ``s2mlp export`` does; None where there is nothing to compare it with."""
         if candidate.shift in FLOORS or isinstance(self._model, ExportedModel):
             return None
-        proof, _, fault = self._reference.proof(session, batch_size)
+        own = foreign(candidate.shift)
+        reference = self._reference(own.reference if own else BASELINE)
+        proof, _, fault = reference.proof(session, batch_size)
         return Check(proof.relative_error, fault and f"the exported file is wrong: {fault}")
 
     def memory(self, candidate: Candidate, shape: tuple[int, ...]) -> Resident | str:
@@ -82,9 +85,11 @@ class DeployedFiles:
         threads = torch.get_num_threads()
         return file_memory(self._path(candidate), candidate.runtime, threads, precision, shape)
 
-    @cached_property
-    def _reference(self) -> Reference:
-        return Reference(self._model)
+    def _reference(self, shift: str) -> Reference:
+        """Return the model by what defines a shift: the papers' code, or what a user's is like."""
+        if shift not in self._references:
+            self._references[shift] = Reference(self._model, shift)
+        return self._references[shift]
 
     def _path(self, candidate: Candidate) -> Path:
         if isinstance(self._model, ExportedModel):
@@ -107,7 +112,8 @@ class DeployedFiles:
             if precision == "int8":
                 to_int8(self._path(Candidate(shift)), path)
             else:
-                export_onnx(self._reference.copy(shift), self._reference.image, path)
+                reference = self._reference(BASELINE)
+                export_onnx(reference.copy(shift), reference.image, path)
         return path
 
 

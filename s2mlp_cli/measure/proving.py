@@ -121,13 +121,11 @@ class Reference:
         least = ALLOWED.get(precision)
         if least is None:
             return None
-        shows = precision != "fp32" or proof.largest_error <= _OF_SPREAD * proof.spread
-        if proof.relative_error <= least and shows:
+        hidden = precision == "fp32" and proof.largest_error > _OF_SPREAD * proof.spread
+        if proof.relative_error <= least and not hidden:
             return least
-        rounded = _ROUNDINGS[precision] * self._rounding(precision)
-        return min(
-            rounded if precision == "fp32" else max(least, rounded), _MOST_ALLOWED[precision]
-        )
+        rounded = min(_ROUNDINGS[precision] * self._rounding(precision), _MOST_ALLOWED[precision])
+        return rounded if proof.relative_error <= least else max(least, rounded)
 
     @cache  # noqa: B019  (a reference lives as long as its command)
     def _rounding(self, precision: str) -> float:

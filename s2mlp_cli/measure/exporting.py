@@ -30,7 +30,9 @@ from s2mlp_cli.runtimes.precision import to_fp16, to_int8
 from s2mlp_cli.runtimes.sessions import Images, Session, open_session
 from s2mlp_cli.shifts import registry
 
-# The implementation that a format gets where none is named.
+# The implementation that a format gets where none is named: no other is faster in onnxruntime or
+# openvino (reports/profile-cpu/deployed.json), nor compiled, as a .pt2 usually is before it runs
+# (reports/benchmarks/free_shift.json).
 DEFAULT_SHIFT: dict[Format, str] = {"onnx": "fused", "pt2": "fused"}
 
 FORMATS: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2"}

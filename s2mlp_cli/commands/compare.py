@@ -32,7 +32,8 @@ GATE_FAILED = 3
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--fail-slower",
-    type=options.Percentage(),
+    type=options.percentage,
+    metavar="PERCENT",
     help="Exit 3 if a row is slower by more than PERCENT (95 % confidence) or runs no longer.",
 )
 @options.output

@@ -20,24 +20,33 @@ from s2mlp_cli.specs.model import MAX_PIXELS
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class InputSize(click.ParamType[tuple[int, int]]):
-    """An image size in pixels: ``224``, or ``HxW`` such as ``288x224``."""
+def image_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in pixels from ``224`` or ``288x224``."""
+    match = re.fullmatch(r"([1-9]\d*)(?:[x×]([1-9]\d*))?", text.strip())
+    if match is None:
+        raise click.BadParameter(f"'{text}' is not an image size; use 224 or 288x224")
+    sides = match[1], match[2] or match[1]
+    if any(len(side) > 5 or int(side) > MAX_PIXELS for side in sides):
+        raise click.BadParameter(f"'{text}' is too large; a side has at most {MAX_PIXELS} pixels")
+    return int(sides[0]), int(sides[1])
 
-    name = "size"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Return (height, width)."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"([1-9]\d*)(?:[x×]([1-9]\d*))?", str(value).strip())
-        if match is None:
-            self.fail(f"'{value}' is not an image size; use 224 or 288x224", param, ctx)
-        sides = match[1], match[2] or match[1]
-        if any(len(side) > 5 or int(side) > MAX_PIXELS for side in sides):
-            self.fail(f"'{value}' is too large; a side has at most {MAX_PIXELS} pixels", param, ctx)
-        return int(sides[0]), int(sides[1])
+def batch_sizes(text: str) -> tuple[int | None, ...]:
+    """Return numbers of images, each once, from ``1,8,64``; ``max`` becomes None."""
+    sizes = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    for size in sizes:
+        number = size.isascii() and size.isdecimal() and 0 < int(size) <= LARGEST_BATCH
+        if not number and size != "max":
+            raise click.BadParameter(f"'{size}' is not a batch size; use 1, or 8,64, or max")
+    return tuple(None if size == "max" else int(size) for size in sizes)
+
+
+def percentage(text: str) -> float:
+    """Return 0.05 from ``5%`` or ``0.05``."""
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", text.strip())
+    if match is None or (not match[2] and float(match[1]) >= 1):  # a gate of 5 means 5 %
+        raise click.BadParameter(f"'{text}' is not a percentage; use 5% or 0.05")
+    return float(match[1]) / (100 if match[2] else 1)
 
 
 class Finite(click.FloatRange):
@@ -96,45 +105,6 @@ class Words(click.ParamType[tuple[str, ...]]):
             if word not in self.known:
                 self.fail(f"'{word}' is not one of {', '.join(self.known)}", param, ctx)
         return words
-
-
-class BatchSizes(click.ParamType[tuple[int | None, ...]]):
-    """Numbers of images with commas between: ``1,8,64``; ``max`` becomes None."""
-
-    name = "batch sizes"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, ...]:
-        """Return the sizes in the order given, each once."""
-        if isinstance(value, tuple):
-            return value
-        words = (word.strip() for word in str(value).split(","))
-        return tuple(dict.fromkeys(self._size(word, param, ctx) for word in words))
-
-    def _size(
-        self, word: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        if word == "max":
-            return None
-        if not (word.isascii() and word.isdecimal() and 0 < int(word) <= LARGEST_BATCH):
-            self.fail(f"'{word}' is not a batch size; use 1, or 8,64, or max", param, ctx)
-        return int(word)
-
-
-class Percentage(click.ParamType[float]):
-    """A fraction of one: ``5%`` or ``0.05``."""
-
-    name = "PERCENT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return it as a number, 0.05."""
-        match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*(%?)", str(value).strip())
-        if match is None or (not match[2] and float(match[1]) >= 1):  # a gate of 5 means 5 %
-            self.fail(f"'{value}' is not a percentage; use 5% or 0.05", param, ctx)
-        return float(match[1]) / (100 if match[2] else 1)
 
 
 def complete_models(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -217,7 +187,7 @@ overrides = click.option(
 
 input_size = click.option(
     "--input-size",
-    type=InputSize(),
+    type=image_size,
     metavar="H[xW]",
     help="Image size instead of the spec's: 288, or 288x224.",
 )
@@ -225,7 +195,7 @@ input_size = click.option(
 input_sizes = click.option(
     "--input-size",
     "input_sizes",
-    type=InputSize(),
+    type=image_size,
     metavar="H[xW]",
     multiple=True,
     help="Image size instead of the spec's: 288, or 288x224. Repeatable.",

@@ -60,7 +60,7 @@ GROUPS: OptionGroups = {
         click.option(
             "--batch-size",
             "batch_sizes",
-            type=options.BatchSizes(),
+            type=options.batch_sizes,
             metavar="N[,N…]|max",
             help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
         ),

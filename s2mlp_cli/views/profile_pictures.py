@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from s2mlp_cli import units
+from s2mlp_cli.records.base import REFERENCE
 from s2mlp_cli.records.profile import ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting
 from s2mlp_cli.views.document import Picture
@@ -18,10 +19,11 @@ from s2mlp_cli.views.svg import bars, lines
 def pictures(record: ProfileRecord) -> Iterator[Picture]:
     """Yield whatever the rows have enough for."""
     timed = [row for row in record.results if row.median_s is not None]
-    models = [row for row in timed if row.level == "model"]
+    models = [row for row in timed if row.level == "model" and row.shift != REFERENCE]
     yield from _models(timed)
     yield from _speeds(models)
-    yield from _bandwidths(record, [row for row in timed if row.level == "op"])
+    shifts = [row for row in timed if row.level == "op" and row.shift != REFERENCE]
+    yield from _bandwidths(record, shifts)
     yield from _over_batches(models)
     yield from _over_sizes(models)
 

@@ -81,7 +81,7 @@ def level_table(level: Level, rows: Sequence[ProfileResult]) -> Table:
 def _name(row: ProfileResult) -> Cell:
     """Return the implementation, marked where a warning is about this row."""
     name = implementation(row)
-    return Cell(name, f"{name} !" if row.warnings else name, "warn" if row.warnings else None)
+    return Cell(name, f"{name}\u00a0!" if row.warnings else name, "warn" if row.warnings else None)
 
 
 def _measures(level: Level, rows: Sequence[ProfileResult]) -> Iterator[Shown]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from s2mlp_cli import units
+from s2mlp_cli.records.base import REFERENCE
 from s2mlp_cli.records.profile import TORCH, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting
 from s2mlp_cli.views.document import Column, Number, Table, measured, percentage
@@ -58,7 +59,8 @@ def fastest_rows(rows: Iterable[ProfileResult]) -> dict[str, dict[str, ProfileRe
     """Return way -> model -> the fastest of its implementations that are correct."""
     ways: dict[str, dict[str, ProfileResult]] = {}
     for row in rows:
-        if row.level == "model" and row.images_per_s and not row.reference:
+        competes = row.level == "model" and row.shift != REFERENCE and not row.reference
+        if competes and row.images_per_s:
             best = ways.setdefault(way(row), {})
             best[row.model] = max(best.get(row.model, row), row, key=rate)
     return ways

@@ -62,7 +62,9 @@ def test_only_whole_models_that_ran_alike_are_ranked(other):
 
 
 def test_a_model_stands_there_by_its_fastest_implementation_that_is_right():
-    (ranked,) = rankings([*FAMILIES[:2], row("v2-medium", "fused", 9.5), row("a", None, 1.0)])
+    reference = row("v2-medium", "oracle", 99.0)  # others are checked against it
+    fused = row("v2-medium", "fused", 9.5)
+    (ranked,) = rankings([*FAMILIES[:2], reference, fused, row("a", None, 1.0)])
     assert [(found.model, found.shift) for _, found in ranked] == [
         ("v2-medium", "fused"),
         ("a", None),

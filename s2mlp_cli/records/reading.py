@@ -68,8 +68,9 @@ def record_class(path: str | Path, schema: object) -> type[Record]:
     """
     match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
     if match is None:
+        said = "missing" if schema is None else _shown(schema)
         raise RecordError(
-            f"{path} is not a record of s2mlp: its 'schema' is {_shown(schema)}, where "
+            f"{path} is not a record of s2mlp: its 'schema' is {said}, where "
             "'s2mlp.<kind>/<version>' is expected; give a file that `s2mlp … -o FILE.json` wrote"
         )
     kind, version = match[1], int(match[2])
@@ -114,17 +115,17 @@ def _document(path: str | Path) -> dict[str, Any]:
             f"{path} is not a record of s2mlp: its JSON cannot be read ({error}); run the "
             "command that makes it again"
         ) from error
-    if isinstance(document, (dict, list)) and _deeper_than(_DEEPEST, document):
+    fault = None
+    if not isinstance(document, dict):
+        fault = f"it holds {_shown(document)}, where a JSON object is expected"
+    elif _deeper_than(_DEEPEST, document):
+        fault = f"its JSON is nested over {_DEEPEST} levels deep"
+    if fault:
         raise RecordError(
-            f"{path} is not a record of s2mlp: its JSON is nested over {_DEEPEST} levels deep; "
+            f"{path} is not a record of s2mlp: {fault}; "
             "give a file that `s2mlp … -o FILE.json` wrote"
         )
-    if not isinstance(document, dict):
-        raise RecordError(
-            f"{path} is not a record of s2mlp: it holds a JSON {_JSON_NAMES[type(document)]}, "
-            "where an object is expected; give a file that `s2mlp … -o FILE.json` wrote"
-        )
-    return document
+    return dict(document)
 
 
 def _measured(digits: str) -> int | float:
@@ -135,23 +136,13 @@ def _measured(digits: str) -> int | float:
     return value
 
 
-def _deeper_than(levels: int, value: dict[str, Any] | list[Any]) -> bool:
+def _deeper_than(levels: int, document: dict[str, Any]) -> bool:
     """Tell whether lists and objects are nested deeper, level by level: recursion has a limit."""
-    layer: list[Any] = [value]
+    layer: list[Any] = [document]
     for _ in range(levels + 1):
         inner = (each.values() if isinstance(each, dict) else each for each in layer)
         layer = [each for outer in inner for each in outer if isinstance(each, (dict, list))]
     return bool(layer)
-
-
-_JSON_NAMES = {
-    list: "array",
-    str: "string",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
 
 
 def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
@@ -194,5 +185,5 @@ def _explain(path: str | Path, error: ValidationError) -> str:
 
 
 def _shown(value: object) -> str:
-    text = "missing" if value is None else repr(value)
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

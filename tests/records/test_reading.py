@@ -40,7 +40,7 @@ def changed(**fields):
         ("hello", "is not a record of s2mlp: line 1 is not JSON; give the JSON file of a record"),
         (TEXT[: len(TEXT) // 2], "is cut off: its JSON ends in line"),
         ('{"a": 1,, "b": 2}', "is damaged: line 1, column 9 is not JSON"),
-        ("[1, 2]", "it holds a JSON array, where an object is expected"),
+        ("[1, 2]", "it holds [1, 2], where a JSON object is expected"),
         ("{}", "its 'schema' is missing, where 's2mlp.<kind>/<version>' is expected"),
         (changed(schema="other/1"), "its 'schema' is 'other/1'"),
         (changed(schema="s2mlp.cuont/1"), "'cuont', which this s2mlp does not know; did you mean"),

@@ -63,7 +63,7 @@ def _joined(models: Sequence[KnownModel]) -> Iterator[KnownModel]:
     """Yield each known accuracy once, with what any record knows of the model's cost and speed."""
     seen = set()
     for each in models:
-        mark = (each.model, each.label, each.measured)
+        mark = (each.model, each.top1, each.measured)  # tables print a model again as "Small/7"
         if each.top1 is not None and mark not in seen:
             seen.add(mark)
             same = [other for other in models if other.model == each.model]

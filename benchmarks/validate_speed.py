@@ -4,17 +4,13 @@
 
 Writes photographs-like JPEGs of 500x375 into a temporary folder and runs both loops on them in
 alternating rounds, with the same tiny model, workers and batch size. Prints the images/s of every
-round and the ratio with its spread; ``--memory`` prints the peak resident memory of validating
-1,000 and 20,000 images instead.
+round and the ratio with its spread. (validate_load.py measures the memory.)
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -36,14 +32,14 @@ CONFIG = Preprocessing()
 BATCH = 64
 
 
-def write_photos(root: Path, count: int, size: tuple[int, int] = (500, 375)) -> None:
+def write_photos(root: Path, count: int) -> None:
     """Write JPEGs of some 90 kB: smooth shapes with grain, as photographs have it."""
     generator = np.random.default_rng(0)
     (root / "n00000000").mkdir()
     first = 0
     for first in range(min(count, 16)):
         coarse = generator.integers(0, 256, (9, 12, 3), np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.BICUBIC), np.int16)
+        smooth = np.asarray(Image.fromarray(coarse).resize((500, 375), Image.BICUBIC), np.int16)
         grain = generator.normal(0, 14, smooth.shape).astype(np.int16)
         picture = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
         picture.save(root / "n00000000" / f"{first:06d}.jpeg", quality=92)
@@ -114,30 +110,10 @@ def compare(images: int, workers: int, rounds: int) -> None:
         )
 
 
-def memory() -> None:
-    """Print the peak resident memory of this program over 1,000 and over 20,000 images."""
-    for count in (1_000, 20_000):
-        code = f"import benchmarks.validate_speed as b; b.peak({count})"
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def peak(count: int) -> None:
-    """Validate ``count`` small images in this process and print its peak resident memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder), count, (64, 48))
-        ours(Path(folder), tiny_model(), workers=0)
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{count} images: peak resident {kibibytes / 1024:.0f} MiB")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=1200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
-    if options.memory:
-        memory()
-    else:
-        compare(options.images, options.workers, options.rounds)
+    compare(options.images, options.workers, options.rounds)

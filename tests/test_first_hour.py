@@ -11,7 +11,6 @@ from urllib.parse import unquote
 import pytest
 
 from s2mlp_cli import sample
-from s2mlp_cli.compare import compare_records
 from s2mlp_cli.records.reading import KINDS
 from tests import samples
 from tests.fuzz.law import hold
@@ -103,12 +102,7 @@ def test_completing_imports_no_torch(installed):
 
 # Terminals ---------------------------------------------------------------------------------------
 
-RECORDS = {
-    **{kind: make() for kind, make in samples.ALL.items()},
-    "compare": compare_records(
-        (Path("a"), Path("b")), (samples.profile(), samples.profile(slower=1.1)), fail_slower=None
-    ),
-}
+RECORDS = {kind: make() for kind, make in samples.ALL.items()}
 
 
 def numbers(text):

@@ -40,10 +40,12 @@ def tiny(tmp_path):
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def small_roofline(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._COPY_BYTES", {"cpu": 1000})
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._MATMUL_SIDE", {"cpu": 10})
+@pytest.fixture(autouse=True, scope="module")
+def small_roofline():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s2mlp_cli.measure.profiling.device._COPY_BYTES", {"cpu": 1000})
+        patch.setattr("s2mlp_cli.measure.profiling.device._MATMUL_SIDE", {"cpu": 10})
+        yield
 
 
 def invoke(*arguments):
@@ -261,7 +263,7 @@ def test_finished_cases_of_an_interrupted_run_are_not_replaced_without_a_word(ti
 def test_resume_alone_goes_on_with_everything_the_record_was_asked_for(tiny, tmp_path):
     output = tmp_path / "record.json"
     given = [
-        "--shift", "conv", "--model", tiny, "--level", "block", "--dtype", "fp32,bf16",
+        "--shift", "conv", "--model", tiny, "--level", "block", "--dtype", "bf16",
         "--input-size", "28", "--input-size", "56x28", "--batch-size", "2", "--mode", "training",
         "--seed", "7", *QUICK,
     ]  # fmt: skip
@@ -278,6 +280,17 @@ def test_resume_alone_goes_on_with_everything_the_record_was_asked_for(tiny, tmp
     assert (record.settings, record.specs) == (whole.settings, whole.specs)
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A record of one level."""
+    folder = tmp_path_factory.mktemp("measured")
+    model, output = folder / "tiny.yaml", folder / "record.json"
+    model.write_text(TINY)
+    done = invoke("--shift", "conv", "--model", model, *QUICK, "--level", "op", "-o", output)
+    assert done.exit_code == 0
+    return output
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -288,16 +301,11 @@ def test_resume_alone_goes_on_with_everything_the_record_was_asked_for(tiny, tmp
         (["--hot"], "was measured without --hot"),
     ],
 )
-def test_an_option_that_contradicts_the_record_is_refused_with_both_named(
-    tiny, tmp_path, options, words
-):
-    output = tmp_path / "record.json"
-    asked = ["--shift", "conv", "--model", tiny, *QUICK, "--level", "op", "-o", output]
-    assert invoke(*asked).exit_code == 0
-    before = output.read_text()
-    refused = invoke("--resume", output, *options)
+def test_an_option_that_contradicts_the_record_is_refused_with_both_named(measured, options, words):
+    before = measured.read_text()
+    refused = invoke("--resume", measured, *options)
     assert re.search(words, str(refused.exception))
-    assert output.read_text() == before
+    assert measured.read_text() == before
 
 
 @pytest.mark.parametrize("shift", ["fused", "inplace"])

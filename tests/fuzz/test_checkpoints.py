@@ -120,18 +120,27 @@ def _deep(state, levels):
     return state
 
 
+def _renamed(state, *renames):
+    """Rename the tensors whose names are text: what else is there is no name to a wrapper."""
+    return {
+        rename(name) if isinstance(name, str) else name: value
+        for rename in renames
+        for name, value in state.items()
+    }
+
+
 _WRAPPERS = (
     lambda s: s,
     lambda s: s,
     lambda s: s,
     lambda s: {"state_dict": s, "model": None, "epoch": 3},
-    lambda s: {"module": {f"module.{name}": value for name, value in s.items()}},
-    lambda s: {f"_orig_mod.{name}": value for name, value in s.items()},
+    lambda s: {"module": _renamed(s, "module.{}".format)},
+    lambda s: _renamed(s, "_orig_mod.{}".format),
     lambda s: {"model_ema": s},
     lambda s: {"a": s, "b": s},
     lambda s: {"a": s, "optimizer": {"state": {0: {"x": torch.ones(1)}}}},
-    lambda s: {f"{end}.{name}": value for name, value in s.items() for end in ("net", "ema.net")},
-    lambda s: {f"{name}".replace(".", ".module._orig_mod."): value for name, value in s.items()},
+    lambda s: _renamed(s, "net.{}".format, "ema.net.{}".format),
+    lambda s: _renamed(s, lambda name: name.replace(".", ".module._orig_mod.")),
     lambda s: OrderedDict(s),
     lambda s: _deep(s, 100),
     lambda s: [s],

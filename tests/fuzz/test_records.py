@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mlp_cli.compare import compare_records
 from tests import samples
 from tests.fuzz.budget import budget
 from tests.fuzz.law import hold
@@ -15,12 +14,7 @@ from tests.fuzz.mutations import GENTLE, damaged_bytes, damaged_tree
 
 NAME = "mutant.json"
 
-_WHOLE = {kind: make() for kind, make in samples.ALL.items()}
-_WHOLE["compare"] = compare_records(
-    (Path("a"), Path("b")), (samples.profile(), samples.profile(slower=1.1)), fail_slower=0.05
-)
-
-TREES = {kind: json.loads(record.to_json()) for kind, record in _WHOLE.items()}
+TREES = {kind: json.loads(make().to_json()) for kind, make in samples.ALL.items()}
 COMPARABLE = ("count", "audit", "verify", "profile", "validate")
 OUTPUTS = st.sampled_from([(), ("-o", "out.html"), ("-o", "out.md"), ("-o", "out.txt")])
 

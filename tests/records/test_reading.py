@@ -23,7 +23,7 @@ def test_what_was_written_is_read_back(kind, tmp_path):
 
 
 def test_there_is_a_sample_of_every_kind():
-    assert set(KINDS) == {*samples.ALL, "compare"}
+    assert set(KINDS) == set(samples.ALL)
 
 
 TEXT = samples.count().to_json()
@@ -85,6 +85,17 @@ def test_times_that_nobody_can_measure_are_refused(field, value, tmp_path):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(tree))
     with pytest.raises(RecordError, match=rf"is damaged: at 'results\.0\.{field}"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("column", ["values", "intervals"])
+def test_a_comparison_has_one_value_for_each_source(column, tmp_path):
+    tree = json.loads(samples.compare().to_json())
+    row = next(row for row in tree["results"] if row[column])
+    row[column].append(row[column][0])
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(RecordError, match="not one value for each of the 2 sources"):
         read_record(path)
 
 

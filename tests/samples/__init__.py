@@ -2,6 +2,7 @@
 
 from datetime import datetime, timezone
 
+from s2mlp_cli.compare import compare_records
 from s2mlp_cli.records.audit import AuditRecord
 from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.count import CountRecord
@@ -269,6 +270,11 @@ def export():
     )  # fmt: skip
 
 
+def compare():
+    """Return two profiles, the second of which is slower, compared with a gate."""
+    return compare_records(["before.json", "after.json"], [profile(), profile(1.1)], 0.05)
+
+
 ALL = {
     "count": count,
     "audit": audit,
@@ -277,4 +283,5 @@ ALL = {
     "trace": trace,
     "validate": validate,
     "export": export,
+    "compare": compare,
 }

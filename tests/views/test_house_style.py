@@ -6,27 +6,19 @@ import re
 import pytest
 from rich.console import Console
 
-from s2mlp_cli.compare import compare_records
 from s2mlp_cli.views.registry import sheet, view
 from s2mlp_cli.views.terminal import THEME, screen
 from tests import samples
 from tests.views import shown as text_of
-
-RECORDS = {
-    **samples.ALL,
-    "compare": lambda: compare_records(
-        ["before.json", "after.json"], [samples.profile(), samples.profile(1.1)], 0.05
-    ),
-}
 
 
 def shown(record, width):
     return text_of(view(record), width)
 
 
-@pytest.fixture(params=RECORDS)
+@pytest.fixture(params=samples.ALL)
 def record(request):
-    return RECORDS[request.param]()
+    return samples.ALL[request.param]()
 
 
 def test_the_first_line_answers(record):
@@ -62,16 +54,16 @@ def test_piped_output_is_plain(record):
     assert "\x1b" not in shown(record, 100)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "trace"])
+@pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind != "trace"])
 def test_every_sheet_is_a_table(kind):
-    record = RECORDS[kind]()
+    record = samples.ALL[kind]()
     found = sheet(record)
     assert found.rows
     assert all(len(row) == len(found.header) for row in found.rows)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "validate"])
+@pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind != "validate"])
 def test_a_record_without_results_is_shown_as_such(kind):
-    empty = RECORDS[kind]().model_copy(update={"results": ()})
+    empty = samples.ALL[kind]().model_copy(update={"results": ()})
     assert len(shown(empty, 80).splitlines()[0]) > 10
     assert view(empty).answers[0] == shown(empty, 200).splitlines()[0]

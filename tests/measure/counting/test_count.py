@@ -54,7 +54,7 @@ def specs(draw):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(specs(), st.integers(1, 3))
 def test_three_methods_come_to_the_same_number(spec, batch_size):
     result = count(spec, batch_size=batch_size)

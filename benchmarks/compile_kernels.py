@@ -283,7 +283,7 @@ def _row(card: str, dtype: str, kernel: str, found: list[Compiled]) -> str:
 
 
 def main() -> None:
-    """Compile what is asked for, print the table, and write it if told to."""
+    """Compile, print the table, and with --write put it into DESIGN.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cards", default=",".join(CARDS))
     parser.add_argument("--dtypes", default="bf16,tf32")

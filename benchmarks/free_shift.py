@@ -13,7 +13,7 @@ file that exists goes on with the cases that are missing. ``--cases v2-small:8``
 
 Goals, v2-small at batch 8: ``fused`` at least 1.10 times as fast as ``slice-0.1.0`` eager, 1.15
 times compiled; compiled ``concat`` and ``fused`` within 2 % of ``none``. ``concat`` may be the
-default where no 95 % interval of its ratio to ``slice`` lies wholly below 1.
+default where no 95 % interval of its ratio to ``slice`` is wholly below 1.
 """
 
 from __future__ import annotations

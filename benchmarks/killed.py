@@ -149,7 +149,7 @@ def all_gone(group: int) -> bool:
 def kill_again_and_again(
     job: Validate | Profile, kills: int, generator: random.Random
 ) -> list[str]:
-    """Kill one run after the other; return what was otherwise than it has to be."""
+    """Kill one run after the other; return what went wrong."""
     longest_s = 2 * job.seconds("unbroken") / kills
     faults: list[str] = []
     saved: list[Any] = []

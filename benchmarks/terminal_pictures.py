@@ -77,7 +77,7 @@ def _without_downloads(svg: str) -> str:
 
 
 def texts(svg: str) -> list[str]:
-    """Return what can be read in a picture: another version of rich may draw it otherwise."""
+    """Return the texts of a picture, which do not change with the version of rich."""
     return re.findall(r"<text[^>]*>(.*?)</text>", svg)
 
 

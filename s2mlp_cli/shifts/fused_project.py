@@ -201,11 +201,11 @@ def _precision(x: Tensor) -> str:
 
 
 class _WithoutGradient(torch.autograd.Function):
-    """Passes a result on, and tells who would train that there is no gradient."""
+    """Returns a result unchanged, and refuses to compute its gradient."""
 
     @staticmethod
     def forward(ctx: Any, mixed: Tensor, *inputs: Tensor) -> Tensor:
-        """Return ``mixed``, which was computed from ``inputs``."""
+        """Return ``mixed``, the result of ``inputs``."""
         return mixed
 
     @staticmethod

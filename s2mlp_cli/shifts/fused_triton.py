@@ -237,7 +237,7 @@ class ShiftedGELU(torch.autograd.Function):
 
 
 def check_supported(x: Tensor, mixer: MixerParameters) -> None:
-    """Raise an UnavailableError for what the kernels would compute otherwise than it says."""
+    """Raise an UnavailableError for what the kernels would compute imprecisely or wrongly."""
     if x.dtype == torch.float64:
         raise UnavailableError("the Triton mixers sum in float32, not float64; use --shift fused")
     kind = mixer.activation

@@ -1,4 +1,4 @@
-"""The stand-alone shift in PyTorch's own operators: the reference implementation and its rivals.
+"""The stand-alone shift in PyTorch operators: the reference implementation and the others.
 
 Every function takes a map of B,H,W,C and the directions of its equal channel groups, and returns
 a tensor of the same shape, dtype and device; no directions: the map unchanged.
@@ -33,7 +33,7 @@ def remembered(table: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Cache a function that makes a constant tensor, where a later call can use it.
 
     A compiler folds the constant into its graph. Tensors made under a fake mode or functionalize
-    hold no numbers outside it, and inference tensors cannot be trained with.
+    are empty outside it, and inference tensors cannot be used in training.
     """
     cached = functools.lru_cache(maxsize=64)(torch.inference_mode(False)(table))
 
@@ -141,7 +141,7 @@ def shift_roll(x: Tensor, directions: Directions) -> Tensor:
 
 
 def shift_conv(x: Tensor, directions: Directions) -> Tensor:
-    """Convolve the padded map depthwise with kernels C,1,3,3 that hold a single 1.
+    """Convolve the padded map depthwise with kernels C,1,3,3 that have a single 1.
 
     Content that moves by (dh, dw) has its 1 at row 1 - dh, column 1 - dw. Exact for finite
     values, the sign of a zero apart (-0 + 0 is 0): an infinity or a NaN spreads to the pixels

@@ -60,7 +60,7 @@ def dot_type(x: Tensor) -> Any:
     """Return the type of a matrix product's operands, as Triton names it.
 
     The interpreter keeps bfloat16 in integers and multiplies those: there, and for float32, the
-    operands are float32, which holds every half type exactly.
+    operands are float32, which represents every half type exactly.
     """
     native = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
     return native.get(x.dtype, tl.float32) if x.is_cuda else tl.float32

@@ -22,7 +22,7 @@ from s2mlp_cli.shifts.torch_shifts import remembered
 
 
 def interpreted() -> bool:
-    """Whether Triton's interpreter is asked for: kernels then run on the CPU, slowly."""
+    """Whether TRITON_INTERPRET is set: kernels then run on the CPU, slowly."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on"}
 
 

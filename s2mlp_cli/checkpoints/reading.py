@@ -125,19 +125,7 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise refusals.unpickling(path, str(error)) from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OSError,
-        IndexError,
-        MemoryError,
-        struct.error,
-        AssertionError,
-    ) as error:
+    except refusals.BROKEN as error:
         raise refusals.unreadable(path, error) from error
 
 

@@ -36,9 +36,9 @@ _FORMS = (
 )
 
 # What the readers of archives and pickles raise at bytes that make no sense.
-_BROKEN = (
+BROKEN = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
-    MemoryError, OverflowError, struct.error,
+    MemoryError, OverflowError, AssertionError, struct.error,
 )  # fmt: skip
 
 # How the name of a shard ends: its number, of how many.
@@ -205,7 +205,7 @@ def _fault_of_zip(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             name = archive.testzip()
-    except (*_BROKEN, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (*BROKEN, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         return _first_line(error)
     return name and f"the checksum of {name} is wrong"
 
@@ -220,7 +220,7 @@ def _fault_of_legacy(path: Path, error: object) -> str | None:
             for _ in range(_LEGACY_PICKLES):
                 for _ in pickletools.genops(stream):
                     pass
-    except _BROKEN as broken:
+    except BROKEN as broken:
         return _first_line(broken)
     return None
 

@@ -355,6 +355,16 @@ def test_a_zip_of_an_unknown_version_is_a_sentence(tmp_path):
         read_checkpoint(path)
 
 
+def test_an_unknown_encoding_in_a_pickle_is_damage(tmp_path):
+    """Torch's reader allows a pickle to encode text, in whatever encoding it names."""
+    path = tmp_path / "x.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        program = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00xX\x01\x00\x00\x00w\x86R."
+        archive.writestr("archive/data.pkl", program)
+        archive.writestr("archive/version", b"3\n")
+    refused(path, "unknown encoding: w")
+
+
 def test_backslashes_in_the_names_of_a_broken_pickle_warn_nobody(tmp_path):
     path = tmp_path / "old.pth"
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)

@@ -90,8 +90,8 @@ _DTYPES = (
 _CHANGES = (
     lambda draw, t: t.reshape(-1),
     lambda draw, t: t.reshape(1, *t.shape),
-    lambda draw, t: t.mT if t.dim() > 1 else t[:1],
-    lambda draw, t: t[:0],
+    lambda draw, t: t.mT if t.dim() > 1 else t.reshape(-1)[:1],
+    lambda draw, t: t.reshape(-1)[:0],
     lambda draw, t: t.new_zeros(draw(st.lists(st.integers(0, 3), max_size=5))),
     lambda draw, t: t.new_zeros(()).expand(draw(st.sampled_from([(2**24, 8), (2**40,), t.shape]))),
     lambda draw, t: t.to(draw(st.sampled_from(_DTYPES))),

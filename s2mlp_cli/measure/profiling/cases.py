@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -83,10 +83,6 @@ class Planned:
     blanks: dict[Candidate, ProfileResult]
     missing: tuple[Candidate, ...]
     asked: tuple[Candidate, ...]
-
-    def is_worth_comparing(self, ready: Collection[Candidate]) -> bool:
-        """Tell whether anything that was asked for is ready to be timed, or was timed before."""
-        return any(each in ready or each not in self.missing for each in self.asked)
 
 
 def plan(

@@ -133,12 +133,13 @@ class Preparation:
             memory = self._memory(workload, held)
             run = device.graph(workload.run) if case.cuda_graph else workload.run
             once = device.seconds(run, 1, cold=False)
+        calls = min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
         session = workload.session
         ready = changed(
             row,
             error=check.error if check else None,
             reference=BARE.get(candidate.shift or ""),
-            calls_per_sample=_calls(once),
+            calls_per_sample=calls,
             memory=memory,
             compile_s=compiling.seconds - compiled_s if case.compile else None,
             runtime_version=session.version if session else None,
@@ -191,11 +192,6 @@ class Preparation:
             peak_reserved_bytes=held + peak.reserved,
             activations_bytes=peak.allocated,
         )
-
-
-def _calls(seconds: float) -> int:
-    """Return how many calls of ``seconds`` make a sample that is long enough."""
-    return min(math.ceil(SAMPLE_SECONDS / seconds), MOST_CALLS) if seconds > 0 else MOST_CALLS
 
 
 def _remarks(session: Session | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from s2mlp_cli.measure.profiling.cases import (
     fits,
     plan,
 )
-from s2mlp_cli.measure.profiling.compiling import Compiling, fresh_compiler
+from s2mlp_cli.measure.profiling.compiling import fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import (
     Contender,
     Preparation,
@@ -82,26 +82,25 @@ class Progress:
 
     Args:
         tell: told each step.
-        sizes: how many implementations run in each case.
+        planned: the cases; one with more implementations is more of the whole.
         clock: seconds, from any origin.
     """
 
-    def __init__(self, tell: OnProgress, sizes: list[int], clock: Callable[[], float]) -> None:
-        self._tell, self._sizes, self._clock = tell, sizes, clock
+    def __init__(
+        self, tell: OnProgress, planned: list[Planned], clock: Callable[[], float]
+    ) -> None:
+        self._tell, self._planned, self._clock = tell, planned, clock
         self._started = clock()
-        self._case = ""
         self._finished = 0
-
-    def begin(self, case: object) -> None:
-        self._case = f"{self._finished + 1}/{len(self._sizes)} {case}"
 
     def step(self, what: str, fraction: float) -> None:
         """Say what is going on, and which fraction of the case is done."""
-        size = self._sizes[self._finished]
-        done = (sum(self._sizes[: self._finished]) + fraction * size) / sum(self._sizes)
+        sizes = [len(each.blanks) for each in self._planned]
+        case, size = self._planned[self._finished].case, sizes[self._finished]
+        done = (sum(sizes[: self._finished]) + fraction * size) / sum(sizes)
         spent = self._clock() - self._started
         left = spent / done - spent if self._finished else None
-        self._tell(f"{self._case}: {what}", done, left)
+        self._tell(f"{self._finished + 1}/{len(sizes)} {case}: {what}", done, left)
 
     def end(self) -> None:
         self.step("done", 1.0)
@@ -215,7 +214,7 @@ class Profiler:
         self._add(warnings=(*machine_remarks(), *told))
         with _threads(self._request.threads):
             planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
-            progress = Progress(on_progress, [len(each.blanks) for each in planned], self._clock)
+            progress = Progress(on_progress, planned, self._clock)
             for of_model in _by_model(planned):
                 with closing(DeployedFiles(of_model[0].case.model)) as files:
                     for each in of_model:
@@ -260,12 +259,11 @@ class Profiler:
     ) -> list[ProfileResult]:
         """Return the missing rows of one case, timed or skipped."""
         case = planned.case
-        progress.begin(case)
         roofline = self._roofline(case.dtype, progress)
         with (
             case.model.running(),
             precision(case.dtype),
-            fresh_compiler() if case.compile else nullcontext(Compiling()) as compiling,
+            fresh_compiler() if case.compile else nullcontext() as compiling,
         ):
             prepared = self._prepared(
                 planned, Preparation(case, self._device, files, compiling), progress
@@ -301,9 +299,10 @@ class Profiler:
         """Prepare what was asked for, then, if any of that can run, what it is compared with."""
         prepared: dict[Candidate, Contender | ProfileResult] = {}
         order = sorted(planned.blanks, key=lambda each: each not in planned.asked)
+        timed_before = any(each not in planned.missing for each in planned.asked)
         for number, candidate in enumerate(order):
-            ready = [each for each, made in prepared.items() if isinstance(made, Contender)]
-            if candidate not in planned.asked and not planned.is_worth_comparing(ready):
+            comparable = timed_before or any(isinstance(p, Contender) for p in prepared.values())
+            if candidate not in planned.asked and not comparable:
                 break
             step = f"checking {candidate} ({number + 1} of {len(order)})"
             progress.step(step, number / len(order) / 2)

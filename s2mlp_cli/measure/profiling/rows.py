@@ -81,6 +81,8 @@ def timed_row(
     p50, p90, p99 = statistics.percentiles(samples, PERCENTILES)
     moved = _bytes_per_s(row, middle.value)
     rate = 2 * macs * _BACKWARD[row.mode] / middle.value if macs else None
+    copy = roofline.copy_bytes_per_s if roofline else None
+    product = roofline.matmul_flops_per_s if roofline else None
     bare = peers.get("none")
     return changed(
         row,
@@ -92,8 +94,8 @@ def timed_row(
         p99_s=p99,
         images_per_s=None if row.level == "op" else row.batch_size / middle.value,
         bytes_per_s=moved,
-        copy_fraction=_fraction(moved, roofline.copy_bytes_per_s if roofline else None),
-        matmul_fraction=_fraction(rate, roofline.matmul_flops_per_s if roofline else None),
+        copy_fraction=moved / copy if moved and copy else None,
+        matmul_fraction=rate / product if rate and product else None,
         ratio_to_slice=_paired(Ratio, statistics.paired_ratio, peers.get(BASELINE), samples),
         cost_over_none_s=_paired(Measured, statistics.paired_difference, samples, bare),
         cost_over_products_s=_paired(
@@ -129,10 +131,6 @@ def _bytes_per_s(row: ProfileResult, seconds: float) -> float | None:
     return 2 * passes * math.prod(row.shape) * _ROW_BYTES[row.dtype] / seconds
 
 
-def _fraction(value: float | None, most: float | None) -> float | None:
-    return None if value is None or not most else value / most
-
-
 def sample_remarks(samples: Sequence[float]) -> tuple[str, ...]:
     """Return what is doubtful about one row's samples."""
     found = []
@@ -149,13 +147,10 @@ def sample_remarks(samples: Sequence[float]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def machine_remarks(
-    load: float | None = None, cpus: int | None = None, governor: str | None = None
-) -> tuple[str, ...]:
-    """Return what is doubtful about this machine before the run; arguments replace what it says."""
-    load = _load() if load is None else load
-    cpus = cpus or os.cpu_count() or 1
-    governor = _governor() if governor is None else governor
+def machine_remarks() -> tuple[str, ...]:
+    """Return what is doubtful about this machine before the run."""
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    governor = _GOVERNOR.read_text().strip() if _GOVERNOR.is_file() else ""
     found = []
     if load > 0.5 * cpus:
         found.append(
@@ -180,14 +175,3 @@ def telemetry_remarks(before: Telemetry, after: Telemetry) -> tuple[str, ...]:
         if abs(warmer) > MOVED_CELSIUS:
             found.append(f"the temperature moved by {warmer:+.0f} °C during the run: warm up first")
     return tuple(found)
-
-
-def _load() -> float:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _governor() -> str:
-    try:
-        return _GOVERNOR.read_text().strip()
-    except OSError:
-        return ""

@@ -138,24 +138,34 @@ def test_of_few_samples_no_drift_is_told():
     assert few.startswith("under 20 samples")
 
 
-def test_a_busy_machine_and_a_scaling_governor_are_named():
-    assert rows.machine_remarks(load=0.4, cpus=2, governor="performance") == ()
-    assert rows.machine_remarks(load=0.4, cpus=2, governor="") == ()
-    assert rows.machine_remarks(load=1.0, cpus=2, governor="") == ()
-    busy, scaled = rows.machine_remarks(load=3.0, cpus=2, governor="powersave")
-    assert busy == "the machine is busy (load 3.0 on 2 CPUs): wait, or close other programs"
-    assert "powersave" in scaled
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Set what the machine says of its load, its CPUs and its governor."""
+
+    def says(load, cpus, governor):
+        monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+        monkeypatch.setattr("os.cpu_count", lambda: cpus)
+        file = tmp_path / "governor"
+        file.unlink(missing_ok=True)
+        if governor:
+            file.write_text(f"{governor}\n")
+        monkeypatch.setattr(rows, "_GOVERNOR", file)
+
+    return says
 
 
-def test_what_the_machine_says_is_asked_of_it(monkeypatch, tmp_path):
-    (tmp_path / "governor").write_text("schedutil\n")
-    monkeypatch.setattr(rows, "_GOVERNOR", tmp_path / "governor")
-    monkeypatch.setattr("os.getloadavg", lambda: (7.0, 0.0, 0.0))
-    busy, scaled = rows.machine_remarks(cpus=4)
-    assert busy.startswith("the machine is busy (load 7.0 on 4 CPUs)")
-    assert "(governor schedutil)" in scaled
-    (tmp_path / "governor").unlink()
-    assert rows.machine_remarks(load=0, cpus=4) == ()
+@pytest.mark.parametrize(("load", "governor"), [(0.4, "performance"), (0.4, ""), (1.0, "")])
+def test_a_calm_machine_needs_no_remark(machine, load, governor):
+    machine(load, 2, governor)
+    assert rows.machine_remarks() == ()
+
+
+def test_a_busy_machine_and_a_scaling_governor_are_named(machine):
+    machine(3.0, 2, "powersave")
+    assert rows.machine_remarks() == (
+        "the machine is busy (load 3.0 on 2 CPUs): wait, or close other programs",
+        "the CPU scales its frequency (governor powersave): set the governor 'performance'",
+    )
 
 
 def test_moved_clocks_and_temperatures_are_named():

@@ -113,8 +113,8 @@ GROUPS: OptionGroups = {
             is_flag=False,
             flag_value="block",
             type=click.Choice(["block", "model"]),
-            help="Use torch.compile: block by block (the default; a model without blocks at once), or the "
-            "whole model at once.",
+            help="Use torch.compile: block by block (the default; a model without blocks at once), "
+            "or the whole model at once.",
         ),
         click.option(
             "--compile-mode",

@@ -104,7 +104,10 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> Iterator[Shown]:
     yield from _pair(Column("Shifts", unit="%", numeric=True), share)
     yield Number("Compile", unit="s"), lambda row: row.compile_s
     over = Column("Over products", unit=unit, numeric=True, optional=True)
-    yield from _pair(over, lambda row: _over_products(row, factor))
+    yield from _pair(
+        over,
+        lambda row: _cells(row.cost_over_products_s if row.shift != "products" else None, factor),
+    )
     if operation:
         yield percentage("of copy"), lambda row: row.copy_fraction
     else:
@@ -146,11 +149,6 @@ def share(row: ProfileResult) -> tuple[Cell, Cell]:
         return EMPTY, EMPTY
     value, interval = _cells(found, 100)
     return (value if found.ci95[0] > 0 else Cell(None, "noise", "quiet")), interval
-
-
-def _over_products(row: ProfileResult, factor: float) -> tuple[Cell, Cell]:
-    """Return how much longer a row takes than its mixers' matrix products alone."""
-    return _cells(None if row.shift == "products" else row.cost_over_products_s, factor)
 
 
 def _memory(column: Column, field: str) -> Shown:

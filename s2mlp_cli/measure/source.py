@@ -63,6 +63,11 @@ class GivenModel:
         return reopen, (self.source, self.spec, self.input_size, self.in_channels)
 
     @property
+    def is_own(self) -> bool:
+        """Whether the code of its forward pass is this project's."""
+        return self.spec is not None and not isinstance(self.spec, TimmSpec)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed or left out when it was opened, in sentences."""
         return ()

@@ -231,7 +231,8 @@ def reason_to_skip(error: BaseException, case: Case) -> str | None:
     """Return what ``error`` says against running ``case``; None: it is a bug, to be raised.
 
     Running out of memory, what cannot be compiled or captured, a kernel that does not fit the card,
-    a dtype or an operation that the device lacks, and faults in the user's own code are reasons.
+    a dtype or an operation that the device lacks, and whatever fails in code that is not this
+    project's are reasons.
     """
     if is_out_of_memory(error):
         return out_of_memory(case)
@@ -243,7 +244,8 @@ def reason_to_skip(error: BaseException, case: Case) -> str | None:
         return f"cannot be captured as a CUDA graph: {first_line(error)}"
     if is_unsupported(error):
         return f"{case.dtype} on {case.device}: {first_line(error)}"
-    return None
+    own = case.model.is_own
+    return None if own else f"its forward pass fails: {described(error, case.model.path)}"
 
 
 def out_of_memory(case: Case) -> str:

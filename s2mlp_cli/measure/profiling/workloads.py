@@ -280,16 +280,16 @@ def _training_step(
 def matmul_macs(case: Case) -> int:
     """Count the multiply-adds of one forward pass of ``case``; 0 where nothing counts them.
 
-    The shift alone has none, and of an ONNX file they are not known. Models with a spec run on the
-    meta device, where nothing is computed; code of the user may not run there.
+    The shift alone has none, and of an ONNX file they are not known. This project's own models run
+    on the meta device, where nothing is computed; others may not run there.
     """
     from s2mlp_cli.measure.counting.counters import flop_counter_macs  # fvcore, in no child
     from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 
     if case.level == "op" or (isinstance(case.model, ExportedModel) and not case.model.is_program):
         return 0
-    place = torch.device("cpu" if case.model.spec is None else "meta")
+    place = torch.device("meta" if case.model.is_own else "cpu")
     module = case.build("none" if isinstance(case.model.spec, S2MLPSpec) else None, place)
     assert isinstance(module, nn.Module)
     with meta_kernels():
-        return flop_counter_macs(module, torch.zeros(case.shape, device=place))
+        return flop_counter_macs(module.float(), torch.zeros(case.shape, device=place))

@@ -13,7 +13,8 @@ from s2mlp_cli.measure.profiling.compiling import Compiling, fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import Contender, Preparation
 from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.rows import blank_row
-from s2mlp_cli.measure.profiling.workloads import Candidate
+from s2mlp_cli.measure.profiling.workloads import Candidate, ModelCase
+from s2mlp_cli.measure.source import module_model
 from s2mlp_cli.records.profile import ProfileResult
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.torch_shifts import shift_slice
@@ -273,6 +274,17 @@ def test_any_other_fault_is_raised(tiny, stand_in):
     stand_in(ShiftFunction("conv", "", run))
     with pytest.raises(RuntimeError, match="index out of bounds"):
         prepare(tiny, "conv")
+
+
+def test_what_fails_in_a_model_of_somebody_else_is_the_reason_to_skip_it():
+    class Broken(torch.nn.Module):
+        def forward(self, images):
+            raise KeyError("nope")
+
+    case = ModelCase(model=module_model(Broken(), (8, 8)))
+    preparation = Preparation(case, FakeDevice(Clock()), DeployedFiles(case))
+    made = preparation.prepare(Candidate(None), blank_row(case, Candidate(None), 1))
+    assert made.skipped.startswith("its forward pass fails: KeyError: 'nope'")
 
 
 def test_what_cannot_run_on_the_device_says_why(tiny, stand_in):

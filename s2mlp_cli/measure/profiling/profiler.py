@@ -233,26 +233,18 @@ class Profiler:
             What was written below ``folder``, or why it was not.
         """
         request = changed(self._request, levels=("model",))
-        rows = {row.key: row for row in self._begun.results}
+        eager = [row for row in self._begun.results if row.runtime == TORCH and row.skipped]
+        known = {row.key: row.skipped for row in eager}
+        # of an implementation that was found wrong in any part of a model
+        wrong = {(row.model, row.shift, row.dtype): row.skipped for row in eager if row.error}
         with _threads(self._request.threads):
             for case in cases(self._models, request, self._largest_batch):
                 named = (*companions(case.model), *candidates(case.model, request))
                 for each in dict.fromkeys(each for each in named if each.runtime == TORCH):
-                    own = blank_row(case, each, request.threads)
-                    skipped = rows[own.key].skipped if own.key in rows else None
-                    unfit = self._wrong(own) or skipped or unsupported(case, each)
+                    row = blank_row(case, each, request.threads)
+                    unfit = wrong.get((row.model, row.shift, row.dtype)) or known.get(row.key)
+                    unfit = unfit or unsupported(case, each)
                     yield try_to_trace(case, each.shift, folder, unfit)
-
-    def _wrong(self, own: ProfileResult) -> str | None:
-        """Return why an implementation was found wrong in a part of the model, if it was."""
-        for row in self._begun.results:
-            same = all(
-                getattr(row, name) == getattr(own, name)
-                for name in ("model", "shift", "dtype", "runtime")
-            )
-            if same and row.skipped and row.error is not None:
-                return row.skipped
-        return None
 
     def _measured(
         self, planned: Planned, files: DeployedFiles, progress: Progress

@@ -21,8 +21,9 @@ _HARMLESS = {
     "Guards may run slower on Python": RuntimeWarning,
 }
 
-# Logs where it would look for CUDA if there were one; a CPU's compiler does not care.
-_CUDA_HOME = "torch.utils.cpp_extension"
+# Logs where it would look for CUDA if there were one, and where the code of a user's model cannot be
+# compiled in one piece.
+_LOGGERS = ("torch.utils.cpp_extension", "torch._dynamo")
 
 
 class Compiling:
@@ -77,16 +78,18 @@ def fresh_compiler() -> Iterator[Compiling]:
 @contextmanager
 def _without_remarks() -> Iterator[None]:
     """Keep off stderr what the compiler says that is of no concern here."""
-    logger = logging.getLogger(_CUDA_HOME)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for words, kind in _HARMLESS.items():
                 warnings.filterwarnings("ignore", words, kind)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def compiled_blocks(model: nn.Module) -> list[nn.Module]:

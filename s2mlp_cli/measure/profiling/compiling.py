@@ -21,7 +21,7 @@ _HARMLESS = {
     "Guards may run slower on Python": RuntimeWarning,
 }
 
-# Logs where it would look for CUDA if there were one, and where the code of a user's model cannot be
+# They log where CUDA would be if there were one, and where the code of a user's model cannot be
 # compiled in one piece.
 _LOGGERS = ("torch.utils.cpp_extension", "torch._dynamo")
 

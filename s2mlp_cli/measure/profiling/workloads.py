@@ -281,15 +281,21 @@ def matmul_macs(case: Case) -> int:
     """Count the multiply-adds of one forward pass of ``case``; 0 where nothing counts them.
 
     The shift alone has none, and of an ONNX file they are not known. This project's own models run
-    on the meta device, where nothing is computed; others may not run there.
+    on the meta device, where nothing is computed; others may not, and run where they are timed.
     """
     from s2mlp_cli.measure.counting.counters import flop_counter_macs  # fvcore, in no child
     from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 
     if case.level == "op" or (isinstance(case.model, ExportedModel) and not case.model.is_program):
         return 0
-    place = torch.device("meta" if case.model.is_own else "cpu")
-    module = case.build("none" if isinstance(case.model.spec, S2MLPSpec) else None, place)
+    own = case.model.is_own
+    example = torch.empty(case.shape, device="meta") if own else draw_example(case)
+    module = case.build("none" if isinstance(case.model.spec, S2MLPSpec) else None, example.device)
     assert isinstance(module, nn.Module)
-    with meta_kernels():
-        return flop_counter_macs(module.float(), torch.zeros(case.shape, device=place))
+    try:
+        with meta_kernels():
+            return flop_counter_macs(module.to(example.dtype), example)
+    except Exception:
+        if own:
+            raise
+        return 0  # the counter's mode may not suit other code, whose timing was made

@@ -46,8 +46,14 @@ class Labels:
 
     @classmethod
     def from_names(cls, names: Sequence[str], origin: str, by_folder: bool = False) -> Labels:
-        """Order the distinct class names (numbers as numbers) and give each image its position."""
-        classes = order_classes(set(names))
+        """Give each image the position of its class among all in order.
+
+        Class names are sorted as numbers if all are numbers (ImageNetV2), else as text (synsets).
+        """
+        distinct = set(names)
+        # pandas writes 3 as 3.0
+        numbers = all(re.fullmatch(r"\d+(\.\d+)?", name) for name in distinct)
+        classes = tuple(sorted(distinct, key=float) if numbers else sorted(distinct))
         position = {name: index for index, name in enumerate(classes)}
         values = np.fromiter((position[name] for name in names), np.int64, len(names))
         return cls(values, classes, origin, by_folder)
@@ -143,13 +149,6 @@ def class_number(written: object) -> int:
     if match is None:
         raise ValueError(f"'{text[:40]}' is not a whole number that a class can have")
     return int(match[1])
-
-
-def order_classes(names: set[str]) -> tuple[str, ...]:
-    """Sort class names as numbers if all are numbers (ImageNetV2), else as text (synsets)."""
-    if all(re.fullmatch(r"\d+(\.\d+)?", name) for name in names):  # pandas writes 3 as 3.0
-        return tuple(sorted(names, key=float))
-    return tuple(sorted(names))
 
 
 @lru_cache(maxsize=1)

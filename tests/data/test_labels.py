@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s2mlp_cli.data.labels import Labels, class_number, imagenet_synsets, order_classes
+from s2mlp_cli.data.labels import Labels, class_number, imagenet_synsets
 from s2mlp_cli.errors import DataError
 
 
@@ -61,4 +61,4 @@ def test_a_part_of_imagenet_has_places_among_its_1000_outputs_only():
     ],
 )
 def test_names_are_ordered_as_numbers_if_all_are(names, ordered):
-    assert order_classes(names) == ordered
+    assert Labels.from_names(list(names), "x").classes == ordered

@@ -75,7 +75,14 @@ class Evaluator:
         """
         kind = AUTOCAST.get(self.dtype)
         autocast = torch.autocast(self.device.type, kind, enabled=kind is not None)
-        images = self._normalise(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
+        pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        # The memory of the last batch again: on a CPU fresh pages cost almost as much as the
+        # arithmetic. Scores are tensors of their own, so none of them is overwritten.
+        if self._input is None or self._input.shape != pixels.shape:
+            self._input = torch.empty(
+                pixels.shape, device=self.device, memory_format=self.memory_format
+            )
+        images = self._input.copy_(pixels).sub_(self.mean).div_(self.std)
         try:
             with precision(self.dtype), autocast:
                 logits = self.network(images).float()
@@ -85,18 +92,6 @@ class Evaluator:
                 "smaller --batch-size"
             ) from error
         return score(logits, targets.to(self.device, non_blocking=True))
-
-    def _normalise(self, pixels: Tensor) -> Tensor:
-        """Return the network's input, (B, 3, height, width) float32.
-
-        It reuses the memory of the last batch: on a CPU fresh pages cost almost as much as the
-        arithmetic. Scores are tensors of their own, so none of them is overwritten.
-        """
-        if self._input is None or self._input.shape != pixels.shape:
-            self._input = torch.empty(
-                pixels.shape, device=self.device, memory_format=self.memory_format
-            )
-        return self._input.copy_(pixels).sub_(self.mean).div_(self.std)
 
 
 def score(logits: Tensor, targets: Tensor) -> Scores:

@@ -72,13 +72,12 @@ class UserCode:
 
     def call(self, **arguments: Any) -> Any:
         """Call the object; what it raises becomes a :class:`UserCodeError`."""
-        unknown = next((n for n in arguments if self.takes is not None and n not in self.takes), "")
-        if unknown:
-            near = did_you_mean(unknown, self.takes or ())
-            known = ", ".join(self.takes or ()) or "none"
-            raise UserCodeError(
-                f"{self.name} has no argument '{unknown}'{near or ';'} it has {known}"
-            )
+        takes = self.takes
+        for name in arguments:
+            if takes is not None and name not in takes:
+                near = did_you_mean(name, takes) or ";"
+                known = ", ".join(takes) or "none"
+                raise UserCodeError(f"{self.name} has no argument '{name}'{near} it has {known}")
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         with self.running(f"{self.name}({given})"):
             return self.value(**arguments)
@@ -115,30 +114,30 @@ def load_code(text: str, sha256: str | None = None) -> UserCode:
     match = _FILE.fullmatch(text) or _MODULE.fullmatch(text)
     if match is None:
         raise UserCodeError(f"'{text}' names no code; use net.py:build or package.module:Name")
-    if not match["module"].endswith(".py"):
-        module = _import_module(match["module"])
-        value = _attribute(module, match["name"], text)
-        if module.__file__ is None:
-            return UserCode(text, text, value, None, None)
-        path = Path(module.__file__)
-        return UserCode(text, text, value, path, _check_unchanged(path, sha256))
-    path = Path(match["module"])
+    if match["module"].endswith(".py"):
+        return _load_file(text, Path(match["module"]), match["name"], sha256)
+    module = _import_module(match["module"])
+    value = _attribute(module, match["name"], text)
+    if module.__file__ is None:
+        return UserCode(text, text, value, None, None)
+    path = Path(module.__file__)
+    return UserCode(text, text, value, path, _check_unchanged(path, sha256))
+
+
+def _load_file(text: str, path: Path, name: str, sha256: str | None) -> UserCode:
     found, package = _check_unchanged(path, sha256), _package(path)
+    folder, shown = path.resolve().parents[len(package)], f"{path.name}:{name}"
     notes: tuple[str, ...] = ()
-    name, folder = f"{path.name}:{match['name']}", path.resolve().parents[len(package)]
     try:
         module = _import_file(path, package, found)
     except UserCodeError as error:
-        if not isinstance(error.__cause__, ImportError):
-            raise
-        alone = _read_alone(path, match["name"], folder)
+        reason = error.__cause__
+        alone = _read_alone(path, name, folder) if isinstance(reason, ImportError) else None
         if alone is None:
             raise
         module = alone
-        reason = str(error.__cause__)
-        notes = (f"{name} was read alone, because its file cannot be imported ({reason})",)
-    value = _attribute(module, match["name"], text)
-    return UserCode(text, name, value, path, found, folder, notes)
+        notes = (f"{shown} was read alone, because its file cannot be imported ({reason})",)
+    return UserCode(text, shown, _attribute(module, name, text), path, found, folder, notes)
 
 
 def code_takes(text: str) -> tuple[str, ...] | None:

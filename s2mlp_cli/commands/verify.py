@@ -82,13 +82,12 @@ def command(
     """
     chosen = click.get_current_context().get_parameter_source("shifts")
     shifts = "" if module and chosen is ParameterSource.DEFAULT else shifts
-    given = [part.strip() for part in shifts.split(",") if part.strip()]
-    foreign = [part for part in given if names_code(part)]
-    rest = ",".join(part for part in given if not names_code(part))
+    given = registry.parse(shifts) if shifts or not module else ()
+    if "all" in shifts.replace(" ", "").split(","):
+        given = tuple(dict.fromkeys((*given, "inplace")))
+    foreign = [name for name in given if names_code(name)]
     if (arguments or layout) and not (foreign or module):
         raise click.UsageError("--set and --layout are for code from a file: mine.py:my_shift")
-    names = (*registry.parse("all"), "inplace") if rest == "all" else ()
-    names = names or (registry.parse(rest) if rest or not (foreign or module) else ())
 
     from s2mlp_cli.measure.settings import code_arguments, share_out
     from s2mlp_cli.measure.torch_support import target
@@ -98,7 +97,7 @@ def command(
     place = target(device)
     with remarks_console().status("importing") as status:
         results = verify(
-            names,
+            [name for name in given if name not in foreign],
             place,
             dtypes,
             seed,

@@ -38,6 +38,9 @@ _ODD = 46
 ASKED: Directions = ("down", "up", "right", "left")
 ASKED_THEN: Directions = ("left", "down")
 
+# Of numbers up to some hundred thousands in float32.
+_ROUNDING = 0.3
+
 # What users' code raises; sys.exit is a finding, too.
 _FAULTS = (Exception, SystemExit)
 
@@ -70,10 +73,14 @@ class Called:
         return self.call(self.copy(x), directions).cpu().clone()
 
     def eager(self, x: Tensor, directions: Directions = ASKED) -> Tensor | str:
-        """Return its result on a copy of ``x``, or its error in words."""
+        """Return its result on a copy of whole numbers, or its error in words.
+
+        What is off a whole number by rounding, as where pixels are interpolated, is taken as it.
+        """
         try:
             with torch.no_grad():
-                return self.copied(x, directions)
+                found = self.copied(x, directions)
+                return torch.where((found - found.round()).abs() < _ROUNDING, found.round(), found)
         except _FAULTS as error:
             return said(error)
 
@@ -144,6 +151,7 @@ def behaviour(read: Read, smears: bool) -> Iterator[Finding]:
     """Yield what users trip over; ``smears``: it overwrites what it still has to read."""
     yield from _sizes(read)
     yield from _odd_channels(read)
+    yield from _rounding(read)
     yield from _input(read)
     yield from _training(read, smears)
     yield from _batch_and_dtypes(read)
@@ -205,6 +213,16 @@ def _odd_channels(read: Read) -> Iterator[Finding]:
         elif other.whole:
             does = f"its groups have {listed([str(move.size) for move in other.moves])}"
         yield Finding(f"with {_ODD} channels, {does}")
+
+
+def _rounding(read: Read) -> Iterator[Finding]:
+    given = read.numbered()
+    found = read.eager(given)
+    if isinstance(found, Tensor):
+        with torch.no_grad():
+            off = float((read.copied(given) - found).abs().nan_to_num().max() / given.abs().max())
+        if off:
+            yield Finding(f"its values are off by up to {off:.1g} of the largest one")
 
 
 def _input(read: Read) -> Iterator[Finding]:

@@ -37,6 +37,8 @@ _BORDERS: dict[Border, str] = {
 
 # Different movements that are tried for each channel: more groups than any shift has.
 _MOST_STEPS = 32
+# Groups that a sentence names.
+_MOST_NAMED = 12
 
 _NAMES = {offset: name for name, offset in OFFSETS.items()}
 
@@ -176,19 +178,25 @@ class Decoded:
         """What it does, in words: ``a shift with zeros at the border: down, left``."""
         if not self.whole:
             return self.parts
-        moving = [move for move in self.moves if move.moves]
-        if not moving:
+        if not self.moving:
             return "nothing moves"
         if self.directions:
             return f"a true shift: {', '.join(self.directions)}"
         at = _BORDERS[self.borders[0]] if len(self.borders) == 1 else " with different borders"
-        if len({move.size for move in self.moves}) == 1 and moving == [*self.moves]:
-            return f"a shift{at}: {', '.join(move.direction for move in moving)}"
-        parts = ", ".join(
+        names = [move.direction for move in self.moves]
+        turns = next(n for n in range(1, len(names) + 1) if names[:n] * (len(names) // n) == names)
+        stay = not all(move.moves for move in self.moves)
+        if len({move.size for move in self.moves}) == 1 and (turns < len(names) or not stay):
+            again = f", {len(names) // turns} times over" * (turns < len(names))
+            return f"a shift{at}: {', '.join(names[:turns])}{again}"
+        groups = [
             f"{move.direction} (channels {move.first}-{move.last} of {self.shape[-1]})"
-            for move in moving
-        )
-        return f"a shift{at}: {parts}" + "; the other channels stay" * (moving != [*self.moves])
+            for move in self.moves
+            if move.moves
+        ]
+        more = f" and {len(groups) - _MOST_NAMED} more groups" * (len(groups) > _MOST_NAMED)
+        said = f"a shift{at}: {', '.join(groups[:_MOST_NAMED])}{more}"
+        return said + "; the other channels stay" * stay
 
 
 def decode(given: Tensor, found: Tensor) -> Decoded:

@@ -101,7 +101,7 @@ def load_foreign(
     function, notes = code.value, code.notes
     if inspect.isclass(function):
         function = _made(code, given)
-    elif inspect.isfunction(function) and [*inspect.signature(function).parameters][:1] == ["self"]:
+    elif "self" in (code.takes or ())[:1]:  # a method: its object is made first
         owner, _, name = text.rpartition(".")
         function = getattr(_made(load_code(owner, sha256), given), name)
     if not callable(function):

@@ -71,6 +71,21 @@ KERNEL = """
         def forward(self, x):
             return F.conv2d(x, self.kernel, padding=1, groups=len(self.kernel))
 """
+EVERY_FOURTH = """
+    def f(x):
+        y = x.clone()
+        y[:, 1:, :, 0::4], y[:, :-1, :, 1::4] = x[:, :-1, :, 0::4], x[:, 1:, :, 1::4]
+        y[:, :, 1:, 2::4], y[:, :, :-1, 3::4] = x[:, :, :-1, 2::4], x[:, :, 1:, 3::4]
+        return y
+"""
+SAMPLED = """
+    def f(x):
+        B, C, H, W = x.shape
+        rows, columns = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+        grid = torch.stack([2 * (columns - 1) / (W - 1) - 1, 2 * rows / (H - 1) - 1], -1)
+        grid = grid.to(x.dtype).expand(B, -1, -1, -1)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+"""
 IGNORED = "def f(x, directions):\n    return x.roll(1, 1)"
 OPPOSITE = """
     def f(x, directions):
@@ -118,6 +133,12 @@ SHIFTS = {
         FIRST_ONLY,
         "a shift whose border keeps its own values: down by 2, right on B,H,W,C",
         None,
+    ),
+    "every fourth channel": (
+        EVERY_FOURTH, "a shift: down, up, right, left, 12 times over on B,H,W,C", None,
+    ),
+    "interpolated": (
+        SAMPLED, "a true shift: right on B,C,H,W", "its values are off by up to ",
     ),
     "directions ignored": (IGNORED, "a shift that wraps around", "ignores its directions"),
     "directions the other way": (

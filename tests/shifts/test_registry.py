@@ -28,3 +28,11 @@ def test_a_list_without_a_name_is_refused(text):
     assert str(refused.value) == (
         f"'{text}' does not name a shift implementation; known: {', '.join(('all', *registry.NAMES))}"
     )
+
+
+def test_a_users_own_shift_is_passed_on_by_its_path():
+    assert registry.parse("roll, mine.py:my_shift,pkg.module:go") == (
+        "roll",
+        "mine.py:my_shift",
+        "pkg.module:go",
+    )

@@ -82,9 +82,10 @@ SAMPLED = """
     def f(x):
         B, C, H, W = x.shape
         rows, columns = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
-        grid = torch.stack([2 * (columns - 1) / (W - 1) - 1, 2 * rows / (H - 1) - 1], -1)
-        grid = grid.to(x.dtype).expand(B, -1, -1, -1)
-        return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+        grid = [2 * (columns - 1) / max(W - 1, 1) - 1, 2 * rows / max(H - 1, 1) - 1]
+        grid = torch.stack(grid, -1).float().expand(B, -1, -1, -1)
+        moved = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=True)
+        return moved.to(x.dtype)
 """
 IGNORED = "def f(x, directions):\n    return x.roll(1, 1)"
 OPPOSITE = """

@@ -97,6 +97,9 @@ def markdown(rows: list[Row]) -> str:
         ".pt2). A cell is the number of nodes and the largest difference from eager float32, "
         "relative to the largest logit.",
     ]
+    left = len(wanted()) - len(rows)
+    if left:
+        parts.append(f"{left} of {len(wanted())} exports are not made yet: their cells are blank.")
     for format_ in FORMATS:
         own = [row for row in rows if row["format"] == format_]
         if own:

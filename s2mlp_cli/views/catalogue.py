@@ -12,13 +12,13 @@ from s2mlp_cli.views.document import Column, Table, View, plural
 
 def catalogue(specs: Sequence[ModelSpec], pattern: str | None) -> View:
     """Return the table of ``specs``, one line each, under a line that counts them."""
-    header = ("name", "title", "family", "source")
+    columns = Column("Name"), Column("Title"), Column("Family", optional=True), Column("Source")
     rows = tuple((spec.name, spec.title, spec.family, spec.source) for spec in specs)
     matching = f" with '{pattern}' in the name" if pattern else ""
     return View(
         title="Built-in specs",
         answers=(f"{plural(len(specs), 'built-in spec')}{matching}",),
-        tables=(Table("", tuple(Column(name.capitalize()) for name in header), rows),),
+        tables=(Table("", columns, rows),),
     )
 
 

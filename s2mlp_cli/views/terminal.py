@@ -148,7 +148,7 @@ def _blocks(table: Printed, width: int) -> list[list[_Place]]:
     places = _places(table, lambda title: (title,))
     if _needed(places) > width:
         places = _places(table, _two_lines)
-    if _needed(places) > width:
+    if sum(place.width + _GAP for place in places) - _GAP > width:
         places = [place for place in places if not place.column.optional]
     blocks = table.blocks({place.number: place.least + _GAP for place in places}, width + _GAP)
     return [_stretched([p for p in places if p.number in block], width) for block in blocks]

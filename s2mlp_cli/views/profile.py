@@ -154,12 +154,13 @@ def _answer(row: ProfileResult) -> str:
         speed = with_interval(ratio.value, ratio.ci95)
         parts.append(f"{speed} × the speed of {BASELINE} ({ratio.verdict})")
     if cost and row.shift not in FLOORS:
-        known = cost.ci95 is not None and cost.ci95[0] > 0
-        parts.append(
-            f"shifts take {with_interval(cost.value, cost.ci95, 100)} % of its time"
-            if known
-            else "the cost of its shifts is within the noise"
-        )
+        low, high = cost.ci95 or (0, 0)
+        if low > 0:
+            parts.append(f"shifts take {with_interval(cost.value, cost.ci95, 100)} % of its time")
+        elif high < 0:
+            parts.append("it is faster than the model without shifts, which stacks its maps")
+        else:
+            parts.append("the cost of its shifts is within the noise")
     return ", ".join(parts)
 
 
@@ -172,8 +173,11 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult], about: _Abou
             f"× {BASELINE}: speed relative to {BASELINE}, paired by round, so it may differ from "
             "the ratio of the medians; 'undecided' when its 95 % interval contains 1."
         )
-    if any(cell.text == "noise" for row in timed for cell in share(row)):
+    shares = {cell.text for row in timed for cell in share(row)}
+    if "noise" in shares:
         yield "Shifts: 'noise' when the 95 % interval of their share contains 0."
+    if "<0" in shares:
+        yield "Shifts: '<0' where the model without shifts is slower, since it stacks its maps."
     calls = max((row.calls_per_sample or 1 for row in record.results), default=1)
     if calls > 1:
         yield f"A sample of a fast row is the mean of up to {calls:,} calls; so are p50 to p99."

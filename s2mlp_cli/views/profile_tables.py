@@ -148,7 +148,10 @@ def share(row: ProfileResult) -> tuple[Cell, Cell]:
     if found is None or found.ci95 is None:
         return EMPTY, EMPTY
     value, interval = _cells(found, 100)
-    return (value if found.ci95[0] > 0 else Cell(None, "noise", "quiet")), interval
+    low, high = found.ci95
+    if low > 0:
+        return value, interval
+    return Cell(None, "<0" if high < 0 else "noise", "quiet"), interval
 
 
 def _memory(column: Column, field: str) -> Shown:

@@ -359,3 +359,10 @@ def test_older_rows_say_what_was_different_about_their_run():
     )  # fmt: skip
     found = view(changed(now, earlier=(before,)))
     assert any(remark.endswith("seed 0, with Python 3.10.1.") for remark in found.remarks)
+
+
+def test_a_model_that_beats_the_one_without_shifts_has_no_noise_but_a_reason():
+    row = changed(timed("fused", 0.8), shift_share=Measured(value=-0.2, ci95=(-0.25, -0.15)))
+    assert " <0  -25.0–-15.0 " in shown(view(record(row)), 200)
+    (said,) = answers(row)
+    assert "faster than the model without shifts, which stacks its maps" in said

@@ -34,7 +34,7 @@ def test_rows_are_kept_together_and_those_of_one_record_are_named():
     ]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind != "trace"])
+@pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind not in ("trace", "compare")])
 def test_a_record_equals_itself(kind):
     record = samples.ALL[kind]()
     result = compare_records(["a", "b"], [record, record], None)
@@ -44,9 +44,11 @@ def test_a_record_equals_itself(kind):
     assert {row.verdict for row in result.results} <= {"equal", "undecided"}
 
 
-def test_a_trace_is_no_measurement_to_compare():
-    with pytest.raises(RecordError, match="records of trace cannot be compared; give records of"):
-        compare_records(["a", "b"], [samples.trace(), samples.trace()], None)
+@pytest.mark.parametrize("kind", ["trace", "compare"])
+def test_a_trace_or_a_comparison_is_no_measurement_to_compare(kind):
+    record = samples.ALL[kind]()
+    with pytest.raises(RecordError, match=f"records of {kind} cannot be compared; give records of"):
+        compare_records(["a", "b"], [record, record], None)
 
 
 def test_other_kinds_are_named():

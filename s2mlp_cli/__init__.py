@@ -1,6 +1,6 @@
 """Count, time and validate spatial-shift MLPs (S2-MLP v1 and v2) for vision.
 
-The commands stand on these functions, which return the same records. Each is imported when it is
+The commands call these functions, which return the same records. Each is imported when it is
 first used, so that ``import s2mlp_cli`` costs nothing.
 """
 

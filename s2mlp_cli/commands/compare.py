@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Compare RECORDS of one kind: the last is judged against the first.
 
-    A folder stands for the records in it, one of each kind: with what `export --record`,
+    A folder is read as the records in it, one of each kind: with what `export --record`,
     `profile -o` and `validate -o` saved of two files, one table has their size, error, speed and
     accuracy.
 

@@ -156,7 +156,7 @@ GROUPS: OptionGroups = {
             "--resume",
             type=options.OutputFile(),
             metavar="FILE",
-            help="Continue this record with everything it was asked for, or begin it. Options "
+            help="Continue this record with the options it was made with, or begin it. Options "
             "may add to its lists.",
         ),
         click.option(

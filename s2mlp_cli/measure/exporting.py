@@ -68,10 +68,10 @@ class ExportSettings:
 
     @property
     def format(self) -> Format:
-        """The format that the ending stands for.
+        """The format of the ending.
 
         Raises:
-            ExportError: it stands for none, or the format does not have this precision.
+            ExportError: it is none of them, or the format does not have this precision.
         """
         found = FORMATS.get(self.path.suffix)
         if found is None:

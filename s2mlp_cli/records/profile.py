@@ -204,12 +204,12 @@ class ProfileSettings(Frozen):
 
 
 class ProfileRequest(Frozen):
-    """What a profile was asked for, finished or not: what ``--resume`` goes on with.
+    """The request of a profile, finished or not: what ``--resume`` continues.
 
     Attributes:
         input_sizes: of every model; none are the models' own.
         shifts: implementations beside the baseline and ``none``.
-        batch_sizes: images at a time; None stands for the largest that fits.
+        batch_sizes: images at a time; None means the largest that fits.
         threads: of the CPU.
         runtimes: in which each implementation runs; the companions always run in torch.
         precisions: of the files that the runtimes other than torch run; ``auto`` is openvino's
@@ -252,7 +252,7 @@ class ProfileRecord(Record):
 
     Attributes:
         settings: of the last run, as ``created``, ``command`` and ``environment`` are.
-        request: what was asked for; None in records of 0.1.0.
+        request: the options of the run; None in records of 0.1.0.
         specs: the whole spec of every model that has one, by its name.
         sources: where every model and every shift of a user came from, by its name.
         published_top1: what papers print of the models on ImageNet-1K, in percent.

@@ -61,7 +61,7 @@ def read_record(path: str | Path) -> Record:
 
 
 def record_class(path: str | Path, schema: object) -> type[Record]:
-    """Return the class for a schema name as it stands in a file.
+    """Return the class for a schema name as a file has it.
 
     Raises:
         RecordError: no schema of s2mlp, a kind that is not known, or another version of it.
@@ -172,7 +172,7 @@ def _wrong_version(path: str | Path, kind: str, found: int, known: int) -> str:
 
 
 def _explain(path: str | Path, error: ValidationError) -> str:
-    """Name the first thing that does not fit: where it stands, what was found, what is wrong."""
+    """Name the first thing that does not fit: where it is, what was found, what is wrong."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the record"
     others = error.error_count() - 1

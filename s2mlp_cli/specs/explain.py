@@ -103,7 +103,7 @@ def _described(schema: type[BaseModel], key: KeyPath) -> str:
 
 
 def _model_at(schema: type[BaseModel], key: KeyPath) -> type[BaseModel] | None:
-    """Follow ``key`` through the annotations; a number stands for an item of a list."""
+    """Follow ``key`` through the annotations; a number means an item of a list."""
     model: Any = schema
     for part in key:
         if isinstance(part, str):

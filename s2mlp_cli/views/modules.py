@@ -107,7 +107,7 @@ def folded_modules(
 ) -> Iterator[tuple[str, ModuleCount]]:
     """Yield (indented label, module) in the order of the model, equal neighbours once.
 
-    ``blocks.0-13, each`` stands for 14 modules that have the same parts and cost the same.
+    ``blocks.0-13, each`` are 14 modules that have the same parts and cost the same.
     """
     model = [each for each in result.by_module if not each.module]
     yield from _folded(_inside(result), model, 0, depth)

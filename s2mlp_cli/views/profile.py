@@ -121,7 +121,7 @@ class _About:
 
 
 def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:
-    """Return a sentence for each implementation that was asked for, or one on the fastest."""
+    """Return a sentence for each requested implementation, or one on the fastest."""
     competing = [row for row in rows if row.shift not in (*FLOORS, REFERENCE)]
     asked = [row for row in competing if not row.is_baseline] or competing or rows
     if len(asked) <= _FEW:

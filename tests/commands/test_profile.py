@@ -294,10 +294,10 @@ def measured(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--dtype", "bf16"], "--dtype bf16 contradicts .* asked for --dtype fp32; leave --dtype"),
-        (["--model", "v1-wide"], "--model v1-wide contradicts .* asked for --model tiny;"),
-        (["--shift", "roll"], "--shift roll contradicts .* asked for --shift conv;"),
-        (["--compile"], "--compile block contradicts .* asked for --compile off;"),
+        (["--dtype", "bf16"], "--dtype bf16 contradicts .* has --dtype fp32; leave --dtype"),
+        (["--model", "v1-wide"], "--model v1-wide contradicts .* has --model tiny;"),
+        (["--shift", "roll"], "--shift roll contradicts .* has --shift conv;"),
+        (["--compile"], "--compile block contradicts .* has --compile off;"),
         (["--hot"], "was measured without --hot"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The cases that follow from what was asked for, and the largest batch that fits into a GPU."""
+"""The cases of a request, and the largest batch that fits into a GPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH, REFERENCE
 from s2mlp_cli.records.profile import AUTO, TORCH, ProfileRequest, ProfileResult
 from s2mlp_cli.specs import S2MLPSpec
 
-# Measured in every round beside what was asked for: the ratios' baseline, and no shift at all.
+# Measured in every round beside the request: the ratios' baseline, and no shift at all.
 COMPANIONS = (BASELINE, "none")
 
 _PARTS: dict[str, type[StageCase]] = {"op": OpCase, "block": BlockCase}
@@ -41,11 +41,11 @@ def cases(
 ) -> Iterator[Case]:
     """Yield every case of ``request``, models outermost.
 
-    A model without a sequence of blocks is compiled at once, whatever was asked for.
+    A model without a sequence of blocks is compiled at once in any case.
 
     Args:
-        models: in every size that was asked for.
-        request: what was asked for.
+        models: in every requested size.
+        request: the options of the run.
         largest: finds the batch for a None among the batch sizes, given the whole model.
     """
     for model in models:
@@ -94,7 +94,7 @@ def plan(
     """Return the cases with rows that are not known yet; none for the sake of companions alone.
 
     Raises:
-        UnavailableError: nothing of what was asked for can run here; with the reasons.
+        UnavailableError: nothing that was requested can run here; with the reasons.
     """
     present = {row.key: row for row in known}
     planned = []
@@ -116,7 +116,7 @@ def _require_something_to_run(planned: list[Planned]) -> None:
     """Refuse a run in which only what is there to be compared with could be timed.
 
     Raises:
-        UnavailableError: with the reason for each implementation that was asked for.
+        UnavailableError: with the reason for each requested implementation.
     """
     reasons: dict[str, None] = {}
     for each in planned:
@@ -133,14 +133,14 @@ def _require_something_to_run(planned: list[Planned]) -> None:
 
 
 def companions(model: GivenModel) -> tuple[Candidate, ...]:
-    """Return what runs beside whatever was asked for; nothing compares with a file of its own."""
+    """Return what runs beside every request; nothing compares with a file of its own."""
     if isinstance(model, ExportedModel):
         return ()
     return tuple(map(Candidate, COMPANIONS)) if has_shifts(model) else (Candidate(None),)
 
 
 def candidates(model: GivenModel, request: ProfileRequest) -> tuple[Candidate, ...]:
-    """Return what was asked for of ``model``: each implementation in each runtime.
+    """Return the requested contenders of ``model``: each implementation in each runtime.
 
     An exported file is one contender in each runtime that was named; in the usual one of its
     format where only torch is, which runs no ONNX.

@@ -207,7 +207,7 @@ class Profiler:
             on_progress: told what is being measured.
 
         Raises:
-            UnavailableError: nothing of what was asked for can run here, or not even one image fits
+            UnavailableError: nothing that was requested can run here, or not even one image fits
                 where the largest batch is searched.
         """
         told = (own.summary for each in self._request.shifts if (own := foreign(each)))
@@ -288,7 +288,7 @@ class Profiler:
     def _prepared(
         self, planned: Planned, preparation: Preparation, progress: Progress
     ) -> dict[Candidate, Contender | ProfileResult]:
-        """Prepare what was asked for, then, if any of that can run, what it is compared with."""
+        """Prepare the request, then, if any of it can run, what it is compared with."""
         prepared: dict[Candidate, Contender | ProfileResult] = {}
         order = sorted(planned.blanks, key=lambda each: each not in planned.asked)
         timed_before = any(each not in planned.missing for each in planned.asked)

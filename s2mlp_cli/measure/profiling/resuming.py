@@ -1,4 +1,4 @@
-"""Going on with an earlier record: what it was asked for, and when it must be refused.
+"""Continuing an earlier record: its request, and when it must be refused.
 
 Rows of one record are compared with each other, so they have to mean the same: the same machine,
 the same versions, the same models, timed in the same way. How long and in which order they were
@@ -88,7 +88,7 @@ def runs_before(previous: ProfileRecord) -> tuple[EarlierRun, ...]:
 
 
 def asked_of(previous: ProfileRecord) -> ProfileRequest:
-    """Return what a record was asked for; one of 0.1.0 does not say it, but its rows do."""
+    """Return the request of a record; one of 0.1.0 has none, but its rows tell."""
     if previous.request is not None or not previous.results:
         return previous.request or ProfileRequest(models=tuple(previous.specs))
     rows = previous.results
@@ -115,10 +115,10 @@ def continued(
     options: Mapping[str, str],
     models: tuple[GivenModel, ...] = (),
 ) -> tuple[ProfileRequest, tuple[GivenModel, ...]]:
-    """Return what to go on with: what the record was asked for, and what is added to it.
+    """Return the request to continue with: the record's, and what is added to it.
 
     A list may grow: ``--shift conv,roll`` after ``--shift conv``. Whatever else an option says
-    must be what the record was asked for. (No sizes are the models' own, which others replace.)
+    must equal the record's request. (No sizes are the models' own, which others replace.)
 
     Args:
         previous: the record.
@@ -138,7 +138,7 @@ def continued(
         if now != before and not (may_grow and set(before) <= set(now)):
             others = f"add {_written(before)} to keep it, " if may_grow else ""
             raise RecordError(
-                f"{option} {_written(now)} contradicts the record to resume, which was asked for "
+                f"{option} {_written(now)} contradicts the record to resume, which has "
                 f"{option} {_written(before)}; leave {option} out, {others}or {_REMEDY}"
             )
         fields[field] = now

@@ -1,7 +1,7 @@
 """One further run under torch.profiler, with the parts of the model named. Never a timing.
 
-The trace lies where TensorBoard's profiler plugin looks for it (``DIR/<run>/*.pt.trace.json``)
-and opens in Perfetto. Names come from forward hooks that exist only while the run is traced, so
+The trace is where TensorBoard's profiler plugin looks for it (``DIR/<run>/*.pt.trace.json``) and
+opens in Perfetto. Names come from forward hooks that exist only while the run is traced, so
 that the models stay clean.
 """
 

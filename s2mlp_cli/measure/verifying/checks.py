@@ -88,7 +88,7 @@ def check_shift(
 
 
 def shift_by_loops(x: Tensor, directions: Directions) -> Tensor:
-    """Shift ``x`` (B,H,W,C) by the definition in Python integers: what the reference is held to."""
+    """Shift ``x`` (B,H,W,C) in Python integers: what the reference itself is checked against."""
     sources = torch.tensor(_sources(*x.shape[1:], directions), device=x.device)
     return x.flatten(1)[:, sources].reshape(x.shape)
 
@@ -161,7 +161,7 @@ _ONE_MAP: tuple[dict[str, Any], ...] = (
     {"activation": "gelu", "fusion": "none"},
     {"activation": "none", "fusion": "none"},
 )
-# The mixers that a case stands for: v1's and v2's, the mean of table 6, third-party variants.
+# The mixers of a case: v1's and v2's, the mean of table 6, third-party variants.
 _SEVERAL_MAPS: tuple[dict[str, Any], ...] = (
     {"activation": "none", "fusion": "split-attention", "reduction": 4},
     {"activation": "gelu", "fusion": "split-attention", "reduction": 1, "attention_bias": True},

@@ -180,3 +180,9 @@ def test_a_picture_as_a_file_is_the_same_every_time(form, start):
     found = DRAWN["modules"]().file(form)
     assert found.startswith(start)
     assert found == DRAWN["modules"]().file(form)
+
+
+def test_a_legend_of_long_names_has_fewer_columns_than_one_of_short_names():
+    assert canvas.legend_columns(["slice", "fused"]) == 4
+    assert canvas.legend_columns(["slice", "concat (onnxruntime)"]) == 2
+    assert canvas.legend_columns(["x" * 200]) == 2

@@ -44,7 +44,8 @@ def speeds(bars: Sequence[Bar], unit: str, title: str) -> canvas.Drawing:
         for place, bar in enumerate(ordered):
             _speed(axes, place, bar)
         axes.set_yticks(range(len(ordered)), [canvas.short(bar.label) for bar in ordered])
-        axes.set_xlabel("; ".join([unit, *known]))
+        # Centred under the whole picture: under axes beside long names it would be cut.
+        figure.supxlabel("; ".join([unit, *known]), fontsize=9, color=canvas.QUIET)
         axes.margins(x=0.16)
         axes.set_xlim(left=0)
         canvas.horizontal(axes)

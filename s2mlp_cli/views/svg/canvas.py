@@ -79,6 +79,7 @@ STYLE: Any = {
 
 # Inches: text of 9 points stays readable when a phone shrinks the picture to its width.
 WIDTH = 4.8
+LEGEND_LETTERS = 20
 _TITLE_WIDTH = 56  # letters of a line of the title
 
 _FONTS = "font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -141,6 +142,12 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     """Return a colour for each name; those of :data:`OWN` have theirs in every picture."""
     others = itertools.cycle(SERIES)
     return {name: OWN.get(name) or next(others) for name in dict.fromkeys(names)}
+
+
+def legend_columns(names: Iterable[str]) -> int:
+    """Return how many entries of a legend fit beside each other, at most four."""
+    longest = max(len(short(name, LEGEND_LETTERS)) for name in names)
+    return max(1, min(4, int(WIDTH / (0.6 + 0.065 * longest))))
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -29,19 +29,21 @@ def batches(points: Mapping[str, Sequence[Point]], title: str, over: str = "batc
     sizes = sorted({point.size for own in points.values() for point in own})
     looks = canvas.looks(points)
 
+    columns = canvas.legend_columns(points)
+
     def plot(figure: Figure) -> None:
         times, memory = figure.subplots(1, 2)
         for name, own in points.items():
             ordered = sorted(own, key=lambda point: point.size)
-            _times(times, ordered, looks[name], canvas.short(name, 20))
+            _times(times, ordered, looks[name], canvas.short(name, canvas.LEGEND_LETTERS))
             known = [(p.size, p.peak_bytes / 2**20) for p in ordered if p.peak_bytes]
             memory.plot([size for size, _ in known], [mib for _, mib in known], **looks[name])
         drawn = any(point.interval for own in points.values() for point in own)
         _dress(times, sizes, over, "ms per image" + " (95 % interval)" * drawn)
         _dress(memory, sizes, over, "peak memory, MiB")
-        figure.legend(loc="outside lower left", ncols=4)
+        figure.legend(loc="outside lower left", ncols=columns)
 
-    return Drawing(plot, 2.7 + 0.18 * ((len(points) - 1) // 4), title)
+    return Drawing(plot, 2.7 + 0.18 * ((len(points) - 1) // columns), title)
 
 
 def _times(axes: Axes, points: Sequence[Point], look: dict[str, object], name: str) -> None:

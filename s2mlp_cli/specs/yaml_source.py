@@ -88,27 +88,28 @@ def read_document(path: Path, named_at: Origin | None = None, layer: int = 0) ->
     Raises:
         SpecError: the file is missing, unreadable, not text, empty, or not strict YAML.
     """
+    where = f"{named_at}: extends: " if named_at else ""
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        where = f"{named_at}: extends: " if named_at else ""
         reason = error.strerror if isinstance(error, OSError) else error
         raise SpecError(f"{where}'{path}' cannot be read: {reason}; check the path") from error
     if len(raw) > MAX_BYTES:
         raise SpecError(
-            f"{path}: found {len(raw):,} bytes; allowed: a YAML spec of at most {MAX_BYTES:,} bytes"
+            f"{where}{path}: found {len(raw):,} bytes; allowed: a YAML spec of at most "
+            f"{MAX_BYTES:,} bytes"
         )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(
-            f"{path}: found bytes that are not UTF-8 text; allowed: a YAML spec"
+            f"{where}{path}: found bytes that are not UTF-8 text; allowed: a YAML spec"
         ) from error
     data, origins = _parse(text, lambda line: Origin(str(path), line, layer))
     if not isinstance(data, dict):
         found = "an empty file" if data is None else f"a {_kind(data)}"
         raise SpecError(
-            f"{path}: found {found}; allowed: a mapping of keys, such as 'extends: v2-small'"
+            f"{where}{path}: found {found}; allowed: a mapping of keys, such as 'extends: v2-small'"
         )
     return Document(data, origins)
 

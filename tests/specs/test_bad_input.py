@@ -370,3 +370,12 @@ def test_a_timm_model_that_is_not_there_names_the_file_and_line(tmp_path):
         load_spec(path)
     with pytest.raises(SpecError, match="^--set timm=resnt18 for mixer-b16: timm: timm .* has no"):
         load_spec("mixer-b16", ("timm=resnt18",))
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1\n", b"title: \xff\n", b"#" * 2**20])
+def test_a_base_that_is_no_spec_is_named_with_the_file_that_extends_it(tmp_path, content):
+    (tmp_path / "base.yaml").write_bytes(content)
+    path = tmp_path / "own.yaml"
+    path.write_text("title: x\nextends: base.yaml\n")
+    with pytest.raises(SpecError, match=r"own.yaml:2: extends: .*base.yaml: found"):
+        load_spec(str(path))

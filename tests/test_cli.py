@@ -54,7 +54,7 @@ def test_every_command_is_listed_with_a_whole_sentence():
     assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
 
 
-@pytest.mark.parametrize("name", ["profile", "validate"])
+@pytest.mark.parametrize("name", ["profile", "validate", "export"])
 def test_many_options_are_listed_under_headings_each_once(name):
     command = group.get_command(click.Context(group), name)
     assert isinstance(command, GroupedCommand)

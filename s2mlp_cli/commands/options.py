@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
@@ -18,6 +19,7 @@ from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs.model import MAX_PIXELS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Given = TypeVar("Given")
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -243,26 +245,56 @@ device = click.option(
 )
 
 
+output_format = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="What to print on stdout.",
+)
+
+output_file = click.option(
+    "--output",
+    "-o",
+    type=OutputFile(),
+    help=f"Save the record as well; the ending says how: {', '.join(ENDINGS)}.",
+)
+
+
 def output(function: Function) -> Function:
     """``--format`` for stdout and ``-o`` for a file."""
-    function = click.option(
-        "--format",
-        "output_format",
-        type=click.Choice(FORMATS),
-        default="table",
-        show_default=True,
-        help="What to print on stdout.",
-    )(function)
-    return click.option(
-        "--output",
-        "-o",
-        type=OutputFile(),
-        help=f"Save the record as well; the ending says how: {', '.join(ENDINGS)}.",
-    )(function)
+    return output_file(output_format(function))
 
 
-# heading -> its options, as click's decorators.
-OptionGroups = Mapping[str, Sequence[Callable[[Any], Any]]]
+def option(*names: str, heading: str | None = None, **settings: Any) -> Any:
+    """Return a field of the dataclass of a :func:`command`: click's option of these names."""
+    return as_field(click.option(*names, **settings), heading)
+
+
+def as_field(option: Callable[[Any], Any], heading: str | None = None) -> Any:
+    """Return the field of an option that commands share; one with a heading begins a list."""
+    return dataclasses.field(metadata={"option": option, "heading": heading})
+
+
+def command(
+    given: type[Given], **settings: Any
+) -> Callable[[Callable[[Given], None]], GroupedCommand]:
+    """Make a command of a function of one dataclass, whose fields are the options."""
+
+    def decorate(function: Callable[[Given], None]) -> GroupedCommand:
+        made = GroupedCommand(
+            None, callback=lambda **values: function(given(**values)), help=function.__doc__,
+            **settings,
+        )  # fmt: skip
+        heading = ""
+        for field in dataclasses.fields(given):  # type: ignore[arg-type]
+            field.metadata["option"](made)
+            heading = field.metadata["heading"] or heading
+            made.groups.setdefault(heading, []).append(made.params[-1])
+        return made
+
+    return decorate
 
 
 class GroupedCommand(click.Command):
@@ -279,6 +311,10 @@ class GroupedCommand(click.Command):
         for heading, group in {**self.groups, "Help": rest}.items():
             with formatter.section(heading):
                 formatter.write_dl([row for each in group if (row := each.get_help_record(ctx))])
+
+
+# heading -> its options, as click's decorators.
+OptionGroups = Mapping[str, Sequence[Callable[[Any], Any]]]
 
 
 def grouped(groups: OptionGroups) -> Callable[[GroupedCommand], GroupedCommand]:

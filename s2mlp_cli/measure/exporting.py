@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mlp_cli._version import __version__
+from s2mlp_cli.checkpoints.reading import sha256_of
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import first_images
 from s2mlp_cli.errors import ExportError, GateError
@@ -30,15 +31,15 @@ from s2mlp_cli.runtimes.precision import to_fp16, to_int8
 from s2mlp_cli.runtimes.sessions import Images, Session, open_session
 from s2mlp_cli.shifts import registry
 
-# The implementation that a format gets where none is named: no other is faster in onnxruntime or
-# openvino (reports/profile-cpu/deployed.json), nor compiled, as a .pt2 usually is before it runs
+# The implementation where none is named: no other is faster in onnxruntime or openvino
+# (reports/profile-cpu/deployed.json), nor compiled, as a .pt2 usually is before it runs
 # (reports/benchmarks/free_shift.json).
-DEFAULT_SHIFT: dict[Format, str] = {"onnx": "fused", "pt2": "fused"}
+DEFAULT_SHIFT = "fused"
 
-FORMATS: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2"}
-PRECISIONS: dict[Format, tuple[Precision, ...]] = {
-    "onnx": ("fp32", "fp16", "int8"),
-    "pt2": ("fp32", "bf16"),
+# ending -> what a file of that format can be in.
+PRECISIONS: dict[str, tuple[Precision, ...]] = {
+    ".onnx": ("fp32", "fp16", "int8"),
+    ".pt2": ("fp32", "bf16"),
 }
 
 # Images at a time while the ranges of activations are found.
@@ -66,26 +67,28 @@ class ExportSettings:
     calibration: Sequence[Images] | None = None
     threads: int = 1
 
-    @property
-    def format(self) -> Format:
-        """The format of the ending.
+    def __post_init__(self) -> None:
+        """Refuse what the format does not have.
 
         Raises:
-            ExportError: it is none of them, or the format does not have this precision.
+            ExportError: the ending is not that of a format, or the format lacks this precision.
         """
-        found = FORMATS.get(self.path.suffix)
-        if found is None:
+        ending = self.path.suffix
+        if ending not in PRECISIONS:
             raise ExportError(
                 f"cannot tell the format from '{self.path}'; end it with .onnx or .pt2"
             )
-        if self.precision not in PRECISIONS[found]:
+        if self.precision not in PRECISIONS[ending]:
             raise ExportError(
-                f"{self.path.suffix} files have no {self.precision} here; choose --precision "
-                f"{' or '.join(PRECISIONS[found])}"
+                f"{ending} files have no {self.precision} here; choose --precision "
+                f"{' or '.join(PRECISIONS[ending])}"
             )
         if self.calibration is not None and self.precision != "int8":
             raise ExportError(f"--calibrate is for --precision int8, not {self.precision}")
-        return found
+
+    @property
+    def format(self) -> Format:
+        return "pt2" if self.path.suffix == ".pt2" else "onnx"
 
 
 def export(
@@ -99,22 +102,21 @@ def export(
         tell: told each step, in words.
 
     Raises:
-        ExportError: an operator cannot be exported, or the format does not have this precision.
+        ExportError: an operator cannot be exported.
         GateError: the file is off by more than its precision explains, or the proof cannot tell.
         WriteError: the file cannot be written.
         UnavailableError: a package is missing.
     """
-    format_, calibration = settings.format, settings.calibration
     reference = Reference(model)
     shift, notes = None, reference.notes
     if reference.has_shifts:
-        shift = settings.shift or DEFAULT_SHIFT[format_]
+        shift = settings.shift or DEFAULT_SHIFT
     elif settings.shift:
         notes += (f"{model.name} has no spatial shift: --shift {settings.shift} changes nothing",)
     metadata = _metadata(model, reference.module, shift)
     with writing(), tempfile.TemporaryDirectory(prefix="s2mlp-export-") as folder:
         draft = Path(folder) / f"model{settings.path.suffix}"
-        tell(f"exporting to {format_}")
+        tell(f"exporting to {settings.format}")
         start = time.perf_counter()
         _write(reference.copy(shift), reference.image, draft, settings, metadata, tell)
         seconds = time.perf_counter() - start
@@ -125,7 +127,7 @@ def export(
         result = ExportResult(
             model=model.name,
             source=model.source,
-            format=format_,
+            format=settings.format,
             precision=settings.precision,
             path=str(settings.path),
             shift=shift,
@@ -133,12 +135,12 @@ def export(
             image=reference.image,
             classes=facts.classes or 0,
             batch_size=facts.batch_size,
-            opset=OPSET if format_ == "onnx" else None,
+            opset=OPSET if settings.format == "onnx" else None,
             bytes=draft.stat().st_size,
-            sha256=hashlib.sha256(draft.read_bytes()).hexdigest(),
+            sha256=sha256_of(draft),
             weights_sha256=metadata["s2mlp.weights_sha256"],
             nodes=facts.nodes,
-            calibration=None if calibration is None else sum(map(len, calibration)),
+            calibration=sum(map(len, settings.calibration)) if settings.calibration else None,
             quantised=facts.quantised,
             seconds=seconds,
             proofs=proofs,
@@ -205,7 +207,7 @@ def _sample_images(model: GivenModel) -> Tensor | None:
     """Return the digits if the weights are those of the sample."""
     from s2mlp_cli import sample
 
-    if model.source.sha256 != hashlib.sha256(sample.CHECKPOINT.read_bytes()).hexdigest():
+    if model.source.sha256 != sha256_of(sample.CHECKPOINT):
         return None
     return first_images(open_images(sample.IMAGES), preprocessing_of(model))
 

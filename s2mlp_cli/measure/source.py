@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.measure.settings import code_arguments
-from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
@@ -247,18 +246,6 @@ class ExportedModel(GivenModel):
         if input_size == self.input_size:
             return self
         return _exported(Path(self.source.path or ""), input_size)
-
-    @property
-    def preprocessing(self) -> Preprocessing | None:
-        """How its images are prepared; None where the file does not say."""
-        text = self.facts.metadata.get("s2mlp.preprocessing")
-        try:
-            return None if text is None else Preprocessing.model_validate_json(text)
-        except ValueError as error:
-            raise ExportError(
-                f"{self.source.path}: s2mlp.preprocessing in its metadata is not valid; export it "
-                "again"
-            ) from error
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         path = Path(self.source.path or "")

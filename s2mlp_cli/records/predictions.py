@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from s2mlp_cli.errors import RecordError, printable
-from s2mlp_cli.files import check_writable, write_atomically
+from s2mlp_cli.files import write_atomically
 
 ENDINGS = (".csv", ".parquet")
-
-_REMEDY = "choose another --predictions"
 
 
 class Prediction(NamedTuple):
@@ -47,10 +45,10 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
         RecordError: its ending is not known.
         WriteError: the file cannot be written.
     """
-    check_ending(path)
+    _check_ending(path)
     rows = [row._replace(name=printable(row.name)) for row in rows]
     content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
-    write_atomically(path, content, _REMEDY)
+    write_atomically(path, content, "choose another --predictions")
 
 
 def load_predictions(path: Path) -> list[Prediction]:
@@ -59,7 +57,7 @@ def load_predictions(path: Path) -> list[Prediction]:
     Raises:
         RecordError: it is none.
     """
-    check_ending(path)
+    _check_ending(path)
     try:
         return _from_parquet(path) if path.suffix == ".parquet" else _from_csv(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -68,23 +66,7 @@ def load_predictions(path: Path) -> list[Prediction]:
         ) from error
 
 
-def check_target(path: Path) -> None:
-    """Check, before a long run, that its predictions can be saved to ``path`` after it.
-
-    Raises:
-        RecordError: its ending is not known.
-        WriteError: its folder is missing or read-only.
-    """
-    check_ending(path)
-    check_writable(path, _REMEDY)
-
-
-def check_ending(path: Path) -> None:
-    """Check that the ending of ``path`` is known.
-
-    Raises:
-        RecordError: it is not.
-    """
+def _check_ending(path: Path) -> None:
     if path.suffix not in ENDINGS:
         raise RecordError(f"predictions are .csv or .parquet, not '{path.name}'; rename it")
 

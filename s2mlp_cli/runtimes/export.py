@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2mlp_cli.errors import ExportError
+from s2mlp_cli.errors import ExportError, first_line
 from s2mlp_cli.runtimes.onnx_file import onnx_facts
 from s2mlp_cli.runtimes.packages import quietly, require
 
@@ -67,7 +67,8 @@ def export_onnx(
             for key in [key for key in node.metadata_props if key.startswith("pkg.torch")]:
                 del node.metadata_props[key]
         program.save(path, external_data=False)
-        _require_batch(onnx_facts(path).batch_size, batch_size, module, example)
+        if onnx_facts(path).batch_size != batch_size:  # an exporter may fix it without an error
+            raise ExportError(_fixes_batch(module, example))
 
 
 def export_pt2(
@@ -90,7 +91,8 @@ def export_pt2(
             node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs
         )
         batch = placeholder.meta["val"].shape[0]
-        _require_batch(batch if isinstance(batch, int) else None, batch_size, module, example)
+        if (batch if isinstance(batch, int) else None) != batch_size:
+            raise ExportError(_fixes_batch(module, example))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which are nobody's business
     with open(path, "wb") as stream:  # a full disk is Python's OSError, and not one of C++
@@ -136,14 +138,6 @@ def _example(
     return example, None if batch_size else torch.export.Dim(BATCH, min=1)
 
 
-def _require_batch(
-    found: int | None, asked: int | None, module: nn.Module, example: Tensor
-) -> None:
-    """Refuse a file whose batch is another one: an exporter may fix it without an error."""
-    if found != asked:
-        raise ExportError(_fixes_batch(module, example))
-
-
 def _fixes_batch(module: nn.Module, example: Tensor) -> str:
     """Say which operator is likely to fix the batch: one that is not torch's own."""
     program = torch.export.export(module, (example,))
@@ -166,28 +160,19 @@ def _as_sentences(module: nn.Module, example: Tensor) -> Iterator[None]:
         torch._dynamo.exc.TorchDynamoException,
         *(RuntimeError, NotImplementedError, ValueError, AssertionError),
     ) as error:
-        chain = _chain(error)
-        if any("Constraints violated" in str(each) for each in chain):
+        chain: list[BaseException] = [error]
+        while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+            chain.append(cause)
+        text = " ".join(map(str, chain))
+        if "Constraints violated" in text:
             raise ExportError(_fixes_batch(module, example)) from error
-        raise ExportError(_reason(chain)) from error
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error with all that it came from."""
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(inner)
-    return chain
-
-
-def _reason(chain: list[BaseException]) -> str:
-    """Return which operator cannot be exported, or else the innermost reason in one line."""
-    text = " ".join(str(each) for each in chain)
-    operators = re.findall(r"(?:aten|prims|torchvision|torch\.ops\.\w+)(?:::|\.)\w+", text)
-    if operators:
-        return (
-            f"the operator {operators[0]} cannot be exported; choose another --shift (concat and "
-            "fused export everywhere)"
-        )
-    last = str(chain[-1]).strip().splitlines() or [type(chain[-1]).__name__]
-    return f"the exporter refused it: {last[0]}; choose another --shift, or the other format"
+        operators = re.findall(r"(?:aten|prims|torchvision|torch\.ops\.\w+)(?:::|\.)\w+", text)
+        if operators:
+            raise ExportError(
+                f"the operator {operators[0]} cannot be exported; choose another --shift (concat "
+                "and fused export everywhere)"
+            ) from error
+        raise ExportError(
+            f"the exporter refused it: {first_line(chain[-1])}; choose another --shift, or the "
+            "other format"
+        ) from error

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from s2mlp_cli.errors import ExportError, first_line
 
 
 @dataclass(frozen=True)
@@ -26,3 +31,22 @@ class Facts:
     nodes: dict[str, int]
     metadata: dict[str, str]
     quantised: tuple[str, ...] = ()
+
+
+@contextmanager
+def reading(path: Path, broken: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what reading an exported file raises into a sentence.
+
+    Raises:
+        ExportError: it is missing or cannot be read, or its content raises one of ``broken``.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ExportError(f"there is no file {path}") from error
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
+    except broken as error:
+        raise ExportError(
+            f"{path} is not a whole {path.suffix} file ({first_line(error)}); export it again"
+        ) from error

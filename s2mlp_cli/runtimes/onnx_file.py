@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from s2mlp_cli.errors import ExportError
-from s2mlp_cli.runtimes.facts import Facts
+from s2mlp_cli.errors import ExportError, first_line
+from s2mlp_cli.runtimes.facts import Facts, reading
 from s2mlp_cli.runtimes.packages import require
 
 _PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -31,27 +31,16 @@ def read_onnx(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
+    with reading(path, (DecodeError, ValueError)):
+        model = onnx.load(path, load_external_data=False)
     try:
-        return onnx.load(path)
-    except FileNotFoundError as error:
-        if error.filename is not None and Path(error.filename) != path:
-            raise ExportError(_no_external_data(path, error)) from error
-        raise ExportError(f"there is no file {path}") from error
-    except (DecodeError, ValueError) as error:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ExportError(
-            f"{path} is not a whole ONNX file ({_first_line(error)}); export it again"
+            f"{path} keeps its weights in another file, which cannot be read "
+            f"({first_line(error)}); put that file beside it"
         ) from error
-    except onnx.checker.ValidationError as error:
-        raise ExportError(_no_external_data(path, error)) from error
-    except OSError as error:
-        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _no_external_data(path: Path, error: BaseException) -> str:
-    return (
-        f"{path} keeps its weights in another file, which cannot be read ({_first_line(error)}); "
-        "put that file beside it"
-    )
+    return model
 
 
 def onnx_facts(path: Path) -> Facts:
@@ -135,7 +124,3 @@ def _sizes(value: Any) -> list[int | None]:
 
 def _shape(sizes: list[int | None]) -> str:
     return ",".join("?" if size is None else str(size) for size in sizes) or "a single number"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import ExportError
-from s2mlp_cli.runtimes.facts import Facts
+from s2mlp_cli.runtimes.facts import Facts, reading
 
 # Files that an archive may have below its root folder.
 _FILES = re.compile(
@@ -43,8 +43,8 @@ _WORD = re.compile(
 )
 _CHARACTERS = re.compile(r"[\w\s()'*+\-/,=<>!]*")
 
-
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+# What the images of a program can be in.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # What zipfile, json and torch raise for a file that is cut, changed or of another version.
 _BROKEN = (
@@ -59,21 +59,11 @@ def load_pt2(path: Path) -> tuple[nn.Module, Facts]:
     Raises:
         ExportError: it is damaged, could run code when it is loaded, or is no image classifier.
     """
-    try:
-        with open(path, "rb") as stream:
-            with zipfile.ZipFile(stream) as archive:
-                metadata = _refuse_code(path, archive)
-            stream.seek(0)
-            program = torch.export.load(stream)
-    except FileNotFoundError as error:
-        raise ExportError(f"there is no file {path}") from error
-    except OSError as error:
-        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
-    except _BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"{path} is not a whole .pt2 file that torch loads ({reason}); export it again"
-        ) from error
+    with reading(path, _BROKEN), open(path, "rb") as stream:
+        with zipfile.ZipFile(stream) as archive:
+            metadata = _refuse_code(path, archive)
+        stream.seek(0)
+        program = torch.export.load(stream)
     return program.module(), _facts(path, program, metadata)
 
 
@@ -159,13 +149,18 @@ def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Facts:
             f"{path} maps {images.ndim} dimensions to {logits.ndim}; an image classifier maps "
             "B,C,H,W to B,classes"
         )
+    precision = next((name for name, dtype in DTYPES.items() if dtype == images.dtype), None)
+    if precision is None:
+        raise ExportError(
+            f"{path} takes images of {images.dtype}; a classifier takes {', '.join(DTYPES)}"
+        )
     batch = images.shape[0]
     calls = Counter(str(each.target) for each in program.graph.nodes if each.op == "call_function")
     return Facts(
         batch_size=batch if isinstance(batch, int) else None,
         image=(int(images.shape[1]), int(images.shape[2]), int(images.shape[3])),
         classes=int(logits.shape[1]),
-        precision=_PRECISIONS[images.dtype],
+        precision=precision,
         nodes=dict(calls.most_common()),
         metadata=metadata,
     )

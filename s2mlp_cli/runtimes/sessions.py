@@ -212,10 +212,10 @@ def _content(path: Path) -> str | bytes:
 def _torch(path: Path) -> tuple[Run, Facts]:
     import torch
 
-    from s2mlp_cli.runtimes.pt2_file import load_pt2
+    from s2mlp_cli.runtimes.pt2_file import DTYPES, load_pt2
 
     module, facts = load_pt2(path)
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[facts.precision]
+    dtype = DTYPES[facts.precision]
 
     def run(batch: Images) -> Images:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2mlp_cli.records.export import ExportRecord, ExportResult, Proof
+from s2mlp_cli.records.export import ExportRecord, ExportResult
 from s2mlp_cli.views.document import Column, KeyFigure, Number, Sheet, Table, View, listed
 
 
@@ -74,22 +74,14 @@ def _files(record: ExportRecord) -> Table:
         ),
         rows=tuple(
             (
-                result.path,
-                result.model,
-                result.shift,
-                result.format,
-                result.precision,
-                result.opset,
-                "×".join(map(str, result.image)),
-                "any" if result.batch_size is None else str(result.batch_size),
-                result.bytes,
-                sum(result.nodes.values()),
-                len(result.quantised) or None,
+                result.path, result.model, result.shift, result.format, result.precision,
+                result.opset, "×".join(map(str, result.image)), result.batch_size or "any",
+                result.bytes, sum(result.nodes.values()), len(result.quantised) or None,
                 result.seconds,
             )
             for result in record.results
         ),
-    )
+    )  # fmt: skip
 
 
 def _proofs(record: ExportRecord) -> Table:
@@ -107,25 +99,18 @@ def _proofs(record: ExportRecord) -> Table:
             Column("Spread of logits", "{:.2g}".format, numeric=True),
             Column("Same top-1", numeric=True),
         ),
-        rows=tuple(_proof(result, proof) for result in record.results for proof in result.proofs),
+        rows=tuple(
+            (
+                result.path, proof.images, proof.count, proof.batch_size, proof.runtime,
+                proof.largest_error, proof.relative_error, result.allowed, proof.spread,
+                proof.same_top1,
+            )
+            for result in record.results
+            for proof in result.proofs
+        ),
         note="The spread is the standard deviation of a logit between images. An error must be "
         "small beside it, or agreement says nothing.",
-    )
-
-
-def _proof(result: ExportResult, proof: Proof) -> tuple[object, ...]:
-    return (
-        result.path,
-        proof.images,
-        proof.count,
-        proof.batch_size,
-        proof.runtime,
-        proof.largest_error,
-        proof.relative_error,
-        result.allowed,
-        proof.spread,
-        proof.same_top1,
-    )
+    )  # fmt: skip
 
 
 def _operators(record: ExportRecord) -> Table:
@@ -148,17 +133,12 @@ _SHEET = (
 
 def sheet(record: ExportRecord) -> Sheet:
     """Return one row for each file."""
-    rows = []
-    for result in record.results:
-        worst = max(result.proofs, key=lambda proof: proof.relative_error)
-        rows.append(
-            (
-                *(getattr(result, name) for name in _SHEET),
-                sum(result.nodes.values()),
-                len(result.quantised),
-                worst.largest_error,
-                worst.relative_error,
-            )
+    worst = [max(each.proofs, key=lambda proof: proof.relative_error) for each in record.results]
+    rows = tuple(
+        (
+            *(getattr(each, name) for name in _SHEET), sum(each.nodes.values()),
+            len(each.quantised), proof.largest_error, proof.relative_error,
         )
-    header = (*_SHEET, "nodes", "quantised", "largest_error", "relative_error")
-    return Sheet(header, tuple(rows))
+        for each, proof in zip(record.results, worst, strict=True)
+    )  # fmt: skip
+    return Sheet((*_SHEET, "nodes", "quantised", "largest_error", "relative_error"), rows)

@@ -9,7 +9,13 @@ from pathlib import PurePath
 
 from s2mlp_cli import units
 from s2mlp_cli.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from s2mlp_cli.records.validate import Interval, ValidateRecord, ValidateResult
+from s2mlp_cli.records.validate import (
+    Confusion,
+    Interval,
+    Mistake,
+    ValidateRecord,
+    ValidateResult,
+)
 from s2mlp_cli.views.document import (
     Column,
     KeyFigure,
@@ -95,35 +101,20 @@ def _tables(result: ValidateResult) -> Iterator[Table]:
     yield Table(
         caption=f"{_name(result)}: classes",
         columns=(
-            Column("Class"),
-            Column("Label", numeric=True),
-            Number("Images"),
-            percentage("Top-1", 2),
-            percentage("Top-5", 2),
+            Column("Class"), Column("Label", numeric=True), Number("Images"),
+            percentage("Top-1", 2), percentage("Top-5", 2),
         ),
         rows=tuple(
-            (
-                each.name or str(each.label),
-                each.label,
-                each.images,
-                each.correct1 / each.images,
-                each.correct5 / each.images,
-            )
+            (each.name or str(each.label), each.label, each.images,
+             each.correct1 / each.images, each.correct5 / each.images)
             for each in result.per_class
         ),
         preview=len(result.per_class),
-    )
+    )  # fmt: skip
     yield Table(
         caption=f"{_name(result)}: most confused classes",
         columns=(Column("Class"), Column("Predicted as"), Number("Images", bar=True)),
-        rows=tuple(
-            (
-                _class(each.label, each.label_name),
-                _class(each.predicted, each.predicted_name),
-                each.images,
-            )
-            for each in result.confusions
-        ),
+        rows=tuple((*_pair(each), each.images) for each in result.confusions),
     )
     yield Table(
         caption="If the classes were in another order",
@@ -143,27 +134,14 @@ def _details(result: ValidateResult) -> Iterator[Table]:
     yield Table(
         caption=f"{_name(result)}: most confident mistakes",
         columns=(
-            Column("Image"),
-            Column("Class"),
-            Column("Predicted as"),
-            percentage("Probability", 2),
+            Column("Image"), Column("Class"), Column("Predicted as"), percentage("Probability", 2),
         ),
-        rows=tuple(
-            (
-                each.name,
-                _class(each.label, each.label_name),
-                _class(each.predicted, each.predicted_name),
-                each.confidence,
-            )
-            for each in result.mistakes
-        ),
-    )
+        rows=tuple((each.name, *_pair(each), each.confidence) for each in result.mistakes),
+    )  # fmt: skip
     yield Table(
         caption=f"{_name(result)}: calibration",
         columns=(
-            Column("Probability"),
-            Number("Images"),
-            percentage("Mean probability", 2),
+            Column("Probability"), Number("Images"), percentage("Mean probability", 2),
             percentage("Correct", 2),
         ),
         rows=tuple(
@@ -204,6 +182,11 @@ def _scores(result: ValidateResult) -> Table:
 
 def _class(label: int, name: str | None) -> str:
     return str(label) if name in (None, str(label)) else f"{label} {name}"
+
+
+def _pair(each: Confusion | Mistake) -> tuple[str, str]:
+    """Return the class of an image, and the one that was predicted."""
+    return _class(each.label, each.label_name), _class(each.predicted, each.predicted_name)
 
 
 def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
@@ -270,16 +253,12 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
             draw=partial(
                 thumbnails.draw,
                 [
-                    (
-                        each.thumbnail or "",
-                        f"{_class(each.label, each.label_name)}, taken for\n"
-                        f"{_class(each.predicted, each.predicted_name)} ({each.confidence:.0%})",
-                    )
+                    (each.thumbnail or "",
+                     "{}, taken for\n{} ({:.0%})".format(*_pair(each), each.confidence))
                     for each in shown
                 ],
             ),
-        )
-
+        )  # fmt: skip
     if result.calibration:
         bins = [
             lines.Bin(each.confidence, each.correct1 / each.images, each.images)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import click
-import numpy as np
 import pytest
 import timm
 import torch
@@ -28,6 +27,7 @@ from tests.command_line import s2mlp
 from tests.digits import (
     SYNSETS,
     class_folders,
+    fill,
     flat,
     save_zip,
     tar_of,
@@ -197,30 +197,15 @@ def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt, folders):
     assert any("NOT a spatial shift" in remark for remark in wrong.remarks)
 
 
-def test_a_checkpoint_of_timm_predicts_what_timm_itself_does(tmp_path):
-    torch.manual_seed(0)
-    model = timm.create_model("test_vit").eval()
-    save_zip(model.state_dict(), tmp_path / "timm.pth")
-    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
-    generator = np.random.default_rng(0)
-    expected = []
-    for number, synset in enumerate(("n01440764", "n01443537", "n15075141")):
-        coarse = generator.integers(0, 256, (5, 7, 3), np.uint8)
-        image = Image.fromarray(coarse).resize((200 + 30 * number, 190), Image.BICUBIC)
-        (tmp_path / "val" / synset).mkdir(parents=True)
-        image.save(tmp_path / "val" / synset / "x.png")
-        with torch.inference_mode():
-            expected.append(model(transform(image)[None]).topk(5).indices[0].tolist())
+def test_a_part_of_imagenets_classes_is_placed_among_all_1000(tmp_path):
+    save_zip(timm.create_model("test_vit").state_dict(), tmp_path / "timm.pth")
+    for synset in ("n01440764", "n01443537", "n15075141"):
+        fill(tmp_path, f"val/{synset}/x.png")
     result = in_process(
         "--ckpt", tmp_path / "timm.pth", "--model", "timm:test_vit", "--data", tmp_path / "val",
-        "--transform", "timm", "--workers", "0", "--device", "cpu",
-        "--predictions", tmp_path / "p.csv",
+        "--workers", "0", "--device", "cpu", "--predictions", tmp_path / "p.csv",
     )  # fmt: skip
-    assert result.preprocessing.input_size == (160, 160)
-    assert result.preprocessing.crop_pct == 0.95
-    rows = load_predictions(tmp_path / "p.csv")
-    assert [[row.top1, row.top2, row.top3, row.top4, row.top5] for row in rows] == expected
-    assert [row.label for row in rows] == [0, 1, 999]  # placed among all 1000 classes
+    assert [row.label for row in load_predictions(tmp_path / "p.csv")] == [0, 1, 999]
     assert "the data covers 3 of the classifier's 1000 classes" in result.remarks
 
 
@@ -244,9 +229,11 @@ def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt, folders):
         ("--std", "0.2,0,0.2", "'0.2,0,0.2' contains 0, and pixels are divided by it"),
         ("--crop-pct", "nan", "'nan' is not a finite number"),
         ("--seed", "-1", "-1 is not in the range 0<=x<=4294967295"),
+        ("--predictions", "p.txt", "'p.txt' should end with .csv, .parquet"),
+        ("--predictions", "no/p.csv", "there is no folder 'no' to write to"),
     ],
 )
-def test_a_number_that_is_none_is_a_usage_error(option, value, message):
+def test_a_value_that_cannot_be_meant_is_a_usage_error(option, value, message):
     with pytest.raises(click.BadParameter, match=re.escape(message)):
         in_process("--ckpt", "sample", option, value)
 
@@ -383,7 +370,6 @@ def test_real_labels_are_scored_in_the_same_pass(ckpt, digits, folders, tmp_path
     ("arguments", "sentence"),
     [
         ((), "name a checkpoint: --ckpt FILE, or --ckpt sample to try it"),
-        (("--ckpt", "x", "--set", "classes=2"), "--set changes a spec; name it with --model"),
         (("--pretrained",), "--pretrained replaces --ckpt, and needs --model"),
         (
             ("--pretrained", "--model", "mixer-b16", "--ckpt", "x"),

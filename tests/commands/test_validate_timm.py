@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import timm
 import torch
-from click.testing import CliRunner
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
 
-from s2mlp_cli.cli import group
 from s2mlp_cli.records.predictions import load_predictions
-from s2mlp_cli.records.validate import ValidateRecord
+from tests.commands.test_validate import in_process
 from tests.digits import save_zip
 
 MODEL, CLASSES = "test_vit", 6
@@ -44,12 +42,8 @@ def folder(model, tmp_path_factory):
 
 
 def validate(folder, *arguments):
-    given = ["validate", "--ckpt", folder / "weights.pth", "--data", folder / "val", *GIVEN]
-    done = CliRunner().invoke(
-        group, [*map(str, [*given, *arguments]), "--format", "json"], catch_exceptions=False,
-        standalone_mode=False,
-    )  # fmt: skip
-    return ValidateRecord.model_validate_json(done.stdout).results[0]
+    given = ("--ckpt", folder / "weights.pth", "--data", folder / "val", *GIVEN)
+    return in_process(*given, *arguments)
 
 
 def probabilities(model, folder, **config):

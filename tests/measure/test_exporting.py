@@ -13,7 +13,6 @@ from s2mlp_cli.measure import exporting
 from s2mlp_cli.measure.exporting import ExportSettings, export
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import module_model, open_model
-from s2mlp_cli.records.export import ExportRecord
 from tests.runtimes.conftest import Tiny
 
 pytest.importorskip("onnxscript")
@@ -36,18 +35,6 @@ def test_the_sample_is_proven_on_its_own_images(tmp_path):
     assert all(proof.relative_error < 1e-4 < proof.spread for proof in result.proofs)
     assert (result.shift, result.batch_size, result.opset, result.notes) == ("conv", None, 20, ())
     assert result.form is None
-    again = ExportRecord.model_validate_json(
-        ExportRecord.new(command=(), environment=_environment(), results=(result,)).model_dump_json(
-            by_alias=True
-        )
-    )
-    assert again.results == (result,)
-
-
-def _environment():
-    from s2mlp_cli.measure.environment import environment
-
-    return environment()
 
 
 def test_random_weights_are_said_to_be_random_and_zero_tensors_are_drawn(tmp_path):

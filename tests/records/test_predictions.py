@@ -4,13 +4,8 @@ import os
 
 import pytest
 
-from s2mlp_cli.errors import RecordError, WriteError
-from s2mlp_cli.records.predictions import (
-    Prediction,
-    check_target,
-    load_predictions,
-    save_predictions,
-)
+from s2mlp_cli.errors import RecordError
+from s2mlp_cli.records.predictions import Prediction, load_predictions, save_predictions
 
 
 def row(name, right, label=3):
@@ -32,20 +27,6 @@ def test_a_file_that_is_none(tmp_path):
         load_predictions(tmp_path / "x.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
         load_predictions(tmp_path / "x.txt")
-
-
-def test_where_predictions_cannot_be_saved_is_said_before_the_run(tmp_path):
-    check_target(tmp_path / "new.csv")
-    with pytest.raises(WriteError, match=f"no folder '{tmp_path}/no'; choose another --pred"):
-        check_target(tmp_path / "no" / "new.csv")
-    with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'new.txt'"):
-        check_target(tmp_path / "new.txt")
-
-
-def test_a_read_only_folder_is_refused_before_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
-    with pytest.raises(WriteError, match=r"is read-only; choose another --predictions"):
-        check_target(tmp_path / "new.csv")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

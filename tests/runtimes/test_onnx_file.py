@@ -63,7 +63,7 @@ def test_images_of_integers_are_refused(tmp_path):
 def test_a_file_that_was_cut_is_named(tiny_onnx, tmp_path):
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(tiny_onnx.read_bytes()[:-100])
-    with pytest.raises(ExportError, match="is not a whole ONNX file"):
+    with pytest.raises(ExportError, match="is not a whole .onnx file"):
         onnx_facts(cut)
 
 

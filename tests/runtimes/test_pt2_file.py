@@ -1,5 +1,6 @@
 """ExportedPrograms are loaded without running code, or refused."""
 
+import copy
 import io
 import json
 import pickle
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from s2mlp_cli.errors import ExportError
+from s2mlp_cli.runtimes.export import export_pt2
 from s2mlp_cli.runtimes.pt2_file import load_pt2
 
 
@@ -112,6 +114,12 @@ def test_a_program_with_two_inputs_is_no_classifier(tmp_path):
     torch.export.save(torch.export.export(Two(), (torch.ones(1, 3, 2, 2),) * 2), path)
     with pytest.raises(ExportError, match="2 inputs and 1 outputs"):
         load_pt2(path)
+
+
+def test_images_of_another_dtype_are_refused(tiny, tmp_path):
+    export_pt2(copy.deepcopy(tiny).double(), (3, 8, 8), tmp_path / "double.pt2")
+    with pytest.raises(ExportError, match="takes images of torch.float64; a classifier takes fp32"):
+        load_pt2(tmp_path / "double.pt2")
 
 
 def test_a_zip_of_an_unknown_version_is_a_sentence(tiny_pt2, tmp_path):

@@ -58,30 +58,27 @@ Resumed           120 images are from earlier runs, not in this time
 """
 
 
+RESULT = samples.validate().results[0]
+
+
+def record(**fields):
+    """The sample's record with other values in some fields of its result."""
+    return changed(samples.validate(), results=(changed(RESULT, **fields),))
+
+
 def full():
     """A record in which every part of the report has something to say."""
-    record = samples.validate()
-    result = record.results[0]
-    changed = result.model_copy(
-        update={
-            "model": "v2-small",
-            "ckpt": result.ckpt.model_copy(update={"nearest": "v2-small"}),
-            "data": result.data.model_copy(update={"available": 5000, "limit": 300, "seed": 0}),
-            "processes": 3,
-            "resumed_images": 120,
-            "per_class": result.per_class[:2],
-            "published": Published(paper="a paper", row="a row", top1=91.5),
-            "real": RealScore(
-                images=290, skipped=10, correct1=276, correct5=288, top1=0.95,
-                top1_interval=(0.92, 0.97),
-            ),
-            "label_orders": (
-                LabelOrder(order="outputs in the devkit's order", correct1=240, top1=0.8),
-            ),
-            "remarks": ("the classes are numbered in another order",),
-        }
+    real = RealScore(
+        images=290, skipped=10, correct1=276, correct5=288, top1=0.95, top1_interval=(0.92, 0.97)
+    )
+    return record(
+        model="v2-small", ckpt=changed(RESULT.ckpt, nearest="v2-small"),
+        data=changed(RESULT.data, available=5000, limit=300, seed=0), processes=3,
+        resumed_images=120, per_class=RESULT.per_class[:2],
+        published=Published(paper="a paper", row="a row", top1=91.5), real=real,
+        label_orders=(LabelOrder(order="outputs in the devkit's order", correct1=240, top1=0.8),),
+        remarks=("the classes are numbered in another order",),
     )  # fmt: skip
-    return record.model_copy(update={"results": (changed,)})
 
 
 def test_the_terminal_at_80_columns():
@@ -89,17 +86,13 @@ def test_the_terminal_at_80_columns():
 
 
 def test_a_loss_that_is_no_number_is_left_out():
-    record = samples.validate()
-    result = record.results[0].model_copy(update={"loss": None, "loss_interval": None})
-    text = shown(view(record.model_copy(update={"results": (result,)})), 80)
+    text = shown(view(record(loss=None, loss_interval=None)), 80)
     assert "loss" not in text
     assert "calibration error  0.0210" in text
 
 
 def test_only_the_first_broken_images_are_shown():
-    record = samples.validate()
-    result = record.results[0].model_copy(update={"failures": record.results[0].failures * 18})
-    lines = shown(view(record.model_copy(update={"results": (result,)})), 80).splitlines()
+    lines = shown(view(record(failures=RESULT.failures * 18)), 80).splitlines()
     assert "Images that cannot be decoded, in no score (first 5 of 18)" in lines
     assert lines.count("3/broken.png: cut off") == 5
 
@@ -138,47 +131,37 @@ def test_a_record_with_a_score_of_no_images_is_damaged(text, place, tmp_path):
     ],
 )
 def test_a_score_of_another_function_is_marked_in_the_headline(shift, marked):
-    record = samples.validate()
-    result = record.results[0].model_copy(update={"shift": shift})
-    text = shown(view(record.model_copy(update={"results": (result,)})), 200)
-    assert text.startswith(marked)
+    assert shown(view(record(shift=shift)), 200).startswith(marked)
 
 
 def test_whose_published_value_it_is_and_what_was_kept_is_shown():
-    record = samples.validate()
-    result = record.results[0].model_copy(
-        update={
-            "published": Published(model="v2-small", paper="a paper", row="a row", top1=80.7),
-            "predictions": "p.csv",
-            "preprocessing": Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25)),
-        }
+    given = record(
+        published=Published(model="v2-small", paper="a paper", row="a row", top1=80.7),
+        predictions="p.csv",
+        preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25)),
     )
-    text = shown(view(record.model_copy(update={"results": (result,)})), 80)
+    text = shown(view(given), 80)
     assert "95 % interval  Published for v2-small\n" in text
     assert "\nPredictions   per image in p.csv\n" in text
     assert "transform box, mean 0.5," in text
 
 
 def test_how_the_network_ran_is_told_as_far_as_it_applies():
-    result = full().results[0]
-    changed = result.model_copy(
-        update={"shift": None, "compiled": True, "channels_last": True, "processes": 1}
-    )
-    text = shown(view(full().model_copy(update={"results": (changed,)})), 80)
-    assert ", 0 workers, 1 process, compiled, channels-last " in " ".join(text.split())
-    assert "compilation included" in " ".join(text.split())
-    changed = result.model_copy(update={"shift": "fused", "form": "functional"})
-    text = shown(view(full().model_copy(update={"results": (changed,)})), 80)
-    assert "shift fused (functional form)" in " ".join(text.split())
+    def words(**fields):
+        return " ".join(shown(view(record(**fields)), 80).split())
+
+    told = words(shift=None, compiled=True, channels_last=True)
+    assert ", 0 workers, 1 process, compiled, channels-last " in told
+    assert "compilation included" in told
+    assert "shift fused (functional form)" in words(shift="fused", form="functional")
 
 
 def mistaken(thumbnail):
-    record = samples.validate()
     mistake = Mistake(
         name="9/a.png", label=9, predicted=4, label_name="nine", predicted_name=None,
         confidence=0.9, thumbnail=thumbnail,
     )  # fmt: skip
-    return changed(record, results=(changed(record.results[0], mistakes=(mistake,)),))
+    return record(mistakes=(mistake,))
 
 
 def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them():
@@ -207,8 +190,6 @@ def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them():
     ],
 )
 def test_two_checkpoints_of_one_model_are_told_apart(path, kind, name):
-    record = samples.validate()
-    result = record.results[0]
     source = kind and ModelSource(kind=kind, name="digits.onnx")
-    result = changed(result, ckpt=changed(result.ckpt, path=path), source=source)
-    assert view(changed(record, results=(result,))).answers[0].startswith(f"{name}: top-1 90.00%")
+    given = record(ckpt=changed(RESULT.ckpt, path=path), source=source)
+    assert view(given).answers[0].startswith(f"{name}: top-1 90.00%")

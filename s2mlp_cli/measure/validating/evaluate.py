@@ -9,14 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.measure.torch_support import precision, require_dtype
+from s2mlp_cli.measure.torch_support import DTYPES, precision, require_dtype
 from s2mlp_cli.preprocessing import Preprocessing
 
 # How many of the highest classes are kept of each image.
 TOP = 5
-
-# The 16-bit types: weights stay float32, products run in these.
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,10 @@ class Evaluator:
         Raises:
             UnavailableError: the GPU's memory is too small for the batch.
         """
-        kind = AUTOCAST.get(self.dtype)
-        autocast = torch.autocast(self.device.type, kind, enabled=kind is not None)
+        # In a 16-bit type weights stay float32, and products run in it.
+        autocast = torch.autocast(
+            self.device.type, DTYPES[self.dtype], enabled=self.dtype in ("bf16", "fp16")
+        )
         pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         # The memory of the last batch again: on a CPU fresh pages cost almost as much as the
         # arithmetic. Scores are tensors of their own, so none of them is overwritten.

@@ -147,11 +147,10 @@ def _check_runnable(model: Classifier, settings: Settings) -> None:
                 f"the code of {model.name} chooses its own shift; leave out --shift"
             )
         return
-    default = Settings()
     chosen = [
         option
         for option, name in _OPTIONS.items()
-        if getattr(settings, name) != getattr(default, name)
+        if getattr(settings, name) != getattr(Settings, name)
     ]
     if chosen:
         raise UnavailableError(

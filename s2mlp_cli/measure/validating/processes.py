@@ -10,6 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from s2mlp_cli.cores import usable_cores
 from s2mlp_cli.errors import S2MLPError
 
 
@@ -24,6 +25,16 @@ class Processes:
     count: int = 1
     local_rank: int = 0
     local_count: int = 1
+
+    @property
+    def cores(self) -> int:
+        """This process's share of the cores."""
+        return max(usable_cores().count // self.local_count, 1)
+
+    @property
+    def workers(self) -> int:
+        """How many processes decode images for this one."""
+        return min(self.cores, 16)
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, in order, on the first; an empty list elsewhere."""
@@ -84,8 +95,3 @@ def processes() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, local_rank, local_count)
     finally:
         dist.destroy_process_group()
-
-
-def choose_workers(cores: int, local_count: int) -> int:
-    """Return how many processes decode for each of those that share a machine's cores."""
-    return min(max(cores // local_count, 1), 16)

@@ -155,6 +155,4 @@ def _class_names(plan: Plan) -> dict[int, str]:
     labels = plan.images.labels
     if labels is None or labels.classes is None:
         return {}
-    targets = labels.targets(plan.model.classes)
-    first = {int(value): i for i, value in reversed(list(enumerate(labels.values)))}
-    return {int(targets[i]): labels.classes[value] for value, i in first.items()}
+    return dict(zip(labels.targets(plan.model.classes).tolist(), labels.named(), strict=True))

@@ -12,6 +12,7 @@ import json
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,15 @@ class Progress:
         table.reasons.clear()
         return table
 
-    def save_when_due(self, table: ImageTable) -> None:
-        """Save the table, unless that would take too much of the time."""
+    def save_when_due(self, table: ImageTable, on_remark: Callable[[str], None]) -> None:
+        """Save the table, unless that would take too much of the time; say once that it fails."""
         began = time.perf_counter()
         if self.path is None or began < self._due:
             return
+        before = self.failure
         self._try_to_save(table, self._own(self.path))
+        if self.failure is not None and before is None:
+            on_remark(f"progress is not saved: {self.failure}")
         ended = time.perf_counter()
         self._due = ended + (ended - began) / _SAVING_FRACTION
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,29 +25,10 @@ from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTab
 from s2mlp_cli.records.predictions import Prediction
 from s2mlp_cli.records.validate import ValidateResult
 
-
-class Listener(Protocol):
-    """Hears how a run goes on; the methods here do nothing."""
-
-    def scored(self, images: int, correct1: int) -> None:
-        """After each batch: the images of this process so far, and how many are right."""
-        return
-
-    def broken(self, name: str, reason: str) -> None:
-        """An image cannot be decoded."""
-        return
-
-    def kept(self, path: Path) -> None:
-        """The run ends early, and another can resume from this file."""
-        return
-
-    def unsaved(self, error: WriteError) -> None:
-        """Progress cannot be saved; the run goes on."""
-        return
-
-
-class Silent(Listener):
-    """Hears nothing."""
+# Told after each batch: the images of this process so far, and how many are right.
+OnBatch = Callable[[int, int], None]
+# Told at once, in a sentence: an image is broken, progress is saved or cannot be.
+OnRemark = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +72,8 @@ def validate(
     model: Checkpoint | GivenModel | Classifier,
     images: ImageSet,
     settings: Settings | None = None,
-    listener: Listener | None = None,
+    on_batch: OnBatch = lambda images, correct1: None,
+    on_remark: OnRemark = lambda sentence: None,
     group: Processes | None = None,
 ) -> Validation | None:
     """Score a model on ``images``: the validation on the first process, else None.
@@ -103,13 +83,14 @@ def validate(
             :func:`s2mlp_cli.measure.source.open_model`, with weights.
         images: from :func:`s2mlp_cli.data.detect.open_images`, with labels.
         settings: how; the defaults if None.
-        listener: hears how the run goes on.
+        on_batch: told after each batch how many images were scored, and how many are right.
+        on_remark: told in sentences which image is broken, and where progress is saved.
         group: the processes that share the images.
 
     Raises:
         S2MLPError: images, labels and classifier do not fit, or no image could be decoded.
     """
-    settings, listener, group = settings or Settings(), listener or Silent(), group or Processes()
+    settings, group = settings or Settings(), group or Processes()
     chosen = model if isinstance(model, Classifier) else classifier(model)
     plan = make_plan(chosen, images, settings)
     progress = Progress(settings.resume, plan.key(), group.rank)
@@ -117,7 +98,7 @@ def validate(
     resumed = int((table.state != PENDING).sum())
     group.wait()  # nobody may write progress before all have read it
     try:
-        timing = _score_images(plan, table, progress, listener, group)
+        timing = _score_images(plan, table, progress, on_batch, on_remark, group)
         parts = group.gather((table, timing))
         if group.rank != 0:
             return None
@@ -129,37 +110,47 @@ def validate(
     except BaseException:  # Ctrl-C, lost data, a dead worker: nothing that was scored is lost
         if (table.state == SCORED).any():
             try:
-                listener.kept(progress.keep(table))
+                on_remark(f"progress is saved; continue with --resume {progress.keep(table)}")
             except WriteError as error:
-                listener.unsaved(error)
+                on_remark(f"progress is not saved: {error}")
         raise
 
 
 def _score_images(
-    plan: Plan, table: ImageTable, progress: Progress, listener: Listener, group: Processes
+    plan: Plan,
+    table: ImageTable,
+    progress: Progress,
+    on_batch: OnBatch,
+    on_remark: OnRemark,
+    group: Processes,
 ) -> tuple[float, float, int]:
     """Fill in this process's share of the rows; return seconds, of which for data, and images."""
-    evaluate = _evaluator(plan)
+    settings, device = plan.settings, torch.device(plan.settings.device)
+    network = plan.model.build(settings.shift, device)
+    if settings.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    if settings.compiled:
+        network.compile()
+    evaluate = Evaluator(
+        network, plan.preprocessing, device, settings.dtype, settings.channels_last
+    )
     decoded = DecodedImages(plan.images.source, plan.positions, plan.preprocessing)
     chunks = plan.chunks(np.flatnonzero(table.state == PENDING).tolist())
     chunks = chunks[group.rank :: group.count]
-    on_cuda = evaluate.device.type == "cuda"
-    source = batches(decoded, chunks, plan.settings.workers, on_cuda)
-    images, correct1, data_s, failure = 0, 0, 0.0, None
+    source = batches(decoded, chunks, settings.workers, device.type == "cuda")
+    images, correct1, data_s = 0, 0, 0.0
     began = time.perf_counter()
     with workers_watched():
         for batch, scores, waited in scored_batches(evaluate, plan.targets, source):
-            _check_batch(plan, batch, listener)
+            for broken in _broken(plan, batch):
+                on_remark(f"cannot decode {broken}")
             data_s += waited
             rows = batch.rows.numpy()
             table.write(batch, scores)
             images += len(rows)
             correct1 += int((table.top[rows, 0] == plan.targets[rows]).sum())
-            listener.scored(images, correct1)
-            progress.save_when_due(table)
-            if progress.failure is not None and failure is None:
-                listener.unsaved(progress.failure)
-            failure = progress.failure
+            on_batch(images, correct1)
+            progress.save_when_due(table, on_remark)
     return time.perf_counter() - began, data_s, images
 
 
@@ -193,29 +184,19 @@ def scored_batches(
         before = after
 
 
-def _check_batch(plan: Plan, batch: Batch, listener: Listener) -> None:
-    """Tell the broken images.
+def _broken(plan: Plan, batch: Batch) -> list[str]:
+    """Return the images of a batch that cannot be decoded, each with the reason.
 
     Raises:
         DataError: the images are not where they were, or one is broken and the run is strict.
     """
     if batch.lost:
         raise DataError(f"{batch.lost} disappeared during the run; restore it, and run again")
-    for row, reason in zip(batch.rows.tolist(), batch.broken, strict=True):
-        if reason and plan.settings.strict:
-            raise DataError(
-                f"the image {plan.names[row]} cannot be decoded ({reason}); replace it, "
-                "or leave out --strict"
-            )
-        if reason:
-            listener.broken(plan.names[row], reason)
-
-
-def _evaluator(plan: Plan) -> Evaluator:
-    settings, device = plan.settings, torch.device(plan.settings.device)
-    network = plan.model.build(settings.shift, device)
-    if settings.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if settings.compiled:
-        network.compile()
-    return Evaluator(network, plan.preprocessing, device, settings.dtype, settings.channels_last)
+    rows = zip(batch.rows.tolist(), batch.broken, strict=True)
+    found = [(plan.names[row], reason) for row, reason in rows if reason]
+    if found and plan.settings.strict:
+        name, reason = found[0]
+        raise DataError(
+            f"the image {name} cannot be decoded ({reason}); replace it, or leave out --strict"
+        )
+    return [f"{name}: {reason}" for name, reason in found]

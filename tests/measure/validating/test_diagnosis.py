@@ -10,6 +10,7 @@ from s2mlp_cli.measure.validating.diagnosis import (
     find_label_orders,
     published_accuracy,
     remarks,
+    string_sorted,
 )
 from s2mlp_cli.measure.validating.score import Scored
 from s2mlp_cli.records.validate import LabelOrder, Published
@@ -25,19 +26,26 @@ def result(**changes):
 
 
 @pytest.mark.parametrize("side", ["outputs", "labels"])
-def test_the_devkits_order_is_recognised(side, digits, tmp_path):
+@pytest.mark.parametrize("order", ["the devkit's numbers", "numbers sorted as text"])
+def test_another_order_of_the_classes_is_recognised(order, side, digits, tmp_path):
     devkit = write_devkit(digits, tmp_path / ARCHIVE)
-    number = devkit_numbers(devkit, 10)
-    assert number is not None
-    assert number.tolist() == list(range(9, -1, -1))  # that devkit counts backwards
-    sorted_classes = np.arange(10)
-    if side == "outputs":
-        scored = Scored(table_of(number.tolist(), -1), sorted_classes)
-    else:
-        scored = Scored(table_of(sorted_classes.tolist(), -1), number)
-    rows = {row.order: row.correct1 for row in find_label_orders(scored, 10, devkit)}
-    assert rows["sorted synsets"] == 0
-    assert rows[f"{side} in the devkit's numbers"] == 10
+    number = {"the devkit's numbers": devkit_numbers(devkit, 10),
+              "numbers sorted as text": string_sorted(1000)}[order]  # fmt: skip
+    # That devkit counts backwards; as text, 10 comes after 0 and 1.
+    assert number[:3].tolist() == ([9, 8, 7] if len(number) == 10 else [0, 1, 112])
+    ordered = np.arange(len(number))
+    said, right = (number, ordered) if side == "outputs" else (ordered, number)
+    found = find_label_orders(Scored(table_of(said.tolist(), -1), right), len(number), devkit)
+    rows = {row.order: row.correct1 for row in found}
+    assert rows[f"{side} in {order}"] == max(rows.values()) == len(number)
+    assert rows["sorted synsets"] < 0.03 * len(number)
+
+
+def test_orders_are_not_looked_for_when_the_accuracy_is_fine():
+    for right, tried in ((2, True), (31, False)):
+        scored = Scored(table_of([0] * right + [1] * (1000 - right)), np.zeros(1000, np.int64))
+        assert bool(find_label_orders(scored, 1000)) is tried
+    assert find_label_orders(Scored(table_of([0, 1]), np.array([0, 1])), 1000) == ()
 
 
 def test_a_devkit_of_other_classes_or_a_damaged_one_orders_nothing(digits, tmp_path):

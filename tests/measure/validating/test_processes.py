@@ -2,11 +2,15 @@
 
 import pytest
 
-from s2mlp_cli.measure.validating.processes import choose_workers
+from s2mlp_cli.cores import Cores
+from s2mlp_cli.measure.validating import processes
 
 
 @pytest.mark.parametrize(
-    ("cores", "processes", "workers"), [(4, 1, 4), (64, 1, 16), (64, 8, 8), (2, 3, 1)]
+    ("cores", "count", "share", "workers"),
+    [(4, 1, 4, 4), (64, 1, 64, 16), (64, 8, 8, 8), (2, 3, 1, 1)],
 )
-def test_processes_share_the_cores(cores, processes, workers):
-    assert choose_workers(cores, processes) == workers
+def test_processes_share_the_cores(cores, count, share, workers, monkeypatch):
+    monkeypatch.setattr(processes, "usable_cores", lambda: Cores(cores, "made up"))
+    own = processes.Processes(count=count, local_count=count)
+    assert (own.cores, own.workers) == (share, workers)

@@ -6,10 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mlp_cli.data.subset import spread
-from s2mlp_cli.measure.validating.diagnosis import (
-    find_label_orders,
-    string_sorted,
-)
 from s2mlp_cli.measure.validating.score import Scored, expected_calibration_error, real_score
 from s2mlp_cli.measure.validating.table import BROKEN, PENDING, SCORED, ImageTable
 
@@ -65,28 +61,6 @@ def test_confusions_are_counted_and_ordered():
 def test_real_labels_skip_images_without_any():
     result = real_score(table_of([1, 2, 3]), [(1, 5), (), (9, 99)])
     assert (result.images, result.skipped, result.correct1, result.correct5) == (2, 1, 1, 2)
-
-
-@pytest.mark.parametrize("side", ["outputs", "labels"])
-def test_an_order_of_numbers_sorted_as_text_is_recognised(side):
-    classes = 1000
-    targets = np.arange(classes)
-    order = string_sorted(classes)
-    assert order[10] == 2  # "0", "1", "10"
-    if side == "outputs":
-        table, labels = table_of(order.tolist(), -1), targets
-    else:
-        table, labels = table_of(targets.tolist(), -1), order
-    found = find_label_orders(Scored(table, labels), classes)
-    best = max(found, key=lambda row: row.correct1)
-    assert (best.order, best.correct1) == (f"{side} in numbers sorted as text", classes)
-
-
-def test_orders_are_not_looked_for_when_the_accuracy_is_fine():
-    for right, tried in ((2, True), (31, False)):
-        scored = Scored(table_of([0] * right + [1] * (1000 - right)), np.zeros(1000, np.int64))
-        assert bool(find_label_orders(scored, 1000)) is tried
-    assert find_label_orders(Scored(table_of([0, 1]), np.array([0, 1])), 1000) == ()
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=80), st.integers(1, 90), st.integers(0, 3))

@@ -1,6 +1,7 @@
 """``s2mlp export`` as a user runs it, and what it says where it cannot."""
 
 import errno
+import hashlib
 import shutil
 
 import pytest
@@ -13,8 +14,6 @@ from s2mlp_cli.errors import ExportError, UnavailableError, WriteError
 from s2mlp_cli.measure import exporting
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.runtimes import packages
-
-pytest.importorskip("onnxscript")
 
 
 def run(*arguments, of=command):
@@ -43,11 +42,26 @@ def test_the_answer_names_file_size_error_and_images(exported):
     assert "opset 20" in words
 
 
-def test_the_record_says_what_is_inside(exported):
+def test_the_sample_is_proven_on_its_own_images(exported):
+    (result,) = read_record(exported / "fp32.json").results
+    content = (exported / "fp32.onnx").read_bytes()
+    assert (result.bytes, result.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert [(p.images, p.batch_size) for p in result.proofs] == [
+        ("random", 1), ("random", 3), ("sample", 300),
+    ]  # fmt: skip
+    assert result.proofs[-1].same_top1 == result.proofs[-1].count == 300
+    assert all(proof.relative_error < 1e-4 < proof.spread for proof in result.proofs)
+    assert (result.shift, result.batch_size, result.opset, result.notes) == ("conv", None, 20, ())
+    assert result.form is None
+
+
+def test_int8_names_its_products_and_reports_its_error_without_a_bound(exported):
     (result,) = read_record(exported / "int8.json").results
     assert result.nodes["MatMulInteger"] == len(result.quantised) > 5
     assert result.source.path == "sample"
-    assert result.bytes == (exported / "int8.onnx").stat().st_size
+    assert result.allowed is None
+    assert result.proofs[-1].relative_error > 1e-3
+    assert result.proofs[-1].same_top1 >= 295
 
 
 def test_int8_is_compared_with_float32(exported):
@@ -75,7 +89,9 @@ def test_calibration_takes_images_of_any_data(tmp_path):
         *("-o", tmp_path / "m.onnx", "--record", record),
     )
     assert done.exception is None
-    assert read_record(record).results[0].calibration == 40
+    (result,) = read_record(record).results
+    assert result.calibration == 40
+    assert result.proofs[-1].same_top1 >= 290
     assert "calibrated on 40 images" in done.stdout
 
 

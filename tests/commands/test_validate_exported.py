@@ -17,9 +17,6 @@ from s2mlp_cli.runtimes.export import export_onnx
 from s2mlp_cli.runtimes.precision import to_int8
 from tests.commands.test_validate import in_process
 
-pytest.importorskip("onnxruntime")
-onnx = pytest.importorskip("onnx")
-
 RUN = ("--data", sample.IMAGES, "--workers", "0")
 MEAN_STD = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 

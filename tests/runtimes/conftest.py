@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from s2mlp_cli.runtimes.export import export_onnx, export_pt2
+
 IMAGE = (3, 8, 8)
 
 
@@ -28,9 +30,6 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny, tmp_path_factory):
-    pytest.importorskip("onnxscript")
-    from s2mlp_cli.runtimes.export import export_onnx
-
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
     export_onnx(tiny, IMAGE, path, metadata={"s2mlp.model": "tiny"})
     return path
@@ -38,8 +37,6 @@ def tiny_onnx(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_pt2(tiny, tmp_path_factory):
-    from s2mlp_cli.runtimes.export import export_pt2
-
     path = tmp_path_factory.mktemp("pt2") / "tiny.pt2"
     export_pt2(tiny, IMAGE, path, metadata={"s2mlp.model": "tiny"})
     return path

@@ -1,12 +1,12 @@
 """What an ONNX file says of itself, and files that are no classifier of images."""
 
+import onnx
 import pytest
+from onnx import helper
 
 from s2mlp_cli.errors import ExportError
 from s2mlp_cli.runtimes.onnx_file import onnx_facts
 
-onnx = pytest.importorskip("onnx")
-helper = onnx.helper
 FLOAT = onnx.TensorProto.FLOAT
 
 

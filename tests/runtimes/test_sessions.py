@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import onnx
 import pytest
 import torch
 
@@ -19,7 +20,6 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 @pytest.fixture(params=RUNTIMES)
 def runtime(request):
-    pytest.importorskip(request.param)
     return request.param
 
 
@@ -132,7 +132,6 @@ def test_a_provider_that_is_offered_and_cannot_start_is_not_replaced_in_silence(
 
 
 def test_openvino_left_to_itself_says_which_precision_it_chose(tiny, tiny_onnx, images):
-    pytest.importorskip("openvino")
     told, chosen = (open_session(tiny_onnx, "openvino", auto=auto) for auto in (False, True))
     assert told.precision == "fp32"
     assert chosen.precision in ("fp32", "bf16", "fp16")
@@ -168,7 +167,6 @@ def test_sessions_of_onnx_import_no_torch(tiny_onnx):
 
 
 def test_what_a_runtime_refuses_is_a_sentence(tiny_onnx, tmp_path, runtime):
-    onnx = pytest.importorskip("onnx")
     model = onnx.load(tiny_onnx)
     model.graph.node[0].op_type = "NoSuchOperator"
     path = tmp_path / "odd.onnx"
@@ -184,7 +182,6 @@ def test_a_fault_while_it_runs_is_a_sentence(tiny_onnx, runtime):
 
 
 def test_images_may_be_of_float16_in_a_file_of_others(tmp_path, runtime):
-    onnx = pytest.importorskip("onnx")
     helper, half = onnx.helper, onnx.TensorProto.FLOAT16
     values = [
         helper.make_tensor_value_info(name, half, shape)

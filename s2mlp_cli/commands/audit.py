@@ -9,7 +9,7 @@ import click
 from s2mlp_cli.commands import options
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.audit import AuditRecord
-from s2mlp_cli.views.terminal import remarks_console
+from s2mlp_cli.views.terminal import status
 
 # Value of ``--table`` -> the papers whose rows it means.
 TABLES = {"v1": ("v1",), "v2": ("v2",), "all": ("v1", "v2"), "baselines": ("baselines",)}
@@ -41,14 +41,14 @@ def command(table: str, output_format: str, output: Path | None) -> int:
     """
     from s2mlp_cli.papers import published_rows
 
-    with remarks_console().status("counting") as status:
+    with status("counting") as tell:
         from s2mlp_cli.measure.counting.audit import audit
         from s2mlp_cli.measure.counting.count import count_parts
 
         cells = audit(
             published_rows(*TABLES[table]),
             count_parts,
-            progress=lambda model: status.update(f"counting {model}"),
+            progress=lambda model: tell(f"counting {model}"),
         )
     record = made_here(AuditRecord, results=cells)
     emit(record, output_format, output)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
 from s2mlp_cli.user_code import names_code
 from s2mlp_cli.views.count import sheet, view
 from s2mlp_cli.views.count_sheet import By
-from s2mlp_cli.views.terminal import remarks_console
+from s2mlp_cli.views.terminal import status
 
 
 @click.command(
@@ -109,9 +107,7 @@ def command(
         raise click.UsageError(
             "name a model: `s2mlp count v2-medium` (`s2mlp models` lists them), or use --all"
         )
-    # rich takes any stream for a terminal under FORCE_COLOR, and would write its codes into a log.
-    waiting = remarks_console().status("counting") if sys.stderr.isatty() else nullcontext()
-    with waiting:
+    with status("counting"):
         alone = ckpts if not models else ()
         own = (shift,) if names_code(shift) else ()
         shared = share_out(overrides, (*named, *models, *alone), own)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,7 +12,7 @@ from s2mlp_cli.commands import options
 from s2mlp_cli.commands.options import as_field, option
 from s2mlp_cli.commands.output import ENDINGS, emit, made_here
 from s2mlp_cli.records.export import ExportRecord, Precision
-from s2mlp_cli.views.terminal import remarks_console
+from s2mlp_cli.views.terminal import status
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def command(given: Given) -> None:
 
     if given.model is None and given.ckpt is None:
         raise click.UsageError("name what to export: --model NAME, or --ckpt FILE")
-    with _spinner() as tell:
+    with status("loading the model") as tell:
         model = open_model(
             given.model,
             given.ckpt,
@@ -136,13 +133,3 @@ def command(given: Given) -> None:
         result = export(model, settings, tell)
     record = made_here(ExportRecord, versions=versions(), results=(result,))
     emit(record, given.output_format, given.record)
-
-
-@contextmanager
-def _spinner() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is going on; yields the function that changes the words."""
-    if not sys.stderr.isatty():
-        yield lambda step: None
-        return
-    with remarks_console().status("loading the model") as status:
-        yield status.update

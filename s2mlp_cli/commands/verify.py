@@ -15,7 +15,7 @@ from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Layout
 from s2mlp_cli.user_code import names_code
-from s2mlp_cli.views.terminal import remarks_console
+from s2mlp_cli.views.terminal import status
 
 
 @click.command(
@@ -95,21 +95,21 @@ def command(
     from s2mlp_cli.measure.verifying.verify import verify
 
     place = target(device)
-    with remarks_console().status("importing") as status:
+    with status("importing") as tell:
         results = verify(
             [name for name in given if name not in foreign],
             place,
             dtypes,
             seed,
-            progress=lambda name: status.update(f"checking {name}"),
+            progress=lambda name: tell(f"checking {name}"),
         )
         explained = []
         shared = share_out(arguments, (), (*foreign, *([module] if module else ())))
         for name in foreign:
-            status.update(f"probing {name}")
+            tell(f"probing {name}")
             explained.append(explain(name, code_arguments(shared[name], name), layout, place))
         if module:
-            status.update(f"comparing {module}")
+            tell(f"comparing {module}")
             explained.append(explain_module(module, code_arguments(shared[module], module)))
     record = made_here(VerifyRecord, results=results, foreign=tuple(explained))
     emit(record, output_format, output)

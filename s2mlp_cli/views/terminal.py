@@ -9,6 +9,7 @@ sign: 16.28 G would read 16. Here no cell is cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -43,6 +44,15 @@ def results_console() -> Console:
 def remarks_console() -> Console:
     """Return the console for progress bars and remarks: stderr."""
     return _console(stderr=True)
+
+
+@contextmanager
+def status(words: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is going on; yields what changes the words. A log gets nothing."""
+    console = remarks_console()
+    console.quiet = not console.file.isatty()  # rich writes its codes under FORCE_COLOR
+    with console.status(words) as shown:
+        yield shown.update
 
 
 def _console(*, stderr: bool) -> Console:

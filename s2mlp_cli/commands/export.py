@@ -104,7 +104,7 @@ def command(given: Given) -> None:
     explains is not kept, and the command ends with 3.
     """
     from s2mlp_cli.measure.environment import environment
-    from s2mlp_cli.measure.exporting import ExportSettings, calibration_batches, export
+    from s2mlp_cli.measure.exporting import calibration_batches, export
     from s2mlp_cli.measure.source import open_model
     from s2mlp_cli.runtimes.packages import versions
 
@@ -122,14 +122,15 @@ def command(given: Given) -> None:
         calibration = None
         if given.calibrate:
             calibration = calibration_batches(model, given.calibrate, given.images)
-        settings = ExportSettings(
-            path=given.file,
+        result = export(
+            model,
+            given.file,
             shift=given.shift,
             precision=given.precision,
             batch_size=given.batch_size,
             calibration=calibration,
             threads=given.threads or environment().cpu_count,
+            tell=tell,
         )
-        result = export(model, settings, tell)
     record = made_here(ExportRecord, versions=versions(), results=(result,))
     emit(record, given.output_format, given.record)

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,7 +21,6 @@ from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.files import replacing
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import CheckpointModel, GivenModel
-from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.export import ExportResult, Format, Precision, Proof
@@ -36,143 +34,114 @@ from s2mlp_cli.shifts import registry
 # (reports/benchmarks/free_shift.json).
 DEFAULT_SHIFT = "fused"
 
-# ending -> what a file of that format can be in.
-PRECISIONS: dict[str, tuple[Precision, ...]] = {
-    ".onnx": ("fp32", "fp16", "int8"),
-    ".pt2": ("fp32", "bf16"),
-}
-
 # Images at a time while the ranges of activations are found.
 CALIBRATION_BATCH = 16
 
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How to export.
-
-    Attributes:
-        path: of the file; its ending (.onnx, .pt2) is the format.
-        shift: the implementation; None is the one that measured best.
-        batch_size: fixed in the file; None leaves it open.
-        calibration: batches of preprocessed images for a static int8 file; None is dynamic.
-        threads: of the CPU, in the proof.
-    """
-
-    path: Path
-    shift: str | None = None
-    precision: Precision = "fp32"
-    batch_size: int | None = None
-    calibration: Sequence[Images] | None = None
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what the format does not have.
-
-        Raises:
-            ExportError: the ending is not that of a format, or the format lacks this precision.
-        """
-        ending = self.path.suffix
-        if ending not in PRECISIONS:
-            raise ExportError(
-                f"cannot tell the format from '{self.path}'; end it with .onnx or .pt2"
-            )
-        if self.precision not in PRECISIONS[ending]:
-            raise ExportError(
-                f"{ending} files have no {self.precision} here; choose --precision "
-                f"{' or '.join(PRECISIONS[ending])}"
-            )
-        if self.calibration is not None and self.precision != "int8":
-            raise ExportError(f"--calibrate is for --precision int8, not {self.precision}")
-
-    @property
-    def format(self) -> Format:
-        return "pt2" if self.path.suffix == ".pt2" else "onnx"
-
 
 def export(
-    model: GivenModel, settings: ExportSettings, tell: Tell = lambda step: None
+    model: GivenModel,
+    path: Path,
+    *,
+    shift: str | None = None,
+    precision: Precision = "fp32",
+    batch_size: int | None = None,
+    calibration: Sequence[Images] | None = None,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> ExportResult:
-    """Write ``model`` to ``settings.path`` once the file is proven to compute the same.
+    """Write ``model`` to ``path`` once the file is proven to compute the same.
 
     Args:
         model: what :func:`s2mlp_cli.measure.source.open_model` returned.
-        settings: how.
+        path: of the file; its ending (.onnx, .pt2) is the format.
+        shift: the implementation; None is the one that measured best.
+        precision: of the file.
+        batch_size: fixed in the file; None leaves it open.
+        calibration: batches of preprocessed images for a static int8 file; None is dynamic.
+        threads: of the CPU, in the proof.
         tell: told each step, in words.
 
     Raises:
-        ExportError: an operator cannot be exported.
+        ExportError: an operator cannot be exported, or the format does not have this precision.
         GateError: the file is off by more than its precision explains, or the proof cannot tell.
         WriteError: the file cannot be written.
         UnavailableError: a package is missing.
     """
+    format_ = _format(path, precision, calibration is not None)
     reference = Reference(model)
-    shift, notes = None, reference.notes
+    used, notes = None, reference.notes
     if reference.has_shifts:
-        shift = settings.shift or DEFAULT_SHIFT
-    elif settings.shift:
-        notes += (f"{model.name} has no spatial shift: --shift {settings.shift} changes nothing",)
-    metadata = _metadata(model, reference.module, shift)
+        used = shift or DEFAULT_SHIFT
+    elif shift:
+        notes += (f"{model.name} has no spatial shift: --shift {shift} changes nothing",)
+    metadata = _metadata(model, reference.module, used)
     with writing(), tempfile.TemporaryDirectory(prefix="s2mlp-export-") as folder:
-        draft = Path(folder) / f"model{settings.path.suffix}"
-        tell(f"exporting to {settings.format}")
+        draft = Path(folder) / f"model{path.suffix}"
+        tell(f"exporting to {format_} in {precision}")
         start = time.perf_counter()
-        _write(reference.copy(shift), reference.image, draft, settings, metadata, tell)
+        write = export_onnx if format_ == "onnx" else export_pt2
+        converted = precision in ("fp16", "int8")
+        full = draft.with_name("float32.onnx") if converted else draft
+        module = reference.copy(used).to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        write(module, reference.image, full, batch_size, metadata)
+        if precision == "fp16":
+            to_fp16(full, draft)
+        elif precision == "int8":
+            to_int8(full, draft, calibration)
         seconds = time.perf_counter() - start
         tell("checking the file against eager float32")
-        session = open_session(draft, threads=settings.threads)
+        session = open_session(draft, threads=threads)
         facts = session.facts
-        proofs, allowed = _proofs(model, reference, session, settings.batch_size)
+        proofs, allowed = _proofs(model, reference, session, batch_size)
         result = ExportResult(
             model=model.name,
             source=model.source,
-            format=settings.format,
-            precision=settings.precision,
-            path=str(settings.path),
-            shift=shift,
-            form=registry.form(shift, torch.device("cpu"), torch.float32, recorded=True),
+            format=format_,
+            precision=precision,
+            path=str(path),
+            shift=used,
+            form=registry.form(used, torch.device("cpu"), torch.float32, recorded=True),
             image=reference.image,
             classes=facts.classes or 0,
             batch_size=facts.batch_size,
-            opset=OPSET if settings.format == "onnx" else None,
+            opset=OPSET if format_ == "onnx" else None,
             bytes=draft.stat().st_size,
             sha256=sha256_of(draft),
             weights_sha256=metadata["s2mlp.weights_sha256"],
             nodes=facts.nodes,
-            calibration=sum(map(len, settings.calibration)) if settings.calibration else None,
+            calibration=sum(map(len, calibration)) if calibration else None,
             quantised=facts.quantised,
             seconds=seconds,
             proofs=proofs,
             allowed=allowed,
             notes=notes,
         )
-        with replacing(settings.path) as file:
+        with replacing(path) as file:
             shutil.copyfile(draft, file)
     return result
 
 
-def _write(
-    module: nn.Module,
-    image: tuple[int, int, int],
-    draft: Path,
-    settings: ExportSettings,
-    metadata: dict[str, str],
-    tell: Tell,
-) -> None:
-    if settings.format == "pt2":
-        export_pt2(
-            module.to(DTYPES[settings.precision]), image, draft, settings.batch_size, metadata
+def _format(path: Path, precision: Precision, calibrated: bool) -> Format:
+    """Return the format of an ending.
+
+    Raises:
+        ExportError: it is none of them, or the format does not have this precision.
+    """
+    formats: dict[str, tuple[Format, tuple[Precision, ...]]] = {
+        ".onnx": ("onnx", ("fp32", "fp16", "int8")),
+        ".pt2": ("pt2", ("fp32", "bf16")),
+    }
+    if path.suffix not in formats:
+        raise ExportError(f"cannot tell the format from '{path}'; end it with .onnx or .pt2")
+    found, precisions = formats[path.suffix]
+    if precision not in precisions:
+        raise ExportError(
+            f"{path.suffix} files have no {precision} here; choose --precision "
+            f"{' or '.join(precisions)}"
         )
-        return
-    full = draft if settings.precision == "fp32" else draft.with_name("float32.onnx")
-    export_onnx(module, image, full, settings.batch_size, metadata)
-    if full != draft:
-        tell(f"converting to {settings.precision}")
-    if settings.precision == "fp16":
-        to_fp16(full, draft)
-    elif settings.precision == "int8":
-        to_int8(full, draft, settings.calibration)
+    if calibrated and precision != "int8":
+        raise ExportError(f"--calibrate is for --precision int8, not {precision}")
+    return found
 
 
 def _proofs(

@@ -9,7 +9,7 @@ from torch import nn
 from s2mlp_cli import sample
 from s2mlp_cli.compare.comparison import compare_records
 from s2mlp_cli.errors import CheckpointError, ExportError, ProgressError, UnavailableError
-from s2mlp_cli.measure.exporting import ExportSettings, export
+from s2mlp_cli.measure.exporting import export
 from s2mlp_cli.measure.source import open_model
 from s2mlp_cli.records.predictions import load_predictions
 from s2mlp_cli.records.reading import read_record
@@ -39,7 +39,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     model = open_model(None, sample.CHECKPOINT)
     for name in ("digits.onnx", "digits.pt2"):
-        export(model, ExportSettings(folder / name))
+        export(model, folder / name)
     to_int8(folder / "digits.onnx", folder / "int8.onnx", None)
     export_onnx(Foreign().eval(), (3, 16, 16), folder / "foreign.onnx", batch_size=16)
     return folder

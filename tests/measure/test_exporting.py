@@ -8,7 +8,7 @@ from torch import nn
 
 from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.measure import exporting
-from s2mlp_cli.measure.exporting import ExportSettings, export
+from s2mlp_cli.measure.exporting import export
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import module_model, open_model
 from tests.runtimes.conftest import Tiny
@@ -21,13 +21,13 @@ def small():
 
 
 def test_random_weights_are_said_to_be_random_and_zero_tensors_are_drawn(tmp_path):
-    result = export(small(), ExportSettings(tmp_path / "m.pt2", shift="roll"))
+    result = export(small(), tmp_path / "m.pt2", shift="roll")
     assert result.notes[0] == "the weights are random: the file is for timing and tests"
     assert all(proof.same_top1 is None for proof in result.proofs)
 
 
 def test_a_batch_can_be_fixed(tmp_path):
-    result = export(small(), ExportSettings(tmp_path / "m.onnx", batch_size=4))
+    result = export(small(), tmp_path / "m.onnx", batch_size=4)
     assert result.batch_size == 4
     assert (result.shift, result.form) == ("fused", "functional")
     assert [proof.batch_size for proof in result.proofs] == [4]
@@ -47,7 +47,7 @@ class Constant(nn.Module):
 def test_a_constant_reference_proves_nothing_and_nothing_is_kept(tmp_path):
     path = tmp_path / "constant.pt2"
     with pytest.raises(GateError, match="nearly the same logits for every image"):
-        export(module_model(Constant(), (8, 8)), ExportSettings(path))
+        export(module_model(Constant(), (8, 8)), path)
     assert not path.exists()
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "export_pt2", other_weights)
     model = module_model(Tiny().eval(), (8, 8))
     with pytest.raises(GateError, match="was not kept: it is off eager float32 by"):
-        export(model, ExportSettings(path))
+        export(model, path)
     assert path.read_bytes() == b"the old file"
 
 
@@ -121,8 +121,7 @@ def test_a_model_that_magnifies_rounding_is_allowed_what_it_does_to_eager_pytorc
 def test_a_model_without_shifts_is_compared_in_float32_when_its_file_is_bfloat16(tmp_path):
     path = tmp_path / "tiny.pt2"
     torch.manual_seed(0)
-    settings = ExportSettings(path, precision="bf16", shift="roll")
-    result = export(module_model(Tiny().eval(), (8, 8)), settings)
+    result = export(module_model(Tiny().eval(), (8, 8)), path, precision="bf16", shift="roll")
     assert result.proofs[0].relative_error > 1e-4
     assert result.notes == ("Tiny has no spatial shift: --shift roll changes nothing",)
 
@@ -144,7 +143,7 @@ class Pairs(nn.Module):
 @pytest.mark.parametrize("ending", [".pt2", ".onnx"])
 def test_a_batch_that_the_exporter_fixed_is_refused(tmp_path, ending):
     with pytest.raises(ExportError, match="fixes the number of images in the file"):
-        export(module_model(Pairs(), (8, 8)), ExportSettings(tmp_path / f"m{ending}"))
+        export(module_model(Pairs(), (8, 8)), tmp_path / f"m{ending}")
     assert not list(tmp_path.iterdir())
 
 
@@ -162,4 +161,4 @@ def test_a_batch_that_the_exporter_fixed_is_refused(tmp_path, ending):
 )
 def test_what_a_format_does_not_have_is_said_at_once(tmp_path, path, precision, says):
     with pytest.raises(ExportError, match=says):
-        export(small(), ExportSettings(tmp_path / path, precision=precision))
+        export(small(), tmp_path / path, precision=precision)

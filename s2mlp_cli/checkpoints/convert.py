@@ -15,19 +15,15 @@ from s2mlp_cli.checkpoints.loading import (
     load_checkpoint,
 )
 from s2mlp_cli.files import write_atomically
-from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 
 
-def convert(
-    checkpoint: Checkpoint, output: Path, preprocessing: Preprocessing | None = None
-) -> float:
+def convert(checkpoint: Checkpoint, output: Path) -> float:
     """Write ``checkpoint`` under our names with its spec, read it back and compare the logits.
 
     Args:
         checkpoint: what :func:`load_checkpoint` returned.
         output: the file to write; it is replaced as a whole or not at all.
-        preprocessing: how images are to be prepared, if that is known.
 
     Returns:
         The largest difference of a logit before and after, on one random image.
@@ -41,26 +37,17 @@ def convert(
         "s2mlp.version": __version__,
         "s2mlp.source_sha256": checkpoint.facts.sha256,
     }
-    preprocessing = preprocessing or checkpoint.preprocessing
-    if preprocessing is not None:
-        metadata[PREPROCESSING_KEY] = preprocessing.model_dump_json()
-    _save(checkpoint, output, metadata)
-    return _largest_difference(checkpoint, load_checkpoint(output))
-
-
-def _save(checkpoint: Checkpoint, output: Path, metadata: dict[str, str]) -> None:
+    if checkpoint.preprocessing is not None:
+        metadata[PREPROCESSING_KEY] = checkpoint.preprocessing.model_dump_json()
     # Tied, sliced or channels-last tensors share storage or have gaps, which safetensors refuses.
     tensors = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in checkpoint.state.items()
     }
     write_atomically(output, save(tensors, metadata))
-
-
-def _largest_difference(before: Checkpoint, after: Checkpoint) -> float:
-    generator = torch.Generator().manual_seed(0)
-    channels: int = before.spec.in_channels
-    image = torch.randn(1, channels, *before.spec.input_size, generator=generator)
+    shape = (1, checkpoint.spec.in_channels, *checkpoint.spec.input_size)
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    both = checkpoint, load_checkpoint(output)
     with torch.inference_mode():
-        first, second = (c.build(registry.DEFAULT, "cpu")(image) for c in (before, after))
-    return float((first - second).abs().max())
+        before, after = (each.build(registry.DEFAULT, "cpu")(image) for each in both)
+    return float((before - after).abs().max())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.errors import CheckpointError
 from s2mlp_cli.models import build_model
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.specs import ModelSpec, built_in, names
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -81,10 +82,10 @@ def compare(state: State, expected: Shapes) -> Comparison:
     )
 
 
-def nearest_models(state: State, count: int = 5) -> list[tuple[str, Comparison]]:
-    """Return the built-in models that share most tensors with ``state``, the nearest first."""
+def nearest_models(state: State) -> list[tuple[str, Comparison]]:
+    """Return the five built-in models that share most tensors with ``state``, the nearest first."""
     compared = [(name, compare(state, shapes_of(built_in(name)))) for name in names()]
-    return sorted(compared, key=lambda pair: pair[1].similarity, reverse=True)[:count]
+    return sorted(compared, key=lambda pair: pair[1].similarity, reverse=True)[:5]
 
 
 def check_fit(state: State, spec: ModelSpec) -> None:
@@ -120,8 +121,9 @@ def fitting_model(state: State) -> ModelSpec:
     if len(fitting) == 1:
         return built_in(fitting[0])
     if fitting:
-        both = f"both {' and '.join(fitting)}" if len(fitting) == 2 else ", ".join(fitting)
-        raise CheckpointError(f"the checkpoint matches {both}; choose one with --model")
+        raise CheckpointError(
+            f"the checkpoint matches {' and '.join(fitting)}; choose one with --model"
+        )
     name, comparison = nearest[0]
     first = f"the checkpoint matches no known model (its first tensor is '{next(iter(state))}')"
     if not comparison.matching:
@@ -144,9 +146,7 @@ def _other_classes(state: State, spec: ModelSpec, comparison: Comparison) -> int
         found[:1] for _, found, wanted in comparison.wrong_shape if wanted[:1] == (spec.classes,)
     }
     for classes in (first for head in heads for first in head if 0 < first <= 1_000_000):
-        fields = {name: getattr(spec, name) for name in type(spec).model_fields}
-        other = type(spec).model_validate({**fields, "classes": classes})
-        if compare(state, shapes_of(other)).fits:
+        if compare(state, shapes_of(changed(spec, classes=classes))).fits:
             return classes
     return None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,65 +14,17 @@ from s2mlp_cli.checkpoints.fit import INFERRED
 from s2mlp_cli.checkpoints.names import Grammar
 from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.errors import CheckpointError
-from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage, built_in, names
-from s2mlp_cli.specs.model import Norm
+from s2mlp_cli.records.base import changed
+from s2mlp_cli.specs import Mixer, Norm, S2MLPSpec, Stage, built_in, names
 
+# The keys of a spec that tensors contain; of its mixer they contain all but the directions and the
+# activation.
+_TOLD = ("stages", "in_channels", "classes", "patch_norm", "head_norm")
 
-@dataclass(frozen=True)
-class Architecture:
-    """What tensors contain: everything but directions, kind and place of the norms, activation."""
+# How maps are made and joined decides the version; it outweighs the numbers of a stage.
+_WEIGHTS = {"maps": 4, "fusion": 4, "stages": 3}
 
-    stages: tuple[Stage, ...]
-    in_channels: int
-    classes: int
-    maps: int
-    fusion: str
-    reduction: int | None
-    attention_bias: bool
-    patch_norm: bool
-    head_norm: bool
-
-    @classmethod
-    def of_state(cls, state: State) -> Architecture:
-        """Read the architecture off names and shapes.
-
-        Raises:
-            CheckpointError: a tensor that every S2-MLP has is missing or of an odd shape.
-        """
-        count = 1 + max(
-            (int(m[1]) for n in state if (m := re.match(r"stages\.([0-9]{1,4})\.", n))), default=-1
-        )
-        stages = tuple(_stage(state, index) for index in range(count))
-        mixer = "stages.0.blocks.0.mixer."
-        maps = _ratio(state, mixer + "expand.weight")
-        attends = mixer + "attention.reduce.weight" in state
-        return cls(
-            stages,
-            in_channels=_shape(state, "stages.0.patch.proj.weight", 4)[1],
-            classes=_shape(state, "head.weight", 2)[0],
-            maps=maps,
-            fusion="none" if maps == 1 else "split-attention" if attends else "mean",
-            reduction=_ratio(state, mixer + "attention.reduce.weight", 1) if attends else None,
-            attention_bias=mixer + "attention.reduce.bias" in state,
-            patch_norm="stages.0.patch.norm.weight" in state,
-            head_norm="norm.weight" in state,
-        )
-
-    @classmethod
-    def of_spec(cls, spec: S2MLPSpec) -> Architecture:
-        """Return the same facts of a spec, to compare."""
-        attends = spec.mixer.fusion == "split-attention"
-        return cls(
-            spec.stages,
-            spec.in_channels,
-            spec.classes,
-            len(spec.mixer.splits),
-            spec.mixer.fusion,
-            spec.mixer.reduction if attends else None,
-            spec.mixer.attention_bias if attends else False,
-            spec.patch_norm,
-            spec.head_norm,
-        )
+_MIXER = "stages.0.blocks.0.mixer."
 
 
 @dataclass(frozen=True)
@@ -99,57 +52,84 @@ def infer(state: State, grammar: Grammar) -> Inferred:
     Raises:
         CheckpointError: these are not the tensors of an S2-MLP.
     """
-    built_ins = [spec for spec in map(built_in, names()) if isinstance(spec, S2MLPSpec)]
+    built_ins = {name: each for name in names() if isinstance(each := built_in(name), S2MLPSpec)}
+    facts = {name: _facts(each) for name, each in built_ins.items()}
     try:
-        told = Architecture.of_state(state)
-        ranked = sorted(built_ins, key=lambda spec: -_shared(told, Architecture.of_spec(spec)))
-        template = ranked[0]
-        described = {spec.name: Architecture.of_spec(spec) for spec in ranked}
-        same = [n for n, each in described.items() if replace(each, classes=told.classes) == told]
+        told = _told(state)
+        same = [n for n, each in facts.items() if {**each, "classes": told["classes"]} == told]
+        nearest = max(same or facts, key=lambda name: _shared(told, facts[name]))
+        template = built_ins[nearest]
         mixer, norm, note = _untold(told, template, grammar)
-        fits = bool(same) and mixer == template.mixer and norm == template.norm
-        if fits:
-            spec = _with_classes(template, told.classes)
+        if same and mixer == template.mixer and norm == template.norm:
+            same.remove(nearest)
+            spec = _with_classes(template, told["classes"])
         else:
-            spec = _build(told, template, mixer, norm)
+            spec = _described(told, template.input_size, mixer, norm)
     except ValidationError as error:
         raise CheckpointError(
             f"the tensors describe no valid S2-MLP ({error.errors()[0]['msg']}); choose its model "
             "with --model"
         ) from error
     notes = [note]
-    if others := [name for name in same if not (fits and name == template.name)]:
-        same_tensors = f"{', '.join(others)} have the same tensors"
-        notes.append(f"{same_tensors}; choose one with --model if needed")
-    return Inferred(spec, template.name, tuple(notes))
+    if same:
+        listed = f"{', '.join(same)} have the same tensors"
+        notes.append(f"{listed}; choose one with --model if needed")
+    return Inferred(spec, nearest, tuple(notes))
 
 
-def _with_classes(spec: S2MLPSpec, classes: int) -> S2MLPSpec:
-    if classes == spec.classes:
-        return spec
-    title = f"{spec.title}, changed: classes={classes}" if spec.title else ""
-    source = f"changed from {spec.source}" if spec.source else ""
-    changes = {"classes": classes, "title": title, "source": source}
-    return S2MLPSpec.model_validate({**spec.model_dump(), **changes})
+def _facts(spec: S2MLPSpec) -> dict[str, Any]:
+    """Return what the tensors of a model contain of its spec."""
+    mixer = spec.mixer
+    attends = mixer.fusion == "split-attention"
+    return {
+        **{key: getattr(spec, key) for key in _TOLD},
+        "maps": len(mixer.splits),
+        "fusion": mixer.fusion,
+        "reduction": mixer.reduction if attends else None,
+        "attention_bias": attends and mixer.attention_bias,
+    }
 
 
-def _untold(told: Architecture, template: S2MLPSpec, grammar: Grammar) -> tuple[Mixer, Norm, str]:
+def _told(state: State) -> dict[str, Any]:
+    """Return the same facts, read off names and shapes."""
+    stages = (int(m[1]) for name in state if (m := re.match(r"stages\.([0-9]{1,4})\.", name)))
+    maps = _ratio(state, _MIXER + "expand.weight")
+    attends = _MIXER + "attention.reduce.weight" in state
+    return {
+        "stages": tuple(_stage(state, index) for index in range(1 + max(stages, default=-1))),
+        "in_channels": _shape(state, "stages.0.patch.proj.weight", 4)[1],
+        "classes": _shape(state, "head.weight", 2)[0],
+        "patch_norm": "stages.0.patch.norm.weight" in state,
+        "head_norm": "norm.weight" in state,
+        "maps": maps,
+        "fusion": "none" if maps == 1 else "split-attention" if attends else "mean",
+        "reduction": _ratio(state, _MIXER + "attention.reduce.weight", 1) if attends else None,
+        "attention_bias": _MIXER + "attention.reduce.bias" in state,
+    }
+
+
+def _shared(told: dict[str, Any], facts: dict[str, Any]) -> int:
+    shared: int = sum(_WEIGHTS.get(key, 1) * (told[key] == facts[key]) for key in told)
+    pairs = zip(told["stages"], facts["stages"], strict=False)
+    widths: int = sum(one.dim == other.dim for one, other in pairs)
+    return shared + widths
+
+
+def _untold(told: dict[str, Any], template: S2MLPSpec, grammar: Grammar) -> tuple[Mixer, Norm, str]:
     """Return what tensors cannot tell: from the code that gave the names, else the template."""
-    splits: Any = grammar.splits.get(told.maps)
+    splits: Any = grammar.splits.get(told["maps"])
     if splits is None:
-        splits = (template.mixer.splits * told.maps)[: told.maps]
-    origin = f"the {grammar.name} code" if grammar.splits else template.name
-    mixer = Mixer.model_validate(
-        {
-            "splits": splits,
-            "activation": template.mixer.activation,
-            "fusion": told.fusion,
-            "reduction": told.reduction or template.mixer.reduction,
-            "attention_bias": told.attention_bias,
-        }
+        splits = (template.mixer.splits * told["maps"])[: told["maps"]]
+    mixer = changed(
+        template.mixer,
+        splits=splits,
+        fusion=told["fusion"],
+        reduction=told["reduction"] or template.mixer.reduction,
+        attention_bias=told["attention_bias"],
     )
-    norm = Norm.model_validate({**template.norm.model_dump(), **(grammar.norm or {})})
+    norm = changed(template.norm, **(grammar.norm or {}))
     order = "; ".join(" ".join(split) or "not shifted" for split in splits)
+    origin = f"the {grammar.name} code" if grammar.splits else template.name
     note = (
         f"tensors do not contain the order of the directions ({order}) or the norm ({norm.kind}, "
         f"{norm.place}); both were taken from {origin}"
@@ -157,31 +137,20 @@ def _untold(told: Architecture, template: S2MLPSpec, grammar: Grammar) -> tuple[
     return mixer, norm, note
 
 
-def _build(told: Architecture, template: S2MLPSpec, mixer: Mixer, norm: Norm) -> S2MLPSpec:
-    total = 1
-    for stage in told.stages:
-        total *= stage.patch
-    height, width = (max(side // total, 1) * total for side in template.input_size)
-    return S2MLPSpec(
-        name=INFERRED,
-        input_size=(height, width),
-        in_channels=told.in_channels,
-        classes=told.classes,
-        stages=told.stages,
-        norm=norm,
-        patch_norm=told.patch_norm,
-        head_norm=told.head_norm,
-        mixer=mixer,
-    )
+def _with_classes(spec: S2MLPSpec, classes: int) -> S2MLPSpec:
+    if classes == spec.classes:
+        return spec
+    title = f"{spec.title}, changed: classes={classes}" if spec.title else ""
+    source = f"changed from {spec.source}" if spec.source else ""
+    return changed(spec, classes=classes, title=title, source=source)
 
 
-def _shared(one: Architecture, other: Architecture) -> int:
-    fields = vars(one)
-    # How maps are made and joined decides the version; it outweighs the numbers of a stage.
-    weight: dict[str, int] = {"maps": 4, "fusion": 4, "stages": 3}
-    shared: int = sum(weight.get(name, 1) * (fields[name] == vars(other)[name]) for name in fields)
-    pairs = zip(one.stages, other.stages, strict=False)
-    return shared + sum(a.dim == b.dim for a, b in pairs)
+def _described(told: dict[str, Any], size: tuple[int, int], mixer: Mixer, norm: Norm) -> S2MLPSpec:
+    """Return the spec of no built-in model, at the image size next to ``size`` that it takes."""
+    step = math.prod(stage.patch for stage in told["stages"])
+    height, width = (max(side // step, 1) * step for side in size)
+    own = {key: told[key] for key in _TOLD}
+    return S2MLPSpec(name=INFERRED, input_size=(height, width), norm=norm, mixer=mixer, **own)
 
 
 def _stage(state: State, index: int) -> Stage:

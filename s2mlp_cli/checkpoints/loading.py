@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,18 @@ from pydantic import ValidationError
 from torch import nn
 
 from s2mlp_cli.checkpoints.fit import INFERRED, check_fit, compare, fitting_model, shapes_of
-from s2mlp_cli.checkpoints.inference import infer
+from s2mlp_cli.checkpoints.inference import Inferred, infer
 from s2mlp_cli.checkpoints.names import GRAMMARS, JITTOR, OURS, Expected, Grammar, Naming
 from s2mlp_cli.checkpoints.reading import CheckpointFile, read_checkpoint
 from s2mlp_cli.checkpoints.refusals import SHARD
 from s2mlp_cli.checkpoints.soundness import check_tensors
 from s2mlp_cli.checkpoints.state_dicts import State
-from s2mlp_cli.checkpoints.weights import Weights, take_weights
-from s2mlp_cli.errors import CheckpointError, printable
+from s2mlp_cli.checkpoints.weights import take_weights
+from s2mlp_cli.errors import CheckpointError, printable, visible
 from s2mlp_cli.models import build_model
 from s2mlp_cli.models.preprocessing import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import CheckpointFacts
 from s2mlp_cli.specs import ModelSpec, S2MLPSpec, TimmSpec, built_in, names, with_input_size
 from s2mlp_cli.specs.loading import FAMILIES
@@ -83,14 +85,18 @@ def load_checkpoint(
         SpecError: the model does not support this size.
     """
     file = read_checkpoint(path)
-    try:
+    with _faults_of(file, path):
         known = spec or spec_in_metadata(file.metadata)
         found = take_weights(file.content, _namings(known), averaged, weights)
         check_tensors(found.state, file.bytes)
-        model, state, notes, nearest = _fitted(file, found, known, input_size)
+        inferred = None
+        if known is None and isinstance(found.naming, Grammar):
+            inferred = infer(found.state, found.naming)
+            known = inferred.spec
+        model, state, notes = _at_size(found.state, known or fitting_model(found.state), input_size)
+        if inferred is not None:
+            model, notes = _completed(inferred, model, file.path, input_size)
         preprocessing = preprocessing_in_metadata(file.metadata)
-    except CheckpointError as error:  # what looks at tensors does not know where they come from
-        raise CheckpointError(f"{path}: {error}") from error
     facts = CheckpointFacts(
         path=name or str(path),
         sha256=file.sha256,
@@ -98,7 +104,7 @@ def load_checkpoint(
         form=file.form,
         taken=found.taken,
         layout=(found.naming and found.naming.name) or model.name,
-        nearest=nearest,
+        nearest=inferred and inferred.nearest,
         stated=(*found.notes, *notes),
     )
     return Checkpoint(model, state, facts, preprocessing)
@@ -125,7 +131,7 @@ def load_weights(
     """
     file = read_checkpoint(path)
     namings = [Expected(model, [expected])]
-    try:
+    with _faults_of(file, path):
         state = take_weights(file.content, namings, averaged, weights).state
         check_tensors(state, file.bytes)
         comparison = compare(state, expected)
@@ -134,9 +140,38 @@ def load_weights(
                 f"the checkpoint does not fit {model}: {comparison.describe()}; check the "
                 "arguments of the model (--set) and the checkpoint"
             )
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
     return state, file
+
+
+def _completed(
+    inferred: Inferred, spec: ModelSpec, path: Path, size: tuple[int, int] | None
+) -> tuple[ModelSpec, tuple[str, ...]]:
+    """Name a model that is not built in after its file; return it, and all that is assumed."""
+    notes = inferred.notes
+    if size is None:
+        height, width = spec.input_size
+        notes += (
+            f"tensors do not contain the image size; {height}x{width} is assumed (set it with "
+            "--input-size)",
+        )
+    if spec.name == INFERRED:
+        spec = changed(spec, name=visible(printable(path.stem))[:200])
+    return spec, notes
+
+
+@contextmanager
+def _faults_of(file: CheckpointFile, path: str | Path) -> Iterator[None]:
+    """Name the file in what is wrong with its tensors; a shard alone has no more to be said of."""
+    try:
+        yield
+    except CheckpointError as error:
+        shard = SHARD.search(file.path.name)
+        fault = str(error)
+        if shard is not None and shard[2] != "1":
+            fault = (
+                f"it is shard {shard[1]} of {shard[2]}; give the index (.index.json) or the folder"
+            )
+        raise CheckpointError(f"{path}: {fault}") from error
 
 
 def _namings(spec: ModelSpec | None) -> Iterator[Naming]:
@@ -150,42 +185,6 @@ def _namings(spec: ModelSpec | None) -> Iterator[Naming]:
     yield Expected(OURS.name if is_ours else spec.name, [expected])
     if is_ours:
         yield Expected(JITTOR.name, [expected], JITTOR)
-
-
-def _fitted(
-    file: CheckpointFile, found: Weights, known: ModelSpec | None, size: tuple[int, int] | None
-) -> tuple[ModelSpec, State, tuple[str, ...], str | None]:
-    """Return the model that the weights fit, they, notes, and the nearest built-in if inferred."""
-    try:
-        if known is None and isinstance(found.naming, Grammar):
-            return _inferred(file, found, found.naming, size)
-        return *_at_size(found.state, known or fitting_model(found.state), size), None
-    except CheckpointError as error:
-        shard = SHARD.search(file.path.name)
-        if shard is None or shard[2] == "1":
-            raise
-        raise CheckpointError(
-            f"it is shard {shard[1]} of {shard[2]}; give the index (.index.json) or the folder"
-        ) from error
-
-
-def _inferred(
-    file: CheckpointFile, found: Weights, grammar: Grammar, size: tuple[int, int] | None
-) -> tuple[ModelSpec, State, tuple[str, ...], str]:
-    """Read the model off the tensors; it is named after the file, so that two are told apart."""
-    inferred = infer(found.state, grammar)
-    spec, state, notes = _at_size(found.state, inferred.spec, size)
-    if size is None:
-        height, width = spec.input_size
-        notes += (
-            f"tensors do not contain the image size; {height}x{width} is assumed (set it with "
-            "--input-size)",
-        )
-    if spec.name == INFERRED:
-        name = "".join(c if c.isprintable() else "?" for c in printable(file.path.stem))[:200]
-        fields = {field: getattr(spec, field) for field in type(spec).model_fields}
-        spec = type(spec).model_validate({**fields, "name": name})
-    return spec, state, (*inferred.notes, *notes), inferred.nearest
 
 
 def _at_size(

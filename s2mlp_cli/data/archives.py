@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import posixpath
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Generic, TypeVar
+
+import numpy as np
 
 from s2mlp_cli.data.folders import Folder
-from s2mlp_cli.data.images import ImageSet, ImageSource
-from s2mlp_cli.data.labels import TABLES, Labels
+from s2mlp_cli.data.images import ImageSet
+from s2mlp_cli.data.labels import TABLES, IntArray, Labels
 from s2mlp_cli.data.layout import folder_layout
 from s2mlp_cli.data.names import is_hidden, kind_of
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
 
-# Where a member is, in the words of its form.
-Place = TypeVar("Place")
+# Where a member is, in numbers that its form gives a meaning.
+Member = tuple[int, ...]
 
 # The longest path that systems unpack.
 _LONGEST_PATH = 4096
@@ -30,21 +32,55 @@ _NESTED_LINKS = 3
 
 
 @dataclass(frozen=True)
-class Archive(Generic[Place]):
+class ArchiveSource(ABC):
+    """Reads members of archives.
+
+    Attributes:
+        places: the paths of the archives.
+        table: one row for each member: the number of its archive, and where it is in there.
+    """
+
+    places: tuple[str, ...]
+    table: IntArray
+
+    @classmethod
+    def of(cls, path: Path, members: Iterable[Member]) -> ArchiveSource:
+        """Return what reads these members of one archive."""
+        return cls((str(path),), np.asarray([(0, *member) for member in members], np.int64))
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """Return the bytes of a member.
+
+        Raises:
+            OSError: they cannot be read any more, or are damaged.
+        """
+
+    @abstractmethod
+    def head(self, index: int) -> bytes:
+        """Return the first bytes of a member."""
+
+
+@dataclass(frozen=True)
+class Archive:
     """The content of an archive as unpacking it would leave it.
 
     Attributes:
+        reader: reads its members.
         members: name -> where it is, for every file, those that links lead to as well.
         linked_folders: name of a link -> the folder that it shows.
         dead_links: the links that lead out of the archive, or back.
-        head: returns the first bytes of what is at a place.
     """
 
     path: Path
-    members: Mapping[str, Place]
+    reader: type[ArchiveSource]
+    members: Mapping[str, Member]
     linked_folders: Mapping[str, str]
     dead_links: Sequence[str]
-    head: Callable[[Place], bytes]
+
+    def source(self, names: Iterable[str]) -> ArchiveSource:
+        """Return what reads the members of these names."""
+        return self.reader.of(self.path, map(self.members.__getitem__, names))
 
     def root(self) -> Folder:
         """Return the folder that unpacking would leave, without what is surely not an image."""
@@ -53,7 +89,7 @@ class Archive(Generic[Place]):
             if kind_of(name) not in ("archive", "other"):
                 path, _, last = name.rpartition("/")
                 files[path].append(last)
-        folders = {"": Folder("", "", False, lambda name: self.head(self.members[name]))}
+        folders = {"": Folder(self.path, "", "", False, lambda name: self.source([name]).head(0))}
         folders[""].listing.dead_links += self.dead_links
         for path in sorted(files):
             parts = path.split("/") if path else []
@@ -72,12 +108,12 @@ class Archive(Generic[Place]):
         """Return the folder at a path, made with those above it where they are not there yet."""
         folder = folders[""]
         for part in parts:
-            path, above = folder.inner(part), folder
+            path = folder.inner(part)
             if path not in folders:
-                real = self.linked_folders.get(path) or posixpath.join(above.real, part)
-                linked = above.linked or path in self.linked_folders
-                folders[path] = Folder(path, real, linked, folders[""].head)
-                above.listing.folders.append(folders[path])
+                real = self.linked_folders.get(path) or posixpath.join(folder.real, part)
+                linked = folder.linked or path in self.linked_folders
+                folders[path] = Folder(self.path, path, real, linked, folder.head)
+                folder.listing.folders.append(folders[path])
             folder = folders[path]
         return folder
 
@@ -94,23 +130,23 @@ def link_target(name: str, target: str) -> str:
 
 def unpacked(
     path: Path,
-    entries: Iterable[tuple[str, Place | str]],
-    head: Callable[[Place], bytes],
+    reader: type[ArchiveSource],
+    entries: Iterable[tuple[str, Member | str]],
     reading: Reading,
-) -> Archive[Place]:
+) -> Archive:
     """Return the content of an archive, links replaced by what they lead to.
 
     Args:
         path: the archive.
+        reader: reads its members.
         entries: of each file and link its name, and where it is or the name that it leads to.
-        head: reads the first bytes of what is at a place.
         reading: keeps the notes; of a name that is there more than once the last counts.
 
     Raises:
         DataError: a path is too long for any system, or a link with the name of an image leads to
             nothing in the archive.
     """
-    files: dict[str, Place] = {}
+    files: dict[str, Member] = {}
     links: dict[str, str] = {}
     repeated: dict[str, None] = {}
     for name, place in entries:
@@ -133,15 +169,13 @@ def unpacked(
         reading.remark(
             f"{path.name}: more than once in the archive: {images[0]}{more}; the last copy is used"
         )
-    if not links:
-        return Archive(path, files, {}, (), head)
-    return _followed(path, files, links, head)
+    return Archive(path, reader, *(_followed(path, files, links) if links else (files, {}, ())))
 
 
 def _followed(
-    path: Path, files: dict[str, Place], links: Mapping[str, str], head: Callable[[Place], bytes]
-) -> Archive[Place]:
-    """Return the content of an archive with links: to files, to folders, and to nothing."""
+    path: Path, files: Mapping[str, Member], links: Mapping[str, str]
+) -> tuple[dict[str, Member], dict[str, str], list[str]]:
+    """Return the members with those that links show, the linked folders, and the dead links."""
     members, linked, dead = dict(files), {}, []
     holders = {posixpath.dirname(name) for name in files}
     folders = {str(each) for holder in holders for each in PurePosixPath(holder, "x").parents}
@@ -163,10 +197,12 @@ def _followed(
             dead.append(name)
     for _ in range(_NESTED_LINKS):
         members |= dict(_shown(linked, members))
-    return Archive(path, members, linked, dead, head)
+    return members, linked, dead
 
 
-def _shown(linked: Mapping[str, str], members: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
+def _shown(
+    linked: Mapping[str, str], members: Mapping[str, Member]
+) -> Iterator[tuple[str, Member]]:
     """Yield the files that linked folders show, under the names of the links."""
     names = sorted(members) if linked else []
     for link, folder in linked.items():
@@ -193,24 +229,18 @@ def read_at(path: str, offset: int, size: int) -> bytes:
         return stream.read(size)
 
 
-def images_of(
-    archive: Archive[Place],
-    form: str,
-    source: Callable[[list[Place]], ImageSource],
-    reading: Reading,
-) -> ImageSet:
+def archive_images(archive: Archive, form: str, reading: Reading) -> ImageSet:
     """Return the images of one archive, in class folders or flat, sorted by name.
 
     Args:
         archive: its content.
         form: what it is, in words that are printed.
-        source: makes what reads the members at these places.
         reading: chooses among splits, and keeps the notes.
 
     Raises:
         DataError: it cannot be told what to read.
     """
-    layout = folder_layout(archive.root(), archive.path, reading, strict=False)
+    layout = folder_layout(archive.root(), reading, strict=False)
     labels = table = None
     if layout.classes is not None:
         labels = Labels.from_names(layout.classes, "the class folders in the archive", True)
@@ -218,6 +248,6 @@ def images_of(
     above = PurePosixPath(layout.names[0]).parents if layout.names else ()
     tables = (str(folder / each) for folder in above for each in TABLES)
     if name := next((each for each in tables if each in archive.members), None):
-        table = name, source([archive.members[name]])
-    images = source([archive.members[name] for name in layout.names])
+        table = name, archive.source([name])
+    images = archive.source(layout.names)
     return ImageSet(form, str(archive.path), images, layout.names, labels, table=table)

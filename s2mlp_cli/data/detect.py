@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from s2mlp_cli.data.archives import archive_images
 from s2mlp_cli.data.devkit import ARCHIVE
 from s2mlp_cli.data.folders import DiskFolder
 from s2mlp_cli.data.images import FileSource, ImageSet
@@ -21,9 +22,9 @@ from s2mlp_cli.data.names import SYNSET, ending, split_word
 from s2mlp_cli.data.parquet import parquet_files
 from s2mlp_cli.data.splits import Reading, listed
 from s2mlp_cli.data.tables import kind_of_table, read_table
-from s2mlp_cli.data.tars import is_archive, read_tar, tar_images
+from s2mlp_cli.data.tars import is_archive, read_tar
 from s2mlp_cli.data.webdataset import webdataset
-from s2mlp_cli.data.zips import is_zip, zip_images
+from s2mlp_cli.data.zips import is_zip, read_zip
 from s2mlp_cli.errors import DataError
 
 _KNOWN_FORMS = (
@@ -205,13 +206,13 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _folder(path: Path, reading: Reading) -> ImageSet:
-    layout = folder_layout(DiskFolder(path), path, reading, strict=True)
+    layout = folder_layout(DiskFolder(path), reading, strict=True)
     if layout.archives:
         return _several([path / name for name in layout.archives], path / layout.folder, reading)
     root = path / layout.folder
     skipped = len(layout.folder) + 1 if layout.folder else 0
     names = tuple(name[skipped:] for name in layout.names)
-    source = FileSource(str(root), names)
+    source = FileSource((str(root),), names)
     if layout.classes is None:
         return ImageSet("a flat folder", str(root), source, names, None)
     labels = Labels.from_names(layout.classes, "the names of the class folders", by_folder=True)
@@ -240,7 +241,9 @@ def _several(files: list[Path], path: Path, reading: Reading) -> ImageSet:
             f"{listed([file.name for file in files])}; choose one by a word of its name with "
             "--split, or give its path"
         )
-    return zip_images(files[0], reading) if archive is None else tar_images(archive, reading)
+    if archive is not None:
+        return archive_images(archive, "a tar of images", reading)
+    return archive_images(read_zip(files[0], reading), "a zip of images", reading)
 
 
 def _kind(file: Path) -> str | None:
@@ -266,7 +269,7 @@ def _listed(path: Path, reading: Reading) -> ImageSet:
             f"{path} names {len(missing)} files that are not there (the first is '{missing[0]}'); "
             "paths in it are relative to its folder"
         )
-    source = FileSource(str(path.parent), names)
+    source = FileSource((str(path.parent),), names)
     labels = Labels.from_values(list(listing.entries.values()), f"{listing.form} {path}")
     return ImageSet(f"a {kind_of_table(path)} of file,label", str(path), source, names, labels)
 

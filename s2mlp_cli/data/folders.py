@@ -8,12 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from s2mlp_cli.data.names import (
-    BEGINNINGS,
-    HEAD,
-    is_hidden,
-    kind_of,
-)
+from s2mlp_cli.data.names import BEGINNINGS, HEAD, is_hidden, kind_of
 from s2mlp_cli.errors import DataError
 
 
@@ -37,15 +32,18 @@ class Folder:
     """A folder of a set.
 
     Args:
-        path: slashed, from the root of the set on; "" for the root.
+        root: the folder or archive at which the set begins.
+        path: slashed, from there on; "" for the root.
         real: a path that is the same however the folder is reached.
         linked: whether a link leads here.
         head: returns the first :data:`HEAD` bytes of the file at a path from the root on, or
             raises OSError.
     """
 
-    def __init__(self, path: str, real: str, linked: bool, head: Callable[[str], bytes]) -> None:
-        self.path, self.name = path, path.rpartition("/")[2]
+    def __init__(
+        self, root: Path, path: str, real: str, linked: bool, head: Callable[[str], bytes]
+    ) -> None:
+        self.place, self.path, self.name = root / path, path, path.rpartition("/")[2]
         self.real, self.linked, self.head = real, linked, head
 
     @cached_property
@@ -117,12 +115,11 @@ class DiskFolder(Folder):
     def __init__(
         self, root: Path, path: str = "", above: tuple[str, ...] = (), linked: bool = False
     ) -> None:
-        self.root, self.place = root, os.path.join(root, path)
-        super().__init__(path, os.path.realpath(self.place), linked, self._read_head)
-        self.way = (*above, self.real)
+        super().__init__(root, path, os.path.realpath(root / path), linked, self._read_head)
+        self.root, self.way = root, (*above, self.real)
 
     def _read_head(self, path: str) -> bytes:
-        with open(os.path.join(self.root, path), "rb") as stream:
+        with open(self.root / path, "rb") as stream:
             return stream.read(HEAD)
 
     @cached_property

@@ -33,17 +33,13 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Reads files by their names under one folder."""
+    """Reads files by their names under one folder, the only one of ``places``."""
 
-    root: str
+    places: tuple[str]
     names: tuple[str, ...]
 
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.root,)
-
     def read(self, index: int) -> bytes:
-        with open(os.path.join(self.root, self.names[index]), "rb") as stream:
+        with open(os.path.join(*self.places, self.names[index]), "rb") as stream:
             return stream.read()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from s2mlp_cli.data.folders import Folder
 from s2mlp_cli.data.names import SYNSET, ending, kind_of, split_word
@@ -35,12 +34,11 @@ class FolderLayout:
     archives: tuple[str, ...] = ()
 
 
-def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> FolderLayout:
+def folder_layout(root: Folder, reading: Reading, strict: bool) -> FolderLayout:
     """Return which images or archives of a folder are read.
 
     Args:
         root: the folder.
-        place: where it is.
         reading: chooses among splits, and keeps the notes.
         strict: a class folder without images is a fault: an interrupted copy looks like that.
 
@@ -50,7 +48,7 @@ def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> 
     folder = root
     while True:
         _note_unread(folder, reading)
-        chosen = _chosen(folder, place, reading)
+        chosen = _chosen(folder, reading)
         inside = [f for f in folder.listing.folders if chosen is None or f.name in chosen]
         archives = [n for n in folder.archives if chosen is None or n in chosen]
         images = folder.images if chosen is None else []
@@ -66,19 +64,19 @@ def folder_layout(root: Folder, place: Path, reading: Reading, strict: bool) -> 
         if images or len(steps) != 1:
             break
         if strict and chosen is None:
-            _check_full(place, [each for each in folder.listing.folders if each.is_empty])
+            _check_full([each for each in folder.listing.folders if each.is_empty])
         folder = steps[0]
     if steps and (chosen is not None or not full) and not images:
         raise DataError(
-            f"{place / folder.path} has several folders of one kind: "
+            f"{folder.place} has several folders of one kind: "
             f"{listed([each.name for each in steps])}; choose one with --split"
         )
     if len(full) > 1:
-        return _class_folders(folder, full, place, reading, strict)
+        return _class_folders(folder, full, reading, strict)
     return _flat(folder, full, reading)
 
 
-def _chosen(folder: Folder, place: Path, reading: Reading) -> set[str] | None:
+def _chosen(folder: Folder, reading: Reading) -> set[str] | None:
     """Return the names of what belongs to the split that is read; None where there are none."""
     below = folder.listing.folders
     inside = [each for each in below if each.holds_images or each.holds_archives]
@@ -87,7 +85,7 @@ def _chosen(folder: Folder, place: Path, reading: Reading) -> set[str] | None:
     for each in inside:
         nested = any(inner.holds_images for inner in each.listing.folders)
         entries[each.name] = nested or each.holds_archives
-    chosen = reading.choose(place / folder.path, entries)
+    chosen = reading.choose(folder.place, entries)
     if chosen is None:
         return None
     why = f"outside the split '{split_word(chosen[0]) or chosen[0]}'"
@@ -110,22 +108,22 @@ def _note_unread(folder: Folder, reading: Reading) -> None:
 
 
 def _class_folders(
-    folder: Folder, full: Sequence[Folder], place: Path, reading: Reading, strict: bool
+    folder: Folder, full: Sequence[Folder], reading: Reading, strict: bool
 ) -> FolderLayout:
     """Return the layout of class folders: what is in one at any depth is of its class."""
     if strict:
         others = [each for each in folder.listing.folders if not each.holds_images]
-        _check_full(place, [each for each in others if not each.holds_archives])
+        _check_full([each for each in others if not each.holds_archives])
     reading.pass_over(map(folder.inner, folder.images), "beside the class folders")
-    names = all_images(full, place, reading)
+    names = all_images(full, reading)
     depth = folder.inner("").count("/")
     return FolderLayout(folder.path, names, tuple(name.split("/")[depth] for name in names))
 
 
-def _check_full(place: Path, empty: Sequence[Folder]) -> None:
+def _check_full(empty: Sequence[Folder]) -> None:
     if empty:
         raise DataError(
-            f"the class folder {place / empty[0].path} has no image that can be read; add its "
+            f"the class folder {empty[0].place} has no image that can be read; add its "
             "images, or remove it"
         )
 
@@ -144,7 +142,7 @@ def _flat(folder: Folder, full: Sequence[Folder], reading: Reading) -> FolderLay
     return FolderLayout(folder.path.rpartition("/")[0], names, (folder.name,) * len(names))
 
 
-def all_images(roots: Sequence[Folder], place: Path, reading: Reading) -> tuple[str, ...]:
+def all_images(roots: Sequence[Folder], reading: Reading) -> tuple[str, ...]:
     """Return the paths of the images in these folders at any depth, sorted; of splits only one.
 
     Links are followed last, and an image that one shows once more is left out.
@@ -159,7 +157,7 @@ def all_images(roots: Sequence[Folder], place: Path, reading: Reading) -> tuple[
             continue
         entered.add(folder.real)
         _note_unread(folder, reading)
-        chosen = _chosen(folder, place, reading)
+        chosen = _chosen(folder, reading)
         if chosen is None:
             found += map(folder.inner, folder.images)
         below = [each for each in folder.listing.folders if chosen is None or each.name in chosen]

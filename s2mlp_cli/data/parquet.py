@@ -26,20 +26,16 @@ class ParquetSource:
     """Reads one row group at a time and keeps the last: sequential reading decodes each once.
 
     Attributes:
-        files: the paths of the files.
+        places: the paths of the files.
         column: the dotted path of the column of bytes: ``"image.bytes"``.
         table: (groups, 3) of each row group the number of its file, its own number in that file,
             and the position of its first row.
     """
 
-    files: tuple[str, ...]
+    places: tuple[str, ...]
     column: str
     table: IntArray
     _loaded: tuple[int, int, Any] = field(default=(0, -1, None), repr=False)
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return self.files
 
     def read(self, index: int) -> bytes:
         first = self.table[:, 2]
@@ -53,7 +49,7 @@ class ParquetSource:
         if self._loaded[:2] != (os.getpid(), position):
             try:
                 file, group, _ = map(int, self.table[position])
-                with open(self.files[file], "rb") as stream, pq.ParquetFile(stream) as parquet:
+                with open(self.places[file], "rb") as stream, pq.ParquetFile(stream) as parquet:
                     table = parquet.read_row_group(group, columns=[self.column], use_threads=False)
             except pa.ArrowException as error:
                 raise OSError(f"the row group cannot be read: {error}") from error

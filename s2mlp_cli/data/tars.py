@@ -5,22 +5,18 @@ from __future__ import annotations
 import posixpath
 import tarfile
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-
-import numpy as np
+from typing import BinaryIO
 
 from s2mlp_cli.data.archives import (
     Archive,
-    images_of,
+    ArchiveSource,
+    Member,
     link_target,
     read_at,
     unpacked,
     unpacked_name,
 )
-from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import IntArray
 from s2mlp_cli.data.names import HEAD
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
@@ -35,66 +31,25 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX")
 _STEP = 2**20
 
 
-class Member(NamedTuple):
-    """One regular file of an archive: where its bytes are."""
-
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class TarSource:
-    """Reads members of one or more archives.
-
-    Attributes:
-        archives: their paths.
-        table: (images, 3) of each the number of its archive, its offset and its bytes.
-    """
-
-    archives: tuple[str, ...]
-    table: IntArray
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return self.archives
+class TarSource(ArchiveSource):
+    """Reads members of tars: of each (offset, bytes)."""
 
     def read(self, index: int) -> bytes:
         archive, offset, size = map(int, self.table[index])
-        return read_at(self.archives[archive], offset, size)
+        return read_at(self.places[archive], offset, size)
+
+    def head(self, index: int) -> bytes:
+        archive, offset, size = map(int, self.table[index])
+        return read_at(self.places[archive], offset, min(size, HEAD))
 
 
-def tar_source(archives: tuple[str, ...], places: list[tuple[int, Member]]) -> TarSource:
-    """Make a source from (number of the archive, member) pairs."""
-    rows = [(number, *member) for number, member in places]
-    return TarSource(archives, np.asarray(rows, np.int64).reshape(-1, 3))
-
-
-def tar_images(archive: Archive[Member], reading: Reading) -> ImageSet:
-    """Return the images of one archive, in class folders or flat.
-
-    Raises:
-        DataError: it cannot be told what to read.
-    """
-    path = str(archive.path)
-    return images_of(
-        archive,
-        "a tar of images",
-        lambda members: tar_source((path,), [(0, member) for member in members]),
-        reading,
-    )
-
-
-def read_tar(path: Path, reading: Reading) -> Archive[Member]:
+def read_tar(path: Path, reading: Reading) -> Archive:
     """Return what an uncompressed archive contains, reading headers only.
 
     Raises:
         DataError: it is compressed, no archive, cut short, or has a link to an image that it lacks.
     """
-
-    def head(member: Member) -> bytes:
-        return read_at(str(path), member.offset, min(member.size, HEAD))
-
-    return unpacked(path, _entries(path, reading), head, reading)
+    return unpacked(path, TarSource, _entries(path, reading), reading)
 
 
 def _entries(path: Path, reading: Reading) -> Iterator[tuple[str, Member | str]]:
@@ -140,7 +95,7 @@ def _one_archive(
             if entry.isreg():
                 if entry.offset_data + entry.size > length:
                     raise _cut_short(path, f"inside {entry.name}")
-                yield name, Member(entry.offset_data, entry.size)
+                yield name, (entry.offset_data, entry.size)
             elif entry.issym():
                 yield name, link_target(name, entry.linkname)
             elif entry.islnk():

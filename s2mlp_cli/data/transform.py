@@ -18,7 +18,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,11 +130,29 @@ def why_broken(error: Exception) -> str:
 
 
 def make_transform(config: Preprocessing) -> Transform:
-    """Return the transform that ``config`` names."""
-    return BoxTransform(config) if config.transform == "box" else TimmTransform(config)
+    """Return the transform that ``config`` names; worker processes can be given it."""
+    if config.transform == "box":
+        return partial(_box, config)
+    from timm.data import create_transform
+
+    transform = create_transform(
+        input_size=config.input_size,
+        is_training=False,
+        use_prefetcher=True,  # normalised on the device, as timm's loader does
+        interpolation=config.interpolation,
+        crop_pct=config.crop_pct,
+        mean=config.mean,
+        std=config.std,
+    )
+    return partial(_timm, transform)
 
 
-class BoxTransform:
+def _timm(transform: Callable[[Image.Image], Any], image: Image.Image) -> Pixels:
+    pixels: Pixels = np.asarray(transform(image)).transpose(1, 2, 0)
+    return pixels
+
+
+def _box(config: Preprocessing, image: Image.Image) -> Pixels:
     """Resize only the box of the source image that the centre crop keeps.
 
     Along rows first, then along columns, each by a call of its own: that is the order in which
@@ -142,40 +160,30 @@ class BoxTransform:
     From version 13 on it does so for whole images too if they are tall: those are resized whole.
     So are images that are enlarged: they are small, and a rounded position weighs more there.
     """
-
-    def __init__(self, config: Preprocessing) -> None:
-        self.config = config
-        self.filter, self.support = _FILTERS[config.interpolation]
-        self.exact = config.interpolation != "bicubic"  # simpler weights fall on ties more often
-
-    def __call__(self, image: Image.Image) -> Pixels:
-        """Return the crop of (height, width) as the configuration has it."""
-        resized = resized_size(image.size, self.config)
-        kept = self.config.input_size[::-1]
-        firsts = [round((whole - part) / 2) for whole, part in zip(resized, kept, strict=True)]
-        enlarges = any(new > old for old, new in zip(image.size, resized, strict=True))
-        if image.height > _TALL * image.width or enlarges:
-            whole = np.asarray(image.resize(resized, self.filter))
-            return whole[firsts[1] : firsts[1] + kept[1], firsts[0] : firsts[0] + kept[0]]
-        x, y = (
-            resample_span(source, whole, first, part, self.exact)
-            for source, whole, first, part in zip(image.size, resized, firsts, kept, strict=True)
-        )
-        top, bottom = self._rows_read(y, image.height)
-        rows = image.crop((0, top, image.width, bottom)).resize(
-            (x.last - x.first, bottom - top), self.filter, (x.start, 0, x.stop, bottom - top)
-        )
-        crop = rows.resize(
-            (rows.width, y.last - y.first), self.filter,
-            (0, y.start - top, rows.width, y.stop - top),
-        )  # fmt: skip
-        return np.asarray(crop)[y.skip : y.skip + kept[1], x.skip : x.skip + kept[0]]
-
-    def _rows_read(self, y: Span, height: int) -> tuple[int, int]:
-        """Return the rows of the source image that the filter reaches: first, last + 1."""
-        scale = max((y.stop - y.start) / (y.last - y.first), 1.0)
-        reach = self.support * scale + 1
-        return max(math.floor(y.start - reach), 0), min(math.ceil(y.stop + reach), height)
+    filter_, support = _FILTERS[config.interpolation]
+    exact = config.interpolation != "bicubic"  # simpler weights fall on ties more often
+    resized = resized_size(image.size, config)
+    kept = config.input_size[::-1]
+    firsts = [round((whole - part) / 2) for whole, part in zip(resized, kept, strict=True)]
+    enlarges = any(new > old for old, new in zip(image.size, resized, strict=True))
+    if image.height > _TALL * image.width or enlarges:
+        whole = np.asarray(image.resize(resized, filter_))
+        return whole[firsts[1] : firsts[1] + kept[1], firsts[0] : firsts[0] + kept[0]]
+    x, y = (
+        resample_span(source, whole, first, part, exact)
+        for source, whole, first, part in zip(image.size, resized, firsts, kept, strict=True)
+    )
+    # the rows of the source image that the filter reaches
+    reach = support * max((y.stop - y.start) / (y.last - y.first), 1.0) + 1
+    top = max(math.floor(y.start - reach), 0)
+    bottom = min(math.ceil(y.stop + reach), image.height)
+    rows = image.crop((0, top, image.width, bottom)).resize(
+        (x.last - x.first, bottom - top), filter_, (x.start, 0, x.stop, bottom - top)
+    )
+    crop = rows.resize(
+        (rows.width, y.last - y.first), filter_, (0, y.start - top, rows.width, y.stop - top)
+    )
+    return np.asarray(crop)[y.skip : y.skip + kept[1], x.skip : x.skip + kept[0]]
 
 
 class Span(NamedTuple):
@@ -227,28 +235,6 @@ def resample_span(source: int, resized: int, first: int, kept: int, exact: bool 
     row, column = np.unravel_index(int(width.argmin()), width.shape)
     begin, end = int(begins[row]), int(ends[column])
     return Span(begin, end, first - begin, float(starts[row]), float(stops[column]))
-
-
-class TimmTransform:
-    """timm's own evaluation transform, up to the uint8 pixels before its normalisation."""
-
-    def __init__(self, config: Preprocessing) -> None:
-        from timm.data import create_transform
-
-        self._transform: Any = create_transform(
-            input_size=config.input_size,
-            is_training=False,
-            use_prefetcher=True,  # normalised on the device, as timm's loader does
-            interpolation=config.interpolation,
-            crop_pct=config.crop_pct,
-            mean=config.mean,
-            std=config.std,
-        )
-
-    def __call__(self, image: Image.Image) -> Pixels:
-        """Return the crop of (height, width) as the configuration has it."""
-        pixels: Pixels = np.asarray(self._transform(image)).transpose(1, 2, 0)
-        return pixels
 
 
 def resized_size(size: tuple[int, int], config: Preprocessing) -> tuple[int, int]:

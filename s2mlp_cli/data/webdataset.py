@@ -11,13 +11,15 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from s2mlp_cli.data.archives import Archive
+import numpy as np
+
+from s2mlp_cli.data.archives import Archive, read_at
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import Labels, class_number
 from s2mlp_cli.data.layout import all_images
 from s2mlp_cli.data.names import ending, kind_of, stem
 from s2mlp_cli.data.splits import Reading
-from s2mlp_cli.data.tars import Member, read_tar, tar_source
+from s2mlp_cli.data.tars import TarSource, read_tar
 from s2mlp_cli.errors import DataError
 
 # The endings of members that say the class of an image; the last goes before the first.
@@ -27,16 +29,14 @@ _LABEL_ENDINGS = (".json", ".cls")
 _NUMBER = re.compile(r"\.\d+(?:\.|$)")
 
 
-def webdataset(
-    first: Archive[Member], shards: list[Path], path: Path, reading: Reading
-) -> ImageSet | None:
+def webdataset(first: Archive, shards: list[Path], path: Path, reading: Reading) -> ImageSet | None:
     """Read the samples of all shards at a path in their order; None if the first has no labels.
 
     Raises:
         DataError: a shard cannot be read, or a sample lacks its label or has two images.
     """
     names: list[str] = []
-    places: list[tuple[int, Member]] = []
+    rows: list[tuple[int, ...]] = []
     values: list[int] = []
     for number, shard in enumerate(shards):
         archive = read_tar(shard, reading) if number else first
@@ -45,9 +45,9 @@ def webdataset(
             return None
         for name, value in _samples(archive, labels, reading).items():
             names.append(name)
-            places.append((number, archive.members[name]))
+            rows.append((number, *archive.members[name]))
             values.append(value)
-    source = tar_source(tuple(map(str, shards)), places)
+    source = TarSource(tuple(map(str, shards)), np.asarray(rows, np.int64))
     form = f"{len(shards)} WebDataset shard{'s' * (len(shards) != 1)}"
     labelled = Labels.from_values(values, "the shards' classes")
     return ImageSet(form, str(path), source, tuple(names), labelled)
@@ -59,7 +59,7 @@ def _key(name: str) -> str:
     return folder + slash + last.partition(".")[0]
 
 
-def _labels(archive: Archive[Member], reading: Reading) -> dict[str, dict[str, int]]:
+def _labels(archive: Archive, reading: Reading) -> dict[str, dict[str, int]]:
     """Return key -> the names that have a class, without their ending -> the class."""
     labels: dict[str, dict[str, int]] = defaultdict(dict)
     written = [name for name in archive.members if ending(name) in _LABEL_ENDINGS]
@@ -68,13 +68,11 @@ def _labels(archive: Archive[Member], reading: Reading) -> dict[str, dict[str, i
     others = ("archive", "other")
     keys = {_key(name) for name in archive.members if kind_of(name) not in others}
     written = [name for name in written if _key(name) in keys]
-    with open(archive.path, "rb") as stream:
-        for name in sorted(written, key=lambda name: _LABEL_ENDINGS.index(ending(name))):
-            stream.seek(archive.members[name].offset)
-            content = stream.read(archive.members[name].size)
-            value = _class(ending(name), content, f"{archive.path}: {name}")
-            if value is not None:
-                labels[_key(name)][stem(name)] = value
+    for name in sorted(written, key=lambda name: _LABEL_ENDINGS.index(ending(name))):
+        content = read_at(str(archive.path), *archive.members[name])
+        value = _class(ending(name), content, f"{archive.path}: {name}")
+        if value is not None:
+            labels[_key(name)][stem(name)] = value
     if written and not labels:
         first = f"the first is {written[0]}"
         reading.remark(f"{archive.path.name}: no .json beside an image has a 'label'; {first}")
@@ -90,13 +88,13 @@ def _class(kind: str, content: bytes, where: str) -> int | None:
 
 
 def _samples(
-    archive: Archive[Member], labels: dict[str, dict[str, int]], reading: Reading
+    archive: Archive, labels: dict[str, dict[str, int]], reading: Reading
 ) -> dict[str, int]:
     """Return image -> class, in the order of the archive.
 
     ``KEY.seg.png`` is another thing of the sample than its image where ``KEY.png`` is there.
     """
-    found = set(all_images([archive.root()], archive.path, reading))
+    found = set(all_images([archive.root()], reading))
     images = [name for name in archive.members if name in found]
     with_image = {stem(name) for name in images}
     samples: dict[str, str] = {}

@@ -15,14 +15,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from s2mlp_cli.data.archives import images_of, link_target, read_at, unpacked, unpacked_name
-from s2mlp_cli.data.images import ImageSet
-from s2mlp_cli.data.labels import IntArray
+from s2mlp_cli.data.archives import (
+    Archive,
+    ArchiveSource,
+    Member,
+    link_target,
+    read_at,
+    unpacked,
+    unpacked_name,
+)
 from s2mlp_cli.data.names import HEAD
 from s2mlp_cli.data.splits import Reading
 from s2mlp_cli.errors import DataError
@@ -58,26 +61,11 @@ _ENCRYPTED = -1
 _UTF8 = 0x800
 
 
-@dataclass(frozen=True)
-class ZipSource:
-    """Reads members of one archive by their places.
-
-    Attributes:
-        archive: its path.
-        table: (images, 5) of each its offset, its bytes in the archive and unpacked, its CRC-32 and
-            its compression.
-    """
-
-    archive: str
-    table: IntArray
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.archive,)
+class ZipSource(ArchiveSource):
+    """Reads members of zips: of each (offset, packed bytes, bytes, CRC-32, compression)."""
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of image ``index``, unpacked and checked."""
-        _, packed, size, checksum, _ = map(int, self.table[index])
+        _, _, packed, size, checksum, _ = map(int, self.table[index])
         if size > _LARGEST:
             raise OSError(f"it unpacks to more than {_LARGEST:,} bytes")
         unpacked = self._unpacked(index, packed, size)
@@ -86,21 +74,21 @@ class ZipSource:
         return unpacked
 
     def head(self, index: int) -> bytes:
-        """Return the first bytes of file ``index``."""
-        _, packed, size, *_ = map(int, self.table[index])
+        _, _, packed, size, *_ = map(int, self.table[index])
         return self._unpacked(index, min(packed, _BEGINNING), min(size, HEAD))[:HEAD]
 
     def _unpacked(self, index: int, packed: int, size: int) -> bytes:
         """Return up to ``size`` bytes, or one more, out of the first ``packed`` bytes of a file."""
-        offset, *_, compression = map(int, self.table[index])
+        archive, offset, *_, compression = map(int, self.table[index])
         if compression == _ENCRYPTED:
             raise OSError("it is encrypted")
         if compression not in _UNPACK:
             raise OSError(f"it is compressed by method {compression}, which is not supported")
-        mark, name, extra = _HEADER.unpack(read_at(self.archive, offset, _HEADER.size))
+        path = self.places[archive]
+        mark, name, extra = _HEADER.unpack(read_at(path, offset, _HEADER.size))
         if mark != _MARK:
             raise OSError("the archive's directory names a place where no member begins")
-        content = read_at(self.archive, offset + _HEADER.size + name + extra, packed)
+        content = read_at(path, offset + _HEADER.size + name + extra, packed)
         try:
             return _UNPACK[compression](content, size)
         except _DAMAGED as error:
@@ -113,28 +101,17 @@ def is_zip(path: str | Path) -> bool:
         return stream.read(len(_MARK)) == _MARK
 
 
-def zip_images(path: Path, reading: Reading) -> ImageSet:
-    """Read one archive of images, in class folders or flat, sorted by name.
+def read_zip(path: Path, reading: Reading) -> Archive:
+    """Return what an archive contains, by its directory.
 
     Raises:
-        DataError: its directory cannot be read, or it cannot be told what to read.
+        DataError: its directory cannot be read, or it has a link to an image that it lacks.
     """
-
-    def source(entries: list[zipfile.ZipInfo]) -> ZipSource:
-        return ZipSource(str(path), np.asarray([_row(e) for e in entries], np.int64).reshape(-1, 5))
-
-    def head(entry: zipfile.ZipInfo) -> bytes:
-        return source([entry]).head(0)
-
-    return images_of(
-        unpacked(path, _files(path, source), head, reading), "a zip of images", source, reading
-    )
+    return unpacked(path, ZipSource, _files(path), reading)
 
 
-def _files(
-    path: Path, source: Callable[[list[zipfile.ZipInfo]], ZipSource]
-) -> Iterator[tuple[str, zipfile.ZipInfo | str]]:
-    """Yield (name, entry or target of the link), names as they were meant.
+def _files(path: Path) -> Iterator[tuple[str, Member | str]]:
+    """Yield (name, place or target of the link), names as they were meant.
 
     Some tools of Windows write backslashes, others UTF-8 without its flag.
     """
@@ -146,10 +123,10 @@ def _files(
                 name = stored.decode("utf-8")
         name = unpacked_name(name.replace("\\", "/"))
         if not stat.S_ISLNK(entry.external_attr >> 16):
-            yield name, entry
+            yield name, _member(entry)
             continue
         try:  # what a link leads to is its content
-            content = source([entry]).read(0)
+            content = ZipSource.of(path, [_member(entry)]).read(0)
         except OSError as error:
             raise DataError(
                 f"{path}: the link {name} cannot be read ({error}); write it again"
@@ -173,8 +150,8 @@ def _entries(path: Path) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _row(entry: zipfile.ZipInfo) -> tuple[int, ...]:
-    """Return an entry's row of a source's table."""
+def _member(entry: zipfile.ZipInfo) -> Member:
+    """Return where an entry is, for a :class:`ZipSource`."""
     compression = _ENCRYPTED if entry.flag_bits & 1 else entry.compress_type
     size = min(entry.file_size, _LARGEST + 1)  # what a directory may claim fits no integer
     return entry.header_offset, entry.compress_size, size, entry.CRC, compression

@@ -63,11 +63,11 @@ def _as_text(value: Any) -> Any:
     return tuple(map(_as_text, value)) if isinstance(value, tuple) else value
 
 
-AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
-def changed(record: AnyFrozen, **fields: Any) -> AnyFrozen:
-    """Return a copy with other values in some fields, checked as the constructor checks them.
+def changed(record: AnyModel, **fields: Any) -> AnyModel:
+    """Return a copy of a record or spec with other values in some fields, checked as new ones are.
 
     Raises:
         pydantic.ValidationError: no such field, or a value that the field does not take

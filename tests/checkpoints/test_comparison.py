@@ -48,7 +48,7 @@ def test_two_models_of_the_same_tensors_are_for_the_user_to_tell():
     with pytest.raises(CheckpointError) as caught:
         fitting_model(state_of("vit-b16"))
     assert str(caught.value) == (
-        "the checkpoint matches both deit-b16 and vit-b16; choose one with --model"
+        "the checkpoint matches deit-b16 and vit-b16; choose one with --model"
     )
 
 

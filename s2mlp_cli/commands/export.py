@@ -20,7 +20,6 @@ class Given:
     """The command line."""
 
     model: str | None = option(
-        "--model",
         "-m",
         heading="Model",
         metavar="NAME|FILE",
@@ -28,9 +27,9 @@ class Given:
         help="A built-in spec, a YAML file, timm:NAME, net.py:build, or a checkpoint.",
     )
     ckpt: str | None = option(
-        "--ckpt", metavar="FILE", shell_complete=options.complete_files, help="The weights."
+        metavar="FILE", shell_complete=options.complete_files, help="The weights."
     )
-    ema: bool = option("--ema", is_flag=True, help="Use the averaged weights of --ckpt.")
+    ema: bool = option(help="Use the averaged weights of --ckpt.")
     overrides: tuple[str, ...] = as_field(options.overrides)
     shift: str | None = as_field(options.shift(default=None))
     input_size: tuple[int, int] | None = as_field(options.input_size)
@@ -46,27 +45,23 @@ class Given:
         help="The file to write; its ending is the format.",
     )
     batch_size: int | None = option(
-        "--batch-size",
         type=click.IntRange(1, 2**16),
         metavar="N",
         help="Fix the number of images in the file. Default: any number.",
     )
     precision: Precision = option(
-        "--precision",
         type=click.Choice(get_args(Precision)),
         default="fp32",
         show_default=True,
         help="ONNX: fp32, fp16 or int8 (its matrix products). .pt2: fp32 or bf16.",
     )
     calibrate: Path | None = option(
-        "--calibrate",
         type=click.Path(exists=True, path_type=Path),
         metavar="DATA",
         help="int8: fix the ranges of activations by images of this data. Default: found at run "
         "time.",
     )
     images: int = option(
-        "--images",
         type=click.IntRange(1),
         default=128,
         show_default=True,
@@ -74,11 +69,10 @@ class Given:
         help="Images of --calibrate.",
     )
     threads: int | None = option(
-        "--threads", type=click.IntRange(1, 1024), help="CPU threads. Default: all cores."
+        type=click.IntRange(1, 1024), help="CPU threads. Default: all cores."
     )
     output_format: str = as_field(options.output_format, heading="Report")
     record: Path | None = option(
-        "--record",
         type=options.OutputFile(),
         metavar="FILE",
         help=f"Save what was exported and proven; the ending says how: {', '.join(ENDINGS)}.",

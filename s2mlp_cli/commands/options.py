@@ -268,13 +268,23 @@ def output(function: Function) -> Function:
 
 
 def option(*names: str, heading: str | None = None, **settings: Any) -> Any:
-    """Return a field of the dataclass of a :func:`command`: click's option of these names."""
-    return as_field(click.option(*names, **settings), heading)
+    """Return a field of the dataclass of a :func:`command`, with the arguments of click's option.
+
+    The option is called like the field, unless a long name is given; a field of bool is a flag.
+    """
+
+    def made_for(field: dataclasses.Field[Any]) -> Callable[[Any], Any]:
+        has_long = any(name.startswith("--") for name in names)
+        long = () if has_long else ("--" + field.name.replace("_", "-"),)
+        flag: dict[str, Any] = {"is_flag": True} if field.type == "bool" else {}
+        return click.option(*long, *names, **flag, **settings)
+
+    return dataclasses.field(metadata={"option": made_for, "heading": heading})
 
 
 def as_field(option: Callable[[Any], Any], heading: str | None = None) -> Any:
     """Return the field of an option that commands share; one with a heading begins a list."""
-    return dataclasses.field(metadata={"option": option, "heading": heading})
+    return dataclasses.field(metadata={"option": lambda field: option, "heading": heading})
 
 
 def command(
@@ -289,7 +299,7 @@ def command(
         )  # fmt: skip
         heading = ""
         for field in dataclasses.fields(given):  # type: ignore[arg-type]
-            field.metadata["option"](made)
+            field.metadata["option"](field)(made)
             heading = field.metadata["heading"] or heading
             made.groups.setdefault(heading, []).append(made.params[-1])
         return made

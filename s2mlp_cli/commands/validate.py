@@ -53,7 +53,6 @@ class Given:
     """The command line."""
 
     ckpt: str | None = option(
-        "--ckpt",
         heading="Checkpoint",
         metavar="FILE|sample",
         shell_complete=options.complete_files,
@@ -61,14 +60,11 @@ class Given:
         "small model inside s2mlp.",
     )
     pretrained: bool = option(
-        "--pretrained",
-        is_flag=True,
-        help="Download the weights that timm publishes for --model, instead of --ckpt.",
+        help="Download the weights that timm publishes for --model, instead of --ckpt."
     )
     ema: bool = as_field(options.ema)
     weights: str | None = as_field(options.weights)
     model: str | None = option(
-        "--model",
         "-m",
         metavar="NAME|FILE",
         shell_complete=options.complete_models,
@@ -76,7 +72,6 @@ class Given:
     )
     overrides: tuple[str, ...] = as_field(options.overrides)
     data: str | None = option(
-        "--data",
         heading="Data",
         envvar="S2MLP_DATA",
         metavar="PATH",
@@ -85,103 +80,81 @@ class Given:
         help="Images: class folders, flat folder, tar, zip, WebDataset, Parquet or CSV.",
     )
     labels: str | None = option(
-        "--labels",
         metavar="FILE|folders",
         shell_complete=options.complete_files,
         help="Labels: devkit archive, LOC_val_solution.csv, a table of file and label, or the "
         "class `folders`.",
     )
     real_labels: str | None = option(
-        "--real-labels",
         metavar="FILE|timm",
         shell_complete=options.complete_files,
         help="Also score ImageNet-ReaL, with real.json or timm's copy.",
     )
     split: str | None = option(
-        "--split",
         metavar="NAME",
         help="Read this split where there are several: train, dev, a folder's name; or none.",
     )
-    partial: bool = option("--partial", is_flag=True, help="Accept fewer images than labels.")
+    partial: bool = option(help="Accept fewer images than labels.")
     limit: int | None = option(
-        "--limit",
         type=click.IntRange(min=1),
         metavar="N",
         help="Use only N images, evenly over the classes.",
     )
     seed: int = as_field(options.seed("Seed for the images that --limit draws."))
-    strict: bool = option(
-        "--strict", is_flag=True, help="Fail at the first image that cannot be decoded."
-    )
+    strict: bool = option(help="Fail at the first image that cannot be decoded.")
     input_size: tuple[int, int] | None = as_field(options.input_size, heading="Input")
     crop_pct: float | None = option(
-        "--crop-pct",
         type=options.Finite(0, 1, min_open=True),
         metavar="FRACTION",
         help="Crop as a fraction of the resized short side.  [default: timm's or 0.9]",
     )
     interpolation: str | None = option(
-        "--interpolation",
         type=click.Choice(["bicubic", "bilinear", "lanczos"]),
         help="[default: timm's or bicubic]",
     )
     mean: tuple[float, float, float] | None = option(
-        "--mean",
         type=triple,
         metavar="R,G,B",
         help="Mean of each channel, 0 to 1.  [default: timm's or ImageNet's]",
     )
     std: tuple[float, float, float] | None = option(
-        "--std",
         type=deviations,
         metavar="R,G,B",
         help="Standard deviation of each channel.  [default: as for --mean]",
     )
     transform: str | None = option(
-        "--transform",
         type=click.Choice(["box", "timm"]),
         help="box: resize only what the crop keeps. timm: timm's exact pixels.  [default: box]",
     )
     device: str | None = as_field(options.device, heading="Run")
     dtype: str = option(
-        "--dtype",
         type=click.Choice(DTYPES),
         default="fp32",
         show_default=True,
         help="Precision; bf16 and fp16 use autocast.",
     )
     batch_size: int | None = option(
-        "--batch-size",
         type=click.IntRange(min=1),
         help="Images per batch.  [default: 64, or what an exported file fixes]",
     )
     workers: int | None = option(
-        "--workers",
         type=click.IntRange(min=0),
         metavar="N",
         help="Processes that decode images.  [default: one per core, at most 16]",
     )
-    compiled: bool = option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
-    channels_last: bool = option(
-        "--channels-last", is_flag=True, help="Channels-last inputs and weights."
-    )
+    compiled: bool = option("--compile", "compiled", help="Use torch.compile.")
+    channels_last: bool = option(help="Channels-last inputs and weights.")
     shift: str = as_field(options.shift())
     resume: Path | None = option(
-        "--resume",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Save progress to FILE, and continue from it if it exists.",
     )
-    per_class: bool = option(
-        "--per-class", heading="Report", is_flag=True, help="Report every class."
-    )
+    per_class: bool = option(heading="Report", help="Report every class.")
     keep_mistakes: bool = option(
-        "--keep-mistakes",
-        is_flag=True,
-        help="Keep thumbnails of the most confident mistakes (at most 12) for reports.",
+        help="Keep thumbnails of the most confident mistakes (at most 12) for reports."
     )
     predictions: Path | None = option(
-        "--predictions",
         type=options.OutputFile(ENDINGS),
         metavar="FILE.csv|.parquet",
         help="Save the top-5, loss and correctness of each image.",

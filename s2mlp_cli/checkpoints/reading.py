@@ -11,10 +11,11 @@ import struct
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from s2mlp_cli.checkpoints import refusals
@@ -76,9 +77,14 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
     """
     path = Path(path)
     if path.is_dir():
-        path = _index_in(path)
-    if path.name.endswith(".index.json"):
-        return _read_shards(path)
+        found = sorted(path.glob("*.index.json"), key=lambda path: "safetensors" not in path.name)
+        if not found:
+            raise refusals.folder_without_index(path)
+        path = found[0]
+    return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
+
+
+def _read_file(path: Path) -> CheckpointFile:
     size = _check_file(path)
     with open(path, "rb") as stream:
         head = stream.read(512)
@@ -129,9 +135,6 @@ def _load_pickle(path: Path) -> Any:
         raise refusals.unreadable(path, error) from error
 
 
-# Safetensors -------------------------------------------------------------------------------------
-
-
 def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with plain_path(path) as plain, safe_open(plain, framework="pt", device="cpu") as file:
@@ -141,21 +144,23 @@ def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         raise refusals.damaged(path, error) from error
 
 
-# Shards ------------------------------------------------------------------------------------------
+class _Index(BaseModel):
+    """The index of a sharded checkpoint: the file of each tensor, beside the index."""
 
-
-def _index_in(folder: Path) -> Path:
-    """Return the index of the sharded checkpoint in a folder."""
-    found = sorted(folder.glob("*.index.json"), key=lambda path: "safetensors" not in path.name)
-    if not found:
-        raise refusals.folder_without_index(folder)
-    return found[0]
+    weight_map: dict[str, Annotated[str, Field(pattern=r"^[^/]+$")]] = Field(min_length=1)
 
 
 def _read_shards(index: Path) -> CheckpointFile:
     """Read all files that an index names, as one."""
-    size, places = _check_file(index), _weight_map(index)
-    shards = [read_checkpoint(index.parent / name) for name in sorted(set(places.values()))]
+    size = _check_file(index)
+    try:
+        places = _Index.model_validate_json(index.read_bytes(), strict=True).weight_map
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{index} is not the index of a sharded checkpoint: its weight_map should give the "
+            "file of each tensor, beside the index; download it again"
+        ) from error
+    shards = [_read_file(index.parent / name) for name in sorted(set(places.values()))]
     by_name = {shard.path.name: shard for shard in shards}
     content = {}
     for name, shard in places.items():
@@ -171,21 +176,3 @@ def _read_shards(index: Path) -> CheckpointFile:
     metadata = {key: text for shard in shards for key, text in shard.metadata.items()}
     form = f"{shards[0].form}, {len(shards)} shards"
     return CheckpointFile(index, content, form, digest, size, metadata)
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """Return the file of each tensor, all of them beside the index."""
-    try:
-        places = json.loads(index.read_bytes())["weight_map"]
-        names_files = bool(places) and all(
-            isinstance(name, str) and name == Path(name).name for name in places.values()
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        names_files, places = False, error
-    if not names_files:
-        raise CheckpointError(
-            f"{index} is not the index of a sharded checkpoint: its weight_map should give the "
-            "file of each tensor, beside the index; download it again"
-        )
-    found: dict[str, str] = places
-    return found

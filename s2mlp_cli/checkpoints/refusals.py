@@ -97,10 +97,7 @@ def folder_without_index(folder: Path) -> CheckpointError:
     """Name what is in a folder, if not the index of a sharded checkpoint."""
     names = sorted(path.name for path in folder.iterdir())
     if ".metadata" in names or any(name.endswith(".distcp") for name in names):
-        return CheckpointError(
-            f"{folder} is a distributed checkpoint (DCP); make one file of it: python -m "
-            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} weights.pth"
-        )
+        return _distributed(f"{folder} is", folder)
     if any(name.endswith("_states.pt") or name.startswith("global_step") for name in names):
         return CheckpointError(
             f"{folder} is a DeepSpeed checkpoint; make one file of it with the zero_to_fp32.py "
@@ -117,14 +114,17 @@ def folder_without_index(folder: Path) -> CheckpointError:
     return CheckpointError(f"{folder} is a folder; give the checkpoint file in it{such}")
 
 
+def _distributed(what: str, folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{what} a distributed checkpoint (DCP); make one file of the folder: python -m "
+        f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} weights.pth"
+    )
+
+
 def check_zip(path: Path) -> None:
     """Refuse a TorchScript program, and an archive that torch never wrote."""
     if path.suffix == ".distcp":
-        raise CheckpointError(
-            f"{path} is a piece of a distributed checkpoint (DCP); make one file of its folder: "
-            "python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
-            f"{path.parent} weights.pth"
-        )
+        raise _distributed(f"{path} is a piece of", path.parent)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]

@@ -91,7 +91,7 @@ def _labelled(
 ) -> ImageSet:
     """Return the images with labels: those that are given, of the set, or of a table beside it."""
     own = images.labels
-    images = replace(images, devkit=next(_beside(images, path, (ARCHIVE,)), None))
+    images = replace(images, devkit=_beside(images, path, (ARCHIVE,)))
     if str(given) == FOLDERS:
         if own is None or not own.by_folder:
             raise DataError(f"{path} has no class folders; give a label file with --labels")
@@ -130,7 +130,7 @@ def _checked_by_table(images: ImageSet, own: Labels, path: Path, reading: Readin
                 f"{FOLDERS} takes the names of the folders"
             )
             return replace(images, labels=told)
-    if unused := next((file for file in _beside(images, path, TABLES) if file != path), None):
+    if unused := _beside(images, path, TABLES):
         reading.remark(
             f"{unused} is not read, since the labels are from {own.origin}; choose it with --labels"
         )
@@ -153,7 +153,7 @@ def _table_of(
         table = Path(images.path) / name
         fit = fit_of(images.names)
         return LabelFile(table, *read_table(table, io.BytesIO(content), fit, reading))
-    file = next((file for file in _beside(images, path, names) if file != path), None)
+    file = _beside(images, path, names)
     return None if file is None else read_label_file(file, fit_of(images.names), reading)
 
 
@@ -274,8 +274,8 @@ def _listed(path: Path, reading: Reading) -> ImageSet:
     return ImageSet(f"a {kind_of_table(path)} of file,label", str(path), source, names, labels)
 
 
-def _beside(images: ImageSet, given: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield the files of these names in the folder of the images, and those above.
+def _beside(images: ImageSet, given: Path, names: Sequence[str]) -> Path | None:
+    """Return the first file of these names in the folder of the images, and those above.
 
     The last is the one above the path that is given.
     """
@@ -283,5 +283,5 @@ def _beside(images: ImageSet, given: Path, names: Sequence[str]) -> Iterator[Pat
     folders = [place] if place.is_dir() else []
     folders += [each for each in place.parents if each == place.parent or given in each.parents]
     folders += [given, given.parent]
-    for folder in dict.fromkeys(folders):
-        yield from (folder / name for name in names if (folder / name).is_file())
+    files = (folder / name for folder in dict.fromkeys(folders) for name in names)
+    return next((file for file in files if file != given and file.is_file()), None)

@@ -43,8 +43,7 @@ def devkit_labels(path: Path) -> dict[str, str | int]:
         DataError: the archive lacks one of the two files, is damaged, or they do not fit.
     """
     files = _read(path, (_GROUND_TRUTH, _META))
-    synsets = devkit_synsets(path, files[_META])
-    numbered = {str(number): synset for number, synset in synsets.items()}
+    numbered = {str(number): synset for number, synset in _synsets(path, files[_META]).items()}
     entries: dict[str, str | int] = {}
     for line, text in enumerate(files[_GROUND_TRUTH].decode("ascii", "replace").split(), 1):
         if text not in numbered:
@@ -62,11 +61,11 @@ def devkit_order(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: it is not the devkit, or is damaged.
     """
-    synsets = devkit_synsets(path, _read(path, (_META,))[_META])
+    synsets = _synsets(path, _read(path, (_META,))[_META])
     return tuple(synsets[number] for number in sorted(synsets))
 
 
-def devkit_synsets(path: Path, meta: bytes) -> dict[int, str]:
+def _synsets(path: Path, meta: bytes) -> dict[int, str]:
     """Return number -> synset for the classes without children: those that images have."""
     try:
         table = read_struct(meta, "synsets")
@@ -102,11 +101,7 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
 
 
 def _unpacked(path: Path) -> bytes:
-    """Return the archive without its compression.
-
-    Raises:
-        DataError: it is far larger than the devkit, or swells to be.
-    """
+    """Return the archive without its compression, unless that is far larger than the devkit."""
     with open(path, "rb") as stream:
         head = stream.read(6)
     opener = next((each for mark, each in _OPENERS.items() if head.startswith(mark)), open)
@@ -115,6 +110,6 @@ def _unpacked(path: Path) -> bytes:
     if len(content) > _LARGEST:
         raise DataError(
             f"{path} contains over {_LARGEST:,} bytes, so it is not the devkit of ILSVRC2012; give "
-            "ILSVRC2012_devkit_t12.tar.gz"
+            f"{ARCHIVE}"
         )
     return content

@@ -43,7 +43,7 @@ class LabelFile:
             DataError: an image has no label or several, or a label has no image unless
                 ``partial``.
         """
-        chosen = _Matches(self.path, self.entries, names).chosen
+        chosen = _matches(self.path, self.entries, names)
         missing = [name for name in names if name not in chosen]
         if len(missing) == len(names):
             raise DataError(
@@ -67,41 +67,40 @@ class LabelFile:
         return Labels.from_values(values, f"{self.form} {self.path}")
 
 
-class _Matches:
-    """Finds for each image the entry with the longest end of its path, all of one of the two.
+def _matches(path: Path, entries: Mapping[str, str | int], names: Sequence[str]) -> dict[str, str]:
+    """Return image -> the entry with the longest end of its path, all of one of the two.
 
     Folders that all images share, or all entries, need not agree: the set may have been moved.
-
-    Attributes:
-        chosen: image -> the name of its entry.
     """
+    index = _Index(path, entries)
+    taken: dict[str, tuple[int, str]] = {}
+    images = {name: _parts(name) for name in names}
+    shared = _shared_depth(images.values())
+    for name, own in images.items():
+        length, entry = index.longest(name, own, len(own) - shared)
+        known, other = taken.get(entry, (0, ""))
+        if length and length == known:
+            raise DataError(
+                f"{path}: the label of '{entry}' fits '{other}' as well as '{name}'; write the "
+                "paths of the images"
+            )
+        if length > known:
+            taken[entry] = length, name
+    return {name: entry for entry, (_, name) in taken.items()}
 
-    def __init__(self, path: Path, entries: Mapping[str, str | int], names: Sequence[str]) -> None:
+
+class _Index:
+    """The entries of a label file at ``path``, by the ends of their paths."""
+
+    def __init__(self, path: Path, entries: Mapping[str, str | int]) -> None:
         self.path, self.entries = path, entries
         parts = {name: _parts(name) for name in entries}
         shared = _shared_depth(parts.values())
         self.depth = {name: len(own) - shared for name, own in parts.items()}
         self.whole, self.stems = _by_ends(parts, stems=False), _by_ends(parts, stems=True)
-        self.chosen: dict[str, str] = {}
-        lengths: dict[str, int] = {}
-        owner: dict[str, str] = {}
-        images = {name: _parts(name) for name in names}
-        shared = _shared_depth(images.values())
-        for name, own in images.items():
-            length, entry = self._longest(name, own, len(own) - shared)
-            if entry is None or length < lengths.get(entry, 0):
-                continue
-            if length == lengths.get(entry):
-                raise DataError(
-                    f"{path}: the label of '{entry}' fits '{owner[entry]}' as well as '{name}'; "
-                    "write the paths of the images"
-                )
-            if entry in owner:
-                del self.chosen[owner[entry]]
-            self.chosen[name], lengths[entry], owner[entry] = entry, length, name
 
-    def _longest(self, name: str, parts: list[str], depth: int) -> tuple[int, str | None]:
-        """Return how many parts agree, and the entry; 0 and None if none fits."""
+    def longest(self, name: str, parts: list[str], depth: int) -> tuple[int, str]:
+        """Return how many parts of an image's path agree, and with which entry; 0 if none fits."""
         ends = (parts, self.whole), ([*parts[:-1], stem(parts[-1])], self.stems)
         for own, index in ends:
             for length in range(len(own), 0, -1):
@@ -116,7 +115,7 @@ class _Matches:
                     )
                 if fits:
                     return length, fits[0]
-        return 0, None
+        return 0, ""
 
 
 def _parts(name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,9 +24,6 @@ TABLES = (
     "val_map.txt",
     "val_annotations.txt",
 )
-
-# No classifier has as many outputs.
-LARGEST_CLASS = 10**9
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,9 @@ def class_of(written: Any) -> int | str:
         return class_of(written[0])
     if isinstance(written, str) and written.strip() and not _is_odd_number(written):
         return written
-    is_number = isinstance(written, int | float) and not isinstance(written, bool)
-    if is_number and 0 <= written <= LARGEST_CLASS and written == int(written):
-        return int(written)
+    if isinstance(written, int | float):
+        with suppress(ValueError):
+            return class_number(written)
     what = f"a list of {len(written)}" if isinstance(written, list | tuple) else f"{written!s:.40}"
     raise ValueError(
         f"'{what}' ({type(written).__name__}) is neither a whole number that a class can have nor "

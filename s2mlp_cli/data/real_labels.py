@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from s2mlp_cli.errors import DataError
 
@@ -47,14 +48,12 @@ def _read(path: str | Path) -> list[list[int]]:
             text = (files("timm.data") / "_info" / "imagenet_real_labels.json").read_text()
         else:
             text = Path(path).read_text(encoding="utf-8")
-        table: list[list[int]] = json.loads(text)
+        return TypeAdapter(list[list[int]]).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not a list of lists of labels; give real.json, or 'timm'"
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(
             f"the ReaL labels {path} cannot be read ({error}); give real.json, or 'timm'"
         ) from error
-    right = isinstance(table, list) and all(
-        isinstance(row, list) and all(isinstance(label, int) for label in row) for row in table
-    )
-    if not right:
-        raise DataError(f"{path} is not a list of lists of labels; give real.json, or 'timm'")
-    return table

@@ -323,6 +323,10 @@ def test_an_index_that_lies_is_told(tmp_path):
     for text in ("{}", "[]", "x", '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 1}}'):
         index.write_text(text)
         refused(index, "is not the index of a sharded checkpoint")
+    index.write_text(json.dumps({"weight_map": {"a": index.name}}))
+    refused(index, f"{index.name} is not a checkpoint")
+    index.write_text(json.dumps({"weight_map": {"a": ".."}}))
+    refused(index, "cannot be read: Is a directory")
     index.write_text('{"weight_map": {"a": "gone.safetensors"}}')
     refused(index, "gone.safetensors cannot be read: No such file")
 

@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from s2mlp_cli.errors import RecordError, printable
 from s2mlp_cli.files import write_atomically
@@ -35,9 +37,6 @@ class Prediction(NamedTuple):
     broken: bool
 
 
-_KINDS: dict[str, type] = get_type_hints(Prediction)
-
-
 def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
     """Write ``rows`` to ``path``, as CSV or Parquet by its ending, atomically.
 
@@ -45,9 +44,8 @@ def save_predictions(path: Path, rows: Iterable[Prediction]) -> None:
         RecordError: its ending is not known.
         WriteError: the file cannot be written.
     """
-    _check_ending(path)
     rows = [row._replace(name=printable(row.name)) for row in rows]
-    content = _to_parquet(rows) if path.suffix == ".parquet" else _to_csv(rows)
+    content = _to_parquet(rows) if _is_parquet(path) else _to_csv(rows)
     write_atomically(path, content, "choose another --predictions")
 
 
@@ -57,18 +55,25 @@ def load_predictions(path: Path) -> list[Prediction]:
     Raises:
         RecordError: it is none.
     """
-    _check_ending(path)
+    read = _from_parquet if _is_parquet(path) else _from_csv
     try:
-        return _from_parquet(path) if path.suffix == ".parquet" else _from_csv(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = [tuple(map(row.get, Prediction._fields)) for row in read(path)]
+        return TypeAdapter(list[Prediction]).validate_python(rows)
+    except (OSError, ValueError) as error:
+        why = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            row, column = map(int, first["loc"])
+            why = f"row {row + 1}, {Prediction._fields[column]}: {first['msg']}"
         raise RecordError(
-            f"{path} does not hold predictions ({error}); give a file of --predictions"
+            f"{path} does not hold predictions ({why}); give a file of --predictions"
         ) from error
 
 
-def _check_ending(path: Path) -> None:
+def _is_parquet(path: Path) -> bool:
     if path.suffix not in ENDINGS:
         raise RecordError(f"predictions are .csv or .parquet, not '{path.name}'; rename it")
+    return path.suffix == ".parquet"
 
 
 def _to_csv(rows: Iterable[Prediction]) -> bytes:
@@ -80,31 +85,23 @@ def _to_csv(rows: Iterable[Prediction]) -> bytes:
     return stream.getvalue().encode()
 
 
-def _from_csv(path: Path) -> list[Prediction]:
+def _from_csv(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as stream:
-        return [_prediction(row) for row in csv.DictReader(stream)]
+        return list(csv.DictReader(stream))
 
 
-def _to_parquet(rows: Iterable[Prediction]) -> bytes:
+def _to_parquet(rows: Sequence[Prediction]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: Sequence[Any] = list(zip(*rows, strict=True)) or [()] * len(Prediction._fields)
     buffer = io.BytesIO()
-    pq.write_table(pa.table(dict(zip(Prediction._fields, columns, strict=True))), buffer)
+    pq.write_table(pa.Table.from_pylist([row._asdict() for row in rows]), buffer)
     return buffer.getvalue()
 
 
-def _from_parquet(path: Path) -> list[Prediction]:
+def _from_parquet(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with open(path, "rb") as stream:
-        return [_prediction(row) for row in pq.read_table(stream).to_pylist()]
-
-
-def _prediction(row: dict[str, Any]) -> Prediction:
-    return Prediction(**{name: _cell(kind, row[name]) for name, kind in _KINDS.items()})
-
-
-def _cell(kind: type, value: Any) -> Any:
-    return bool(int(value)) if kind is bool else kind(value)
+        found: list[dict[str, Any]] = pq.read_table(stream).to_pylist()
+    return found

@@ -18,6 +18,7 @@ from PIL import Image
 
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import DataError, ProgressError, SpecError, UnavailableError, WriteError
+from s2mlp_cli.measure.validating.result import make_result
 from s2mlp_cli.models import build_model
 from s2mlp_cli.preprocessing import IMAGENET_MEAN
 from s2mlp_cli.records.predictions import load_predictions
@@ -52,12 +53,14 @@ def three_processes(*arguments):
     )
 
 
+def invoked(*arguments, **how):
+    given = ["validate", *map(str, arguments)]
+    return CliRunner().invoke(group, given, standalone_mode=False, **how)
+
+
 def in_process(*arguments):
     """Run the command in this process; errors come through."""
-    outcome = CliRunner().invoke(
-        group, ["validate", *map(str, arguments), "--format", "json"], catch_exceptions=False,
-        standalone_mode=False,
-    )  # fmt: skip
+    outcome = invoked(*arguments, "--format", "json", catch_exceptions=False)
     return ValidateRecord.model_validate_json(outcome.stdout).results[0]
 
 
@@ -71,6 +74,12 @@ def ckpt(digits, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folders(digits, tmp_path_factory):
     return class_folders(digits, tmp_path_factory.mktemp("folders"))[0]
+
+
+@pytest.fixture(scope="module")
+def given(ckpt, folders):
+    """What most runs are given: the checkpoint, its images and their size."""
+    return ("--ckpt", ckpt, "--data", folders, *SIZE)
 
 
 def test_the_sample_needs_nothing_but_the_package(tmp_path):
@@ -90,8 +99,8 @@ def test_the_model_is_read_off_the_checkpoint_and_data_comes_from_a_variable(
     assert result.data.form == "class folders"
 
 
-def test_three_processes_count_fifty_images_as_one_does(ckpt, folders, tmp_path):
-    arguments = ("--ckpt", ckpt, "--data", folders, "--limit", "50", "--batch-size", "4", *SIZE)
+def test_three_processes_count_fifty_images_as_one_does(given, tmp_path):
+    arguments = (*given, "--limit", "50", "--batch-size", "4")
     one = in_process(*arguments)
     done = three_processes(
         *arguments, "--output", tmp_path / "r.json", "--predictions", tmp_path / "p.csv"
@@ -122,8 +131,8 @@ def test_processes_that_fail_alike_say_it_once(ckpt):
     assert said.count("error: there is nothing at /no/such; check the path") == 1
 
 
-def test_progress_of_another_run_is_refused(ckpt, folders, tmp_path):
-    arguments = ("--ckpt", ckpt, "--data", folders, *SIZE, "--resume", tmp_path / "progress")
+def test_progress_of_another_run_is_refused(given, tmp_path):
+    arguments = (*given, "--resume", tmp_path / "progress")
     in_process(*arguments)
     with pytest.raises(ProgressError, match="its batch size is 64, this run's is 7; use the same"):
         in_process(*arguments, "--batch-size", "7")
@@ -164,10 +173,8 @@ def test_more_than_one_percent_broken_fails_after_the_record_was_saved(ckpt, dig
     assert saved.images == 98
 
 
-def test_a_part_of_the_set_is_spread_over_the_classes(ckpt, folders):
-    result = in_process(
-        "--ckpt", ckpt, "--data", folders, *SIZE, "--limit", "20", "--seed", "3", "--per-class"
-    )
+def test_a_part_of_the_set_is_spread_over_the_classes(given):
+    result = in_process(*given, "--limit", "20", "--seed", "3", "--per-class")
     assert [row.images for row in result.per_class] == [2] * 10
     assert [row.name for row in result.per_class] == list(SYNSETS)
     assert (result.data.limit, result.data.seed) == (20, 3)
@@ -190,10 +197,9 @@ def test_the_surest_mistakes_are_kept_with_thumbnails_if_asked_for(tmp_path):
     assert [each.thumbnail for each in without.mistakes] == [None] * 12
 
 
-def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(ckpt, folders):
-    right = in_process("--ckpt", ckpt, "--data", folders, *SIZE)
-    wrong = in_process("--ckpt", ckpt, "--data", folders, *SIZE, "--shift", "inplace")
-    assert wrong.correct1 < right.correct1
+def test_the_wrong_shift_runs_on_a_cpu_and_is_marked(given, digits):
+    wrong = in_process(*given, "--shift", "inplace")
+    assert wrong.correct1 < digits.correct1
     assert any("NOT a spatial shift" in remark for remark in wrong.remarks)
 
 
@@ -209,13 +215,11 @@ def test_a_part_of_imagenets_classes_is_placed_among_all_1000(tmp_path):
     assert "the data covers 3 of the classifier's 1000 classes" in result.remarks
 
 
-def test_mean_and_std_go_before_what_timm_says_of_its_model(ckpt, folders):
-    result = in_process(
-        "--ckpt", ckpt, "--data", folders, *SIZE, "--mean", "0.5,0.5,0.5", "--std", "0.5, 0.5,0.25"
-    )
+def test_mean_and_std_go_before_what_timm_says_of_its_model(given):
+    result = in_process(*given, "--mean", "0.5,0.5,0.5", "--std", "0.5, 0.5,0.25")
     assert result.preprocessing.mean == (0.5, 0.5, 0.5)
     assert result.preprocessing.std == (0.5, 0.5, 0.25)
-    unchanged = in_process("--ckpt", ckpt, "--data", folders, *SIZE)
+    unchanged = in_process(*given)
     assert result.loss != unchanged.loss
     assert unchanged.preprocessing.mean == IMAGENET_MEAN
 
@@ -238,31 +242,27 @@ def test_a_value_that_cannot_be_meant_is_a_usage_error(option, value, message):
         in_process("--ckpt", "sample", option, value)
 
 
-def test_the_record_names_the_file_of_predictions(ckpt, folders, tmp_path):
-    given = ("--ckpt", ckpt, "--data", folders, *SIZE)
+def test_the_record_names_the_file_of_predictions(given, tmp_path):
     kept = in_process(*given, "--predictions", tmp_path / "p.csv")
     assert kept.predictions == str(tmp_path / "p.csv")
     assert in_process(*given).predictions is None
 
 
-def test_what_cannot_be_saved_is_printed_all_the_same(ckpt, folders, tmp_path, monkeypatch):
+def test_what_cannot_be_saved_is_printed_all_the_same(given, tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE]
     for option in ("-o", "--predictions", "--resume"):
         target = tmp_path / ("r.json" if option == "-o" else "p.csv")
-        outcome = CliRunner().invoke(group, [*arguments, option, str(target)])
+        outcome = invoked(*given, option, target)
         assert isinstance(outcome.exception, WriteError)
         assert "No space left on device" in str(outcome.exception)
         assert "top-1 9" in outcome.stdout.splitlines()[0]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
-    ckpt, folders, tmp_path, monkeypatch
-):
+def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(given, tmp_path, monkeypatch):
     """The first save works and every later one fails; then all work again."""
     saves = []
 
@@ -272,28 +272,32 @@ def test_a_disk_that_fills_up_during_the_run_costs_the_progress_only(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("s2mlp_cli.measure.validating.table._SAVING_FRACTION", 1e9)
-    arguments = ["validate", "--ckpt", str(ckpt), "--data", str(folders), *SIZE,
-                 "--batch-size", "10", "--resume", str(tmp_path / "progress")]  # fmt: skip
+    arguments = (*given, "--batch-size", "10", "--resume", tmp_path / "progress")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        outcome = CliRunner().invoke(group, arguments)
+        outcome = invoked(*arguments)
     assert len(saves) == 11
     assert isinstance(outcome.exception, WriteError)
     assert "top-1 9" in outcome.stdout.splitlines()[0]
     assert outcome.stderr.count("progress is not saved: cannot write") == 1
-    resumed = in_process(*arguments[1:])
+    resumed = in_process(*arguments)
     assert (resumed.resumed_images, resumed.images) == (10, 100)
 
 
-def test_an_interrupted_run_that_cannot_be_kept_says_both(ckpt, folders, tmp_path, monkeypatch):
-    def interrupted(*_):
+@pytest.fixture
+def interrupted(monkeypatch, tmp_path):
+    """Ctrl-C after the last image, in a folder of its own."""
+
+    def make_result(*_):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("s2mlp_cli.measure.validating.validate.make_result", interrupted)
+    monkeypatch.setattr("s2mlp_cli.measure.validating.validate.make_result", make_result)
+
+
+def test_an_interrupted_run_that_cannot_be_kept_says_both(given, interrupted, tmp_path):
     (tmp_path / "s2mlp-validate.partial").mkdir()  # what is there cannot be replaced
-    outcome = CliRunner().invoke(group, ["validate", "--ckpt", str(ckpt), "--data", str(folders),
-                                         *SIZE], standalone_mode=False)  # fmt: skip
+    outcome = invoked(*given)
     assert isinstance(outcome.exception, click.Abort)
     assert "progress is not saved: cannot write s2mlp-validate.partial" in outcome.stderr
 
@@ -315,16 +319,10 @@ def test_no_file_is_written_twice_or_over_one_that_is_read(options, tmp_path, mo
         in_process(*ckpt, *options)
 
 
-def test_ctrl_c_after_the_last_image_keeps_them_all(ckpt, folders, tmp_path, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.chdir(tmp_path)
-    given = ("--ckpt", ckpt, "--data", folders, *SIZE)
-    with monkeypatch.context() as patch:
-        patch.setattr("s2mlp_cli.measure.validating.validate.make_result", interrupted)
-        with pytest.raises(click.Abort):
-            in_process(*given)
+def test_ctrl_c_after_the_last_image_keeps_them_all(given, interrupted, monkeypatch):
+    with pytest.raises(click.Abort):
+        in_process(*given)
+    monkeypatch.setattr("s2mlp_cli.measure.validating.validate.make_result", make_result)
     assert in_process(*given, "--resume", "s2mlp-validate.partial").resumed_images == 100
 
 
@@ -352,14 +350,12 @@ def test_what_was_left_out_of_the_data_is_remarked(ckpt, digits, tmp_path):
     assert note in result.remarks
 
 
-def test_real_labels_are_scored_in_the_same_pass(ckpt, digits, folders, tmp_path):
+def test_real_labels_are_scored_in_the_same_pass(given, digits, tmp_path):
     """Every third image has none; of the others every second has what the model says."""
     said = digits.logits.argmax(1).tolist()
     rows = [[] if i % 3 == 0 else [(top + i % 2) % 10] for i, top in enumerate(said)]
     (tmp_path / "real.json").write_text(json.dumps(rows))
-    result = in_process(
-        "--ckpt", ckpt, "--data", folders, "--real-labels", tmp_path / "real.json", *SIZE
-    )
+    result = in_process(*given, "--real-labels", tmp_path / "real.json")
     assert result.correct1 == digits.correct1
     assert result.real is not None
     assert (result.real.images, result.real.skipped) == (66, 34)
@@ -389,9 +385,9 @@ def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeyp
         in_process("--ckpt", "sample", "--shift", "triton", "--device", "cpu")
 
 
-def test_a_device_that_computes_nothing_is_refused(ckpt, folders):
+def test_a_device_that_computes_nothing_is_refused(given):
     with pytest.raises(UnavailableError, match="no device 'meta' here; use --device cpu"):
-        in_process("--ckpt", ckpt, "--data", folders, "--device", "meta")
+        in_process(*given[:4], "--device", "meta")
 
 
 def test_labels_for_another_number_of_classes_are_refused(ckpt, digits, tmp_path):

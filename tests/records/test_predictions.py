@@ -23,7 +23,8 @@ def test_what_is_saved_is_read_back(ending, tmp_path):
 
 def test_a_file_that_is_none(tmp_path):
     (tmp_path / "x.csv").write_text("hello\nyou\n")
-    with pytest.raises(RecordError, match="x.csv does not hold predictions"):
+    sentence = "x.csv does not hold predictions .row 1, name: Input should be a valid string"
+    with pytest.raises(RecordError, match=sentence):
         load_predictions(tmp_path / "x.csv")
     with pytest.raises(RecordError, match=r"predictions are .csv or .parquet, not 'x.txt'"):
         load_predictions(tmp_path / "x.txt")

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from s2mlp_cli import statistics
 from s2mlp_cli.measure.environment import environment
 from s2mlp_cli.models import build_model, set_shift
-from s2mlp_cli.models.layers import PatchLayer
-from s2mlp_cli.models.s2mlp import Block, SpatialShiftMixer
+from s2mlp_cli.models.layers import Block, PatchLayer
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import load_spec
 

@@ -264,17 +264,4 @@ def mcnemar(only_first: int, only_second: int) -> float:
     a coin. The images that both have right, or both wrong, say nothing about the difference.
     """
     trials = only_first + only_second
-    tail = _binomial_half_tail(min(only_first, only_second), trials)
-    return min(1.0, 2.0 * tail)
-
-
-def _binomial_half_tail(k: int, n: int) -> float:
-    """Return P(X <= k) for a fair coin thrown n times, summed from the largest term down."""
-    log_term = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-    term = total = math.exp(log_term)
-    for i in range(k, 0, -1):
-        term *= i / (n - i + 1)
-        total += term
-        if term < total * 1e-17:
-            break
-    return total
+    return min(1.0, 2 * float(_binomial_below(trials)[min(only_first, only_second) + 1]))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.models.layers import ChannelMLP, PatchLayer, PyramidClassifier, PyramidStage
+from s2mlp_cli.models.layers import ChannelMLP, PatchLayer, PyramidClassifier
 from s2mlp_cli.specs import GFNetSpec, Stage
 
 
@@ -92,7 +92,7 @@ class PositionedPatchLayer(PatchLayer):
     """The first stage's patch layer, followed by the position embedding."""
 
     def __init__(self, in_channels: int, channels: int, patch: int, size: tuple[int, int]) -> None:
-        super().__init__(in_channels, channels, patch, norm=None)
+        super().__init__(in_channels, channels, patch)
         self.position = PositionEmbedding(channels, size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,17 +108,15 @@ class GFNet(PyramidClassifier):
     """
 
     def __init__(self, spec: GFNetSpec) -> None:
-        inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
         stages = (
-            PyramidStage(
-                PositionedPatchLayer(in_channels, stage.dim, stage.patch, size)
+            (
+                PositionedPatchLayer(channels, stage.dim, stage.patch, size)
                 if index == 0
-                else PatchLayer(in_channels, stage.dim, stage.patch, norm=None),
+                else PatchLayer(channels, stage.dim, stage.patch),
                 (FilterBlock(spec, stage, size) for _ in range(stage.depth)),
             )
-            for index, (in_channels, stage, size) in enumerate(
-                zip(inputs, spec.stages, spec.filters(), strict=False)
+            for index, (channels, stage, size) in enumerate(
+                zip(spec.inputs(), spec.stages, spec.filters(), strict=True)
             )
         )
-        norm = nn.LayerNorm(inputs[-1], eps=spec.eps)
-        super().__init__(stages, norm, inputs[-1], spec.classes)
+        super().__init__(spec, stages, nn.LayerNorm(spec.stages[-1].dim, eps=spec.eps))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.specs import Norm
+from s2mlp_cli.specs import Norm, PyramidSpec, Stage
 
 
 class Affine(nn.Module):
@@ -40,7 +41,9 @@ class PatchLayer(nn.Module):
     would carry the convolution's strides through the whole stage.
     """
 
-    def __init__(self, in_channels: int, channels: int, patch: int, norm: nn.Module | None) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, patch: int, norm: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, channels, kernel_size=patch, stride=patch)
         self.norm = norm or nn.Identity()
@@ -98,30 +101,50 @@ class MeanFusion(nn.Module):
         return torch.mean(maps, dim=1)
 
 
-class PyramidStage(nn.Module):
-    """A patch layer and its blocks."""
+class Block(nn.Module):
+    """A mixer and a channel MLP, each with a residual connection.
 
-    def __init__(self, patch: nn.Module, blocks: Iterable[nn.Module]) -> None:
+    pre (S2-MLPv2, equation 5): ``x + f(norm(x))``. post (S2-MLP v1, figure 1): ``x + norm(f(x))``,
+    the norm inside the residual branch.
+    """
+
+    def __init__(self, mixer: nn.Module, stage: Stage, norm: Norm) -> None:
         super().__init__()
-        self.patch = patch
-        self.blocks = nn.Sequential(*blocks)
+        self.pre = norm.place == "pre"
+        self.norm1 = make_norm(norm, stage.dim)
+        self.mixer = mixer
+        self.norm2 = make_norm(norm, stage.dim)
+        self.mlp = ChannelMLP(stage.dim, stage.expansion)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (B,H,W,Cin) into B,H/p,W/p,C."""
-        transformed: Tensor = self.blocks(self.patch(x))
-        return transformed
+        """Transform ``x`` (B,H,W,C)."""
+        if self.pre:
+            x = x + self.mixer(self.norm1(x))
+            x = x + self.mlp(self.norm2(x))
+        else:
+            x = x + self.norm1(self.mixer(x))
+            x = x + self.norm2(self.mlp(x))
+        return x
 
 
 class PyramidClassifier(nn.Module):
-    """Stages, a norm, mean over positions, one linear layer."""
+    """Stages of a patch layer and blocks, a norm, mean over positions, one linear layer."""
 
     def __init__(
-        self, stages: Iterable[nn.Module], norm: nn.Module, channels: int, classes: int
+        self,
+        spec: PyramidSpec,
+        stages: Iterable[tuple[nn.Module, Iterable[nn.Module]]],
+        norm: nn.Module,
     ) -> None:
         super().__init__()
-        self.stages = nn.Sequential(*stages)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(OrderedDict(patch=patch, blocks=nn.Sequential(*blocks)))
+                for patch, blocks in stages
+            )
+        )
         self.norm = norm
-        self.head = nn.Linear(channels, classes)
+        self.head = nn.Linear(spec.stages[-1].dim, spec.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, B,classes, of ``images`` (B,3,H,W)."""

@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.models.layers import (
-    ChannelMLP,
+    Block,
     MeanFusion,
     PatchLayer,
     PyramidClassifier,
-    PyramidStage,
     SplitAttention,
     make_norm,
 )
@@ -91,48 +90,25 @@ class SpatialShiftMixer(nn.Module):
         return fused
 
 
-class Block(nn.Module):
-    """A spatial-shift mixer and a channel MLP, each with a residual connection.
-
-    pre (S2-MLPv2, equation 5): ``x + f(norm(x))``. post (S2-MLP v1, figure 1): ``x + norm(f(x))``,
-    the norm inside the residual branch.
-    """
-
-    def __init__(self, spec: S2MLPSpec, stage: Stage, implementation: Implementation) -> None:
-        super().__init__()
-        self.pre = spec.norm.place == "pre"
-        self.norm1 = make_norm(spec.norm, stage.dim)
-        self.mixer = SpatialShiftMixer(stage.dim, spec.mixer, implementation)
-        self.norm2 = make_norm(spec.norm, stage.dim)
-        self.mlp = ChannelMLP(stage.dim, stage.expansion)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (B,H,W,C)."""
-        if self.pre:
-            x = x + self.mixer(self.norm1(x))
-            x = x + self.mlp(self.norm2(x))
-        else:
-            x = x + self.norm1(self.mixer(x))
-            x = x + self.norm2(self.mlp(x))
-        return x
-
-
 class S2MLP(PyramidClassifier):
     """The classifier, for images of any size that the patches divide."""
 
     def __init__(self, spec: S2MLPSpec, implementation: Implementation) -> None:
-        inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
+        def block(stage: Stage) -> Block:
+            mixer = SpatialShiftMixer(stage.dim, spec.mixer, implementation)
+            return Block(mixer, stage, spec.norm)
+
         stages = (
-            PyramidStage(
+            (
                 PatchLayer(
-                    in_channels,
+                    channels,
                     stage.dim,
                     stage.patch,
                     norm=make_norm(spec.norm, stage.dim) if spec.patch_norm else None,
                 ),
-                (Block(spec, stage, implementation) for _ in range(stage.depth)),
+                (block(stage) for _ in range(stage.depth)),
             )
-            for in_channels, stage in zip(inputs, spec.stages, strict=False)
+            for channels, stage in zip(spec.inputs(), spec.stages, strict=True)
         )
-        norm = make_norm(spec.norm, inputs[-1]) if spec.head_norm else nn.Identity()
-        super().__init__(stages, norm, inputs[-1], spec.classes)
+        norm = make_norm(spec.norm, spec.stages[-1].dim) if spec.head_norm else nn.Identity()
+        super().__init__(spec, stages, norm)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from s2mlp_cli.models.layers import (
-    ChannelMLP,
+    Block,
     PatchLayer,
     PyramidClassifier,
-    PyramidStage,
     SplitAttention,
+    make_norm,
 )
-from s2mlp_cli.specs import VipSpec, VipStage
+from s2mlp_cli.specs import Norm, VipSpec
 
 
 def join_rows(x: Tensor, segments: int) -> Tensor:
@@ -74,34 +74,19 @@ class PermuteMixer(nn.Module):
         return split_rows(layer(join_rows(x, self.segments)), x.shape[1])
 
 
-class PermuteBlock(nn.Module):
-    """A permute mixer and a channel MLP, each ``x + f(norm(x))``."""
-
-    def __init__(self, spec: VipSpec, stage: VipStage) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(stage.dim, eps=spec.eps)
-        self.mixer = PermuteMixer(stage.dim, stage.segments, spec.reduction)
-        self.norm2 = nn.LayerNorm(stage.dim, eps=spec.eps)
-        self.mlp = ChannelMLP(stage.dim, stage.expansion)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x`` (B,H,W,C)."""
-        x = x + self.mixer(self.norm1(x))
-        y: Tensor = x + self.mlp(self.norm2(x))
-        return y
-
-
 class VisionPermutator(PyramidClassifier):
     """The Vision Permutator; it takes images of its spec's size only."""
 
     def __init__(self, spec: VipSpec) -> None:
-        inputs = [spec.in_channels, *(stage.dim for stage in spec.stages)]
+        norm = Norm(kind="layer", place="pre", eps=spec.eps)
         stages = (
-            PyramidStage(
-                PatchLayer(in_channels, stage.dim, stage.patch, norm=None),
-                (PermuteBlock(spec, stage) for _ in range(stage.depth)),
+            (
+                PatchLayer(channels, stage.dim, stage.patch),
+                (
+                    Block(PermuteMixer(stage.dim, stage.segments, spec.reduction), stage, norm)
+                    for _ in range(stage.depth)
+                ),
             )
-            for in_channels, stage in zip(inputs, spec.stages, strict=False)
+            for channels, stage in zip(spec.inputs(), spec.stages, strict=True)
         )
-        norm = nn.LayerNorm(inputs[-1], eps=spec.eps)
-        super().__init__(stages, norm, inputs[-1], spec.classes)
+        super().__init__(spec, stages, make_norm(norm, spec.stages[-1].dim))

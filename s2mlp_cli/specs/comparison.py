@@ -14,8 +14,8 @@ from s2mlp_cli.specs.model import (
     PyramidSpec,
     Stage,
     as_tuples,
+    check_channels,
     check_sizes,
-    map_sizes,
     misfit,
 )
 
@@ -46,12 +46,21 @@ class VipSpec(PyramidSpec):
     eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
 
     @model_validator(mode="after")
-    def _fits(self) -> VipSpec:
-        for index, stage in enumerate(self.stages):
-            _check_divides(index, stage.dim, "segments", stage.segments)
-            _check_divides(index, stage.dim, "reduction", self.reduction)
-        _check_segments(self)
-        check_sizes(self.input_size, self.stages)
+    def _tokens_fit(self) -> VipSpec:
+        for index, (stage, (height, width)) in enumerate(
+            zip(self.stages, self.maps(), strict=True)
+        ):
+            for key, parts in (("segments", stage.segments), ("reduction", self.reduction)):
+                check_channels(index, stage, parts, f"{key} = {parts}")
+            if height != stage.segments or width != stage.segments:
+                side = stage.segments * math.prod(each.patch for each in self.stages[: index + 1])
+                raise misfit(
+                    f"{self.input_size[0]}x{self.input_size[1]}, {height}x{width} tokens in stage "
+                    f"{index}",
+                    f"{side}x{side} only, since the weights of stage {index} are for a map of "
+                    f"{stage.segments}x{stage.segments} tokens",
+                    ("input_size",),
+                )
         return self
 
 
@@ -71,11 +80,10 @@ class GFNetSpec(PyramidSpec):
 
     def filters(self) -> tuple[tuple[int, int], ...]:
         """Return the (height, width) of the maps that each stage's filters were made for."""
-        return map_sizes(self.native_size, self.stages)
+        return self.maps(self.native_size)
 
     @model_validator(mode="after")
-    def _fits(self) -> GFNetSpec:
-        check_sizes(self.input_size, self.stages)
+    def _native_size_fits(self) -> GFNetSpec:
         check_sizes(self.native_size, self.stages, key="native_size")
         return self
 
@@ -93,25 +101,3 @@ class TimmSpec(ModelSpec):
         pattern=r"^[A-Za-z0-9_.]+$",
         description="The model's name in timm, such as mixer_b16_224.",
     )
-
-
-def _check_divides(index: int, dim: int, what: str, parts: int) -> None:
-    if dim % parts:
-        raise misfit(
-            f"{dim} channels for {what} = {parts}",
-            f"a multiple of {parts}",
-            ("stages", index, "dim"),
-        )
-
-
-def _check_segments(spec: VipSpec) -> None:
-    for index, (stage, (height, width)) in enumerate(zip(spec.stages, spec.maps(), strict=True)):
-        if (height, width) == (stage.segments, stage.segments):
-            continue
-        size = stage.segments * math.prod(earlier.patch for earlier in spec.stages[: index + 1])
-        raise misfit(
-            f"{spec.input_size[0]}x{spec.input_size[1]}, {height}x{width} tokens in stage {index}",
-            f"{size}x{size} only, since the weights of stage {index} are for a map of "
-            f"{stage.segments}x{stage.segments} tokens",
-            ("input_size",),
-        )

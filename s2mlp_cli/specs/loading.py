@@ -7,7 +7,7 @@ keys, ``stages.0.depth``, in a file just as ``--set`` does on the command line.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ FAMILIES: dict[str, type[ModelSpec]] = {
 
 _NOT_SETTABLE = ("extends", "set", "family")
 
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INSTALLED = _PACKAGE / "model_specs"
+# The built-in specs: in the wheel, or at the top of the repository.
+FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "model_specs"
+
 
 def spec_keys() -> tuple[str, ...]:
     """Return the top keys of every family, which ``--set`` can reach."""
@@ -47,22 +52,14 @@ def spec_keys() -> tuple[str, ...]:
 
 
 @functools.cache
-def folder() -> Path:
-    """Return the folder of the built-in specs: in the wheel, or at the top of the repository."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "model_specs"
-    return installed if installed.is_dir() else package.parent / "model_specs"
-
-
-@functools.cache
 def _files() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder().rglob("*.yaml"))}
+    paths = sorted(FOLDER.rglob("*.yaml"), key=lambda path: (path.parent != FOLDER, path))
+    return {path.stem: path for path in paths}
 
 
 def names() -> tuple[str, ...]:
     """Return the names of the built-in specs: main variants first, then those in subfolders."""
-    files = _files()
-    return tuple(sorted(files, key=lambda name: (files[name].parent != folder(), files[name])))
+    return tuple(_files())
 
 
 def load_spec(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> ModelSpec:
@@ -86,22 +83,15 @@ def built_in(name: str) -> ModelSpec:
 
 
 def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
-    if text.startswith(TIMM):
-        document, stem = timm_document(text), text
-    else:
-        path = _find(text)
-        document, stem = _merged(path), printable(path.stem)
+    document = timm_document(text) if text.startswith(TIMM) else _merged(_find(text))
     written = [printable(override) for override in overrides]
     for override in written:
         _override(document, override, text)
-    name = document.data.setdefault("name", stem)
-    if written:
-        shown = [visible(override) for override in written]
-        if isinstance(name, str):
-            document.data["name"] = f"{name}[{', '.join(shown)}]"
-        keys = [each.partition("=")[0] for each in shown]
-        changes = (each for each, key in zip(shown, keys, strict=True) if key not in _TITLES)
-        _retitle(document, changes, keys)
+    name = document.data["name"]
+    if written and isinstance(name, str):
+        document.data["name"] = f"{name}[{', '.join(map(visible, written))}]"
+    if written or text not in _files():
+        _retitle(document)
     return _validated(document)
 
 
@@ -146,65 +136,69 @@ def _find(name: str, beside: Path = Path(), where: str = "") -> Path:
     )
 
 
-# Merging -----------------------------------------------------------------------------------------
-
-
-def _merged(path: Path, named_at: Origin | None = None, above: tuple[Path, ...] = ()) -> Document:
-    """Read ``path`` and its bases, and merge them from the root down.
-
-    Args:
-        path: the file.
-        named_at: where another file names it as its base.
-        above: the files that extend it.
+def _with_bases(path: Path) -> list[Document]:
+    """Read ``path``, its base, the base of that, and so on up to the root.
 
     Raises:
         SpecError: a file is wrong, a base is unknown, or the bases go in a circle.
     """
-    document = read_document(path, named_at, layer=-len(above))
-    here = (*above, path.resolve())
-    if here[-1] in above:
-        circle = " -> ".join(step.stem for step in here)
-        raise SpecError(f"{named_at}: extends: found a circle, {circle}; allowed: none")
-    merged, data, own = document, document.data, document.origins[()]
-    settings, changes = data.pop("set", {}), list[str]()
-    if "extends" in data:
-        merged = _base(document, path.parent, here)
-        changes += _changes(data)
-        _merge(merged, document, merged.data, data)
-        merged.origins[()] = replace(own, layer=merged.origins[()].layer)
+    found: dict[Path, Document] = {}
+    named_at: Origin | None = None
+    while True:
+        document = read_document(path, named_at, layer=-len(found))
+        resolved = path.resolve()
+        if resolved in found:
+            circle = " -> ".join(step.stem for step in (*found, resolved))
+            raise SpecError(f"{named_at}: extends: found a circle, {circle}; allowed: none")
+        found[resolved] = document
+        if "extends" not in document.data:
+            return list(found.values())
+        named_at, name = document.origin(("extends",)), document.data.pop("extends")
+        if not isinstance(name, str):
+            raise SpecError(f"{named_at}: extends: found {name!r:.60}; allowed: one name or path")
+        if name.startswith(TIMM):
+            raise SpecError(
+                f"{named_at}: extends: found '{name}'; allowed: a spec; write 'family: timm' and "
+                f"'timm: {name.removeprefix(TIMM)}' instead"
+            )
+        path = _find(name, path.parent, f"{named_at}: extends: ")
+
+
+# Merging -----------------------------------------------------------------------------------------
+
+
+def _merged(path: Path) -> Document:
+    """Return ``path`` merged with its bases, from the root down."""
+    files = _with_bases(path)
+    merged = Document({})
+    for document in reversed(files):
+        _extend(merged, document)
+    # What no file says is missing in the one that was named, but was not written there.
+    merged.origins[()] = replace(files[0].origins[()], layer=files[-1].origins[()].layer)
+    merged.data.setdefault("name", printable(path.stem))
+    return merged
+
+
+def _extend(base: Document, document: Document) -> None:
+    """Merge ``document`` over its base; the name of the base is a file's own."""
+    # A base's keys mean nothing to another family: its faults would be blamed on the base.
+    of_base = base.data.get("family", "s2mlp")
+    family = document.data.get("family", of_base)
+    if base.data and family != of_base:
+        raise SpecError(
+            f"{document.origin(('family',))}: family: found {family!r:.60}; "
+            f"allowed: that of its base, '{of_base}'"
+        )
+    base.data.pop("name", None)
+    settings = document.data.pop("set", {})
+    _merge(base, document, base.data, document.data)
     if not isinstance(settings, dict):
         raise SpecError(
             f"{document.origin(('set',))}: set: found {settings!r:.60}; allowed: a mapping such as "
             "{stages.0.depth: 2}"
         )
     for key, value in settings.items():
-        _set(merged, key, value, document.origin(("set", key)))
-    if merged is not document and not _is_built_in(own):
-        _retitle(merged, [*changes, *_changes(settings)], data)
-    return merged
-
-
-def _base(document: Document, folder: Path, here: tuple[Path, ...]) -> Document:
-    """Return what ``document`` extends, without the name, which is a file's own."""
-    origin, name = document.origin(("extends",)), document.data.pop("extends")
-    if not isinstance(name, str):
-        raise SpecError(f"{origin}: extends: found {name!r:.60}; allowed: one name or path")
-    if name.startswith(TIMM):
-        raise SpecError(
-            f"{origin}: extends: found '{name}'; allowed: a spec; write 'family: timm' and "
-            f"'timm: {name.removeprefix(TIMM)}' instead"
-        )
-    base = _merged(_find(name, folder, f"{origin}: extends: "), origin, here)
-    base.data.pop("name", None)
-    # A base's keys mean nothing to another family: its faults would be blamed on the base.
-    of_base = base.data.get("family", "s2mlp")
-    family = document.data.get("family", of_base)
-    if family != of_base:
-        raise SpecError(
-            f"{document.origin(('family',))}: family: found {family!r:.60}; "
-            f"allowed: that of its base, '{of_base}'"
-        )
-    return base
+        _set(base, key, value, document.origin(("set", key)))
 
 
 def _merge(
@@ -244,19 +238,18 @@ def _override(document: Document, override: str, model: str) -> None:
 
 def _set(document: Document, text: str, value: Any, origin: Origin) -> None:
     """Put ``value`` at the dotted key; mappings on the way are made, list items must exist."""
-    *path, last = text.split(".")
     if text in _NOT_SETTABLE:
         raise SpecError(f"{origin}: {text} cannot be set; write it at the top of a file")
     container: Any = document.data
     key: KeyPath = ()
-    for word in [*path, last]:
-        step = _index(container, word, (*key, word), origin)
-        key = (*key, step)
-        if len(key) <= len(path):
-            if isinstance(container, dict) and word not in container:
-                container[word] = {}
-                document.origins[key] = origin
-            container = container[step]
+    *path, last = text.split(".")
+    for word in path:
+        key = (*key, _index(container, word, (*key, word), origin))
+        if isinstance(container, dict) and word not in container:
+            container[word] = {}
+            document.origins[key] = origin
+        container = container[key[-1]]
+    key = (*key, _index(container, last, (*key, last), origin))
     container[key[-1]] = value
     document.forget_origins(key)
     document.origins[key] = origin
@@ -282,37 +275,38 @@ _TITLES = ("name", "title", "source")
 _LONGEST_TITLE = 200
 
 
-def _changes(data: dict[str, Any], above: str = "") -> Iterable[str]:
-    """Yield what a file changes in its base as ``key=value``; of a list only the key."""
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _changes(value, f"{above}{key}.")
-        elif above or key not in _TITLES:
-            yield visible(f"{above}{key}" if isinstance(value, list) else f"{above}{key}={value}")
-
-
-def _retitle(document: Document, changes: Iterable[str], own: Iterable[str] = ()) -> None:
-    """Say in an inherited title and source what was changed: the paper did not describe that.
-
-    Args:
-        document: after the changes.
-        changes: as ``key=value``.
-        own: the keys that the changing file gives itself.
-    """
-    listed, data = ", ".join(changes), document.data
+def _retitle(document: Document) -> None:
+    """Say in an inherited title and source what was changed: the paper did not describe that."""
+    data = document.data
     title, source = data.get("title"), data.get("source")
-    if not listed:
-        return
-    if isinstance(title, str) and title and "title" not in own:
+    changes = ", ".join(_changes_since(document, "title"))
+    if changes and isinstance(title, str) and title:
         joined = ", " if ", changed: " in title else ", changed: "
-        text = f"{title}{joined}{listed}"
+        text = f"{title}{joined}{changes}"
         data["title"] = text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1]}…"
-    if isinstance(source, str) and source and "source" not in own:
+    if isinstance(source, str) and source and any(_changes_since(document, "source")):
         data["source"] = f"changed from {source.removeprefix('changed from ')}"
 
 
+def _changes_since(document: Document, known: str) -> Iterator[str]:
+    """Yield what files and options wrote over the one that has ``known``: ``stages.0.depth=1``.
+
+    Of a list it is only the key. Built-in specs extend each other, and are what the papers say.
+    """
+    layer = document.origin((known,)).layer
+    for key, origin in document.origins.items():
+        if origin.layer <= layer or key[0] in _TITLES or _is_built_in(origin):
+            continue
+        if document.origin(key[:-1]).layer > layer:
+            continue  # the list around it is named
+        value: Any = document.data
+        for step in key:
+            value = value[step]
+        yield visible(dotted(key) + ("" if isinstance(value, dict | list) else f"={value}"))
+
+
 def _is_built_in(origin: Origin) -> bool:
-    return Path(origin.file).is_relative_to(folder())
+    return Path(origin.file).is_relative_to(FOLDER)
 
 
 # Checking ----------------------------------------------------------------------------------------
@@ -336,11 +330,8 @@ def _validated(document: Document) -> ModelSpec:
     except ValidationError as error:
         raise explain(error, document, schema) from error
     if isinstance(spec, TimmSpec):
-        _check_timm(spec, document.origin(("timm",)))
+        origin = document.origin(("timm",))
+        # A built-in spec is right without a look at timm, which takes seconds to import.
+        if not origin.file.startswith(TIMM) and not _is_built_in(origin):
+            timm_config(spec.timm, f"{origin}: timm")
     return spec
-
-
-def _check_timm(spec: TimmSpec, origin: Origin) -> None:
-    """Refuse a name that timm does not have. Built-in specs are known to be right, without timm."""
-    if not origin.file.startswith(TIMM) and not _is_built_in(origin):
-        timm_config(spec.timm, f"{origin}: timm")

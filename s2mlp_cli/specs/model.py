@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import Self
 
 from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.specs.yaml_source import KeyPath
@@ -119,6 +120,19 @@ class Mixer(Strict):
         default=False, description="Whether split attention's two layers have biases."
     )
 
+    @model_validator(mode="after")
+    def _fusion_fits(self) -> Mixer:
+        count = len(self.splits)
+        if (self.fusion == "none") != (count == 1):
+            allowed = "none" if count == 1 else "mean or split-attention"
+            raise misfit(
+                f"'{self.fusion}' for {count} split{'s' * (count > 1)}",
+                f"{allowed} for that many splits",
+                ("mixer", "fusion"),
+                ("mixer", "splits"),
+            )
+        return self
+
 
 class ModelSpec(Strict):
     """What the specs of all families share."""
@@ -140,9 +154,23 @@ class PyramidSpec(ModelSpec):
 
     stages: Annotated[tuple[Stage, ...], BeforeValidator(as_tuples), STAGES]
 
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Return the (height, width) of each stage's map, in tokens."""
-        return map_sizes(self.input_size, self.stages)
+    @model_validator(mode="after")
+    def _size_fits(self) -> Self:
+        check_sizes(self.input_size, self.stages)
+        return self
+
+    def inputs(self) -> tuple[int, ...]:
+        """Return the channels that go into each stage."""
+        return (self.in_channels, *(stage.dim for stage in self.stages[:-1]))
+
+    def maps(self, size: tuple[int, int] | None = None) -> tuple[tuple[int, int], ...]:
+        """Return the (height, width) of each stage's map, in tokens, for images of ``size``."""
+        height, width = size or self.input_size
+        sizes = []
+        for stage in self.stages:
+            height, width = height // stage.patch, width // stage.patch
+            sizes.append((height, width))
+        return tuple(sizes)
 
 
 class S2MLPSpec(PyramidSpec):
@@ -155,81 +183,46 @@ class S2MLPSpec(PyramidSpec):
     mixer: Mixer
 
     @model_validator(mode="after")
-    def _fits(self) -> S2MLPSpec:
-        _check_fusion(self.mixer)
+    def _channels_fit(self) -> S2MLPSpec:
+        parts = [
+            (len(split), f"{len(split)} directions, each of as many channels", "splits")
+            for split in filter(None, self.mixer.splits)
+        ]
+        if self.mixer.fusion == "split-attention":
+            reduction = self.mixer.reduction
+            parts.append((reduction, f"mixer.reduction = {reduction}", "reduction"))
         for index, stage in enumerate(self.stages):
-            _check_channels(index, stage, self.mixer)
-        check_sizes(self.input_size, self.stages)
+            for number, what, key in parts:
+                check_channels(index, stage, number, what, ("mixer", key))
         return self
 
 
-def _check_fusion(mixer: Mixer) -> None:
-    count = len(mixer.splits)
-    if (mixer.fusion == "none") != (count == 1):
-        allowed = "none" if count == 1 else "mean or split-attention"
-        raise misfit(
-            f"'{mixer.fusion}' for {count} split{'s' * (count > 1)}",
-            f"{allowed} for that many splits",
-            ("mixer", "fusion"),
-            ("mixer", "splits"),
-        )
+def check_channels(index: int, stage: Stage, parts: int, what: str, *at: KeyPath) -> None:
+    """Refuse the channels of a stage that ``parts``, written at the key ``at``, do not divide."""
+    if stage.dim % parts:
+        found = f"{stage.dim} channels for {what}"
+        raise misfit(found, f"a multiple of {parts}", ("stages", index, "dim"), *at)
 
 
-def _check_channels(index: int, stage: Stage, mixer: Mixer) -> None:
-    for split in mixer.splits:
-        if split and stage.dim % len(split):
-            raise misfit(
-                f"{stage.dim} channels for {len(split)} directions",
-                f"a multiple of {len(split)}, so that every direction moves as many channels",
-                ("stages", index, "dim"),
-                ("mixer", "splits"),
-            )
-    if mixer.fusion == "split-attention" and stage.dim % mixer.reduction:
-        raise misfit(
-            f"{stage.dim} channels for the reduction {mixer.reduction}",
-            f"a multiple of mixer.reduction = {mixer.reduction}",
-            ("stages", index, "dim"),
-            ("mixer", "reduction"),
-        )
-
-
-def map_sizes(input_size: tuple[int, int], stages: Sequence[Stage]) -> tuple[tuple[int, int], ...]:
-    """Return the (height, width) of each stage's map, in tokens, for images of ``input_size``."""
-    height, width = input_size
-    sizes = []
-    for stage in stages:
-        height, width = height // stage.patch, width // stage.patch
-        sizes.append((height, width))
-    return tuple(sizes)
-
-
-def check_sizes(
-    input_size: tuple[int, int], stages: Sequence[Stage], key: str = "input_size"
-) -> None:
+def check_sizes(size: tuple[int, int], stages: Sequence[Stage], key: str = "input_size") -> None:
     """Refuse an image size that some stage's patches do not divide, and absurdly large maps."""
-    height, width = input_size
+    asked = "x".join(map(str, size))
     unit = math.prod(stage.patch for stage in stages)
-    reach = 1
+    near = "x".join(str(max(round(side / unit), 1) * unit) for side in size)
+    height, width = size
     for index, stage in enumerate(stages):
-        reach *= stage.patch
-        if height % reach or width % reach:
+        if height % stage.patch or width % stage.patch:
             raise misfit(
-                f"{height}x{width}, which the patches of stage {index} do not divide",
-                f"multiples of {unit}, such as {_near(height, unit)}x{_near(width, unit)}",
+                f"{asked}, which the patches of stage {index} do not divide",
+                f"multiples of {unit}, such as {near}",
                 (key,),
                 *(("stages", earlier, "patch") for earlier in range(index + 1)),
             )
-    for index, (stage, (rows, columns)) in enumerate(
-        zip(stages, map_sizes(input_size, stages), strict=True)
-    ):
-        values = rows * columns * stage.dim * stage.expansion
+        height, width = height // stage.patch, width // stage.patch
+        values = height * width * stage.dim * stage.expansion
         if values > MAX_VALUES:
             raise misfit(
                 f"a map of {values:,} values",
                 f"at most {MAX_VALUES:,}; lower input_size, dim or expansion",
                 ("stages", index, "dim"),
             )
-
-
-def _near(size: int, unit: int) -> int:
-    return max(round(size / unit), 1) * unit

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -22,25 +22,6 @@ MAX_DEPTH = 10
 
 # Keys and list indices from the top of a document down to one value.
 KeyPath = tuple[str | int, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's numbers: 1e-5 is one, 0100 and 1:30 are not."""
-
-
-_NUMBERS = {
-    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"),
-    "tag:yaml.org,2002:float": re.compile(
-        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
-        r"|[-+]?\.inf$|\.nan$"
-    ),
-}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern in _NUMBERS.items():
-    _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +56,87 @@ class Document:
         """Forget where the value at ``key``, and all inside it, was written."""
         for known in [known for known in self.origins if known[: len(key)] == key]:
             del self.origins[known]
+
+
+# From a line, counted from 1, to the origin of what is written there.
+At = Callable[[int | None], Origin]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's numbers: 1e-5 is one, 0100 and 1:30 are not.
+
+    It notes the origin of each key, and looks for aliases, tags and depth before it goes on, so
+    that nothing built can blow up.
+    """
+
+    def __init__(self, text: str, at: At) -> None:
+        super().__init__(text)
+        self.at = at
+        self.origins: dict[KeyPath, Origin] = {}
+        self.levels = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        origin = self.at(event.start_mark.line + 1)
+        if isinstance(event, yaml.AliasEvent):
+            raise SpecError(
+                f"{origin}: found the alias '*{event.anchor}'; allowed: no aliases, share by "
+                "'extends' instead"
+            )
+        if event.tag is not None:
+            raise SpecError(f"{origin}: found the tag '{event.tag}'; allowed: no tags")
+        inside = isinstance(event, yaml.CollectionStartEvent)
+        self.levels += inside
+        if self.levels > MAX_DEPTH:
+            raise SpecError(
+                f"{origin}: found more than {MAX_DEPTH} levels of nesting; a spec needs four"
+            )
+        node = super().compose_node(parent, index)
+        self.levels -= inside
+        return node
+
+    def built(self, node: yaml.Node, key: KeyPath = ()) -> Any:
+        """Return a node as plain data."""
+        origin = self.origins[key] = self.at(node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.built(item, (*key, index)) for index, item in enumerate(node.value)]
+        try:
+            return self.construct_object(node)
+        except ValueError as error:  # a date or a number that YAML recognises but cannot hold
+            raise SpecError(
+                f"{origin}: {dotted(key)}: found '{str(node.value)[:40]}'; "
+                "allowed: text, a number, true or false"
+            ) from error
+
+    def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            name, origin = name_node.value, self.at(name_node.start_mark.line + 1)
+            if not isinstance(name, str):
+                raise SpecError(f"{origin}: found a key that is not a word")
+            inner: KeyPath = (*key, name)
+            if name in mapping:
+                raise SpecError(f"{origin}: {dotted(inner)}: found twice; allowed: each key once")
+            mapping[name] = self.built(value_node, inner)
+            self.origins[inner] = origin
+        return mapping
+
+
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
+        r"|[-+]?\.inf$|\.nan$"
+    ),
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
 def read_document(path: Path, named_at: Origin | None = None, layer: int = 0) -> Document:
@@ -119,17 +181,11 @@ def parse_value(text: str, source: str) -> Any:
     return _parse(text, lambda line: Origin(source))[0]
 
 
-# From a line, counted from 1, to the origin of what is written there.
-At = Callable[[int | None], Origin]
-
-
 def _parse(text: str, at: At) -> tuple[Any, dict[KeyPath, Origin]]:
-    origins: dict[KeyPath, Origin] = {}
     try:
-        _refuse_what_no_spec_needs(text, at)
-        loader = _Loader(text)
+        loader = _Loader(text, at)
         node = loader.get_single_node()
-        data = None if node is None else _Builder(loader, at, origins).build(node, ())
+        return None if node is None else loader.built(node), loader.origins
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark
         line = int(mark.line) + 1 if mark else 1
@@ -138,64 +194,6 @@ def _parse(text: str, at: At) -> tuple[Any, dict[KeyPath, Origin]]:
         # Beside its own, PyYAML raises what int() and chr() make of "%YAML 99…" and "\\Uffffffff".
         problem = " ".join(str(error).split())
         raise SpecError(f"{at(None)}: not valid YAML: {problem}; allowed: a text file") from error
-    return data, origins
-
-
-def _refuse_what_no_spec_needs(text: str, at: At) -> None:
-    """Look for aliases, tags and depth in the events, so that nothing built can blow up."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        origin = at(cast(yaml.Mark, event.start_mark).line + 1)
-        if isinstance(event, yaml.AliasEvent):
-            raise SpecError(
-                f"{origin}: found the alias '*{event.anchor}'; allowed: no aliases, share by "
-                "'extends' instead"
-            )
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise SpecError(f"{origin}: found the tag '{tag}'; allowed: no tags")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise SpecError(
-                f"{origin}: found more than {MAX_DEPTH} levels of nesting; a spec needs four"
-            )
-
-
-@dataclass
-class _Builder:
-    """Builds plain data from YAML nodes and notes the line of each key on the way."""
-
-    loader: yaml.SafeLoader
-    at: At
-    origins: dict[KeyPath, Origin]
-
-    def build(self, node: yaml.Node, key: KeyPath) -> Any:
-        origin = self.origins[key] = self.at(node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, key)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(item, (*key, index)) for index, item in enumerate(node.value)]
-        try:
-            return self.loader.construct_object(node)
-        except ValueError as error:  # a date or a number that YAML recognises but cannot hold
-            raise SpecError(
-                f"{origin}: {dotted(key)}: found '{str(node.value)[:40]}'; "
-                "allowed: text, a number, true or false"
-            ) from error
-
-    def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        for name_node, value_node in node.value:
-            name, origin = name_node.value, self.at(name_node.start_mark.line + 1)
-            if not isinstance(name, str):
-                raise SpecError(f"{origin}: found a key that is not a word")
-            inner: KeyPath = (*key, name)
-            if name in mapping:
-                raise SpecError(f"{origin}: {dotted(inner)}: found twice; allowed: each key once")
-            mapping[name] = self.build(value_node, inner)
-            self.origins[inner] = origin
-        return mapping
 
 
 def dotted(key: KeyPath) -> str:

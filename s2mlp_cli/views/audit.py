@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 from s2mlp_cli.records.audit import AGREEMENTS, Agreement, AuditCell, AuditRecord
 from s2mlp_cli.units import count
@@ -19,7 +19,7 @@ from s2mlp_cli.views.document import (
     View,
     plural,
 )
-from s2mlp_cli.views.published import QUANTITIES, TONES, place
+from s2mlp_cli.views.published import QUANTITIES, TONES, place, reasons
 
 _SHORT: dict[Agreement, str] = {
     "agrees": "agree",
@@ -43,7 +43,7 @@ def view(record: AuditRecord) -> View:
         answers=(_answer(record),),
         alarm=bool(record.changed),
         key_figures=partial(_key_figures, record),
-        tables=(_rows(record), _reasons(record)),
+        tables=(_figures(record), reasons(record.results)),
         warnings=tuple(
             f"{place(cell)}, {cell.row}, {cell.printed}: {cell.verdict}, where '{cell.known}' was "
             "expected"
@@ -74,18 +74,22 @@ def _answer(record: AuditRecord) -> str:
     return f"{plural(len(record.results), 'published figure')}: {tally or 'none'}; {ending}"
 
 
-def _rows(record: AuditRecord) -> Table:
+def _rows(record: AuditRecord) -> Iterator[dict[str, AuditCell]]:
+    """Yield the figures of each row of the papers' tables, by what they are figures of."""
+    for _, group in groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row)):
+        yield {cell.quantity: cell for cell in group}
+
+
+def _figures(record: AuditRecord) -> Table:
     """Return a line for each row of the papers' tables, parameters beside MACs."""
 
-    def line(cells: Iterable[AuditCell]) -> tuple[object, ...]:
-        found = {cell.quantity: cell for cell in cells}
+    def line(found: dict[str, AuditCell]) -> tuple[object, ...]:
         first = next(iter(found.values()))
         pair = (found.get("params"), found.get("flops"))
-        values = (value for cell in pair for value in _pair(cell))
-        return (first.row, place(first), *values, _verdicts(found.values()))
+        values = ((cell.printed, cell.computed) if cell else (None, None) for cell in pair)
+        return (first.row, place(first), *chain(*values), _verdicts(found.values()))
 
-    groups = groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row))
-    rows = tuple(line(group) for _, group in groups)
+    rows = tuple(map(line, _rows(record)))
     return Table(
         caption="Figures",
         columns=(
@@ -102,10 +106,6 @@ def _rows(record: AuditRecord) -> Table:
     )
 
 
-def _pair(cell: AuditCell | None) -> tuple[str | None, int | None]:
-    return (cell.printed, cell.computed) if cell else (None, None)
-
-
 def _verdicts(cells: Iterable[AuditCell]) -> Cell:
     """Return ``agree`` where both figures of a row do, else the verdict of each that does not."""
     said = [cell for cell in cells if cell.verdict != "agrees" or cell.changed]
@@ -117,34 +117,15 @@ def _verdicts(cells: Iterable[AuditCell]) -> Cell:
     return Cell(text or "agree", text or "agree", tone)
 
 
-def _reasons(record: AuditRecord) -> Table:
-    return Table(
-        caption="Why a figure does not simply agree",
-        columns=(
-            Column("Table"),
-            Column("Row"),
-            Column("Printed"),
-            Column("Verdict", tones=TONES),
-            Column("Reason", prose=True),
-        ),
-        rows=tuple(
-            (place(cell), cell.row, cell.printed, cell.verdict, cell.reason)
-            for cell in record.results
-            if cell.reason
-        ),
-    )
-
-
 def _models(record: AuditRecord) -> Iterator[KnownModel]:
     """Yield the published accuracies that the record carries, each at its computed cost."""
-    for _, group in groupby(record.results, lambda cell: (cell.paper, cell.table, cell.row)):
-        cells = {cell.quantity: cell for cell in group}
-        first = next(iter(cells.values()))
+    for found in _rows(record):
+        first = next(iter(found.values()))
         if first.top1 is not None:
             yield KnownModel(
                 model=first.model,
                 label=first.row,
                 top1=first.top1,
-                params=cells["params"].computed if "params" in cells else None,
-                macs=cells["flops"].computed if "flops" in cells else None,
+                params=found["params"].computed if "params" in found else None,
+                macs=found["flops"].computed if "flops" in found else None,
             )

@@ -67,7 +67,7 @@ def _tables(record: CountRecord, by: By, depth: int | None) -> Iterator[Table]:
         yield _comparison(record)
     if record.refused:
         yield _unsupported(record)
-    yield reasons(results)
+    yield reasons(figure for result in results for figure in result.published)
 
 
 def _details(results: Sequence[CountResult]) -> Iterator[Table]:

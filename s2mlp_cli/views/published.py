@@ -23,6 +23,10 @@ def place(cell: AuditCell) -> str:
     return cell.paper if cell.paper == cell.table else f"{cell.paper} table {cell.table}"
 
 
+def _where(cell: AuditCell) -> str:
+    return f"{place(cell)}, {cell.row}"
+
+
 def printed_of(result: CountResult) -> dict[str, AuditCell]:
     """Return the first figure that a paper prints of each quantity, parameters first."""
     first = {cell.quantity: cell for cell in reversed(result.published)}
@@ -44,7 +48,7 @@ def published_table(results: Iterable[CountResult]) -> Table:
         rows=tuple(
             (
                 result.model,
-                f"{place(figure)}, {figure.row}",
+                _where(figure),
                 QUANTITIES[figure.quantity],
                 figure.printed,
                 figure.computed,
@@ -56,25 +60,22 @@ def published_table(results: Iterable[CountResult]) -> Table:
     )
 
 
-def reasons(results: Iterable[CountResult]) -> Table:
-    """Return why a figure does not simply agree, each printed figure and reason once."""
-    unique = {
-        (result.model, figure.printed, figure.reason): figure
-        for result in results
-        for figure in result.published
-        if figure.reason
-    }
+def reasons(figures: Iterable[AuditCell]) -> Table:
+    """Return why a figure does not simply agree; one that several tables print has one row."""
+    unique: dict[tuple[str, ...], AuditCell] = {}
+    for figure in figures:
+        if figure.reason:
+            unique.setdefault((figure.model, figure.printed, figure.reason), figure)
     return Table(
         caption="Why a figure does not simply agree",
         columns=(
-            Column("Model", common="{}"),
             Column("Where"),
             Column("Printed"),
             Column("Verdict", tones=TONES),
             Column("Reason", prose=True),
         ),
         rows=tuple(
-            (model, place(figure), printed, figure.verdict, reason)
-            for (model, printed, reason), figure in unique.items()
+            (_where(figure), figure.printed, figure.verdict, figure.reason)
+            for figure in unique.values()
         ),
     )

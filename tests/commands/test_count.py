@@ -110,18 +110,18 @@ def test_counters_that_disagree_are_an_error_after_the_record(monkeypatch):
 
 def test_a_spec_is_read_and_checked_once(monkeypatch):
     read, checked = [], []
-    read_document, check_fusion = loading.read_document, specs.model._check_fusion
+    read_document, check_sizes = loading.read_document, specs.model.check_sizes
 
     def reading(path, *rest, **named):
         read.append(path.stem)
         return read_document(path, *rest, **named)
 
-    def checking(mixer):
-        checked.append(mixer)
-        check_fusion(mixer)
+    def checking(size, stages):
+        checked.append(size)
+        check_sizes(size, stages)
 
     monkeypatch.setattr(loading, "read_document", reading)
-    monkeypatch.setattr(specs.model, "_check_fusion", checking)
+    monkeypatch.setattr(specs.model, "check_sizes", checking)
     loading.built_in.cache_clear()
     assert counted("v2-medium", "--input-size", "224") == ["v2-medium"]
     assert (read, len(checked)) == (["v2-medium", "v2-small"], 1)

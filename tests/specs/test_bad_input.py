@@ -53,13 +53,13 @@ CASES = {
     ),
     "channels that do not divide": (
         "extends: v1-wide\nset:\n  stages.0.dim: 770\n",
-        "{file}:3: stages.0.dim: found 770 channels for 4 directions; allowed: a multiple of 4, so "
-        "that every direction moves as many channels",
+        "{file}:3: stages.0.dim: found 770 channels for 4 directions, each of as many channels; "
+        "allowed: a multiple of 4",
     ),
     "channels that the reduction does not divide": (
         "extends: v2-small\nmixer: {splits: [[up], []]}\nset: {stages.1.dim: 386}\n",
-        "{file}:3: stages.1.dim: found 386 channels for the reduction 4; allowed: a multiple of "
-        "mixer.reduction = 4",
+        "{file}:3: stages.1.dim: found 386 channels for mixer.reduction = 4; allowed: a "
+        "multiple of 4",
     ),
     "patches that do not divide the image": (
         "extends: v2-small\ninput_size: [224, 200]\n",

@@ -5,7 +5,7 @@ import yaml
 
 from s2mlp_cli.errors import SpecError
 from s2mlp_cli.specs import S2MLPSpec, load_spec, names, with_input_size
-from s2mlp_cli.specs.loading import folder
+from s2mlp_cli.specs.loading import FOLDER
 from s2mlp_cli.views.catalogue import spec_yaml
 
 
@@ -23,11 +23,11 @@ def test_every_built_in_spec_loads_and_its_yaml_loads_to_the_same(name, tmp_path
     assert spec.source
 
 
-@pytest.mark.parametrize("path", sorted(folder().rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_built_in_file_names_the_schema_that_lies_beside_it(path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# yaml-language-server: $schema=")
-    assert (path.parent / first.partition("=")[2]).resolve() == folder() / "spec.schema.json"
+    assert (path.parent / first.partition("=")[2]).resolve() == FOLDER / "spec.schema.json"
 
 
 def test_the_main_variants_come_before_the_ablations():
@@ -143,11 +143,26 @@ def test_the_title_says_what_files_and_options_changed(tmp_path):
     spec = load_spec(
         write(tmp_path / "b.yaml", "extends: a.yaml\nin_channels: 1"), ("norm.eps=1e-6",)
     )
-    assert spec.title == "S2-MLPv2-Small/7, changed: classes=10, in_channels=1, norm.eps=1e-6"
+    assert spec.title == "S2-MLPv2-Small/7, changed: classes=10, in_channels=1, norm.eps=1e-06"
     assert spec.source == "changed from arXiv 2108.01072, table 1"
     write(tmp_path / "c.yaml", f"extends: v2-small\ntitle: {'x' * 195}\n")
     long = load_spec(tmp_path / "c.yaml", ("classes=10",))
     assert (len(long.title), long.title[-6:]) == (200, "x, ch…")
+
+
+def test_of_a_changed_list_the_title_says_the_key_only(tmp_path):
+    path = write(tmp_path / "m.yaml", "extends: v1-wide\nmixer: {splits: [[up, down]]}\n")
+    title = f"{load_spec('v1-wide').title}, changed: mixer.splits"
+    assert load_spec(path).title == title
+    assert load_spec("v1-wide", ("mixer.splits=[[up, down]]",)).title == title
+
+
+def test_any_number_of_specs_may_extend_each_other(tmp_path):
+    write(tmp_path / "0.yaml", "extends: v2-small\nclasses: 10\n")
+    for number in range(1, 1200):
+        write(tmp_path / f"{number}.yaml", f"extends: {number - 1}.yaml\n")
+    spec = load_spec(tmp_path / "1199.yaml")
+    assert (spec.name, spec.classes) == ("1199", 10)
 
 
 def test_built_in_specs_extend_each_other_and_keep_their_papers():

@@ -4,17 +4,17 @@ import jsonschema
 import pytest
 import yaml
 
-from s2mlp_cli.specs.loading import folder
+from s2mlp_cli.specs.loading import FOLDER
 from s2mlp_cli.specs.schema import spec_schema
 
-SCHEMA = json.loads((folder() / "spec.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((FOLDER / "spec.schema.json").read_text(encoding="utf-8"))
 
 
 def test_the_shipped_schema_is_the_one_that_the_definition_makes():
     assert json.loads(json.dumps(spec_schema())) == SCHEMA
 
 
-@pytest.mark.parametrize("path", sorted(folder().rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_built_in_file_satisfies_the_schema(path):
     jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), SCHEMA)
 

@@ -66,7 +66,7 @@ def result(**changes):
                         elementwise=52_588_032, activations=17_617_384),
             ModuleCount(module="stages", kind="Sequential", params=24_727_680, macs=6_901_383_168,
                         elementwise=52_000_000, activations=17_616_384),
-            ModuleCount(module="stages.0", kind="PyramidStage", params=1_609_536, macs=1_000,
+            ModuleCount(module="stages.0", kind="Sequential", params=1_609_536, macs=1_000,
                         elementwise=5, activations=7),
             ModuleCount(module="head", kind="Linear", params=385_000, macs=384_000, elementwise=0,
                         activations=1000),
@@ -105,8 +105,8 @@ MACs                       6.902 G       5.7B      +21.0%  differs
 conv/linear outputs        17.62 M
 element-wise operations    52.59 M
 
-Why a figure does not simply agree: tiny
-a paper table 1, 5.7B, differs: its settings do not give it
+Why a figure does not simply agree
+a paper table 1, small, 5.7B, differs: its settings do not give it
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 The shift 'conv' executes 38.93 M MACs and moves 74.02 MiB at 4 bytes per value;
@@ -130,8 +130,8 @@ tiny   25.11 M   25.11 M  6.902 G  25M, 5.7B  parameters: agrees
                                               MACs: differs
 other  25.11 M            6.902 G
 
-Why a figure does not simply agree: tiny
-a paper table 1, 5.7B, differs: its settings do not give it
+Why a figure does not simply agree
+a paper table 1, small, 5.7B, differs: its settings do not give it
 
 1 MAC = one multiply-add: what the papers call a FLOP.
 For every model all methods agree to the last unit.
@@ -212,7 +212,7 @@ tiny: modules
 Module     Params     MACs  Share %  Element-wise  Activations  Kind
 model     25.11 M  6.902 G    100.0       52.59 M      17.62 M  S2MLP
   stages  24.73 M  6.901 G    100.0       52.00 M      17.62 M  Sequential
-    0     1.610 M  1.000 k      0.0             5            7  PyramidStage
+    0     1.610 M  1.000 k      0.0             5            7  Sequential
   head    385.0 k  384.0 k      0.0                    1.000 k  Linear
 
 1 MAC = one multiply-add: what the papers call a FLOP.

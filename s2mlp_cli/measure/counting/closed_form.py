@@ -78,17 +78,18 @@ def _pyramid(
     every family.
     """
     params = norms = macs = 0
-    in_channels = spec.in_channels
-    for stage, (height, width) in zip(spec.stages, spec.maps(), strict=True):
+    for channels, stage, (height, width) in zip(
+        spec.inputs(), spec.stages, spec.maps(), strict=True
+    ):
         tokens = height * width
         one = block(stage, tokens)
-        weights = stage.patch**2 * in_channels * stage.dim
+        weights = stage.patch**2 * channels * stage.dim
         params += weights + stage.dim + stage.depth * one.params
         macs += tokens * weights + stage.depth * one.macs
         norms += 2 * stage.dim * (2 * stage.depth + patch_norm)
-        in_channels = stage.dim
-    norms += 2 * in_channels * head_norm
-    head = Part((in_channels + 1) * spec.classes, in_channels * spec.classes)
+    features = spec.stages[-1].dim
+    norms += 2 * features * head_norm
+    head = Part((features + 1) * spec.classes, features * spec.classes)
     return Counted(
         params + norms + head.params,
         macs + head.macs,

@@ -108,15 +108,14 @@ def count_sizes(
 def count_parts(name: str, input_size: int | None = None) -> Counted:
     """Count one image through a built-in spec, and the parts that papers leave out."""
     run = run_model(as_given(built_in(name), "count", input_size), registry.get(BASELINE), 1)
-    return _counted(run, _owned_parameters(run.model)[0], 1)
+    return _counted(run, 1)
 
 
 def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountResult:
     if batch_size not in range(1, LARGEST_BATCH + 1):
         raise S2MLPError(f"batch_size: found {batch_size}; allowed: 1 to {LARGEST_BATCH:,}")
     run = run_model(given, shift, batch_size)
-    own, shared = _owned_parameters(run.model)
-    counted = _counted(run, own, batch_size)
+    counted = _counted(run, batch_size)
     spec, cost = given.spec, run.shift_cost
     formula = closed_form(spec) if spec else None
     foreign = shift if cost and isinstance(shift, ForeignFunction) else None
@@ -143,7 +142,7 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
             flop_counter=run.flop_counter,
         ),
         by_operator=_by_operator(run.figures.modules[""]),
-        by_module=_by_module(run, own, shared),
+        by_module=_by_module(run),
         uncounted=tuple(
             Uncounted(operator=operator, calls=calls, reason="no rule for this operator")
             for operator, calls in sorted(run.figures.unknown.items())
@@ -160,32 +159,32 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
     )
 
 
-def _counted(run: Run, own: Counter[str], images: int) -> Counted:
-    """Add up a run; ``own`` are the parameters of each module."""
+def _counted(run: Run, images: int) -> Counted:
+    """Add up a run and its parts that papers leave out."""
     modules = dict(run.model.named_modules())
     named: dict[LeftOut, Sequence[str]] = {
         "classifier": classifiers(run.model),
         "norms": [
             name
             for name, module in modules.items()
-            if isinstance(module, _NORMS) or type(module).__name__ == "Affine"
+            if isinstance(module, _NORMS) or type(module).__name__ == "Affine"  # ours and timm's
         ],
         "downsampling": [name for name in modules if _LATER_PATCHES.fullmatch(name)],
     }
     parts = {
         part: Part(
-            params=sum(own[name] for name in names),
+            params=sum(run.params[name] for name in names),
             macs=sum(run.figures.total("macs", name) for name in names),
         )
         for part, names in named.items()
     }
     # timm keeps its embeddings in the model itself, outside its layers.
-    layers = sum(own[name] for name, _ in run.model.named_children())
+    layers = sum(run.params[name] for name, _ in run.model.named_children())
     operators = run.figures.modules[""].items()
     return Counted(
-        params=own[""],
+        params=run.params[""],
         macs=run.figures.total("macs"),
-        parts={**parts, "embeddings": Part(own[""] - layers, 0)},
+        parts={**parts, "embeddings": Part(run.params[""] - layers, 0)},
         transforms=sum(n for name, n in operators if name.startswith("elementwise:fft_")),
         images=images,
     )
@@ -194,70 +193,54 @@ def _counted(run: Run, own: Counter[str], images: int) -> Counted:
 def _fusible(model: nn.Module) -> tuple[str, ...]:
     """Say that branches are counted as trained which timm can fuse for inference."""
     names = ("fuse", "reparameterize", "switch_to_deploy")
-    fusible = [
-        part
+    fusible = sum(
+        any(inspect.ismethod(getattr(part, name, None)) for name in names)
         for part in model.modules()
-        if any(inspect.ismethod(getattr(part, name, None)) for name in names)
-    ]
+    )
     if not fusible:
         return ()
     return (
-        f"counted as it is trained: {len(fusible)} of its modules can be fused for inference, "
+        f"counted as it is trained: {fusible} of its modules can be fused for inference, "
         "which needs fewer parameters and MACs (timm.utils.reparameterize_model)",
     )
 
 
 def _by_operator(counts: Counter[str]) -> tuple[OperatorCount, ...]:
-    operators = sorted({key.partition(":")[2] for key in counts})
     rows = [
         OperatorCount(
             operator=operator,
             **{figure: int(counts[f"{figure}:{operator}"]) for figure in FIGURES},
         )
-        for operator in operators
+        for operator in {key.partition(":")[2] for key in counts}
     ]
     return tuple(sorted(rows, key=lambda row: (-row.macs, -row.elementwise, row.operator)))
 
 
-def _by_module(run: Run, own: Counter[str], shared: dict[str, str]) -> tuple[ModuleCount, ...]:
+def _by_module(run: Run) -> tuple[ModuleCount, ...]:
     """Return a row per module; what it shares with an earlier one counts there."""
-    first = {module: name for name, module in reversed([*run.model.named_modules()])}
+    first = {module: name for name, module in run.model.named_modules()}
+    owner = {parameter: name for name, parameter in run.model.named_parameters()}
     rows = []
     for name, module in run.model.named_modules(remove_duplicate=False):
         if isinstance(module, nn.Identity):
             continue
-        again = first[module] if first[module] != name else None
+        own = module.named_parameters(name, recurse=False)
+        shared = [owner[parameter] for path, parameter in own if owner[parameter] != path]
+        again = first[module] != name
         seen = None if again else run.seen.get(name)
         rows.append(
             ModuleCount(
                 module=name,
                 kind=type(module).__name__,
-                params=0 if again else own[name],
+                params=0 if again else run.params[name],
                 **{figure: 0 if again else run.figures.total(figure, name) for figure in _SUMS},
                 input_shape=seen.input_shape if seen else None,
                 output_shape=seen.output_shape if seen else None,
                 kernel_size=_kernel_size(module),
-                shared=again or shared.get(name),
+                shared=first[module] if again else next(iter(shared), None),
             )
         )
     return tuple(rows)
-
-
-def _owned_parameters(model: nn.Module) -> tuple[Counter[str], dict[str, str]]:
-    """Return the parameters of each module and its parts, and which are an earlier module's."""
-    own: Counter[str] = Counter()
-    owners: dict[int, str] = {}
-    shared: dict[str, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        module = name.rpartition(".")[0]
-        if id(parameter) in owners:
-            shared[module] = owners[id(parameter)]
-            continue
-        owners[id(parameter)] = name
-        parts = name.split(".")[:-1]
-        for length in range(len(parts) + 1):
-            own[".".join(parts[:length])] += parameter.numel()
-    return own, shared
 
 
 def _kernel_size(module: nn.Module) -> tuple[int, ...] | None:

@@ -18,7 +18,7 @@ from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from s2mlp_cli.measure.counting.operators import handles
+from s2mlp_cli.measure.counting.operators import HANDLES
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def traced_figures(model: nn.Module, x: Tensor) -> Figures:
     handle = model.register_forward_hook(
         lambda module, inputs, output: output if isinstance(output, Tensor) else tensors(output)
     )
-    analysis = JitModelAnalysis(model, (x,)).set_op_handle(**handles())
+    analysis = JitModelAnalysis(model, (x,)).set_op_handle(**HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     try:
         with torch.no_grad():

@@ -69,12 +69,6 @@ def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _in_place(x: Tensor, y: Any, **scales: Any) -> Tensor:
-    other = y.shape if isinstance(y, Tensor) else ()
-    _check(_together(x.shape, other) == tuple(x.shape), "a sum or product in place", x, y)
-    return x
-
-
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
     other = y.shape if isinstance(y, Tensor) else ()
     return x.new_empty(_together(x.shape, other), dtype=torch.result_type(x, y))
@@ -126,15 +120,13 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "native_batch_norm": lambda x, *given: (x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)),
     "upsample_bicubic2d": lambda x, size, *given: x.new_empty([*x.shape[:2], *size]),
     "mm": _product,
-    "addmm": lambda bias, x, y, **scales: _in_place(_product(x, y), bias),
+    "addmm": lambda bias, x, y, **scales: _broadcast(_product(x, y), bias),
     "clone": _same,
     "gelu": _same,
     "_softmax": lambda x, axis, *given: _same(x, _axis(x, axis)),
     "add.Tensor": _broadcast,
     "mul.Tensor": _broadcast,
     "addcmul": lambda *three, **scales: three[0].new_empty(_together(*(x.shape for x in three))),
-    "add_.Tensor": _in_place,
-    "mul_.Tensor": _in_place,
     "mean.dim": _reduced,
     "sum.dim_IntList": _reduced,
     "stack": _stack,

@@ -21,6 +21,9 @@ from fvcore.nn.jit_handles import get_shape
 
 FIGURES = ("macs", "elementwise", "activations", "calls")
 
+# Operations per value of a softmax: maximum, subtract, exponential, sum, divide.
+SOFTMAX = 5
+
 Values = list[Any]
 Handle = Callable[[Values, Values], "Counter[str]"]
 
@@ -33,7 +36,7 @@ class Cost(NamedTuple):
     activations: int = 0
 
 
-# None where the values are not a network's.
+# None where there is nothing to count.
 Rule = Callable[[Values, Values], "Cost | None"]
 
 
@@ -88,7 +91,7 @@ def _attention(inputs: Values, outputs: Values) -> Cost:
     scores = math.prod(batch) * queries * shape(inputs[1])[-2]
     return Cost(
         macs=scores * (features + shape(inputs[2])[-1]),
-        elementwise=size(inputs[0]) + PER_OUTPUT["aten::softmax"] * scores,
+        elementwise=size(inputs[0]) + SOFTMAX * scores,
         activations=scores + size(outputs[0]),
     )
 
@@ -174,102 +177,42 @@ def _numbers(value: Any) -> list[Any]:
     return constant if constant else [item.toIValue() for item in value.node().inputs()]
 
 
-# The first input of addmm and its kind is what they add.
-_of_first, _of_second = partial(_product, 0), partial(_product, 1)
+def _values(of_output: int = 0, of_input: int = 0, of_complex: int = 1) -> Rule:
+    """Return the rule of an operator that costs so much per value of its output and its input.
 
-# Operators with a rule of their own.
-RULES: dict[str, Rule] = {
-    "aten::linear": _of_first,
-    "aten::matmul": _of_first,  # the output's size has any broadcast batch in it
-    "aten::mm": _of_first,
-    "aten::bmm": _of_first,
-    "aten::mv": _of_first,
-    "aten::dot": _of_first,
-    "aten::vdot": _of_first,
-    "aten::addmm": _of_second,
-    "aten::addmv": _of_second,
-    "aten::baddbmm": _of_second,
-    "aten::einsum": _einsum,
-    "aten::_convolution": _convolution,
-    "aten::_convolution_mode": _convolution,
-    "aten::scaled_dot_product_attention": _attention,
-    # Gates: 4 functions, 4 sums of both products. Cell: two products, a sum. Output: tanh, product.
-    "aten::lstm": partial(_recurrence, 4, 13),
-    # Gates: 3 functions, 3 sums of both products, one product. State: a sum of two products, 1 - z.
-    "aten::gru": partial(_recurrence, 3, 11),
-    "aten::rnn_tanh": partial(_recurrence, 1, 2),
-    "aten::rnn_relu": partial(_recurrence, 1, 2),
-    "torchvision::deform_conv2d": _deformed_convolution,
-    "aten::fft_rfft": _real_transform,
-    "aten::fft_irfft": _real_transform,
-    "aten::fft_rfft2": _real_transform,
-    "aten::fft_irfft2": _real_transform,
-    "aten::fft_fft": _complex_transform,
-    "aten::fft_ifft": _complex_transform,
-    "aten::fft_fft2": _complex_transform,
-    "aten::fft_ifft2": _complex_transform,
-    "aten::max_pool1d": _pooling,
-    "aten::max_pool2d": _pooling,
-    "aten::max_pool3d": _pooling,
-    "aten::avg_pool1d": _pooling,
-    "aten::avg_pool2d": _pooling,
-    "aten::avg_pool3d": _pooling,
-}
+    Where the output is complex, it costs ``of_complex`` times as much. Only the values of a network
+    count: the tracer writes shape arithmetic alike.
+    """
 
-_ONE_EACH = """
-abs add add_ clamp clamp_ clamp_max clamp_min cos div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
+    def rule(inputs: Values, outputs: Values) -> Cost | None:
+        value = outputs[0]
+        dtype = (value.type().scalarType() or "") if value.isCompleteTensor() else ""
+        if dtype not in {"Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"}:
+            return None
+        operations = of_output * size(value) + (of_input and of_input * size(inputs[0]))
+        return Cost(elementwise=operations * (of_complex if dtype.startswith("Complex") else 1))
+
+    return rule
+
+
+def _aten(names: str, rule: Rule) -> dict[str, Rule]:
+    return {f"aten::{name}": rule for name in names.split()}
+
+
+_ARITHMETIC = """
+abs add_ clamp clamp_ clamp_max clamp_min cos div div_ elu elu_ erf exp gelu gelu_ hardsigmoid
 hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ leaky_relu leaky_relu_ log log_sigmoid maximum
-minimum mish mish_ mul mul_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_
-silu silu_ sin softplus sqrt square sub sub_ tanh tanh_
+minimum mish mish_ neg pow reciprocal relu relu6 relu6_ relu_ rsqrt rsub sigmoid sigmoid_ silu silu_
+sin softplus sqrt square sub_ tanh tanh_
 """
-# Operations per value of the output, by convention: one for each arithmetic function.
-PER_OUTPUT: dict[str, int] = dict.fromkeys((f"aten::{name}" for name in _ONE_EACH.split()), 1) | {
-    "aten::addcmul": 2,
-    "aten::addcmul_": 2,
-    "aten::batch_norm": 2,  # with fixed statistics: one scale, one offset
-    "aten::group_norm": 5,
-    "aten::instance_norm": 5,
-    "aten::layer_norm": 5,  # subtract the mean, divide by the deviation, scale, add; as fvcore
-    "aten::lerp": 3,
-    "aten::log_softmax": 5,
-    "aten::rms_norm": 4,  # square, average, divide by the root, scale
-    "aten::softmax": 5,  # maximum, subtract, exponential, sum, divide
-    "aten::prelu": 2,
-    "aten::_weight_norm": 4,  # square, sum, divide, multiply
-    "aten::upsample_bilinear2d": 8,  # four neighbours, each multiplied and added
-    "aten::_upsample_bilinear2d_aa": 8,  # the same where it enlarges
-    "aten::grid_sampler": 8,  # bilinear
-    "aten::grid_sampler_2d": 8,
-    "aten::upsample_bicubic2d": 32,  # sixteen neighbours
-    "aten::_upsample_bicubic2d_aa": 32,  # the same where it enlarges
-}
 
-# Operations per value of the input: reductions.
-PER_INPUT: dict[str, int] = {
-    "aten::adaptive_avg_pool1d": 1,
-    "aten::adaptive_avg_pool2d": 1,
-    "aten::adaptive_avg_pool3d": 1,
-    "aten::adaptive_max_pool2d": 1,
-    "aten::amax": 1,
-    "aten::amin": 1,
-    "aten::col2im": 1,  # overlapping patches are added up
-    "aten::cumsum": 1,
-    "aten::linalg_vector_norm": 2,
-    "aten::logsumexp": 4,  # maximum, subtract, exponential, sum
-    "aten::max": 1,
-    "aten::mean": 1,
-    "aten::min": 1,
-    "aten::norm": 2,
-    "aten::prod": 1,
-    "aten::std": 4,
-    "aten::sum": 1,
-    "aten::var": 3,
-}
+_REDUCTIONS = """
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d amax amin cumsum max
+mean min prod sum
+"""
 
-# Real operations per value where the values are complex; any other operator: as if real.
-COMPLEX: dict[str, int] = {"aten::mul": 6, "aten::mul_": 6, "aten::add": 2, "aten::sub": 2}
-
-_MOVING = """
+# They move, choose or make data, or reckon with shapes.
+_MOVEMENT = """
 alias __and__ arange argmax argmin argsort bitwise_and bitwise_not bitwise_or broadcast_tensors
 broadcast_to cat ceil channel_shuffle chunk clone complex constant_pad_nd contiguous copy_ detach
 detach_ dropout dropout_ embedding empty empty_like empty_strided eq expand expand_as eye
@@ -284,22 +227,45 @@ transpose tril triu type_as unbind unflatten unfold unsafe_chunk unsafe_split un
 upsample_nearest1d upsample_nearest2d upsample_nearest3d view view_as view_as_complex view_as_real
 where zero_ zeros zeros_like
 """
-# Operators that move, choose or make data, or reckon with shapes: nothing to count.
-MOVEMENT = tuple(f"aten::{name}" for name in _MOVING.split())
 
-
-def handles() -> dict[str, Handle]:
-    """Return fvcore's table: one handle per operator that any of the tables names."""
-    table: dict[str, Rule] = dict(RULES)
-    for kind, cost in PER_OUTPUT.items():
-        table[kind] = partial(_elementwise, COMPLEX.get(kind, 1), 0, cost)
-    for kind, cost in PER_INPUT.items():
-        table[kind] = partial(_elementwise, 1, cost, 0)
-    counted: dict[str, Handle] = {
-        kind: partial(_counted, kind.partition("::")[2].strip("_"), rule)
-        for kind, rule in table.items()
-    }
-    return counted | dict.fromkeys(MOVEMENT, lambda inputs, outputs: Counter())
+RULES: dict[str, Rule] = {
+    **_aten("linear matmul mm bmm mv dot vdot", partial(_product, 0)),
+    **_aten("addmm addmv baddbmm", partial(_product, 1)),  # the first input is what they add
+    **_aten("einsum", _einsum),
+    **_aten("_convolution _convolution_mode", _convolution),
+    "torchvision::deform_conv2d": _deformed_convolution,
+    **_aten("scaled_dot_product_attention", _attention),
+    # Gates: 4 functions, 4 sums of both products. Cell: two products, a sum. Output: tanh, product.
+    **_aten("lstm", partial(_recurrence, 4, 13)),
+    # Gates: 3 functions, 3 sums of both products, one product. State: a sum of two products, 1 - z.
+    **_aten("gru", partial(_recurrence, 3, 11)),
+    **_aten("rnn_tanh rnn_relu", partial(_recurrence, 1, 2)),
+    **_aten("fft_rfft fft_irfft fft_rfft2 fft_irfft2", _real_transform),
+    **_aten("fft_fft fft_ifft fft_fft2 fft_ifft2", _complex_transform),
+    **_aten("max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d", _pooling),
+    # By convention, each arithmetic function is one operation, and a complex product six.
+    **_aten(_ARITHMETIC, _values(1)),
+    **_aten("add sub", _values(1, of_complex=2)),
+    **_aten("mul mul_", _values(1, of_complex=6)),
+    **_aten("addcmul addcmul_ prelu", _values(2)),
+    **_aten("batch_norm", _values(2)),  # with fixed statistics: one scale, one offset
+    **_aten("lerp", _values(3)),
+    **_aten("rms_norm", _values(4)),  # square, average, divide by the root, scale
+    **_aten("_weight_norm", _values(4)),  # square, sum, divide, multiply
+    # Subtract the mean, divide by the deviation, scale, add; as fvcore.
+    **_aten("group_norm instance_norm layer_norm", _values(5)),
+    **_aten("softmax log_softmax", _values(SOFTMAX)),
+    # 4 or 16 neighbours, each multiplied and added; antialiased: the same where it enlarges.
+    **_aten("upsample_bilinear2d _upsample_bilinear2d_aa grid_sampler grid_sampler_2d", _values(8)),
+    **_aten("upsample_bicubic2d _upsample_bicubic2d_aa", _values(32)),
+    **_aten(_REDUCTIONS, _values(of_input=1)),
+    **_aten("col2im", _values(of_input=1)),  # overlapping patches are added up
+    **_aten("norm linalg_vector_norm", _values(of_input=2)),
+    **_aten("var", _values(of_input=3)),
+    **_aten("std", _values(of_input=4)),
+    **_aten("logsumexp", _values(of_input=4)),  # maximum, subtract, exponential, sum
+    **_aten(_MOVEMENT, lambda inputs, outputs: None),
+}
 
 
 def _counted(name: str, rule: Rule, inputs: Values, outputs: Values) -> Counter[str]:
@@ -311,13 +277,8 @@ def _counted(name: str, rule: Rule, inputs: Values, outputs: Values) -> Counter[
     return Counter({**figures, f"calls:{name}": 1})
 
 
-def _elementwise(
-    of_complex: int, per_input: int, per_output: int, inputs: Values, outputs: Values
-) -> Cost | None:
-    """Count operations on the values of a network; the tracer writes shape arithmetic alike."""
-    value = outputs[0]
-    dtype = (value.type().scalarType() or "") if value.isCompleteTensor() else ""
-    if dtype not in {"Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"}:
-        return None
-    operations = (per_input and per_input * size(inputs[0])) + per_output * size(value)
-    return Cost(elementwise=operations * (of_complex if dtype.startswith("Complex") else 1))
+# fvcore's table.
+HANDLES: dict[str, Handle] = {
+    kind: partial(_counted, kind.partition("::")[2].strip("_"), rule)
+    for kind, rule in RULES.items()
+}

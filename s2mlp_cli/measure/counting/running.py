@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from fvcore.nn.parameter_count import parameter_count
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -29,9 +31,15 @@ from s2mlp_cli.user_code import described
 
 @dataclass(frozen=True)
 class Run:
-    """What a forward pass of ``model`` shows; ``flop_counter`` are the MACs of FlopCounterMode."""
+    """What a forward pass of ``model`` shows.
+
+    Attributes:
+        params: module or parameter -> parameters; what several share counts in the first of them.
+        flop_counter: the MACs of FlopCounterMode.
+    """
 
     model: nn.Module
+    params: Counter[str]
     figures: Figures
     flop_counter: int
     seen: Mapping[str, Seen]
@@ -84,7 +92,7 @@ def _run_on(device: str, given: GivenModel, shift: Implementation, batch_size: i
             figures = traced_figures(model, images)
         with beside([shift.name]):
             cost = shift_cost(model, seen, shift)
-    return Run(model, figures, flop_counter, seen, cost)
+    return Run(model, Counter(parameter_count(model)), figures, flop_counter, seen, cost)
 
 
 def _unsupported(given: GivenModel, error: Exception) -> SpecError:

@@ -17,7 +17,8 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.compiling import compiled_blocks
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
-from s2mlp_cli.models.s2mlp import Block, SpatialShiftMixer
+from s2mlp_cli.models.layers import Block
+from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
@@ -169,8 +170,10 @@ class BlockCase(StageCase):
     def build(self, shift: str | None, device: torch.device) -> nn.Module:
         if self.model.source.kind == "spec":  # the rest of a large model takes seconds to draw
             implementation = registry.get(shift or registry.DEFAULT)
+            stage = self.spec.stages[self.index]
             with device:
-                return Block(self.spec, self.spec.stages[self.index], implementation).eval()
+                mixer = SpatialShiftMixer(stage.dim, self.spec.mixer, implementation)
+                return Block(mixer, stage, self.spec.norm).eval()
         return self.model.build(shift, device).get_submodule(f"stages.{self.index}.blocks.0")
 
 

@@ -1,36 +1,32 @@
 """A label file may write names and classes in many ways; what it does not tell is refused."""
 
 import os
-import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.errors import DataError
-from tests.digits import GREY, fill, tar_of
+from tests.data.sets import GREY, classes, fill, refused, tar_of
 
 NAMES = tuple(f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3))
 
 
-def labelled(root, text, *names, partial=False):
+def given(root, text, *names):
+    """Write images, by default those of ``NAMES``, and a table; return both paths."""
+    folder = fill(root / "set", *(names or (f"{name}.JPEG" for name in NAMES)))
     (root / "given").write_bytes(text.encode("utf-8", "surrogateescape"))
-    files = names or tuple(f"{name}.JPEG" for name in NAMES)
-    return open_images(fill(root / "set", *files), root / "given", partial)
+    return folder, root / "given"
 
 
-def classes(images):
-    assert images.labels is not None
-    values, known = images.labels.values.tolist(), images.labels.classes
-    found = values if known is None else [known[value] for value in values]
-    return dict(zip(images.names, found, strict=True))
+def labelled(root, text, *names, **chosen):
+    folder, table = given(root, text, *names)
+    return open_images(folder, table, **chosen)
 
 
-def refused(message, root, text, *names, partial=False):
-    with pytest.raises(DataError) as caught:
-        labelled(root, text, *names, partial=partial)
-    assert re.search(message, str(caught.value)), str(caught.value)
+def mislabelled(message, root, text, *names):
+    folder, table = given(root, text, *names)
+    refused(folder, message, table)
 
 
 def test_classes_that_number_their_images_alike_are_told_apart_by_their_folders(tmp_path):
@@ -53,38 +49,38 @@ def _folder(tmp_path):
     (tmp_path / "y").mkdir()
 
 
-def test_two_labels_for_one_image_are_refused(tmp_path):
-    text = "old/1.png,4\nnew/1.png,7\n"
-    refused(
-        r"several labels for '1.png': those of 'old/1.png' and 'new/1.png'; write",
-        tmp_path,
-        text,
-        "1.png",
-    )
-
-
-def test_one_label_for_two_images_is_refused(tmp_path):
-    names = ("a/1.png", "b/1.png")
-    refused(
-        r"the label of '1.png' fits 'a/1.png' as well as 'b/1.png'; write",
-        tmp_path,
-        "1.png,4\n",
-        *names,
-    )
-
-
-def test_a_label_of_another_folder_is_not_taken(tmp_path):
-    refused(
-        r"no label for 1 of the 2 images, the first is 'a/1.png'",
-        tmp_path,
-        "b/1.png,4\n",
-        "a/1.png",
-        "b/1.png",
-    )
-    text = "c/1.png,4\nb/2.png,5\n"
-    refused(
-        r"no label for 1 of the 2 images, .* 'a/1.png'", tmp_path / "y", text, "a/1.png", "b/2.png"
-    )
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (
+            "old/1.png,4\nnew/1.png,7\n", ("1.png",),
+            r"several labels for '1.png': those of 'old/1.png' and 'new/1.png'; write",
+        ),
+        (
+            "1.png,4\n", ("a/1.png", "b/1.png"),
+            r"the label of '1.png' fits 'a/1.png' as well as 'b/1.png'; write",
+        ),
+        (
+            "b/1.png,4\n", ("a/1.png", "b/1.png"),
+            r"no label for 1 of the 2 images, the first is 'a/1.png'",
+        ),
+        (
+            "c/1.png,4\nb/2.png,5\n", ("a/1.png", "b/2.png"),
+            r"no label for 1 of the 2 images, .* 'a/1.png'",
+        ),
+        (
+            "a_1.png,3\na_2.png,4\na_3.png,5\n", ("a_2.png", "a_3.png"),
+            r"there are 2 images, fewer than the 3 labels .* 'a_1.png'",
+        ),
+        (
+            "".join(f"{i},{name}.JPEG,{i + 5},{9 - i}\n" for i, name in enumerate(NAMES)), (),
+            r"has 4 columns, and nothing tells which has the classes; name it 'label'",
+        ),
+    ],
+    ids=["two labels", "two images", "another folder", "a third", "no header", "columns"],
+)  # fmt: skip
+def test_labels_that_do_not_tell_each_image_apart_are_refused(text, names, message, tmp_path):
+    mislabelled(message, tmp_path, text, *names)
 
 
 @pytest.mark.parametrize(
@@ -110,35 +106,21 @@ def test_a_header_of_any_words_is_recognised(head, kind, tmp_path):
     assert list(classes(fewer).values()) == list(labels)[1:]
 
 
-def test_a_first_line_that_labels_a_missing_image_is_no_header(tmp_path):
-    rows = "a_1.png,3\na_2.png,4\na_3.png,5\n"
-    refused(
-        r"there are 2 images, fewer than the 3 labels .* 'a_1.png'",
-        tmp_path,
-        rows,
-        "a_2.png",
-        "a_3.png",
-    )
-
-
 @pytest.mark.parametrize("mark", [",", ";", "\t", " ", "   "])
 def test_columns_may_be_separated_by_other_marks(mark, tmp_path):
-    text = "\n".join(
-        f"{name}.JPEG{mark}{label}" for name, label in zip(NAMES, (5, 7, 9), strict=True)
-    )
-    assert list(classes(labelled(tmp_path, text)).values()) == [5, 7, 9]
+    text = "\n".join(f"{name}.JPEG{mark}{label}" for label, name in enumerate(NAMES, 5))
+    assert list(classes(labelled(tmp_path, text)).values()) == [5, 6, 7]
 
 
 def test_names_with_blanks_are_read_to_the_last_one(tmp_path):
-    assert classes(labelled(tmp_path, "my cat.png 3\na dog 1.png 4\n", "my cat.png", "a dog 1.png")) == {
-        "a dog 1.png": 4, "my cat.png": 3,
-    }  # fmt: skip
+    images = labelled(tmp_path, "my cat.png 3\na dog 1.png 4\n", "my cat.png", "a dog 1.png")
+    assert classes(images) == {"a dog 1.png": 4, "my cat.png": 3}
 
 
 def test_a_table_of_powershell_is_read(tmp_path):
-    fill(tmp_path / "set", "1.png", "2.png")
-    (tmp_path / "given").write_bytes("1.png,3\r\n2.png,4\r\n".encode("utf-16"))
-    assert list(classes(open_images(tmp_path / "set", tmp_path / "given")).values()) == [3, 4]
+    folder, table = given(tmp_path, "", "1.png", "2.png")
+    table.write_bytes("1.png,3\r\n2.png,4\r\n".encode("utf-16"))
+    assert list(classes(open_images(folder, table)).values()) == [3, 4]
 
 
 def test_val_txt_beside_the_images_is_found(tmp_path):
@@ -146,7 +128,6 @@ def test_val_txt_beside_the_images_is_found(tmp_path):
     (tmp_path / "val.txt").write_text("".join(f"{name}.JPEG {i}\n" for i, name in enumerate(NAMES)))
     images = open_images(tmp_path / "val")
     assert list(classes(images).values()) == [0, 1, 2]
-    assert images.labels is not None
     assert images.labels.origin == f"the table {tmp_path}/val.txt"
     assert list(classes(open_images(tmp_path)).values()) == [0, 1, 2]
 
@@ -204,17 +185,13 @@ def test_synsets_and_what_a_table_says_alike_are_classes(tmp_path):
 
 
 def test_labels_by_folders_need_class_folders(tmp_path):
-    with pytest.raises(DataError, match="has no class folders; give a label file with --labels"):
-        open_images(fill(tmp_path / "set", "1.png"), "folders")
+    message = "has no class folders; give a label file with --labels"
+    refused(fill(tmp_path / "set", "1.png"), message, "folders")
 
 
 def test_tiny_imagenet_is_read_as_it_is(tmp_path):
     """train/CLASS/images, val/images with boxes beside the classes, test/images without labels."""
-    fill(
-        tmp_path,
-        "train/n01443537/images/n01443537_0.JPEG",
-        "train/n01629819/images/n01629819_0.JPEG",
-    )
+    fill(tmp_path, *(f"train/{n}/images/{n}_0.JPEG" for n in ("n01443537", "n01629819")))
     fill(tmp_path, "test/images/test_0.JPEG", "val/images/val_0.JPEG", "val/images/val_1.JPEG")
     boxes = "val_0.JPEG\tn01629819\t0\t32\t44\t62\nval_1.JPEG\tn01443537\t52\t55\t57\t59\n"
     (tmp_path / "val" / "val_annotations.txt").write_text(boxes)
@@ -235,28 +212,21 @@ def test_columns_beside_those_of_names_and_classes_need_a_header(tmp_path):
     rows = "".join(f"{i},{name}.JPEG,{i + 5},{9 - i}\n" for i, name in enumerate(NAMES))
     found = classes(labelled(tmp_path, f",file,label,votes\n{rows}"))
     assert list(found.values()) == [5, 6, 7]
-    refused(
-        r"has 4 columns, and nothing tells which has the classes; name it 'label'", tmp_path, rows
-    )
 
 
 @pytest.mark.parametrize(
-    ("cell", "message"),
-    [
-        ('"[0, 1, 0]"', r"line 1: the label 'a list of 3' \(list\) is neither"),
-        ("-1", "line 2: the label|'-1'"),
-    ],
-)
-def test_a_cell_that_is_no_class_is_refused(cell, message, tmp_path):
-    rows = f"1.png,{cell}\n2.png,{cell}\n" if "[" in cell else f"1.png,1\n2.png,{cell}\n"
-    refused(message, tmp_path, rows, "1.png", "2.png")
+    ("cell", "what"),
+    [('"[0, 1, 0]"', r"'a list of 3' \(list\)"),
+     *((cell, rf"'{cell}' \(str\)") for cell in ("-1", "0.5", "nan", "-0.5"))],
+)  # fmt: skip
+def test_a_cell_that_is_no_class_is_refused(cell, what, tmp_path):
+    text = f"1.png,{cell}\n2.png,{cell}\n"
+    mislabelled(rf"line 1: the label {what} is neither", tmp_path, text, "1.png", "2.png")
 
 
 def test_a_list_of_one_class_is_that_class(tmp_path):
-    assert classes(labelled(tmp_path, "1.png,[3]\n2.png,[4]\n", "1.png", "2.png")) == {
-        "1.png": 3,
-        "2.png": 4,
-    }
+    images = labelled(tmp_path, "1.png,[3]\n2.png,[4]\n", "1.png", "2.png")
+    assert list(classes(images).values()) == [3, 4]
 
 
 def test_a_list_of_files_may_be_a_table_of_any_form(tmp_path):
@@ -267,20 +237,19 @@ def test_a_list_of_files_may_be_a_table_of_any_form(tmp_path):
     assert classes(open_images(tmp_path / "list.tsv")) == {"i/2.png": 7, "i/1.png": 3}
 
 
+def parquet(root, *labels):
+    rows = [{"bytes": GREY, "path": f"{i}.png"} for i in range(len(labels))]
+    pq.write_table(pa.table({"image": rows, "label": list(labels)}), root / "x.parquet")
+    return root / "x.parquet"
+
+
 @pytest.mark.parametrize(
     ("labels", "values"),
-    [
-        ([3, 4], [3, 4]),
-        ([3.0, 4.0], [3, 4]),
-        ([[3], [4]], [3, 4]),
-        (["b", "a"], ["b", "a"]),
-        ([["b"], ["a"]], ["b", "a"]),
-    ],
-)
+    [([3, 4], [3, 4]), ([3.0, 4.0], [3, 4]), ([[3], [4]], [3, 4]), (["b", "a"], ["b", "a"]),
+     ([["b"], ["a"]], ["b", "a"])],
+)  # fmt: skip
 def test_a_column_of_parquet_may_have_numbers_names_or_lists_of_one(labels, values, tmp_path):
-    rows = {"image": [{"bytes": GREY, "path": f"{i}.png"} for i in range(2)], "label": labels}
-    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
-    assert list(classes(open_images(tmp_path / "x.parquet")).values()) == values
+    assert list(classes(open_images(parquet(tmp_path, *labels))).values()) == values
 
 
 @pytest.mark.parametrize(
@@ -290,29 +259,16 @@ def test_a_column_of_parquet_may_have_numbers_names_or_lists_of_one(labels, valu
      ([{"a": 1}, {"a": 2}], r".* \(dict\)"), ([-2, 1], r"'-2' \(int\)"), (["", "a"], r"'' \(str\)")],
 )  # fmt: skip
 def test_a_column_of_another_type_is_refused(labels, what, tmp_path):
-    rows = {"image": [{"bytes": GREY, "path": f"{i}.png"} for i in range(2)], "label": labels}
-    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=rf"row 0 has the label {what} is neither a whole number"):
-        open_images(tmp_path / "x.parquet")
+    message = rf"row 0 has the label {what} is neither a whole number"
+    refused(parquet(tmp_path, *labels), message)
 
 
 def test_the_label_of_a_sample_may_be_a_list_of_one_but_no_more(tmp_path):
     members = {"1.png": GREY, "1.json": b'{"label": [3]}'}
     assert classes(open_images(tar_of(tmp_path / "x.tar", members))) == {"1.png": 3}
     members["1.json"] = b'{"label": [0, 1, 0]}'
-    with pytest.raises(DataError, match=r"1\.json does not contain a class number \('\[0, 1, 0\]'"):
-        open_images(tar_of(tmp_path / "x.tar", members))
-
-
-@pytest.mark.parametrize("cell", ["-1", "0.5", "nan", "-0.5"])
-def test_numbers_that_no_class_has_are_no_names_of_classes(cell, tmp_path):
-    refused(
-        rf"line 1: the label '{cell}' \(str\) is neither",
-        tmp_path,
-        f"1.png,{cell}\n2.png,{cell}\n",
-        "1.png",
-        "2.png",
-    )
+    message = r"1\.json does not contain a class number \('\[0, 1, 0\]'"
+    refused(tar_of(tmp_path / "x.tar", members), message)
 
 
 def test_a_label_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -320,19 +276,13 @@ def test_a_label_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("s2mlp_cli.data.label_files.is_archive", forbidden)
-    refused(
-        r"given cannot be read \(Permission denied\); check the path and its",
-        tmp_path,
-        "1.png,3\n",
-        "1.png",
-    )
+    message = r"given cannot be read \(Permission denied\); check the path and its"
+    mislabelled(message, tmp_path, "1.png,3\n", "1.png")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
 def test_parquet_is_read_under_a_name_that_is_not_utf8(tmp_path):
-    rows = {"image": [{"bytes": GREY, "path": "1.png"}], "label": [1]}
-    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.parquet")
-    os.rename(tmp_path / "x.parquet", path)
+    os.rename(parquet(tmp_path, 1), path)
     images = open_images(path)
     assert images.source.read(0) == GREY

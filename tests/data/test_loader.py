@@ -12,31 +12,23 @@ import torch
 from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.loader import (
-    DecodedImages,
-    batches,
-    first_images,
-    workers_watched,
-)
+from s2mlp_cli.data.loader import batches, first_images, workers_watched
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
-from tests.digits import png, tar_of
-
-IMAGE = png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
-
-
-def batch(folder):
-    images = open_images(folder)
-    config = Preprocessing(input_size=(8, 8))
-    return DecodedImages(images.source, np.arange(len(images)), config).__getitems__(
-        range(len(images))
-    )
+from tests.data.sets import GREY, batch, decoded, fill, tar_of
+from tests.digits import png
 
 
-@pytest.mark.parametrize("content", [b"no image", IMAGE[:40], b"", b"\xff\xd8\xff"])
+@pytest.fixture
+def two(tmp_path):
+    """Two images in class folders of a tar, ready to be decoded."""
+    return decoded(open_images(tar_of(tmp_path / "x.tar", {"a/1.png": GREY, "b/2.png": GREY})))
+
+
+@pytest.mark.parametrize("content", [b"no image", GREY[:40], b"", b"\xff\xd8\xff"])
 def test_a_reason_is_one_line_and_the_same_every_time(content, tmp_path):
-    tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": content})
-    first, second = batch(tar), batch(tar)
+    tar = tar_of(tmp_path / "x.tar", {"a/1.png": GREY, "b/2.png": content})
+    first, second = batch(open_images(tar)), batch(open_images(tar))
     assert first.broken == second.broken
     assert first.broken[0] == ""
     assert re.fullmatch(r"[\x20-\x7e]+", first.broken[1])
@@ -44,27 +36,21 @@ def test_a_reason_is_one_line_and_the_same_every_time(content, tmp_path):
     assert first.lost == ""
 
 
-def test_a_set_that_has_gone_is_lost_and_not_broken(tmp_path):
-    tar = tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE})
-    images = open_images(tar)
-    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
-    tar.unlink()
-    assert decoded.__getitems__([0, 1]).lost == str(tar)
+def test_a_set_that_has_gone_is_lost_and_not_broken(two, tmp_path):
+    (tmp_path / "x.tar").unlink()
+    assert two.__getitems__([0, 1]).lost == str(tmp_path / "x.tar")
 
 
-def test_a_folder_that_was_unmounted_is_empty(tmp_path):
-    for name in ("a/1.png", "b/2.png"):
-        (tmp_path / "val" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "val" / name).write_bytes(IMAGE)
-    images = open_images(tmp_path / "val")
-    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
-    (tmp_path / "val" / "a" / "1.png").unlink()
-    one_less = decoded.__getitems__([0, 1])
+def test_a_folder_that_was_unmounted_is_empty_and_lost(tmp_path):
+    folder = fill(tmp_path / "val", "a/1.png", "b/2.png")
+    images = decoded(open_images(folder))
+    (folder / "a" / "1.png").unlink()
+    one_less = images.__getitems__([0, 1])
     assert one_less.broken[0].startswith("FileNotFoundError: ")
     assert (one_less.broken[1], one_less.lost) == ("", "")
-    (tmp_path / "val").rename(tmp_path / "away")
-    (tmp_path / "val").mkdir()
-    assert decoded.__getitems__([1]).lost == str(tmp_path / "val")
+    folder.rename(tmp_path / "away")
+    folder.mkdir()
+    assert images.__getitems__([1]).lost == str(folder)
 
 
 def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence():
@@ -79,19 +65,17 @@ def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence():
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs the signal of a dead child")
-def test_a_worker_that_dies_interrupts_nothing(tmp_path, monkeypatch):
+def test_a_worker_that_dies_interrupts_nothing(two, monkeypatch):
     """What was measured is being saved, perhaps: its death is found where a batch is awaited."""
     monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
     before = signal.getsignal(signal.SIGCHLD)
-    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
-    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
-    loaded = batches(decoded, [[0], [1]], workers=1, pin_memory=False)
+    loaded = batches(two, [[0], [1]], workers=1, pin_memory=False)
     assert next(loaded).rows.tolist() == [0]
     assert signal.getsignal(signal.SIGCHLD) is before
     assert [batch.rows.tolist() for batch in loaded] == [[1]]
 
 
-def test_a_worker_without_room_for_a_batch_ends_the_run(tmp_path, monkeypatch):
+def test_a_worker_without_room_for_a_batch_ends_the_run(two, monkeypatch):
     """It must not be found by torch's own thread in the worker, which prints it and waits."""
 
     def full(tensor):
@@ -100,37 +84,30 @@ def test_a_worker_without_room_for_a_batch_ends_the_run(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
-    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
     with pytest.raises(DataError, match="too small for the batches.*fewer"), workers_watched():
-        next(batches(decoded, [[0], [1]], workers=1, pin_memory=False))
-    assert len(list(batches(decoded, [[0, 1]], workers=0, pin_memory=False))) == 1
+        next(batches(two, [[0], [1]], workers=1, pin_memory=False))
+    assert len(list(batches(two, [[0, 1]], workers=0, pin_memory=False))) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a set of cores")
-def test_more_workers_than_cores_are_the_users_choice(tmp_path, monkeypatch):
+def test_more_workers_than_cores_are_the_users_choice(two, monkeypatch):
     """torch would warn of it, and warnings are errors in tests."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
-    decoded = DecodedImages(images.source, np.arange(2), Preprocessing(input_size=(8, 8)))
-    loaded = batches(decoded, [[0], [1]], workers=2, pin_memory=False)
+    loaded = batches(two, [[0], [1]], workers=2, pin_memory=False)
     assert [batch.rows.tolist() for batch in loaded] == [[0], [1]]
 
 
-def test_processes_that_cannot_start_are_a_sentence(tmp_path, monkeypatch):
+def test_processes_that_cannot_start_are_a_sentence(two, monkeypatch):
     """Without a /dev/shm that can be written to there are no semaphores, and no workers."""
 
     def read_only():
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(multiprocessing, "Lock", read_only)
-    images = open_images(tar_of(tmp_path / "x.tar", {"a/1.png": IMAGE, "b/2.png": IMAGE}))
-    decoded = DecodedImages(images.source, np.arange(1), Preprocessing(input_size=(8, 8)))
-    with pytest.raises(
-        DataError, match=r"the 2 processes .*\(Read-only file system\).*--workers 0"
-    ):
-        next(batches(decoded, [[0]], workers=2, pin_memory=False))
-    assert len(list(batches(decoded, [[0]], workers=0, pin_memory=False))) == 1
+    message = r"the 2 processes .*\(Read-only file system\).*--workers 0"
+    with pytest.raises(DataError, match=message):
+        next(batches(two, [[0]], workers=2, pin_memory=False))
+    assert len(list(batches(two, [[0]], workers=0, pin_memory=False))) == 1
 
 
 def test_first_images_are_spread_over_the_classes_and_broken_ones_replaced(tmp_path):

@@ -8,8 +8,7 @@ import pytest
 
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.names import split_of
-from s2mlp_cli.errors import DataError
-from tests.digits import GREY, fill, tar_of, zip_of
+from tests.data.sets import GREY, fill, refused, tar_of, zip_of
 
 
 def shard(path, images=1):
@@ -25,16 +24,6 @@ def table(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"image": [{"bytes": GREY, "path": path.name}], "label": [1]}), path)
     return path
-
-
-def refused(path, message, split=None):
-    with pytest.raises(DataError) as caught:
-        open_images(path, split=split)
-    assert re.search(message, str(caught.value)), str(caught.value)
-
-
-def first_parts(images):
-    return {re.split(r"[/_]", name)[0] for name in images.names}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +60,6 @@ def test_of_train_and_a_validation_split_the_latter_is_read(word, kind, tmp_path
         write(tmp_path / f"x.{kind}", dict.fromkeys(names, GREY))
     images = open_images(tmp_path)
     assert len(images) == (1 if kind in ("shards", "parquet") else 2)
-    assert images.labels is not None
     assert not any("train" in name for name in images.names)
     (note,) = images.notes
     assert re.fullmatch(
@@ -179,7 +167,6 @@ def test_a_class_may_be_called_as_a_split(tmp_path):
     """CIFAR-100 and PASCAL VOC have the class train."""
     fill(tmp_path, "bus/1.png", "car/2.png", "train/3.png")
     images = open_images(tmp_path)
-    assert images.labels is not None
     assert images.labels.classes == ("bus", "car", "train")
     assert images.notes == (
         "'train' is read like what is beside it; if it is a split, choose it with --split",
@@ -210,8 +197,8 @@ def test_a_split_is_chosen_by_a_word_of_its_name(asked, tmp_path):
 
 def test_a_split_that_is_nowhere_is_refused(tmp_path):
     fill(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png", "val/b/2.png")
-    refused(tmp_path, r"has no split 'tset', but 'train', 'val'; choose one of them", "tset")
-    refused(tmp_path / "val", r"there is no split 'test' at .*val; leave out --split", "test")
+    refused(tmp_path, r"has no split 'tset', but 'train', 'val'; choose one of them", split="tset")
+    refused(tmp_path / "val", r"there is no split 'test' at .*val; leave out --split", split="test")
     assert len(open_images(tmp_path / "val", split="validation")) == 2
 
 
@@ -219,7 +206,6 @@ def test_none_as_split_makes_classes_of_all_folders(tmp_path):
     fill(tmp_path, "train/1.png", "test/2.png", "valid/3.png")
     refused(tmp_path, r"images without their classes")
     images = open_images(tmp_path, split="none")
-    assert images.labels is not None
     assert images.labels.classes == ("test", "train", "valid")
 
 

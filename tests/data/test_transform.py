@@ -38,12 +38,8 @@ def picture(size, seed=0):
 
 
 def of_timm(image, config):
-    transform = create_transform(
-        input_size=config.input_size,
-        crop_pct=config.crop_pct,
-        interpolation=config.interpolation,
-        use_prefetcher=True,
-    )
+    keys = {"input_size", "crop_pct", "interpolation"}
+    transform = create_transform(**config.model_dump(include=keys), use_prefetcher=True)
     return np.asarray(transform(image)).transpose(1, 2, 0)
 
 
@@ -129,74 +125,70 @@ def test_the_box_lies_inside_the_image_and_its_crop_fits_the_resized_one(
         assert span.start == pytest.approx(span.first * source / whole, abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
-def test_every_mode_becomes_rgb_as_timm_makes_it(mode):
+SMALL = Preprocessing(input_size=(16, 16))
+
+
+def shrunk(content):
+    return decode(content, make_transform(SMALL))
+
+
+def reason(content):
+    with pytest.raises(BROKEN) as caught:
+        shrunk(content)
+    return why_broken(caught.value)
+
+
+def encoded(image, form="PNG", **options):
     stream = io.BytesIO()
-    made = Image.new(mode, (40, 30), 7 if mode in ("L", "P", "I;16") else None)
-    made.save(stream, "TIFF")
-    config = Preprocessing(input_size=(16, 16))
-    pixels = decode(stream.getvalue(), make_transform(config))
-    assert pixels.shape == (16, 16, 3)
-    assert np.array_equal(pixels, of_timm(made.convert("RGB"), config))
+    image.save(stream, form, **options)
+    return stream.getvalue()
 
 
 def with_text(size):
     """A PNG whose text is longer than it is when it is packed."""
-    stream, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text = PngImagePlugin.PngInfo()
     text.add_text("comment", "x" * size, zip=True)
-    Image.new("RGB", (40, 30), (9, 99, 199)).save(stream, "PNG", pnginfo=text)
-    return stream.getvalue()
+    return encoded(Image.new("RGB", (40, 30), (9, 99, 199)), pnginfo=text)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
+def test_every_mode_becomes_rgb_as_timm_makes_it(mode):
+    made = Image.new(mode, (40, 30), 7 if mode in ("L", "P", "I;16") else None)
+    pixels = shrunk(encoded(made, "TIFF"))
+    assert pixels.shape == (16, 16, 3)
+    assert np.array_equal(pixels, of_timm(made.convert("RGB"), SMALL))
 
 
 def test_a_palette_that_is_missing_makes_a_broken_image():
     """Pillow asserts that there is one."""
-    stream = io.BytesIO()
-    Image.new("P", (40, 30)).save(stream, "PNG", transparency=0)
-    content = stream.getvalue()
+    content = encoded(Image.new("P", (40, 30)), transparency=0)
     palette = content.index(b"PLTE") - 4
     end = palette + 12 + int.from_bytes(content[palette : palette + 4], "big")
-    with pytest.raises(BROKEN):
-        decode(
-            content[:palette] + content[end:], make_transform(Preprocessing(input_size=(16, 16)))
-        )
+    assert reason(content[:palette] + content[end:])
 
 
 def test_a_png_with_much_text_is_decoded():
     """Pillow's own limit is a mebibyte; the pixels are sound."""
-    config = Preprocessing(input_size=(16, 16))
     before = PngImagePlugin.MAX_TEXT_CHUNK
-    content = with_text(3 * 2**20)
-    assert np.array_equal(
-        decode(content, make_transform(config)), decode(with_text(1), make_transform(config))
-    )
+    assert np.array_equal(shrunk(with_text(3 * 2**20)), shrunk(with_text(1)))
     assert before == PngImagePlugin.MAX_TEXT_CHUNK
 
 
 def test_a_limit_of_the_text_is_named():
-    with pytest.raises(BROKEN) as caught:
-        decode(with_text(70 * 2**20), make_transform(Preprocessing(input_size=(16, 16))))
-    assert (
-        why_broken(caught.value) == "its text is over Pillow's limit of 67,108,864 bytes in a PNG"
-    )
+    limit = "its text is over Pillow's limit of 67,108,864 bytes in a PNG"
+    assert reason(with_text(70 * 2**20)) == limit
 
 
 @pytest.mark.parametrize("limit", [1199, 500])
 def test_an_image_of_more_pixels_than_pillow_warns_of_is_over_the_limit(limit, monkeypatch):
     """Pillow itself decodes twice as many, in more than a GiB at its own limit."""
-    config = Preprocessing(input_size=(16, 16))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200)
-    assert decode(with_text(1), make_transform(config)).shape == (16, 16, 3)
+    assert shrunk(with_text(1)).shape == (16, 16, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(BROKEN) as caught:
-        decode(with_text(1), make_transform(config))
-    assert why_broken(caught.value) == f"its 1,200 pixels are over the limit of {limit:,}"
+    assert reason(with_text(1)) == f"its 1,200 pixels are over the limit of {limit:,}"
 
 
 def test_the_limit_of_a_strip_is_named():
-    stream = io.BytesIO()
-    Image.new("L", (1000, 3)).save(stream, "PNG")
-    with pytest.raises(BROKEN) as caught:
-        decode(stream.getvalue(), make_transform(Preprocessing(input_size=(16, 16))))
-    assert why_broken(caught.value) == (
+    assert reason(encoded(Image.new("L", (1000, 3)))) == (
         "its 1000x3 pixels are over the limit of 100 for the long side over the short one"
     )

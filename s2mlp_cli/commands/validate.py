@@ -255,13 +255,14 @@ def _images(given: Given) -> ImageSet:
     from s2mlp_cli import sample
     from s2mlp_cli.data.detect import open_images
 
-    if given.ckpt == sample.NAME and given.data is None:
-        return replace(open_images(sample.IMAGES), path=sample.NAME)
-    if given.data is None:
+    own = given.data is None and given.ckpt == sample.NAME
+    data = sample.IMAGES if own else given.data
+    if data is None:
         raise DataError(
             "there are no images; give ImageNet val with --data PATH or S2MLP_DATA=PATH"
         )
-    return open_images(given.data, given.labels, given.partial, given.split)
+    images = open_images(data, given.labels, given.partial, given.split)
+    return replace(images, path=sample.NAME) if own else images
 
 
 def _settings(given: Given, model: Classifier, images: ImageSet, group: Processes) -> Settings:

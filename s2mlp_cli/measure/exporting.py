@@ -122,11 +122,7 @@ def export(
 
 
 def _format(path: Path, precision: Precision, calibrated: bool) -> Format:
-    """Return the format of an ending.
-
-    Raises:
-        ExportError: it is none of them, or the format does not have this precision.
-    """
+    """Return the format of an ending, and refuse what it does not have."""
     formats: dict[str, tuple[Format, tuple[Precision, ...]]] = {
         ".onnx": ("onnx", ("fp32", "fp16", "int8")),
         ".pt2": ("pt2", ("fp32", "bf16")),
@@ -151,9 +147,6 @@ def _proofs(
 
     Returns:
         The proofs, and the largest relative error that any of them allowed.
-
-    Raises:
-        GateError: a proof speaks against the file.
     """
     sample = _sample_images(model)
     images: list[tuple[int, Tensor | None]] = [(1, None), (EXAMPLE_BATCH + 1, None)]

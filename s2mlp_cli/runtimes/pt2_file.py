@@ -68,11 +68,7 @@ def load_pt2(path: Path) -> tuple[nn.Module, Facts]:
 
 
 def _refuse_code(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
-    """Check everything that torch would execute, and return the metadata of s2mlp.
-
-    Raises:
-        ExportError: something could run code.
-    """
+    """Check everything that torch would execute, and return the metadata of s2mlp."""
     names = archive.namelist()
     root = names[0].split("/", 1)[0] + "/" if names else ""
     inside = {name.removeprefix(root): name for name in names}

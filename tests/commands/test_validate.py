@@ -114,21 +114,28 @@ def test_three_processes_count_fifty_images_as_one_does(given, tmp_path):
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 51
 
 
-def test_processes_that_fail_alike_say_it_once(ckpt):
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--labels", "/no/such"), "there is no label file /no/such; check the path given with"),
+        (("--shift", "triton"), "the shift triton cannot run on cpu: "),
+    ],
+)
+def test_processes_that_fail_alike_say_it_once(given, options, sentence):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
     started = [
         subprocess.Popen(
-            program("--ckpt", ckpt, "--data", "/no/such", *SIZE), stderr=subprocess.PIPE, text=True,
+            program(*given, *options), stderr=subprocess.PIPE, text=True,
             env={**os.environ, **world, "MASTER_PORT": str(port), "RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in ("0", "1")
     ]  # fmt: skip
     said = "".join(process.communicate(timeout=200)[1] for process in started)
     assert [process.returncode for process in started] == [1, 1]
-    assert said.count("error: there is nothing at /no/such; check the path") == 1
+    assert said.count(f"error: {sentence}") == 1
 
 
 def test_progress_of_another_run_is_refused(given, tmp_path):
@@ -147,6 +154,11 @@ def test_progress_of_another_run_is_refused(given, tmp_path):
 def test_without_data_a_sentence_says_how_to_give_it(ckpt):
     with pytest.raises(DataError, match="give ImageNet val with --data PATH or S2MLP_DATA=PATH"):
         in_process("--ckpt", ckpt)
+
+
+def test_labels_are_read_for_the_images_of_the_sample_too():
+    with pytest.raises(DataError, match="there is no label file /no/such"):
+        in_process("--ckpt", "sample", "--labels", "/no/such")
 
 
 def test_a_broken_image_is_counted_and_named_but_strict_fails(ckpt, digits, tmp_path, monkeypatch):

@@ -44,14 +44,11 @@ class Processes:
         dist.gather_object(value, values)
         return values or []
 
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self.count > 1:
-            dist.barrier()
-
     @contextmanager
     def errors_shown_once(self) -> Iterator[None]:
         """End all processes if the block fails in one; only the first with a sentence shows it.
+
+        Each waits for the others at the end of the block.
 
         Raises:
             S2MLPError: in the first process that fails with this sentence.

@@ -91,12 +91,12 @@ def validate(
         S2MLPError: images, labels and classifier do not fit, or no image could be decoded.
     """
     settings, group = settings or Settings(), group or Processes()
-    chosen = model if isinstance(model, Classifier) else classifier(model)
-    plan = make_plan(chosen, images, settings)
-    progress = Progress(settings.resume, plan.key(), group.rank)
-    table = progress.restore(len(plan))
+    with group.errors_shown_once():  # after it, all have read the progress, and may write it
+        chosen = model if isinstance(model, Classifier) else classifier(model)
+        plan = make_plan(chosen, images, settings)
+        progress = Progress(settings.resume, plan.key(), group.rank)
+        table = progress.restore(len(plan))
     resumed = int((table.state != PENDING).sum())
-    group.wait()  # nobody may write progress before all have read it
     try:
         timing = _score_images(plan, table, progress, on_batch, on_remark, group)
         parts = group.gather((table, timing))
@@ -185,11 +185,7 @@ def scored_batches(
 
 
 def _broken(plan: Plan, batch: Batch) -> list[str]:
-    """Return the images of a batch that cannot be decoded, each with the reason.
-
-    Raises:
-        DataError: the images are not where they were, or one is broken and the run is strict.
-    """
+    """Return the images of a batch that cannot be decoded, each with the reason."""
     if batch.lost:
         raise DataError(f"{batch.lost} disappeared during the run; restore it, and run again")
     rows = zip(batch.rows.tolist(), batch.broken, strict=True)

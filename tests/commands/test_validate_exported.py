@@ -2,6 +2,7 @@
 
 import click
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -146,6 +147,24 @@ def test_files_that_are_no_classifiers_of_rgb_images(exported, tmp_path):
     ):
         with pytest.raises(error, match=sentence):
             in_process("--ckpt", path, *RUN)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("s2mlp.spec", "the spec in its metadata is not valid .JSONDecodeError.; export it again"),
+        (
+            "s2mlp.preprocessing",
+            "s2mlp.preprocessing in its metadata is not valid; export it again",
+        ),
+    ],
+)
+def test_metadata_that_is_damaged_is_named_with_its_file(exported, tmp_path, key, sentence):
+    model = onnx.load(exported / "digits.onnx")
+    next(each for each in model.metadata_props if each.key == key).value = "{"
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(ExportError, match=f"bad.onnx: {sentence}"):
+        in_process("--ckpt", tmp_path / "bad.onnx", *RUN)
 
 
 NET = """

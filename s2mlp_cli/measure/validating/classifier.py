@@ -15,7 +15,7 @@ from s2mlp_cli.checkpoints.loading import (
     preprocessing_in_metadata,
     spec_in_metadata,
 )
-from s2mlp_cli.errors import CheckpointError
+from s2mlp_cli.errors import CheckpointError, ExportError
 from s2mlp_cli.measure.source import CheckpointModel, ExportedModel, GivenModel, PythonModel
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.source import ModelSource
@@ -76,10 +76,8 @@ def classifier(model: Checkpoint | GivenModel, threads: int | None = None) -> Cl
     if isinstance(model, CheckpointModel):
         return replace(classifier(model.checkpoint), source=model.source)
     if isinstance(model, Checkpoint):
-        spec = model.spec
-        return Classifier(
-            spec.name, spec.classes, model.facts, model.inputs, model.build, spec=spec
-        )
+        spec, facts = model.spec, model.facts
+        return Classifier(spec.name, spec.classes, facts, model.inputs, model.build, spec=spec)
     if model.in_channels != 3:
         raise CheckpointError(
             f"{model.name} takes {model.in_channels} channels; a classifier of RGB images takes "
@@ -100,21 +98,20 @@ def _of_code(model: PythonModel) -> Classifier:
         raise CheckpointError(
             f"{model.name} does not return logits of B,classes; only a classifier can be validated"
         )
-    facts = CheckpointFacts(
-        path=str(weights),
-        sha256=model.source.weights_sha256 or "",
-        bytes=weights.stat().st_size,
-        form="weights of Python code",
-        taken="all tensors of the model",
-        layout=model.name,
-    )
     return Classifier(
-        model.name,
-        logits.shape[1],
-        facts,
-        Preprocessing(input_size=model.input_size),
-        lambda shift, device: model.build(None, device),
-        "Python code",
+        name=model.name,
+        classes=logits.shape[1],
+        facts=CheckpointFacts(
+            path=str(weights),
+            sha256=model.source.weights_sha256 or "",
+            bytes=weights.stat().st_size,
+            form="weights of Python code",
+            taken="all tensors of the model",
+            layout=model.name,
+        ),
+        preprocessing=Preprocessing(input_size=model.input_size),
+        build=lambda shift, device: model.build(None, device),
+        assumes="Python code",
         source=model.source,
     )
 
@@ -123,13 +120,15 @@ def _of_file(model: ExportedModel, threads: int) -> Classifier:
     path = Path(model.source.path or "")
     session = open_session(path, threads=threads)
     facts, network = session.facts, _InRuntime(session)
-    spec = spec_in_metadata(facts.metadata)
-    known = preprocessing_in_metadata(facts.metadata)
-    one = torch.zeros(1, 3, *model.input_size)
+    try:
+        spec = spec_in_metadata(facts.metadata)
+        known = preprocessing_in_metadata(facts.metadata)
+    except CheckpointError as error:
+        raise ExportError(f"{path}: {str(error).partition(';')[0]}; export it again") from error
     return Classifier(
-        spec.name if spec else model.name,
-        facts.classes or network(one).shape[1],
-        CheckpointFacts(
+        name=spec.name if spec else model.name,
+        classes=facts.classes or network(torch.zeros(1, 3, *model.input_size)).shape[1],
+        facts=CheckpointFacts(
             path=str(path),
             sha256=model.source.sha256 or "",
             bytes=path.stat().st_size,
@@ -137,13 +136,13 @@ def _of_file(model: ExportedModel, threads: int) -> Classifier:
             taken=session.precision,
             layout=spec.name if spec else path.suffix.removeprefix("."),
         ),
-        known or Preprocessing(input_size=model.input_size),
-        lambda shift, device: network,
-        None if known else "the file",
-        spec,
-        model.source,
-        facts.batch_size,
-        session,
+        preprocessing=known or Preprocessing(input_size=model.input_size),
+        build=lambda shift, device: network,
+        assumes=None if known else "the file",
+        spec=spec,
+        source=model.source,
+        batch_size=facts.batch_size,
+        session=session,
     )
 
 

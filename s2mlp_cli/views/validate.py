@@ -276,19 +276,17 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
 
 def sheet(record: ValidateRecord) -> Sheet:
     """Return one row for each validated checkpoint."""
-    header = (
-        "model", "ckpt", "sha256", "data", "fingerprint", "transform", "shift", "device", "dtype",
-        "images", "correct1", "correct5", "top1", "top1_low", "top1_high", "top5", "loss", "ece",
-        "images_per_s", "failures", "published_top1", "form",
-    )  # fmt: skip
-    rows = (
-        (
-            each.model, each.ckpt.path, each.ckpt.sha256, each.data.path, each.data.fingerprint,
-            each.preprocessing.transform, each.shift, each.device, each.dtype, each.images,
-            each.correct1, each.correct5, each.top1, *each.top1_interval, each.top5, each.loss,
-            each.ece, each.images_per_s, len(each.failures),
-            each.published.top1 if each.published else None, each.form,
-        )
+    rows = [
+        {
+            "model": each.model, "ckpt": each.ckpt.path, "sha256": each.ckpt.sha256,
+            "data": each.data.path, "fingerprint": each.data.fingerprint,
+            "transform": each.preprocessing.transform, "shift": each.shift, "device": each.device,
+            "dtype": each.dtype, "images": each.images, "correct1": each.correct1,
+            "correct5": each.correct5, "top1": each.top1, "top1_low": each.top1_interval[0],
+            "top1_high": each.top1_interval[1], "top5": each.top5, "loss": each.loss,
+            "ece": each.ece, "images_per_s": each.images_per_s, "failures": len(each.failures),
+            "published_top1": each.published.top1 if each.published else None, "form": each.form,
+        }
         for each in record.results
-    )  # fmt: skip
-    return Sheet(header, tuple(rows))
+    ]  # fmt: skip
+    return Sheet(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))

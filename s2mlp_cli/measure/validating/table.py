@@ -133,7 +133,6 @@ class Progress:
             for part in [self.path] * self.path.exists() + ranks:
                 table.merge(_load(part, self.key))
         table.state[table.state == BROKEN] = PENDING
-        table.reasons.clear()
         return table
 
     def save_when_due(self, table: ImageTable, on_remark: Callable[[str], None]) -> None:
@@ -181,8 +180,7 @@ class Progress:
 
 def _save(table: ImageTable, key: dict[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
-    meta = json.dumps({"key": key, "reasons": sorted(table.reasons.items())})
-    arrays: dict[str, Any] = {"meta": np.array(meta), **table.columns()}
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"key": key})), **table.columns()}
     np.savez(buffer, **arrays)
     write_atomically(path, buffer.getvalue(), _REMEDY)
 
@@ -197,10 +195,8 @@ _OTHER_FILE = (
 def _load(path: Path, key: dict[str, Any]) -> ImageTable:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            meta = json.loads(str(arrays["meta"]))
-            saved = dict(meta["key"])
-            columns = {f.name: arrays[f.name] for f in fields(ImageTable) if f.name != "reasons"}
-            reasons = {int(row): str(reason) for row, reason in meta["reasons"]}
+            saved = dict(json.loads(str(arrays["meta"]))["key"])
+            table = ImageTable(**{name: arrays[name] for name in ImageTable.empty(0).columns()})
     except _OTHER_FILE as error:
         raise ProgressError(
             f"{path} is not the progress of a validation ({type(error).__name__}); choose another "
@@ -213,7 +209,7 @@ def _load(path: Path, key: dict[str, Any]) -> ImageTable:
                 f"{path} is the progress of another validation: {difference}; use the same, or "
                 "another --resume"
             )
-    return ImageTable(**columns, reasons=reasons)
+    return table
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

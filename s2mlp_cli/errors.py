@@ -67,6 +67,19 @@ class SpecError(S2MLPError):
         super().__init__(message)
         self.reason = reason or message
 
+    @classmethod
+    def of_size(
+        cls,
+        model: str,
+        size: tuple[int, int],
+        reason: str,
+        native: tuple[int, int] | None = None,
+    ) -> SpecError:
+        """Return the error of an image size; it ends with the size that the model was made for."""
+        if native is not None and native != size:
+            reason += f"; its native size is {native[0]}x{native[1]}"
+        return cls(f"{model} at {size[0]}x{size[1]}: {reason}", reason)
+
 
 class ExportError(S2MLPError):
     """A model that cannot be exported, or an exported file that cannot be read or run."""

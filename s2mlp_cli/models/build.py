@@ -12,29 +12,12 @@ from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import GFNetSpec, ModelSpec, S2MLPSpec, TimmSpec, VipSpec
 
 
-def _build(spec: ModelSpec, implementation: Implementation) -> nn.Module:
-    """Build a model; a family is imported when it is needed (timm takes seconds)."""
-    if isinstance(spec, S2MLPSpec):
-        return S2MLP(spec, implementation)
-    if isinstance(spec, VipSpec):
-        from s2mlp_cli.models.vip import VisionPermutator
-
-        return VisionPermutator(spec)
-    if isinstance(spec, GFNetSpec):
-        from s2mlp_cli.models.gfnet import GFNet
-
-        return GFNet(spec)
-    if isinstance(spec, TimmSpec):
-        from s2mlp_cli.models.timm_models import build_timm
-
-        return build_timm(spec)
-    raise AssertionError(f"no builder for the family {spec.family}")
-
-
 def build_model(
     spec: ModelSpec, shift: str = registry.DEFAULT, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """Build the model of ``spec`` with random weights, in evaluation mode.
+
+    A family is imported when it is needed: timm takes seconds.
 
     Args:
         spec: what :func:`s2mlp_cli.specs.load_spec` returned.
@@ -48,8 +31,25 @@ def build_model(
         UnavailableError: no such implementation, or it cannot run on this device.
     """
     implementation = _available(shift, torch.device(device))
+    model: nn.Module
     with torch.device(device):
-        return _build(spec, implementation).eval()
+        if isinstance(spec, S2MLPSpec):
+            model = S2MLP(spec, implementation)
+        elif isinstance(spec, VipSpec):
+            from s2mlp_cli.models.vip import VisionPermutator
+
+            model = VisionPermutator(spec)
+        elif isinstance(spec, GFNetSpec):
+            from s2mlp_cli.models.gfnet import GFNet
+
+            model = GFNet(spec)
+        elif isinstance(spec, TimmSpec):
+            from s2mlp_cli.models.timm_models import build_timm
+
+            model = build_timm(spec)
+        else:
+            raise AssertionError(f"no builder for the family {spec.family}")
+    return model.eval()
 
 
 def set_shift(model: nn.Module, shift: str) -> int:

@@ -126,11 +126,8 @@ def is_of_meta(error: Exception) -> bool:
 
 
 def _unsupported(spec: TimmSpec, reason: str) -> SpecError:
-    """Return the error of a size; the sentence ends with the size that timm made the model for."""
-    (height, width), native = spec.input_size, timm_config(spec.timm).input_size[1:]
-    if native != spec.input_size:
-        reason += f"; its native size is {native[0]}x{native[1]}"
-    return SpecError(f"{spec.name} at {height}x{width}: {reason}", reason)
+    native = timm_config(spec.timm).input_size[1:]
+    return SpecError.of_size(spec.name, spec.input_size, reason, native)
 
 
 def _check_sizes(spec: TimmSpec, model: nn.Module) -> None:
@@ -156,12 +153,12 @@ def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]
             continue
         shape, was = tuple(layer.weight.shape), tuple(before.weight.shape)
         if shape != was:
-            height, width = spec.input_size
-            reason = (
+            raise SpecError.of_size(
+                spec.name,
+                spec.input_size,
                 f"supports {native[0]}x{native[1]} only, because its layer {name} joins the tokens "
-                f"by weights of {_shape(was)}, which would have to be {_shape(shape)}"
+                f"by weights of {_shape(was)}, which would have to be {_shape(shape)}",
             )
-            raise SpecError(f"{spec.name} at {height}x{width}: {reason}", reason)
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

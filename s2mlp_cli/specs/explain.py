@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -42,7 +41,9 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel])
     faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
     fault: Any = faults[0]
     context = fault.get("ctx", {})
-    key = _blamed(context.get("at") or [fault["loc"]], document)
+    # Of the keys that do not fit each other, the one that was written last is to blame.
+    keys = map(tuple, context.get("at") or [fault["loc"]])
+    key: KeyPath = max(keys, key=lambda key: document.origin(key).layer)
     where = f"{document.origin(key)}: {dotted(key)}"
     if fault["type"] == "missing":
         return SpecError(f"{where}: found nothing; allowed: {_described(schema, key)}")
@@ -58,11 +59,6 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel])
         choices = [choice.strip("' ") for choice in allowed.replace(" or ", ", ").split(", ")]
         allowed += did_you_mean(str(fault["input"]), choices)
     return SpecError(f"{where}: found {found}; allowed: {allowed}", reason=f"supports {allowed}")
-
-
-def _blamed(keys: Sequence[KeyPath], document: Document) -> KeyPath:
-    """Of the keys that do not fit each other, return the one that was written last."""
-    return max(map(tuple, keys), key=lambda key: document.origin(key).layer)
 
 
 def _allowed(kind: str, context: dict[str, Any], message: str) -> str:

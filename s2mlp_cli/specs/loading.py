@@ -73,16 +73,8 @@ def load_spec(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Mode
         SpecError: with one sentence that names file, line, key, found, allowed, nearest name.
     """
     text = str(name_or_path)
-    return built_in(text) if text in _files() and not overrides else _load(text, overrides)
-
-
-@functools.cache
-def built_in(name: str) -> ModelSpec:
-    """Return a built-in spec, read once: a checkpoint is compared with all of them."""
-    return _load(name, ())
-
-
-def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
+    if text in _files() and not overrides:
+        return built_in(text)
     document = timm_document(text) if text.startswith(TIMM) else _merged(_find(text))
     written = [printable(override) for override in overrides]
     for override in written:
@@ -90,9 +82,14 @@ def _load(text: str, overrides: tuple[str, ...]) -> ModelSpec:
     name = document.data["name"]
     if written and isinstance(name, str):
         document.data["name"] = f"{name}[{', '.join(map(visible, written))}]"
-    if written or text not in _files():
-        _retitle(document)
+    _retitle(document)
     return _validated(document)
+
+
+@functools.cache
+def built_in(name: str) -> ModelSpec:
+    """Return a built-in spec, read once: a checkpoint is compared with all of them."""
+    return _validated(_merged(_files()[name]))
 
 
 def with_input_size(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:

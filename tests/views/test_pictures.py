@@ -1,5 +1,6 @@
 """Pictures: text stays text, the same numbers give the same bytes, dark screens are served."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -171,6 +172,29 @@ def test_the_pareto_front_holds_what_nothing_beats_in_both():
              (("cheap", 1, 70), ("worse", 2, 69), ("good", 3, 80), ("dear", 9, 80))]  # fmt: skip
     assert [mark.label for mark in points.pareto_front(marks, False)] == ["cheap", "good"]
     assert [mark.label for mark in points.pareto_front(marks, True)] == ["dear"]
+
+
+def test_no_name_covers_another_or_a_mark():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    models = {
+        "EfficientNet-B5": (10.3, 84.0), "Nest-B": (17.9, 83.8), "PvTv2-B4": (10.1, 83.6),
+        "Swin-B": (15.4, 83.3), "ViP-Large/7": (24.4, 83.2), "GFNet-H-B": (8.5, 82.9),
+        "TNT-B": (14.1, 82.8), "ViP-Medium/7": (16.3, 82.7), "PiT-B/16": (12.4, 82.0),
+        "EfficientNet-B3": (1.8, 81.6), "DeiT-B/16": (17.5, 81.8),
+    }  # fmt: skip
+    marks = [points.Mark("f", name, x, y) for name, (x, y) in models.items()]
+    drawing = points.scatter(marks, "GMACs", False, "Accuracy")
+    figure = Figure(figsize=(canvas.WIDTH, drawing.height), layout="constrained")
+    FigureCanvasAgg(figure)
+    drawing.plot(figure)
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == len(models)
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    spots = axes.transData.transform(list(models.values()))
+    assert not [(box, spot) for box in boxes for spot in spots if box.contains(*spot)]
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,5 @@ def _run_on(device: str, given: GivenModel, shift: Implementation, batch_size: i
 
 
 def _unsupported(given: GivenModel, error: Exception) -> SpecError:
-    """Return the error of a forward pass that failed, with the size that the model was made for."""
-    height, width = given.input_size
     reason = f"its forward pass fails: {described(error, given.path)}"
-    native = given.native_size
-    if native is not None and native != given.input_size:
-        reason += f"; its native size is {native[0]}x{native[1]}"
-    return SpecError(f"{given.name} at {height}x{width}: {reason}", reason)
+    return SpecError.of_size(given.name, given.input_size, reason, given.native_size)

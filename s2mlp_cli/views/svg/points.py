@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from s2mlp_cli.views.svg import canvas
 
@@ -49,7 +50,7 @@ def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str
         axes.set_ylabel("top-1 (%)")
         axes.margins(0.09)
         _plain_ticks(axes)
-        _labels(figure, axes, marks)
+        _labels(figure, axes, marks, front)
         figure.legend(loc="outside lower left", ncols=4)
 
     return canvas.Drawing(plot, 3.9, title)
@@ -74,39 +75,52 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 # Where a label may go, in points from its mark: (x, y, alignment).
-_PLACES = (
-    (5, 0, "left"), (-5, 0, "right"), (0, 7, "center"), (0, -7, "center"),
+_PLACES: tuple[tuple[float, float, Literal["left", "right", "center"]], ...] = (
+    (5, 0, "left"), (-5, 0, "right"), (0, 9, "center"), (0, -9, "center"),
     (5, 6, "left"), (5, -6, "left"), (-5, 6, "right"), (-5, -6, "right"),
     (6, 12, "left"), (6, -12, "left"), (-6, 12, "right"), (-6, -12, "right"),
+    (0, 14, "center"), (0, -14, "center"), (8, 18, "left"), (8, -18, "left"),
 )  # fmt: skip
 
 
-def _labels(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
-    """Name the marks, each where it covers no other name and no mark, the highest first."""
-    figure.draw_without_rendering()
+def _labels(figure: Figure, axes: Axes, marks: Sequence[Mark], front: Sequence[Mark]) -> None:
+    """Name the marks, the highest first, each where it covers no name, no mark and no line."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    figure.draw_without_rendering()  # it settles where the axes are
     scale = 72 / figure.dpi
-    spots = {id(mark): axes.transData.transform((mark.x, mark.y)) * scale for mark in marks}
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in spots.values()]
-    for mark in sorted(marks, key=lambda mark: (-mark.filled, -mark.y)):
-        text = canvas.short(mark.label, 24)
-        x, y = spots[id(mark)]
-        boxes = [(_box(x + dx, y + dy, text, side), dx, dy, side) for dx, dy, side in _PLACES]
-        box, dx, dy, side = min(boxes, key=lambda each: sum(_overlap(each[0], t) for t in taken))
-        taken.append(box)
-        axes.annotate(
-            text, (mark.x, mark.y), xytext=(dx, dy), textcoords="offset points",
-            horizontalalignment=side, verticalalignment="center", fontsize=6.5,
+    spots = axes.transData.transform([(mark.x, mark.y) for mark in marks]) * scale
+    line = axes.transData.transform([(mark.x, mark.y) for mark in front]) * scale
+    steps = [step for ends in itertools.pairwise(line) for step in np.linspace(*ends, 50)]
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
+    taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in steps]
+    left, bottom, _, top = axes.bbox.extents * scale
+    taken.append((0.0, bottom, left, top))  # the numbers of the axis
+    order = sorted(range(len(marks)), key=lambda n: (-marks[n].filled, -marks[n].y))
+    for mark, (x, y) in ((marks[n], spots[n]) for n in order):
+        label = axes.annotate(
+            canvas.short(mark.label, 24), (mark.x, mark.y), (0, 0), textcoords="offset points",
+            verticalalignment="center", fontsize=6.5,
         )  # fmt: skip
+        extent = label.get_window_extent(renderer)
+        size = extent.width * scale, extent.height * scale
+        boxes = [(_box(x + dx, y + dy, *size, side), (dx, dy), side) for dx, dy, side in _PLACES]
+        box, label.xyann, side = min(
+            boxes, key=lambda each: sum(_overlap(each[0], other) for other in taken)
+        )
+        label.set_horizontalalignment(side)
+        taken.append(box)
 
 
 Box = tuple[float, float, float, float]
 
 
-def _box(x: float, y: float, text: str, side: str) -> Box:
-    """Return the box of a text in points; a letter of 6.5 points is about 3.7 wide."""
-    width = 3.7 * len(text)
+def _box(x: float, y: float, width: float, height: float, side: str) -> Box:
+    """Return the box of a text in points, with a little air around it."""
     left = {"left": x, "right": x - width, "center": x - width / 2}[side]
-    return left, y - 3.5, left + width, y + 3.5
+    return left - 1, y - height / 2 - 1, left + width + 1, y + height / 2 + 1
 
 
 def _overlap(one: Box, other: Box) -> float:

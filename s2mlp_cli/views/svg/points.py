@@ -96,7 +96,7 @@ def _labels(figure: Figure, axes: Axes, marks: Sequence[Mark], front: Sequence[M
     steps = [step for ends in itertools.pairwise(line) for step in np.linspace(*ends, 50)]
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
     taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in steps]
-    left, bottom, _, top = axes.bbox.extents * scale
+    left, bottom, _, top = (side * scale for side in axes.bbox.extents)
     taken.append((0.0, bottom, left, top))  # the numbers of the axis
     order = sorted(range(len(marks)), key=lambda n: (-marks[n].filled, -marks[n].y))
     for mark, (x, y) in ((marks[n], spots[n]) for n in order):

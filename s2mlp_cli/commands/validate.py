@@ -224,7 +224,7 @@ def _refuse_overwriting(given: Given) -> None:
 
 def _model(given: Given, group: Processes) -> Classifier:
     from s2mlp_cli.checkpoints.pretrained import fetch_weights
-    from s2mlp_cli.measure.source import EXPORTED, open_model
+    from s2mlp_cli.measure.source import open_model
     from s2mlp_cli.measure.validating.classifier import classifier
     from s2mlp_cli.specs import load_spec
 
@@ -235,11 +235,6 @@ def _model(given: Given, group: Processes) -> Classifier:
         ckpt = fetch_weights(load_spec(given.model, given.overrides))
     if ckpt is None and given.model is None:
         raise click.UsageError("name a checkpoint: --ckpt FILE, or --ckpt sample to try it")
-    if str(ckpt).lower().endswith(EXPORTED) and (given.model or given.ema or given.weights):
-        raise click.UsageError(
-            f"{ckpt} is an exported file with its model and weights; leave out --model, --ema and "
-            "--weights"
-        )
     opened = open_model(
         given.model,
         ckpt,

@@ -287,12 +287,17 @@ def open_model(
     """
     if ckpt is None and model is not None and _names_weights(model):
         model, ckpt = None, model
+    if ckpt is not None and _ends(ckpt, EXPORTED):
+        if model or overrides or in_channels or averaged or weights:
+            raise ExportError(
+                f"{ckpt} is an exported file with its model and weights; leave out --model, --set, "
+                "--in-channels, --ema and --weights"
+            )
+        return _exported(Path(ckpt), input_size)
     if model is not None and names_code(model):
         return _python(model, ckpt, overrides, input_size, in_channels, averaged, weights)
     if in_channels is not None and model is not None:
         overrides = (*overrides, f"in_channels={in_channels}")
-    if ckpt is not None and _ends(ckpt, EXPORTED):
-        return _exported(Path(ckpt), input_size)
     spec = load_spec(model, overrides) if model is not None else None
     if ckpt is not None:
         if spec is None and overrides:

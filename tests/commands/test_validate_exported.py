@@ -1,6 +1,5 @@
 """Exported files and Python code are validated as checkpoints are."""
 
-import click
 import numpy as np
 import onnx
 import pytest
@@ -110,10 +109,10 @@ def test_what_an_exported_file_decides_itself_is_not_chosen(exported, option, se
         in_process("--ckpt", exported / "digits.onnx", *RUN, *option)
 
 
-@pytest.mark.parametrize("option", [("--ema",), ("--model", "v2-small"),
-                                    ("--weights", "x")])  # fmt: skip
+@pytest.mark.parametrize("option", [("--ema",), ("--model", "v2-small"), ("--model", "net.py:build"),
+                                    ("--weights", "x"), ("--set", "classes=2")])  # fmt: skip
 def test_an_exported_file_brings_its_model_and_weights(exported, option):
-    with pytest.raises(click.UsageError, match="leave out --model, --ema and"):
+    with pytest.raises(ExportError, match="leave out --model, --set, --in-channels, --ema"):
         in_process("--ckpt", exported / "digits.onnx", *RUN, *option)
 
 

@@ -62,37 +62,26 @@ class ThreeMaps(nn.Module):
         return self.mlp2(self.split_attention(maps))
 
 
+def mixer(dim, version):
+    if version == 2:
+        return ThreeMaps(dim)
+    return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), Move(), nn.Linear(dim, dim))
+
+
+def mlp(dim, hidden):
+    return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.0), nn.Linear(hidden, dim))
+
+
 class Blocks(nn.Module):
     def __init__(self, dim, depth, expansion, version):
         super().__init__()
-        one = (
-            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), Move(), nn.Linear(dim, dim))
-            if version == 1
-            else ThreeMaps(dim)
-        )
-        hidden = expansion * dim
-
-        def mlp():
-            return nn.Sequential(
-                nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.0), nn.Linear(hidden, dim)
-            )
-
-        import copy
-
-        self.model = nn.Sequential(
-            *(
-                nn.Sequential(Residual(dim, copy.deepcopy(one)), Residual(dim, mlp()))
-                for _ in range(depth)
-            )
-        )
+        self.model = nn.Sequential()
+        for _ in range(depth):
+            both = Residual(dim, mixer(dim, version)), Residual(dim, mlp(dim, expansion * dim))
+            self.model.append(nn.Sequential(*both))
 
     def forward(self, x):
         return self.model(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class Mean(nn.Module):
-    def forward(self, x):
-        return x.mean((2, 3))
 
 
 class ThirdParty(nn.Module):
@@ -100,17 +89,11 @@ class ThirdParty(nn.Module):
 
     def __init__(self, version, patches, dims, depths, expansion, classes):
         super().__init__()
-        inputs = (3, *dims)
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(inputs[i], dim, patches[i], stride=patches[i]),
-                    Blocks(dim, depths[i], expansion, version),
-                )
-                for i, dim in enumerate(dims)
-            )
-        )
-        self.mlp_head = nn.Sequential(Mean(), nn.Linear(dims[-1], classes))
+        self.stages = nn.Sequential()
+        for above, dim, patch, depth in zip((3, *dims), dims, patches, depths, strict=False):
+            patches_of = nn.Conv2d(above, dim, patch, stride=patch)
+            self.stages.append(nn.Sequential(patches_of, Blocks(dim, depth, expansion, version)))
+        self.mlp_head = nn.Sequential(nn.Identity(), nn.Linear(dims[-1], classes))
 
     def forward(self, images):
-        return self.mlp_head(self.stages(images))
+        return self.mlp_head(self.stages(images).mean((2, 3)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import pickle
 import struct
@@ -76,18 +77,24 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
         CheckpointError: it is missing, not a checkpoint, damaged, or contains more than data.
     """
     path = Path(path)
-    if path.is_dir():
-        found = sorted(path.glob("*.index.json"), key=lambda path: "safetensors" not in path.name)
-        if not found:
-            raise refusals.folder_without_index(path)
-        path = found[0]
-    return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
+    try:
+        if path.is_dir():
+            path = _index_in(path)
+        return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        place, reason = path, str(error)
+        if isinstance(error, OSError):
+            place, reason = error.filename or path, error.strerror or reason
+        raise CheckpointError(
+            f"the checkpoint {place} cannot be read: {reason}; check the path and its permissions"
+        ) from error
 
 
 def _read_file(path: Path) -> CheckpointFile:
-    size = _check_file(path)
     with open(path, "rb") as stream:
         head = stream.read(512)
+    if not head:
+        raise CheckpointError(f"the checkpoint {path} is empty; copy or download it again")
     metadata: dict[str, str] = {}
     if head.startswith(b"PK\x03\x04"):
         refusals.check_zip(path)
@@ -98,7 +105,7 @@ def _read_file(path: Path) -> CheckpointFile:
         form, (content, metadata) = "safetensors", _load_safetensors(path)
     else:
         raise refusals.unknown_form(path, head)
-    return CheckpointFile(path, content, form, sha256_of(path), size, metadata)
+    return CheckpointFile(path, content, form, sha256_of(path), path.stat().st_size, metadata)
 
 
 def sha256_of(path: Path) -> str:
@@ -108,20 +115,6 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _check_file(path: Path) -> int:
-    try:
-        size = path.stat().st_size
-        path.open("rb").close()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be read: {reason}; check the path"
-        ) from error
-    if not size:
-        raise CheckpointError(f"the checkpoint {path} is empty; copy or download it again")
-    return size
 
 
 def _load_pickle(path: Path) -> Any:
@@ -144,6 +137,14 @@ def _load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         raise refusals.damaged(path, error) from error
 
 
+def _index_in(folder: Path) -> Path:
+    """Return the index of the sharded checkpoint in a folder."""
+    names = sorted(os.listdir(folder), key=lambda name: ("safetensors" not in name, name))
+    if index := next((name for name in names if name.endswith(".index.json")), None):
+        return folder / index
+    raise refusals.folder_without_index(folder)
+
+
 class _Index(BaseModel):
     """The index of a sharded checkpoint: the file of each tensor, beside the index."""
 
@@ -152,7 +153,6 @@ class _Index(BaseModel):
 
 def _read_shards(index: Path) -> CheckpointFile:
     """Read all files that an index names, as one."""
-    size = _check_file(index)
     try:
         places = _Index.model_validate_json(index.read_bytes(), strict=True).weight_map
     except ValidationError as error:
@@ -172,7 +172,7 @@ def _read_shards(index: Path) -> CheckpointFile:
             )
         content[name] = tensors[name]
     digest = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
-    size += sum(shard.bytes for shard in shards)
+    size = index.stat().st_size + sum(shard.bytes for shard in shards)
     metadata = {key: text for shard in shards for key, text in shard.metadata.items()}
     form = f"{shards[0].form}, {len(shards)} shards"
     return CheckpointFile(index, content, form, digest, size, metadata)

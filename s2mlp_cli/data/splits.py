@@ -86,7 +86,10 @@ class Reading:
         self, place: Path, entries: Mapping[str, bool], splits: Mapping[str, str]
     ) -> list[str]:
         """Return the validation split; test only if nothing else is there, train only if chosen."""
-        known, named = set(splits.values()), self._named_by(place)
+        # what --split or the path names, or what was chosen on the way
+        below = place.parts[len(self.path.parts) :]
+        named = self._named_by_path() | {split_of(part) for part in (*below, self.split or "")}
+        known = set(splits.values())
         if "validation" in known:
             chosen = "validation"
         elif "train" in known and "train" in named:
@@ -102,11 +105,6 @@ class Reading:
         if chosen == "test" and "test" not in named:
             self.remark("the test images are read, since there are no validation images")
         return _of_one_word(place, [name for name, split in splits.items() if split == chosen])
-
-    def _named_by(self, place: Path) -> set[str | None]:
-        """Return the splits that --split or the path names, or that were chosen on the way."""
-        below = place.parts[len(self.path.parts) :]
-        return self._named_by_path() | {split_of(part) for part in (*below, self.split or "")}
 
     def _named_by_path(self) -> set[str | None]:
         whole = {split_of(part) for part in self.path.parts[-2:] if words(part) == [part.lower()]}

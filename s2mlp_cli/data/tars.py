@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import tarfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -99,7 +98,7 @@ def _one_archive(
             elif entry.issym():
                 yield name, link_target(name, entry.linkname)
             elif entry.islnk():
-                yield name, posixpath.normpath(entry.linkname)
+                yield name, unpacked_name(entry.linkname)
         end = archive.offset
     stream.seek(end)
     mark = stream.read(2 * tarfile.BLOCKSIZE)

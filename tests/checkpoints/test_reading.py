@@ -113,6 +113,15 @@ def test_what_is_no_checkpoint(content, message, tmp_path):
 def test_a_folder_and_a_missing_file(tmp_path):
     refused(tmp_path, "is a folder; give the checkpoint file in it")
     refused(tmp_path / "no", "cannot be read: No such file or directory; check the path")
+    refused(tmp_path / "a\0b", "a\\x00b cannot be read: ", "null byte; check the path")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def forbidden(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    refused(tmp_path, f"the checkpoint {tmp_path} cannot be read: Permission denied; check the")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_of_a_repeated_name_the_last_copy_is_used(form, tmp_path):
 def test_links_are_the_files_that_they_lead_to(tmp_path):
     tar = archive(
         tmp_path / "x.tar",
-        ("a/1.png", GREY), ("b/2.png", "=a/1.png"), ("b/3.png", "->../a/1.png"),
+        ("a/1.png", GREY), ("b/2.png", "=/a/1.png"), ("b/3.png", "->../a/1.png"),
         ("b/4.png", "->3.png"), ("b/readme", "->/nowhere"),
     )  # fmt: skip
     images = open_images(tar)

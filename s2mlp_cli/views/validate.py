@@ -211,7 +211,7 @@ def _facts(result: ValidateResult) -> Iterator[tuple[str, str]]:
     run = (
         f"{result.runtime}{version}" if result.runtime != "torch" else None,
         f"{result.device}, {result.dtype}, batches of {result.batch_size}",
-        f"{result.workers} workers",
+        plural(result.workers, "worker"),
         f"{result.processes} process{'es' * (result.processes > 1)}",
         f"shift {result.shift}{form}" if result.shift is not None else None,
         "compiled" if result.compiled else None,

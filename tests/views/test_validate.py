@@ -150,8 +150,8 @@ def test_how_the_network_ran_is_told_as_far_as_it_applies():
     def words(**fields):
         return " ".join(shown(view(record(**fields)), 80).split())
 
-    told = words(shift=None, compiled=True, channels_last=True)
-    assert ", 0 workers, 1 process, compiled, channels-last " in told
+    told = words(shift=None, compiled=True, channels_last=True, workers=1)
+    assert ", 1 worker, 1 process, compiled, channels-last " in told
     assert "compilation included" in told
     assert "shift fused (functional form)" in words(shift="fused", form="functional")
 

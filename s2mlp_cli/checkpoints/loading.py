@@ -21,8 +21,7 @@ from s2mlp_cli.checkpoints.soundness import check_tensors
 from s2mlp_cli.checkpoints.state_dicts import State
 from s2mlp_cli.checkpoints.weights import take_weights
 from s2mlp_cli.errors import CheckpointError, printable, visible
-from s2mlp_cli.models import build_model
-from s2mlp_cli.models.preprocessing import default_preprocessing
+from s2mlp_cli.models import build_model, default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.validate import CheckpointFacts

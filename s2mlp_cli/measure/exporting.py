@@ -21,7 +21,7 @@ from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.files import replacing
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import CheckpointModel, GivenModel
-from s2mlp_cli.models.preprocessing import default_preprocessing
+from s2mlp_cli.models import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.export import ExportResult, Format, Precision, Proof
 from s2mlp_cli.runtimes.export import EXAMPLE_BATCH, OPSET, export_onnx, export_pt2, writing

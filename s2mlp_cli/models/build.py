@@ -7,6 +7,7 @@ from torch import nn
 
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models.s2mlp import S2MLP, SpatialShiftMixer
+from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import GFNetSpec, ModelSpec, S2MLPSpec, TimmSpec, VipSpec
@@ -72,6 +73,22 @@ def set_shift(model: nn.Module, shift: str) -> int:
 def has_shifts(model: nn.Module) -> bool:
     """Tell whether ``model`` has a mixer whose implementation can be chosen."""
     return any(isinstance(module, SpatialShiftMixer) for module in model.modules())
+
+
+def default_preprocessing(spec: ModelSpec) -> Preprocessing:
+    """Return timm's own evaluation recipe for its models, and the papers' for the others.
+
+    It holds where neither a checkpoint nor the user says how images are prepared.
+
+    Raises:
+        SpecError: timm has no such model.
+        UnavailableError: timm's recipe cannot be followed here.
+    """
+    if isinstance(spec, TimmSpec):
+        from s2mlp_cli.models.timm_models import timm_preprocessing
+
+        return timm_preprocessing(spec)
+    return Preprocessing(input_size=spec.input_size)
 
 
 # What networks call their classifier, where no configuration of timm says it.

@@ -14,14 +14,11 @@ from s2mlp_cli.records.base import Frozen
 # ``downsampling``: the patch layers after the first.
 LeftOut = Literal["classifier", "norms", "embeddings", "downsampling"]
 
-# What a paper may add to its multiply-adds, two operations to one: Fourier transforms.
-Addition = Literal["transforms"]
-
 DECIMAL = {"M": 10**6, "B": 10**9, "G": 10**9}
 BINARY = {"M": 2**20, "B": 2**30, "G": 2**30}
 
 # A figure as papers print it.
-FIGURE = r"(\d+(?:\.(\d+))?)([MBG])"
+FIGURE = r"(\d+(?:\.\d+)?)([MBG])"
 
 
 class Correction(Frozen):
@@ -31,7 +28,7 @@ class Correction(Frozen):
         model: count this spec instead.
         input_size: count at this square size instead.
         leaves_out: leave out these parts instead of those of the convention.
-        adds: add these operations to the multiply-adds.
+        transforms: add Fourier transforms to the multiply-adds, two operations to one.
         binary: in units of 2^20 and 2^30.
         truncated: the digits after the last printed one are cut off instead of rounded.
     """
@@ -39,7 +36,7 @@ class Correction(Frozen):
     model: str | None = None
     input_size: int | None = None
     leaves_out: tuple[LeftOut, ...] | None = None
-    adds: tuple[Addition, ...] = ()
+    transforms: bool = False
     binary: bool = False
     truncated: bool = False
 
@@ -69,16 +66,8 @@ class Counted(NamedTuple):
     images: int = 1
 
 
-class Printed(NamedTuple):
-    """A figure as printed: ``4.3M`` is 4.3, with one decimal, in units of M."""
-
-    value: Decimal
-    decimals: int
-    unit: str
-
-
-def parse(printed: str) -> Printed:
-    """Read a figure such as ``71M``, ``16.3B`` or ``4.5G``.
+def parse(printed: str) -> tuple[Decimal, str]:
+    """Read a figure such as ``71M``, ``16.3B`` or ``4.5G``: its value as printed, and its unit.
 
     Raises:
         ValueError: it is not digits, optional decimals and one of M, B, G.
@@ -86,33 +75,32 @@ def parse(printed: str) -> Printed:
     match = re.fullmatch(FIGURE, printed)
     if match is None:
         raise ValueError(f"'{printed}' is not a figure such as 71M or 16.3B")
-    return Printed(Decimal(match[1]), len(match[2] or ""), match[3])
+    return Decimal(match[1]), match[2]
 
 
 def recomputed(
     counted: Counted,
     quantity: Quantity,
     leaves_out: Collection[LeftOut],
-    adds: Collection[Addition] = (),
+    transforms: bool = False,
 ) -> int:
     """Return parameters, or multiply-adds of one image, without the parts that are left out."""
     if quantity == "params":
         return counted.params - sum(counted.parts[part].params for part in leaves_out)
     macs = counted.macs - sum(counted.parts[part].macs for part in leaves_out)
-    return (macs + ("transforms" in adds) * counted.transforms // 2) // counted.images
+    return (macs + transforms * counted.transforms // 2) // counted.images
 
 
 def prints_as(value: int, printed: str, *, binary: bool = False, truncated: bool = False) -> bool:
     """Tell whether ``value``, brought to the unit and decimals of ``printed``, reads the same."""
-    expected, decimals, unit = parse(printed)
+    expected, unit = parse(printed)
     scaled = Decimal(value) / (BINARY if binary else DECIMAL)[unit]
-    rounding = ROUND_DOWN if truncated else ROUND_HALF_UP
-    return scaled.quantize(Decimal(1).scaleb(-decimals), rounding) == expected
+    return scaled.quantize(expected, ROUND_DOWN if truncated else ROUND_HALF_UP) == expected
 
 
 def difference(value: int, printed: str) -> float:
     """Return value / printed - 1, in decimal units."""
-    expected, _, unit = parse(printed)
+    expected, unit = parse(printed)
     return float(value / (expected * DECIMAL[unit]) - 1)
 
 
@@ -139,7 +127,7 @@ def judge(
     if binary_units and prints_as(computed, printed, binary=True):
         return "agrees in binary units"
     if correction is not None and corrected is not None:
-        flags = {"binary": correction.binary, "truncated": correction.truncated}
-        if prints_as(corrected, printed, **flags):
+        binary, truncated = correction.binary, correction.truncated
+        if prints_as(corrected, printed, binary=binary, truncated=truncated):
             return "agrees after a correction"
     return "differs"

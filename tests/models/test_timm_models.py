@@ -5,8 +5,7 @@ import timm
 import torch
 
 from s2mlp_cli.errors import SpecError, UnavailableError
-from s2mlp_cli.models import build_model, classifiers, set_shift
-from s2mlp_cli.models.preprocessing import default_preprocessing
+from s2mlp_cli.models import build_model, classifiers, default_preprocessing, set_shift
 from s2mlp_cli.models.timm_models import timm_preprocessing
 from s2mlp_cli.specs import TimmSpec, load_spec, with_input_size
 

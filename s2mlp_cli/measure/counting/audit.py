@@ -76,7 +76,7 @@ def _cell(
             recount(other or row.model, size) if other or size else counted,
             quantity,
             paper.leaves_out[quantity] if leaves_out is None else leaves_out,
-            cell.correction.adds,
+            cell.correction.transforms,
         )
     return AuditCell(
         paper=paper.name,

@@ -171,16 +171,21 @@ class Place:
     """A tensor that belongs to a model.
 
     Attributes:
+        name: what the file calls it.
         ours: the model's own name.
         prefix: the words in front of it.
         inside: the wrappers' words further on.
-        holder: the words in front that tell one copy of the model from another.
     """
 
+    name: str
     ours: str
     prefix: tuple[str, ...]
-    inside: tuple[str, ...]
-    holder: tuple[str, ...]
+    inside: tuple[str, ...] = ()
+
+    @property
+    def holder(self) -> tuple[str, ...]:
+        """The words in front that tell one copy of the model from another."""
+        return _without(self.prefix, TRANSPARENT)
 
 
 def place(name: str, naming: Naming) -> Place | None:
@@ -196,8 +201,7 @@ def place(name: str, naming: Naming) -> Place | None:
                     left.pop()
                 else:
                     inside.append(words[at])
-            prefix = tuple(words[:at])
-            return Place(ours, prefix, tuple(reversed(inside)), _without(prefix, TRANSPARENT))
+            return Place(name, ours, tuple(words[:at]), tuple(reversed(inside)))
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -82,8 +84,9 @@ def take_weights(
         or any(name in _COUNTS for name in tensors)
         or (path == ("state_dict",) and _RAW in content)
     )
-    found = _understood(tensors, namings, averaged and not is_average)
-    if averaged and not is_average and not found.is_average:
+    wanted = averaged and not is_average
+    found = _taken(tensors, *_understood(tensors, namings, wanted), wanted)
+    if wanted and not found.is_average:
         raise _no_average(content)
     where = f"'{'.'.join(path)}'" if path else "the state dict itself"
     beside = ""
@@ -112,10 +115,10 @@ def _no_average(content: Mapping[Any, Any]) -> CheckpointError:
 
 @dataclass(frozen=True)
 class _Copy:
-    """The tensors of one copy of a model: our name -> where it was found, and its name there."""
+    """The tensors of one copy of a model: our name -> where it was found."""
 
     holder: tuple[str, ...]
-    places: dict[str, tuple[str, Place]]
+    places: dict[str, Place]
 
     @property
     def is_average(self) -> bool:
@@ -126,30 +129,26 @@ class _Copy:
         return ".".join(self.holder)
 
 
-def _understood(tensors: State, namings: Iterable[Naming], averaged: bool) -> Weights:
-    """Return the model in ``tensors`` by the first naming in which one is complete.
-
-    What is taken, in words, is only what was cut from the names.
-    """
-    nearest: tuple[Naming, _Copy] | None = None
+def _understood(
+    tensors: State, namings: Iterable[Naming], averaged: bool
+) -> tuple[Naming | None, _Copy, list[_Copy]]:
+    """Return the first naming in which a model is complete, its copy to take, and the others."""
+    nearest, most = None, _Copy((), {})
     for naming in namings:
         copies: dict[tuple[str, ...], _Copy] = {}
         for name in tensors:
             if (at := place(name, naming)) is not None:
-                copy = copies.setdefault(at.holder, _Copy(at.holder, {}))
-                copy.places.setdefault(at.ours, (name, at))
+                copies.setdefault(at.holder, _Copy(at.holder, {})).places.setdefault(at.ours, at)
         whole = [copy for copy in copies.values() if naming.complete(copy.places)]
         if whole:
             chosen = _chosen(whole, averaged)
-            others = [copy for copy in whole if copy is not chosen]
-            return _taken(tensors, naming, chosen, others, averaged)
+            return naming, chosen, [copy for copy in whole if copy is not chosen]
         merged = _merged(list(copies.values()), averaged)
-        if nearest is None or len(merged.places) > len(nearest[1].places):
-            nearest = naming, merged
-    weights = sum(not HELPER.fullmatch(name) for name in tensors)
-    if nearest is not None and 2 * len(nearest[1].places) >= weights:
-        return _taken(tensors, *nearest, [], averaged)
-    return _as_it_is(tensors)
+        if len(merged.places) > len(most.places):
+            nearest, most = naming, merged
+    if 2 * len(most.places) >= sum(not HELPER.fullmatch(name) for name in tensors):
+        return nearest, most, []
+    return None, _unnamed(tensors), []
 
 
 def _chosen(whole: list[_Copy], averaged: bool) -> _Copy:
@@ -164,24 +163,32 @@ def _chosen(whole: list[_Copy], averaged: bool) -> _Copy:
 def _merged(copies: list[_Copy], averaged: bool) -> _Copy:
     """Return one copy of what is spread over several prefixes; the largest where they repeat."""
     usual = [copy for copy in copies if copy.is_average == averaged] or copies
-    if not usual:
-        return _Copy((), {})
-    largest = max(usual, key=lambda copy: len(copy.places))
-    merged: dict[str, tuple[str, Place]] = {}
-    for copy in usual:
-        if merged.keys() & copy.places.keys():
-            return largest
-        merged |= copy.places
-    return _Copy(largest.holder if len(usual) == 1 else (), merged)
+    largest = max(usual, key=lambda copy: len(copy.places), default=_Copy((), {}))
+    merged = {ours: at for copy in usual for ours, at in copy.places.items()}
+    if len(usual) < 2 or len(merged) < sum(len(copy.places) for copy in usual):
+        return largest
+    return _Copy((), merged)
+
+
+def _unnamed(tensors: State) -> _Copy:
+    """Return tensors whose names nobody knows, without helpers and what all names begin with."""
+    words = [name.split(".") for name in tensors if not HELPER.fullmatch(name)]
+    shared = os.path.commonprefix([each[:-1] for each in words])  # noqa: RUF071
+    prefix = tuple(itertools.takewhile(WRAPPERS.__contains__, shared))
+    places = (Place(".".join(each), ".".join(each[len(prefix) :]), prefix) for each in words)
+    return _Copy((), {at.ours: at for at in places})
 
 
 def _taken(
-    tensors: State, naming: Naming, copy: _Copy, others: list[_Copy], averaged: bool
+    tensors: State, naming: Naming | None, copy: _Copy, others: list[_Copy], averaged: bool
 ) -> Weights:
-    """Take one copy, and sort out what is beside it: other copies of the model among it."""
-    state = {ours: tensors[name] for ours, (name, _) in copy.places.items()}
-    names = {name for name, _ in copy.places.values()}
-    elsewhere = {name for each in others for name, _ in each.places.values()}
+    """Take one copy, and sort out what is beside it: other copies of the model among it.
+
+    What is taken, in words, is only what was cut from the names.
+    """
+    state = {ours: tensors[at.name] for ours, at in copy.places.items()}
+    names = {at.name for at in copy.places.values()}
+    elsewhere = {at.name for each in others for at in each.places.values()}
     left_out = []
     for name in tensors:
         if name in elsewhere or (name not in names and _beside(name, copy.holder)):
@@ -213,12 +220,12 @@ def _flat_average(tensors: State, copy: _Copy, names: list[str]) -> State | None
     """Return averages whose names lost their dots; None unless every weight has one."""
     flat = {_flat(match[1]): name for name in names if (match := _FLAT.fullmatch(name))}
     found = {}
-    for ours, (name, at) in copy.places.items():
-        own = ".".join(name.split(".")[len(at.prefix) :])
-        average = flat.get(_flat(name)) or flat.get(_flat(own))
+    for ours, at in copy.places.items():
+        own = ".".join(at.name.split(".")[len(at.prefix) :])
+        average = flat.get(_flat(at.name)) or flat.get(_flat(own))
         if average is not None:
             found[ours] = tensors[average]
-        elif tensors[name].is_floating_point() and not name.endswith(("_mean", "_var")):
+        elif tensors[at.name].is_floating_point() and not at.name.endswith(("_mean", "_var")):
             return None
     return found
 
@@ -229,7 +236,7 @@ def _flat(name: str) -> str:
 
 def _cut(copy: _Copy) -> str:
     """Say which prefix, and which words inside names, were taken out."""
-    places = [at for _, at in copy.places.values()]
+    places = copy.places.values()
     prefixes = sorted({"".join(f"{word}." for word in at.prefix) for at in places} - {""})
     inside = sorted({f"{word}." for at in places for word in at.inside})
     text = ""
@@ -250,15 +257,3 @@ def _notes(left_out: list[str]) -> tuple[str, ...]:
         return ()
     what = "1 tensor that is" if len(rest) == 1 else f"{len(rest)} tensors that are"
     return (f"left out {what} not part of the model (first '{rest[0]}')",)
-
-
-def _as_it_is(tensors: State) -> Weights:
-    """Return tensors whose names nobody knows, without helpers and what all names begin with."""
-    state = {name: each for name, each in tensors.items() if not HELPER.fullmatch(name)}
-    left_out = [name for name in tensors if name not in state]
-    cut = ""
-    while word := next((w for w in WRAPPERS if all(n.startswith(f"{w}.") for n in state)), None):
-        state = {name.removeprefix(f"{word}."): tensor for name, tensor in state.items()}
-        cut += f"{word}."
-    said = f", without the prefix '{cut}'" if cut else ""
-    return Weights(state, said, _notes(left_out), None, tuple(left_out))

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -321,21 +321,3 @@ class GroupedCommand(click.Command):
         for heading, group in {**self.groups, "Help": rest}.items():
             with formatter.section(heading):
                 formatter.write_dl([row for each in group if (row := each.get_help_record(ctx))])
-
-
-# heading -> its options, as click's decorators.
-OptionGroups = Mapping[str, Sequence[Callable[[Any], Any]]]
-
-
-def grouped(groups: OptionGroups) -> Callable[[GroupedCommand], GroupedCommand]:
-    """Give a command its options; goes above ``@click.command(cls=GroupedCommand)``."""
-
-    def decorate(command: GroupedCommand) -> GroupedCommand:
-        for heading, options in groups.items():
-            first = len(command.params)
-            for option in options:
-                option(command)
-            command.groups[heading] = command.params[first:]
-        return command
-
-    return decorate

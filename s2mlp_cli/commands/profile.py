@@ -7,15 +7,16 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 from rich.progress import BarColumn, Progress, TextColumn
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.options import GroupedCommand, OptionGroups, grouped
+from s2mlp_cli.commands.options import as_field, option
 from s2mlp_cli.commands.output import command_line, emit, save
 from s2mlp_cli.errors import RecordError, UnavailableError, WriteError
 from s2mlp_cli.records.base import DTYPES
@@ -34,182 +35,139 @@ if TYPE_CHECKING:
 
 LEVELS = ("op", "block", "model")
 RUNTIMES = (TORCH, "onnxruntime", "openvino", "onnxruntime-cuda", "onnxruntime-tensorrt")
-_DEFAULT_MODEL = "v2-small"
-
-GROUPS: OptionGroups = {
-    "What is measured": (
-        options.shifts(default="all"),
-        options.models(default=_DEFAULT_MODEL),
-        click.option(
-            "--ckpt",
-            metavar="FILE",
-            shell_complete=options.complete_files,
-            help="Trained weights; --model then names the architecture, if the file does not.",
-        ),
-        options.overrides,
-        click.option(
-            "--level",
-            "levels",
-            type=options.Words(LEVELS),
-            default=",".join(LEVELS),
-            show_default=True,
-            help="The shift alone on each stage's map, one block of each stage, the whole model; "
-            "the whole model alone with other runtimes than torch.",
-        ),
-        options.input_sizes,
-        click.option(
-            "--batch-size",
-            "batch_sizes",
-            type=options.batch_sizes,
-            metavar="N[,N…]|max",
-            help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
-        ),
-        click.option(
-            "--mode",
-            type=click.Choice(["inference", "training"]),
-            default="inference",
-            show_default=True,
-            help="training: forward, backward and, for a model, a step of AdamW.",
-        ),
-    ),
-    "Where and how it runs": (
-        click.option(
-            "--runtime",
-            "runtimes",
-            type=options.Words(RUNTIMES),
-            default=TORCH,
-            show_default=True,
-            metavar="NAME[,NAME…]",
-            help="What runs each implementation: torch, or from an exported file (whole models, "
-            "inference) onnxruntime and openvino on the CPU, onnxruntime-cuda and "
-            "onnxruntime-tensorrt on a GPU (never tested).",
-        ),
-        click.option(
-            "--precision",
-            "precisions",
-            type=options.Words(("fp32", AUTO, "int8")),
-            default="fp32",
-            show_default=True,
-            help="Of exported files. int8: dynamic, of the matrix products. auto: what openvino "
-            "chooses, such as bf16 on a CPU that has it. Errors and the chosen precision are "
-            "shown.",
-        ),
-        options.device,
-        click.option(
-            "--dtype",
-            "dtypes",
-            type=options.Words(DTYPES),
-            default="fp32",
-            show_default=True,
-            help="Precisions, separated by commas.",
-        ),
-        click.option(
-            "--threads",
-            type=click.IntRange(1, 1024),
-            help="CPU threads. Default: all cores that this process may use.",
-        ),
-        click.option(
-            "--compile",
-            is_flag=False,
-            flag_value="block",
-            type=click.Choice(["block", "model"]),
-            help="Use torch.compile: block by block (the default; a model without blocks at once), "
-            "or the whole model at once.",
-        ),
-        click.option(
-            "--compile-mode",
-            type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
-            default="default",
-            show_default=True,
-            help="Mode of torch.compile.",
-        ),
-        click.option("--cuda-graph", is_flag=True, help="Replay each call as one CUDA graph."),
-        click.option("--channels-last", is_flag=True, help="Images in NHWC memory (whole model)."),
-    ),
-    "How it is measured": (
-        click.option(
-            "--min-time",
-            "min_time_s",
-            type=options.Finite(0),
-            default=0.5,
-            show_default=True,
-            metavar="SECONDS",
-            help="Minimum time per row, even if every ratio is already known to within 1 %.",
-        ),
-        click.option(
-            "--max-time",
-            "max_time_s",
-            type=options.Finite(0, min_open=True),
-            default=3.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Maximum time per row.",
-        ),
-        click.option("--host-time", is_flag=True, help="Include the launches of GPU kernels."),
-        click.option(
-            "--hot", is_flag=True, help="Warm cache: do not flush a GPU's before a shift."
-        ),
-        options.seed("Seed for the order of implementations in each round."),
-    ),
-    "Report": (
-        click.option(
-            "--resume",
-            type=options.OutputFile(),
-            metavar="FILE",
-            help="Continue this record with the options it was made with, or begin it. Options "
-            "may add to its lists.",
-        ),
-        click.option(
-            "--trace",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIR",
-            help="Afterwards, trace one run of each whole model with torch.profiler.",
-        ),
-        options.output,
-    ),
-}
-
-# Options that say what to measure, by the field of the record's request.
-_ASKED = {
-    "models": "--model", "input_sizes": "--input-size", "shifts": "--shift", "levels": "--level",
-    "dtypes": "--dtype", "batch_sizes": "--batch-size", "mode": "--mode", "compile": "--compile",
-    "compile_mode": "--compile-mode", "cuda_graph": "--cuda-graph", "device": "--device",
-    "channels_last": "--channels-last", "threads": "--threads", "runtimes": "--runtime",
-    "precisions": "--precision",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Given:
-    """The options, as the user gave them; ``named`` are those that were not left out."""
+    """The command line."""
 
-    named: frozenset[str]
-    shifts: str
-    models: tuple[str, ...]
-    ckpt: str | None
-    overrides: tuple[str, ...]
-    levels: tuple[Level, ...]
-    input_sizes: tuple[tuple[int, int], ...]
-    batch_sizes: tuple[int | None, ...] | None
-    mode: Mode
-    device: str | None
-    dtypes: tuple[str, ...]
-    runtimes: tuple[str, ...]
-    precisions: tuple[str, ...]
-    threads: int | None
-    compile: CompileUnit | None
-    compile_mode: CompileMode
-    cuda_graph: bool
-    channels_last: bool
-    min_time_s: float
-    max_time_s: float
-    host_time: bool
-    hot: bool
-    seed: int
-    resume: Path | None
-    trace: Path | None
-    output_format: str
-    output: Path | None
+    shifts: str = as_field(options.shifts(default="all"), heading="What is measured")
+    models: tuple[str, ...] = as_field(options.models(default="v2-small"))
+    ckpt: str | None = option(
+        metavar="FILE",
+        shell_complete=options.complete_files,
+        help="Trained weights; --model then names the architecture, if the file does not.",
+    )
+    overrides: tuple[str, ...] = as_field(options.overrides)
+    levels: tuple[Level, ...] = option(
+        "--level",
+        "levels",
+        type=options.Words(LEVELS),
+        default=",".join(LEVELS),
+        show_default=True,
+        help="The shift alone on each stage's map, one block of each stage, the whole model; the "
+        "whole model alone with other runtimes than torch.",
+    )
+    input_sizes: tuple[tuple[int, int], ...] = as_field(options.input_sizes)
+    batch_sizes: tuple[int | None, ...] | None = option(
+        "--batch-size",
+        "batch_sizes",
+        type=options.batch_sizes,
+        metavar="N[,N…]|max",
+        help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
+    )
+    mode: Mode = option(
+        type=click.Choice(["inference", "training"]),
+        default="inference",
+        show_default=True,
+        help="training: forward, backward and, for a model, a step of AdamW.",
+    )
+    runtimes: tuple[str, ...] = option(
+        "--runtime",
+        "runtimes",
+        heading="Where and how it runs",
+        type=options.Words(RUNTIMES),
+        default=TORCH,
+        show_default=True,
+        metavar="NAME[,NAME…]",
+        help="What runs each implementation: torch, or from an exported file (whole models, "
+        "inference) onnxruntime and openvino on the CPU, onnxruntime-cuda and "
+        "onnxruntime-tensorrt on a GPU (never tested).",
+    )
+    precisions: tuple[str, ...] = option(
+        "--precision",
+        "precisions",
+        type=options.Words(("fp32", AUTO, "int8")),
+        default="fp32",
+        show_default=True,
+        help="Of exported files. int8: dynamic, of the matrix products. auto: what openvino "
+        "chooses, such as bf16 on a CPU that has it. Errors and the chosen precision are shown.",
+    )
+    device: str | None = as_field(options.device)
+    dtypes: tuple[str, ...] = option(
+        "--dtype",
+        "dtypes",
+        type=options.Words(DTYPES),
+        default="fp32",
+        show_default=True,
+        help="Precisions, separated by commas.",
+    )
+    threads: int | None = option(
+        type=click.IntRange(1, 1024),
+        help="CPU threads. Default: all cores that this process may use.",
+    )
+    compile: CompileUnit | None = option(
+        is_flag=False,
+        flag_value="block",
+        type=click.Choice(["block", "model"]),
+        help="Use torch.compile: block by block (the default; a model without blocks at once), "
+        "or the whole model at once.",
+    )
+    compile_mode: CompileMode = option(
+        type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
+        default="default",
+        show_default=True,
+        help="Mode of torch.compile.",
+    )
+    cuda_graph: bool = option(help="Replay each call as one CUDA graph.")
+    channels_last: bool = option(help="Images in NHWC memory (whole model).")
+    min_time_s: float = option(
+        "--min-time",
+        "min_time_s",
+        heading="How it is measured",
+        type=options.Finite(0),
+        default=0.5,
+        show_default=True,
+        metavar="SECONDS",
+        help="Minimum time per row, even if every ratio is already known to within 1 %.",
+    )
+    max_time_s: float = option(
+        "--max-time",
+        "max_time_s",
+        type=options.Finite(0, min_open=True),
+        default=3.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Maximum time per row.",
+    )
+    host_time: bool = option(help="Include the launches of GPU kernels.")
+    hot: bool = option(help="Warm cache: do not flush a GPU's before a shift.")
+    seed: int = as_field(options.seed("Seed for the order of implementations in each round."))
+    resume: Path | None = option(
+        heading="Report",
+        type=options.OutputFile(),
+        metavar="FILE",
+        help="Continue this record with the options it was made with, or begin it. Options may add "
+        "to its lists.",
+    )
+    trace: Path | None = option(
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Afterwards, trace one run of each whole model with torch.profiler.",
+    )
+    output_format: str = as_field(options.output_format)
+    output: Path | None = as_field(options.output_file)
+
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """The options that were not left out, field -> flag."""
+        ctx = click.get_current_context()
+        left_out = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+        return {
+            each.name: max(each.opts, key=len)
+            for each in ctx.command.params
+            if each.name and ctx.get_parameter_source(each.name) not in left_out
+        }
 
     def check(self) -> None:
         """Refuse what cannot be meant.
@@ -234,9 +192,8 @@ class Given:
             )
 
 
-@grouped(GROUPS)
-@click.command(
-    cls=GroupedCommand,
+@options.command(
+    Given,
     short_help="Speed and memory of every implementation of the shift.",
     epilog="""
     \b
@@ -251,8 +208,7 @@ class Given:
       s2mlp profile --shift conv --trace traces && s2mlp trace traces
     """,
 )
-@click.pass_context
-def command(ctx: click.Context, /, **values: Any) -> None:
+def command(given: Given) -> None:
     """Time every implementation of the shift against `slice`, and against no shift at all.
 
     Each implementation is first checked against the reference implementation, on this device,
@@ -260,9 +216,6 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     drift affects them alike. With -o, finished cases are saved as they come, beside the file,
     which is replaced when all is measured; --resume continues what was interrupted.
     """
-    left_out = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
-    named = {name for name in values if ctx.get_parameter_source(name) not in left_out}
-    given = Given(named=frozenset(named), **values)
     given.check()
     if given.trace is not None:
         _require_writable(given.trace)
@@ -321,7 +274,7 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
         [name for name in names if names_code(name)],
     )
     models: tuple[GivenModel, ...] = ()
-    if previous is None or given.named & {"models", "ckpt", "overrides"}:
+    if previous is None or given.named.keys() & {"models", "ckpt", "overrides"}:
         models = _open_models(given, shared)
     settings = _settings(given, previous)
     before = previous and asked_of(previous)
@@ -331,7 +284,11 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     here = environment()
     request = _request(given, models, shifts, str(place.torch_device), here.cpu_count)
     if previous is not None:
-        named = {field: _ASKED[field] for field in _ASKED if field in given.named}
+        named = {
+            field: flag
+            for field, flag in given.named.items()
+            if field in type(request).model_fields
+        }
         named |= {"models": "--model"} if models else {}
         request, models = continued(previous, request, named, models)
     return Profiler(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from s2mlp_cli.commands import options
+from s2mlp_cli.commands.options import as_field, option
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.errors import S2MLPError
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
@@ -17,7 +20,50 @@ from s2mlp_cli.views.count_sheet import By
 from s2mlp_cli.views.terminal import status
 
 
-@click.command(
+@dataclass(frozen=True)
+class Given:
+    """The command line."""
+
+    named: tuple[str, ...] = as_field(
+        click.argument(
+            "named", metavar="[MODEL]...", nargs=-1, shell_complete=options.complete_models
+        ),
+        heading="Model",
+    )
+    models: tuple[str, ...] = as_field(options.models())
+    ckpts: tuple[str, ...] = as_field(options.ckpts)
+    weights: str | None = as_field(options.weights)
+    ema: bool = as_field(options.ema)
+    every: bool = option("--all", "every", help="Count every built-in spec.")
+    overrides: tuple[str, ...] = as_field(options.overrides)
+    input_sizes: tuple[tuple[int, int], ...] = as_field(options.input_sizes)
+    in_channels: int | None = as_field(options.in_channels)
+    shift: str = as_field(options.shift(BASELINE), heading="Count")
+    batch_size: int = option(
+        type=click.IntRange(1, LARGEST_BATCH),
+        default=1,
+        show_default=True,
+        help="Number of images. All figures but the parameters grow with it.",
+    )
+    by: By = option(
+        heading="Report",
+        type=click.Choice(get_args(By)),
+        default="model",
+        show_default=True,
+        help="Show one row per model, its modules as a tree, or its operators.",
+    )
+    depth: int = option(
+        type=click.IntRange(1, 20),
+        default=3,
+        show_default=True,
+        help="Levels of the tree of --by module.",
+    )
+    output_format: str = as_field(options.output_format)
+    output: Path | None = as_field(options.output_file)
+
+
+@options.command(
+    Given,
     short_help="Parameters and FLOPs beside the published figures.",
     epilog="""
     \b
@@ -32,55 +78,7 @@ from s2mlp_cli.views.terminal import status
       s2mlp count v1-deep --shift mine.py:my_shift --set step=1
     """,
 )
-@click.argument("named", metavar="[MODEL]...", nargs=-1, shell_complete=options.complete_models)
-@options.models()
-@options.ckpts
-@options.weights
-@options.ema
-@click.option("--all", "every", is_flag=True, help="Count every built-in spec.")
-@options.overrides
-@options.input_sizes
-@options.in_channels
-@options.shift(BASELINE)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1, LARGEST_BATCH),
-    default=1,
-    show_default=True,
-    help="Number of images. All figures but the parameters grow with it.",
-)
-@click.option(
-    "--by",
-    type=click.Choice(["model", "module", "operator"]),
-    default="model",
-    show_default=True,
-    help="Show one row per model, its modules as a tree, or its operators.",
-)
-@click.option(
-    "--depth",
-    type=click.IntRange(1, 20),
-    default=3,
-    show_default=True,
-    help="Levels of the tree of --by module.",
-)
-@options.output
-def command(
-    named: tuple[str, ...],
-    models: tuple[str, ...],
-    ckpts: tuple[str, ...],
-    weights: str | None,
-    ema: bool,
-    every: bool,
-    overrides: tuple[str, ...],
-    input_sizes: tuple[tuple[int, int], ...],
-    in_channels: int | None,
-    shift: str,
-    batch_size: int,
-    by: By,
-    depth: int,
-    output_format: str,
-    output: Path | None,
-) -> None:
+def command(given: Given) -> None:
     """Count parameters, FLOPs and activations, and show the published figures beside them.
 
     MODEL is a built-in name, a YAML spec, timm:NAME, a checkpoint, or a function or class in a
@@ -99,21 +97,21 @@ def command(
     from s2mlp_cli.records.count import CountRecord
     from s2mlp_cli.specs import names
 
-    if ckpts and len(models) > 1:
+    models, shift = given.models, given.shift
+    named = names() if given.every else given.named
+    if given.ckpts and len(models) > 1:
         raise click.UsageError("--ckpt takes one --model, its architecture; give others as MODEL")
-    if every:
-        named = names()
-    if not (named or models or ckpts):
+    if not (named or models or given.ckpts):
         raise click.UsageError(
             "name a model: `s2mlp count v2-medium` (`s2mlp models` lists them), or use --all"
         )
     with status("counting"):
-        alone = ckpts if not models else ()
+        alone = given.ckpts if not models else ()
         own = (shift,) if names_code(shift) else ()
-        shared = share_out(overrides, (*named, *models, *alone), own)
-        given = open_models(
-            named, models, ckpts,
-            overrides=shared, in_channels=in_channels, averaged=ema, weights=weights,
+        shared = share_out(given.overrides, (*named, *models, *alone), own)
+        opened = open_models(
+            named, models, given.ckpts, overrides=shared, in_channels=given.in_channels,
+            averaged=given.ema, weights=given.weights,
         )  # fmt: skip
         if own:
             from s2mlp_cli.shifts.contender import open_shift
@@ -122,12 +120,12 @@ def command(
 
         from s2mlp_cli.measure.counting.count import count_sizes
 
-        results, refused = count_sizes(given, input_sizes, shift, batch_size)
+        results, refused = count_sizes(opened, given.input_sizes, shift, given.batch_size)
         record = made_here(CountRecord, results=results, refused=refused)
+    tables: dict[str, Any] = {"by": given.by, "depth": given.depth}
     emit(
-        record, output_format, output, partial(view, by=by, depth=depth),
-        partial(sheet, by=by, depth=depth),
-    )  # fmt: skip
+        record, given.output_format, given.output, partial(view, **tables), partial(sheet, **tables)
+    )
     if record.disagreeing:
         wrong = ", ".join(result.model for result in record.disagreeing)
         raise S2MLPError(

@@ -320,4 +320,5 @@ class GroupedCommand(click.Command):
         rest = [each for each in self.get_params(ctx) if id(each) not in listed]
         for heading, group in {**self.groups, "Help": rest}.items():
             with formatter.section(heading):
-                formatter.write_dl([row for each in group if (row := each.get_help_record(ctx))])
+                rows = (each.get_help_record(ctx) for each in group)
+                formatter.write_dl([row for row in rows if row and row[1]])  # no bare arguments

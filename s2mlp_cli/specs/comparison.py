@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from s2mlp_cli.specs.model import (
     STAGES,
@@ -46,7 +47,7 @@ class VipSpec(PyramidSpec):
     eps: float = Field(default=1e-5, gt=0, le=1e-2, description="LayerNorm's epsilon.")
 
     @model_validator(mode="after")
-    def _tokens_fit(self) -> VipSpec:
+    def _size_fits(self) -> Self:  # instead of the one of all pyramids
         for index, (stage, (height, width)) in enumerate(
             zip(self.stages, self.maps(), strict=True)
         ):
@@ -61,6 +62,7 @@ class VipSpec(PyramidSpec):
                     f"{stage.segments}x{stage.segments} tokens",
                     ("input_size",),
                 )
+        check_sizes(self.input_size, self.stages)
         return self
 
 

@@ -34,7 +34,7 @@ class Given:
     ckpts: tuple[str, ...] = as_field(options.ckpts)
     weights: str | None = as_field(options.weights)
     ema: bool = as_field(options.ema)
-    every: bool = option("--all", "every", help="Count every built-in spec.")
+    every: bool = option("--all", help="Count every built-in spec.")
     overrides: tuple[str, ...] = as_field(options.overrides)
     input_sizes: tuple[tuple[int, int], ...] = as_field(options.input_sizes)
     in_channels: int | None = as_field(options.in_channels)

@@ -37,7 +37,6 @@ class Given:
     file: Path = option(
         "--output",
         "-o",
-        "file",
         heading="File",
         required=True,
         type=options.OutputFile((".onnx", ".pt2")),

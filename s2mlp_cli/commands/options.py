@@ -270,14 +270,15 @@ def output(function: Function) -> Function:
 def option(*names: str, heading: str | None = None, **settings: Any) -> Any:
     """Return a field of the dataclass of a :func:`command`, with the arguments of click's option.
 
-    The option is called like the field, unless a long name is given; a field of bool is a flag.
+    The option is called like the field, unless a long name is given, and sets the field; a field
+    of bool is a flag.
     """
 
     def made_for(field: dataclasses.Field[Any]) -> Callable[[Any], Any]:
         has_long = any(name.startswith("--") for name in names)
         long = () if has_long else ("--" + field.name.replace("_", "-"),)
         flag: dict[str, Any] = {"is_flag": True} if field.type == "bool" else {}
-        return click.option(*long, *names, **flag, **settings)
+        return click.option(*long, *names, field.name, **flag, **settings)
 
     return dataclasses.field(metadata={"option": made_for, "heading": heading})
 

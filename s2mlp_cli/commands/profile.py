@@ -51,7 +51,6 @@ class Given:
     overrides: tuple[str, ...] = as_field(options.overrides)
     levels: tuple[Level, ...] = option(
         "--level",
-        "levels",
         type=options.Words(LEVELS),
         default=",".join(LEVELS),
         show_default=True,
@@ -61,7 +60,6 @@ class Given:
     input_sizes: tuple[tuple[int, int], ...] = as_field(options.input_sizes)
     batch_sizes: tuple[int | None, ...] | None = option(
         "--batch-size",
-        "batch_sizes",
         type=options.batch_sizes,
         metavar="N[,N…]|max",
         help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
@@ -74,7 +72,6 @@ class Given:
     )
     runtimes: tuple[str, ...] = option(
         "--runtime",
-        "runtimes",
         heading="Where and how it runs",
         type=options.Words(RUNTIMES),
         default=TORCH,
@@ -86,7 +83,6 @@ class Given:
     )
     precisions: tuple[str, ...] = option(
         "--precision",
-        "precisions",
         type=options.Words(("fp32", AUTO, "int8")),
         default="fp32",
         show_default=True,
@@ -96,7 +92,6 @@ class Given:
     device: str | None = as_field(options.device)
     dtypes: tuple[str, ...] = option(
         "--dtype",
-        "dtypes",
         type=options.Words(DTYPES),
         default="fp32",
         show_default=True,
@@ -123,7 +118,6 @@ class Given:
     channels_last: bool = option(help="Images in NHWC memory (whole model).")
     min_time_s: float = option(
         "--min-time",
-        "min_time_s",
         heading="How it is measured",
         type=options.Finite(0),
         default=0.5,
@@ -133,7 +127,6 @@ class Given:
     )
     max_time_s: float = option(
         "--max-time",
-        "max_time_s",
         type=options.Finite(0, min_open=True),
         default=3.0,
         show_default=True,

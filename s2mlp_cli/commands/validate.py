@@ -142,7 +142,7 @@ class Given:
         metavar="N",
         help="Processes that decode images.  [default: one per core, at most 16]",
     )
-    compiled: bool = option("--compile", "compiled", help="Use torch.compile.")
+    compiled: bool = option("--compile", help="Use torch.compile.")
     channels_last: bool = option(help="Channels-last inputs and weights.")
     shift: str = as_field(options.shift())
     resume: Path | None = option(

@@ -33,7 +33,7 @@ def check_writable(path: Path, remedy: str) -> None:
         WriteError: the folder is missing or read-only.
     """
     if not path.parent.is_dir():
-        raise WriteError(f"there is no folder '{path.parent}'; {remedy}")
+        raise WriteError(f"there is no folder '{path.parent}' to write to; make it, or {remedy}")
     if not os.access(path.parent, os.W_OK):
         raise WriteError(f"the folder '{path.parent}' is read-only; {remedy}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from s2mlp_cli.commands.output import ENDINGS, FORMATS
+from s2mlp_cli.errors import WriteError
+from s2mlp_cli.files import check_writable
 from s2mlp_cli.records.base import LARGEST_BATCH
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs.model import MAX_PIXELS
@@ -74,14 +75,10 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the endings that are known."""
         path = Path(super().convert(value, param, ctx))  # type: ignore[arg-type]
-        if not path.parent.is_dir():
-            self.fail(
-                f"there is no folder '{path.parent}' to write to; make it, or choose another",
-                param,
-                ctx,
-            )
-        if not os.access(path.parent, os.W_OK):  # better now than after an hour of measuring
-            self.fail(f"the folder '{path.parent}' is read-only; choose another", param, ctx)
+        try:
+            check_writable(path, "choose another")
+        except WriteError as error:
+            self.fail(str(error), param, ctx)
         if path.suffix not in self.endings:
             self.fail(f"'{path}' should end with {', '.join(self.endings)}", param, ctx)
         return path

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ValidationError
 from s2mlp_cli.errors import SpecError, did_you_mean
 from s2mlp_cli.specs.yaml_source import Document, KeyPath, dotted
 
-_BOUNDS = {
+# Kind of fault -> what is allowed, from the context that the schema library gives.
+_ALLOWED = {
+    "misfit": "{allowed}",
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
     "less_than_equal": "at most {le}",
@@ -18,8 +20,6 @@ _BOUNDS = {
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "at least {min_length} character",
     "literal_error": "{expected}",
-}
-_TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing_size": "a whole number of sensible size",
@@ -62,15 +62,10 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel])
 
 
 def _allowed(kind: str, context: dict[str, Any], message: str) -> str:
-    if kind == "misfit":
-        return str(context["allowed"])
-    if kind in _BOUNDS:
-        bounds = {
-            name: f"{value:,}" if isinstance(value, int) else value
-            for name, value in context.items()
-        }
-        return _BOUNDS[kind].format(**bounds)
-    return _TYPES.get(kind, message[:1].lower() + message[1:])
+    if kind not in _ALLOWED:
+        return message[:1].lower() + message[1:]
+    numbers = {name: f"{each:,}" for name, each in context.items() if isinstance(each, int)}
+    return _ALLOWED[kind].format(**{**context, **numbers})
 
 
 def _found(value: object) -> str:

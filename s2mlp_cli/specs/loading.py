@@ -134,11 +134,7 @@ def _find(name: str, beside: Path = Path(), where: str = "") -> Path:
 
 
 def _with_bases(path: Path) -> list[Document]:
-    """Read ``path``, its base, the base of that, and so on up to the root.
-
-    Raises:
-        SpecError: a file is wrong, a base is unknown, or the bases go in a circle.
-    """
+    """Read ``path``, its base, the base of that, and so on up to the root."""
     found: dict[Path, Document] = {}
     named_at: Origin | None = None
     while True:
@@ -221,9 +217,6 @@ def _override(document: Document, override: str, model: str) -> None:
     """Apply one ``--set key=value`` option.
 
     It goes to every model of a command: a fault is told with the ``model`` that it is a fault of.
-
-    Raises:
-        SpecError: it has no ``=``, or its key leads nowhere.
     """
     key, equals, text = override.partition("=")
     origin = Origin(f"--set {override} for {model}", layer=1)
@@ -310,11 +303,7 @@ def _is_built_in(origin: Origin) -> bool:
 
 
 def _validated(document: Document) -> ModelSpec:
-    """Check merged data against the schema of its family.
-
-    Raises:
-        SpecError: naming the origin of the first fault.
-    """
+    """Check merged data against the schema of its family."""
     family = document.data.get("family", "s2mlp")
     if not isinstance(family, str) or family not in FAMILIES:
         raise SpecError(

@@ -99,19 +99,3 @@ def test_any_size_that_the_patches_divide_will_do(size):
     model = build_model(load_spec("gfnet-h-s", TINY))
     model(torch.randn(2, 3, *size)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-
-
-@pytest.mark.parametrize(
-    ("name", "params"),
-    [
-        ("gfnet-s", 24_869_608),
-        ("gfnet-b", 43_120_616),
-        ("gfnet-h-s", 32_162_632),
-        ("gfnet-h-b", 53_744_200),
-    ],
-)
-def test_parameters(name, params):
-    """25M, 43M, 32M and 54M are published; another input size does not change them."""
-    for overrides in ((), ("input_size=384",)):
-        model = build_model(load_spec(name, overrides), device="meta")
-        assert sum(parameter.numel() for parameter in model.parameters()) == params

@@ -137,6 +137,36 @@ def test_an_unknown_shift_names_the_nearest():
         build_model(load_spec("v2-small", TINY), shift="cnov")
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("vip-small", 25_114_984),
+        ("vip-medium", 55_272_488),
+        ("vip-large", 87_784_936),
+        ("vip-small-14", 29_892_904),
+        ("vip-small-16", 23_023_552),
+        ("gfnet-s", 24_869_608),
+        ("gfnet-b", 43_120_616),
+        ("gfnet-h-s", 32_162_632),
+        ("gfnet-h-b", 53_744_200),
+    ],
+)
+def test_parameters_of_the_comparison_models(name, params):
+    """25M, 55M, 88M of ViP and 25M, 43M, 32M, 54M of GFNet are published."""
+    model = build_model(load_spec(name), device="meta")
+    assert sum(parameter.numel() for parameter in model.parameters()) == params
+
+
+def test_another_input_size_does_not_change_the_parameters_of_gfnet():
+    own, larger = (
+        build_model(load_spec("gfnet-s", overrides), device="meta")
+        for overrides in ((), ("input_size=384",))
+    )
+    assert {name: each.shape for name, each in own.named_parameters()} == {
+        name: each.shape for name, each in larger.named_parameters()
+    }
+
+
 SMALL_STAGES = {
     "v1-wide": TINY,
     "v2-small": (

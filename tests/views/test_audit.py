@@ -1,12 +1,8 @@
 from s2mlp_cli.records.audit import AuditCell, AuditRecord
-from s2mlp_cli.records.base import Environment
 from s2mlp_cli.views.audit import sheet, view
 from s2mlp_cli.views.sheet import to_csv
+from tests import samples
 from tests.views import shown
-
-ENVIRONMENT = Environment(
-    s2mlp="0.1.0", python="3.11", platform="Linux", cpu="a cpu", cpu_count=2, packages={}
-)
 
 
 def cell(row, quantity, printed, computed, verdict="agrees", **fields):
@@ -35,7 +31,7 @@ DEEP = (
 
 
 def record(*cells):
-    return AuditRecord.new(command=("s2mlp", "audit"), environment=ENVIRONMENT, results=cells)
+    return AuditRecord.model_validate(samples.frame("audit", *cells))
 
 
 def test_terminal():

@@ -1,11 +1,8 @@
 """Counts as text, whole, at fixed widths."""
 
-from datetime import datetime, timezone
-
 import pytest
 
 from s2mlp_cli.records.audit import AuditCell
-from s2mlp_cli.records.base import Environment
 from s2mlp_cli.records.count import (
     CountRecord,
     CountResult,
@@ -19,11 +16,8 @@ from s2mlp_cli.records.count import (
 from s2mlp_cli.views.count import sheet, view
 from s2mlp_cli.views.modules import folded_modules
 from s2mlp_cli.views.sheet import to_csv, to_markdown
+from tests import samples
 from tests.views import shown
-
-ENVIRONMENT = Environment(
-    s2mlp="0.1.0", python="3.11.7", platform="Linux", cpu="a processor", cpu_count=2, packages={}
-)
 
 
 def published(quantity, printed, computed, difference, **other):
@@ -82,12 +76,7 @@ def result(**changes):
 
 
 def record(*results):
-    return CountRecord.new(
-        command=("s2mlp", "count"),
-        created=datetime(2026, 1, 2, tzinfo=timezone.utc),
-        environment=ENVIRONMENT,
-        results=results,
-    )
+    return CountRecord.model_validate(samples.frame("count", *results))
 
 
 def test_one_model_at_80_columns():

@@ -81,7 +81,7 @@ def test_latex_has_every_table(folder):
     target = folder / "tables.tex"
     arguments = [str(folder / f"{kind}.json") for kind in samples.ALL]
     CliRunner().invoke(command, [*arguments, "-o", str(target)], catch_exceptions=False)
-    assert r"v1 table 3 & deep & 51M & agrees in binary units &" in target.read_text()
+    assert r"v1 table 3, deep & 51M & agrees in binary units &" in target.read_text()
 
 
 def test_two_validations_of_the_same_images_compare_themselves(folder):

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from s2mlp_cli.records.predictions import load_predictions
 from tests.commands.test_validate import SIZE, in_process, program
 from tests.digits import class_folders, save_zip
+from tests.processes import members, needs_proc, wait_until
 
 STALL = 40
 
@@ -37,10 +37,10 @@ class Stalled:
         os.mkfifo(self.image)
         self.process = subprocess.Popen(
             program(*self.arguments[:-2], *(arguments or SIZE[-2:])), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         self.pipe = self._wait_for_reader()
-        until(self.progress.exists)
+        assert wait_until(self.progress.exists, 60)
 
     def _wait_for_reader(self):
         """Return the writing end of the pipe, which opens once somebody reads."""
@@ -83,9 +83,6 @@ class Stalled:
         return result, load_predictions(self.root / "p.csv")
 
 
-Start = Callable[..., Stalled]
-
-
 @pytest.fixture
 def start(digits, tmp_path):
     started = []
@@ -100,20 +97,6 @@ def start(digits, tmp_path):
         each.process.wait()
 
 
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 KEPT = "progress is saved; continue with --resume {}"
 
 
@@ -125,16 +108,15 @@ def test_killed_outright_it_goes_on_bit_by_bit(start):
     run.resume()
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
+@needs_proc
 def test_a_signal_ends_it_in_order_with_its_workers(start):
     run = start("--workers", "2")
-    workers = run.children()
-    assert len(workers) >= 2
+    assert len(run.children()) >= 2
     run.process.send_signal(signal.SIGTERM)
     status, said, out = run.end()
     assert (status, out) == (128 + signal.SIGTERM, "")
     assert said == [KEPT.format(run.progress)]
-    until(lambda: all(map(gone, workers)))
+    assert wait_until(lambda: not members(run.process.pid), 60)
     run.resume()
 
 
@@ -147,7 +129,7 @@ def test_an_impatient_second_ctrl_c_breaks_nothing(start):
     run.resume()
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see the processes")
+@needs_proc
 def test_a_worker_that_is_killed_is_reported(start):
     run = start("--workers", "1")
     os.kill(run.children()[-1], signal.SIGKILL)

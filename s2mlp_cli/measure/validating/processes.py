@@ -85,10 +85,8 @@ def processes() -> Iterator[Processes]:
         return
     dist.init_process_group("gloo")
     try:
-        local_rank, local_count = (
-            int(os.environ.get(name, default))
-            for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
-        )
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        local_count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         yield Processes(dist.get_rank(), count, local_rank, local_count)
     finally:
         dist.destroy_process_group()

@@ -50,7 +50,7 @@ class Scored:
 
     def loss(self) -> tuple[float | None, Interval | None]:
         """Return mean cross-entropy and its interval, cut off at 0; None if one is not finite."""
-        if not len(self) or not np.isfinite(self.loss_each).all():
+        if not np.isfinite(self.loss_each).all():
             return None, None
         mean = math.fsum(self.loss_each) / len(self)
         deviation = float(np.std(self.loss_each, ddof=1)) if len(self) > 1 else 0.0

@@ -72,6 +72,13 @@ def fill(folder, *names, content=None):
     return folder
 
 
+def unpacked(folder, members):
+    """Write members of an archive as files."""
+    for name, content in members.items():
+        fill(folder, name, content=content)
+    return folder
+
+
 def tar_of(path, members, mode="w"):
     with tarfile.open(path, mode) as archive:
         for name, content in members.items():
@@ -88,26 +95,22 @@ def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
     return path
 
 
+def in_folders(digits):
+    rows = zip(digits.names, digits.synsets, digits.files, strict=True)
+    return {f"./val/{synset}/{name}": content for name, synset, content in rows}
+
+
 def class_folders(digits, root):
-    for name, synset, content in zip(digits.names, digits.synsets, digits.files, strict=True):
-        (root / "val" / synset).mkdir(parents=True, exist_ok=True)
-        (root / "val" / synset / name).write_bytes(content)
-    return root, None
+    return unpacked(root, in_folders(digits)), None
 
 
 def numeric_folders(digits, root):
-    for name, label, content in zip(digits.names, digits.classes, digits.files, strict=True):
-        (root / str(label)).mkdir(exist_ok=True)
-        (root / str(label) / name).write_bytes(content)
-    return root, None
+    rows = zip(digits.names, digits.classes, digits.files, strict=True)
+    return unpacked(root, {f"{label}/{name}": content for name, label, content in rows}), None
 
 
 def flat(digits, root):
-    folder = root / "images"
-    folder.mkdir()
-    for name, content in zip(digits.names, digits.files, strict=True):
-        (folder / name).write_bytes(content)
-    return folder
+    return unpacked(root / "images", dict(zip(digits.names, digits.files, strict=True)))
 
 
 def write_devkit(digits, path):
@@ -167,11 +170,6 @@ def raw_tar(digits, root):
     members = dict(zip(digits.names, digits.files, strict=True))
     tar = tar_of(root / "ILSVRC2012_img_val.tar", members)
     return tar, write_devkit(digits, root / "devkit.tgz")
-
-
-def in_folders(digits):
-    rows = zip(digits.names, digits.synsets, digits.files, strict=True)
-    return {f"./val/{synset}/{name}": content for name, synset, content in rows}
 
 
 def tar_of_folders(digits, root):

@@ -103,9 +103,13 @@ def test_a_truncated_file_is_reported_wherever_it_ends(form, share, tmp_path):
         (b"hello, world, this is text", "is not a checkpoint"),
         (b"PK\x03\x04" + bytes(300), "is truncated or damaged"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not a checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "is a web page, not the file behind its link; download"),
+        (b"\x1f\x8b\x08" + bytes(30), "is compressed (gzip); unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(30), "is an HDF5 file, as Keras writes it; convert"),
     ],
 )
-def test_what_is_no_checkpoint(content, message, tmp_path):
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(content, message, tmp_path):
     (tmp_path / "x").write_bytes(content)
     refused(tmp_path / "x", message)
 
@@ -275,20 +279,6 @@ def test_a_distributed_checkpoint_is_named(tmp_path):
     refused(tmp_path / "dcp", "is a distributed checkpoint (DCP); make one file", "dcp_to_torch")
     refused(tmp_path / "dcp" / ".metadata", "dcp is a distributed checkpoint (DCP); make one file")
     refused(next((tmp_path / "dcp").glob("*.distcp")), "is a piece of a distributed checkpoint")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
-        (b"<!DOCTYPE html><html>", "is a web page, not the file behind its link; download"),
-        (b"\x1f\x8b\x08" + bytes(30), "is compressed (gzip); unpack it first"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(30), "is an HDF5 file, as Keras writes it; convert"),
-    ],
-)
-def test_other_files_are_called_what_they_are(content, message, tmp_path):
-    (tmp_path / "x.pth").write_bytes(content)
-    refused(tmp_path / "x.pth", message)
 
 
 def sharded(folder, suffix="safetensors"):

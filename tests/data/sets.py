@@ -13,7 +13,7 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import DecodedImages
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
-from tests.digits import GREY, fill, png, tar_of, zip_of
+from tests.digits import GREY, png, tar_of, unpacked, zip_of
 
 LIGHT = png(np.full((8, 8, 3), 200, np.uint8))
 
@@ -49,9 +49,8 @@ def batch(images):
 
 
 def in_every_form(root, members):
-    for name, content in members.items():
-        fill(root / "disk", name, content=content)
-    sources = (root / "disk", tar_of(root / "x.tar", members), zip_of(root / "x.zip", members))
+    disk = unpacked(root / "disk", members)
+    sources = (disk, tar_of(root / "x.tar", members), zip_of(root / "x.zip", members))
     return {str(source.name): open_images(source) for source in sources}
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.subset import fingerprint
-from tests.data.sets import GREY, fill, in_every_form, refused, tar_of
+from tests.data.sets import in_every_form, refused
+from tests.digits import GREY, fill, tar_of
 
 
 def test_the_same_images_have_the_same_fingerprint_in_every_form(tmp_path):

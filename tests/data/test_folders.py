@@ -9,19 +9,8 @@ from PIL import Image, features
 
 from s2mlp_cli.data import folders as folders_module
 from s2mlp_cli.data.detect import open_images
-from tests.data.sets import (
-    GREY,
-    LIGHT,
-    archive,
-    classes,
-    contents,
-    files,
-    fill,
-    in_every_form,
-    refused,
-    tar_of,
-    zip_of,
-)
+from tests.data.sets import LIGHT, archive, classes, contents, files, in_every_form, refused
+from tests.digits import GREY, fill, tar_of, zip_of
 
 
 def encoded(form):

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from tests.data.sets import GREY, classes, fill, refused, tar_of
+from tests.data.sets import classes, refused
+from tests.digits import GREY, fill, tar_of
 
 NAMES = tuple(f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3))
 

@@ -15,8 +15,8 @@ from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.loader import batches, first_images, workers_watched
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
-from tests.data.sets import GREY, batch, decoded, fill, tar_of
-from tests.digits import png
+from tests.data.sets import batch, decoded
+from tests.digits import GREY, fill, png, tar_of
 
 
 @pytest.fixture

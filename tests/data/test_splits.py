@@ -8,7 +8,8 @@ import pytest
 
 from s2mlp_cli.data.detect import open_images
 from s2mlp_cli.data.names import split_of
-from tests.data.sets import GREY, fill, refused, tar_of, zip_of
+from tests.data.sets import refused
+from tests.digits import GREY, fill, tar_of, zip_of
 
 
 def shard(path, images=1):

@@ -3,7 +3,8 @@
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from tests.data.sets import GREY, LIGHT, archive, classes, contents, refused, tar_of
+from tests.data.sets import LIGHT, archive, classes, contents, refused
+from tests.digits import GREY, tar_of
 
 
 @pytest.mark.parametrize("form", ["x.tar", "x.zip"])

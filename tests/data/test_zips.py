@@ -8,7 +8,8 @@ import zipfile
 import pytest
 
 from s2mlp_cli.data.detect import open_images
-from tests.data.sets import GREY, LIGHT, batch, contents, fill, refused, tar_of, zip_of
+from tests.data.sets import LIGHT, batch, contents, refused
+from tests.digits import GREY, fill, tar_of, zip_of
 
 # Fields of an entry of the central directory: how they are written, and where they are.
 FLAG, METHOD, CRC, PACKED, SIZE, PLACE = (

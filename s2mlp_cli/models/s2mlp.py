@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
-from s2mlp_cli.specs import Mixer, S2MLPSpec, Stage
+from s2mlp_cli.specs import Mixer, S2MLPSpec
 
 
 class Shift(nn.Module):
@@ -94,10 +96,7 @@ class S2MLP(PyramidClassifier):
     """The classifier, for images of any size that the patches divide."""
 
     def __init__(self, spec: S2MLPSpec, implementation: Implementation) -> None:
-        def block(stage: Stage) -> Block:
-            mixer = SpatialShiftMixer(stage.dim, spec.mixer, implementation)
-            return Block(mixer, stage, spec.norm)
-
+        mixer = partial(SpatialShiftMixer, mixer=spec.mixer, implementation=implementation)
         stages = (
             (
                 PatchLayer(
@@ -106,7 +105,7 @@ class S2MLP(PyramidClassifier):
                     stage.patch,
                     norm=make_norm(spec.norm, stage.dim) if spec.patch_norm else None,
                 ),
-                (block(stage) for _ in range(stage.depth)),
+                (Block(mixer(stage.dim), stage, spec.norm) for _ in range(stage.depth)),
             )
             for channels, stage in zip(spec.inputs(), spec.stages, strict=True)
         )

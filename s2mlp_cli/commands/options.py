@@ -314,9 +314,8 @@ class GroupedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list of options under each heading; what click adds itself comes last."""
-        listed = {id(each) for group in self.groups.values() for each in group}
-        rest = [each for each in self.get_params(ctx) if id(each) not in listed]
-        for heading, group in {**self.groups, "Help": rest}.items():
+        own = self.get_params(ctx)[len(self.params) :]
+        for heading, group in {**self.groups, "Help": own}.items():
             with formatter.section(heading):
                 rows = (each.get_help_record(ctx) for each in group)
                 formatter.write_dl([row for row in rows if row and row[1]])  # no bare arguments

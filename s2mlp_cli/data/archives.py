@@ -33,7 +33,7 @@ _NESTED_LINKS = 3
 
 @dataclass(frozen=True)
 class ArchiveSource(ABC):
-    """Reads members of archives.
+    """Reads members of archives: an :class:`~s2mlp_cli.data.images.ImageSource`.
 
     Attributes:
         places: the paths of the archives.
@@ -49,12 +49,7 @@ class ArchiveSource(ABC):
         return cls((str(path),), np.asarray([(0, *member) for member in members], np.int64))
 
     @abstractmethod
-    def read(self, index: int) -> bytes:
-        """Return the bytes of a member.
-
-        Raises:
-            OSError: they cannot be read any more, or are damaged.
-        """
+    def read(self, index: int) -> bytes: ...
 
     @abstractmethod
     def head(self, index: int) -> bytes:

@@ -169,7 +169,7 @@ def _recognise(path: Path, reading: Reading) -> ImageSet:
         return _folder(matches[0], reading)
     top = os.path.commonpath([match.parent for match in matches])
     relative = {os.path.relpath(match, top): match for match in matches}
-    chosen = reading.choose(path, dict.fromkeys(relative, True))
+    chosen = reading.choose(path, relative)
     names = list(relative) if chosen is None else chosen
     left = (name for name in relative if name not in names)
     reading.pass_over(left, f"outside the split '{split_word(names[0])}'")

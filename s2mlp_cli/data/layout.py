@@ -80,12 +80,12 @@ def _chosen(folder: Folder, reading: Reading) -> set[str] | None:
     """Return the names of what belongs to the split that is read; None where there are none."""
     below = folder.listing.folders
     inside = [each for each in below if each.holds_images or each.holds_archives]
-    # archives and folders with more than images in them cannot be class folders
-    entries = dict.fromkeys(folder.archives, True)
-    for each in inside:
-        nested = any(inner.holds_images for inner in each.listing.folders)
-        entries[each.name] = nested or each.holds_archives
-    chosen = reading.choose(folder.place, entries)
+    classes = [
+        each.name for each in inside
+        if not (each.holds_archives or any(inner.holds_images for inner in each.listing.folders))
+    ]  # fmt: skip
+    names = [*folder.archives, *(each.name for each in inside)]
+    chosen = reading.choose(folder.place, names, classes)
     if chosen is None:
         return None
     why = f"outside the split '{split_word(chosen[0]) or chosen[0]}'"

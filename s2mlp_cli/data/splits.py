@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -37,13 +37,15 @@ class Reading:
     _remarks: list[str] = field(default_factory=list)
     _is_matched: bool = False
 
-    def choose(self, place: Path, entries: Mapping[str, bool]) -> list[str] | None:
+    def choose(
+        self, place: Path, entries: Collection[str], classes: Collection[str] = ()
+    ) -> list[str] | None:
         """Return which of the files and folders at a place are read; None for all of them.
 
         Args:
             place: where they are.
-            entries: their names -> whether they cannot be class folders: archives, and folders of
-                folders with images.
+            entries: their names.
+            classes: those that may be class folders: they contain images, and nothing else.
 
         Raises:
             DataError: names cannot tell which to read, or the training images are all there is.
@@ -56,7 +58,7 @@ class Reading:
         if not splits:
             return None
         is_alone = len(set(splits.values())) == 1
-        if is_alone and len(splits) < len(entries) and not any(entries[name] for name in splits):
+        if is_alone and len(splits) < len(entries) and splits.keys() <= set(classes):
             self.remark(
                 f"{listed(list(splits))} is read like what is beside it; if it is a split, choose "
                 "it with --split"
@@ -65,7 +67,7 @@ class Reading:
         return self._preferred(place, entries, splits)
 
     def _asked_for(
-        self, place: Path, entries: Mapping[str, bool], splits: Mapping[str, str]
+        self, place: Path, entries: Collection[str], splits: Mapping[str, str]
     ) -> list[str] | None:
         """Return what ``--split`` names: a whole name, a word of it, or one that means the same."""
         asked = (self.split or "").lower()
@@ -83,7 +85,7 @@ class Reading:
         return None
 
     def _preferred(
-        self, place: Path, entries: Mapping[str, bool], splits: Mapping[str, str]
+        self, place: Path, entries: Collection[str], splits: Mapping[str, str]
     ) -> list[str]:
         """Return the validation split; test only if nothing else is there, train only if chosen."""
         # what --split or the path names, or what was chosen on the way

@@ -195,7 +195,7 @@ def _of_one_split(path: Path, rows: _Rows, head: list[str], column: int, reading
     at = next((head.index(word) for word in _SPLITS if word in head), None)
     if at is None or at == column:
         return rows
-    chosen = reading.choose(path, dict.fromkeys((cells[at] for _, cells in rows), True))
+    chosen = reading.choose(path, dict.fromkeys(cells[at] for _, cells in rows))
     if chosen is None:
         return rows
     left = [cells[column] for _, cells in rows if cells[at] not in chosen]

@@ -164,14 +164,6 @@ def test_a_prefix_is_cut_off_only_where_all_bear_it():
     assert (taken.state, taken.taken) == (state, "'model'")
 
 
-def test_averaged_weights_that_were_not_taken_are_named():
-    content = {"model": {"a": torch.ones(1)}, "model_ema": {"a": torch.zeros(1)}}
-    taken = take_weights(content)
-    assert taken.state["a"].item() == 1
-    assert taken.taken == "'model'; averaged ones are in 'model_ema' (--ema)"
-    assert take_weights(content, averaged=True).taken == "'model_ema'"
-
-
 def test_a_mapping_inside_itself_is_entered_once(tmp_path):
     content = {"w": torch.ones(1)}
     content["state_dict"] = content["model"] = content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -35,7 +36,7 @@ from s2mlp_cli.views.ranking import (
     rankings,
 )
 
-# So many implementations are answered one by one; of more, the fastest is.
+# So many implementations are answered one by one; of more, the fastest is. Groups of rows likewise.
 _FEW = 2
 
 
@@ -100,24 +101,37 @@ class _About:
 
     def __init__(self, timed: Sequence[ProfileResult]) -> None:
         self.timed = timed
-        sizes = {(row.model, row.input_size) for row in timed}
-        named = [model for model, _ in sizes]
+        named = [model for model, _ in {(row.model, row.input_size) for row in timed}]
         self._sized = {model for model in named if named.count(model) > 1}
+        self._in_case = Counter(map(self.case, timed))
 
     def case(self, row: ProfileResult) -> str:
         """Return the case: ``v2-small, whole model, cpu, fp32, batch 8``."""
         return f"{where(row)}, {setting(row, size=row.model in self._sized, threads=False)}"
 
     def rows(self, rows: Sequence[ProfileResult]) -> str:
-        """Return which rows: ``all 12 rows``, or cases with their implementations."""
+        """Return which rows: ``all 12 rows``, or ``slice, conv of`` cases; alike, these are one."""
         if len(rows) == len(self.timed) > 1:
             return f"all {len(rows)} rows"
-        cases = grouped((self.case(row), row) for row in rows)
-        shown = [
-            f"{case}: {', '.join(map(implementation, alike))}" for case, alike in cases[:MOST_NAMES]
-        ]
-        more = len(cases) - len(shown)
-        return "; ".join([*shown, *([f"and {plural(more, 'other case')}"] if more else [])])
+        alike: dict[str, list[str]] = {}
+        for case, own in grouped((self.case(row), row) for row in rows):
+            names = listed(map(implementation, own), "implementations")
+            whole = len(own) == self._in_case[case] > 1
+            alike.setdefault("all" if whole else names, []).append(case)
+        if len(alike) > _FEW:
+            cases = [case for own in alike.values() for case in own]
+            return f"{len(rows)} of {len(self.timed)} rows, in {_folded(cases)}"
+        return "; ".join(f"{names} of {_folded(cases)}" for names, cases in alike.items())
+
+
+def _folded(cases: Sequence[str]) -> str:
+    """Return cases with what all share said once: ``v2-small, cpu: fp32; bf16``."""
+    words = [case.split(", ") for case in cases]
+    shared = [word for word in words[0] if all(word in each for each in words)]
+    own = [", ".join(word for word in each if word not in shared) for each in words]
+    more = [f"and {plural(len(own) - MOST_NAMES, 'other case')}"] if len(own) > MOST_NAMES else []
+    rest = "; ".join([*own[:MOST_NAMES], *more])
+    return ", ".join(shared) + (f": {rest}" if rest else "")
 
 
 def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:
@@ -190,34 +204,45 @@ def _remarks(record: ProfileRecord, timed: Sequence[ProfileResult], about: _Abou
             f"Over 100 % of copy ({about.rows(cached)}): the map stays in the cache, and the large "
             "tensor of the copy does not."
         )
-    if fast := [row for row in timed if (row.matmul_fraction or 0) > 1]:
+    fast = [row for row in timed if (row.matmul_fraction or 0) > 1]
+    if of_torch := [row for row in fast if row.runtime == TORCH]:
         yield (
-            f"Over 100 % of matmul ({about.rows(fast)}): the roofline is one large square product, "
-            "which ran slower than the model, most likely on a busy machine: measure again when it "
-            "is idle."
+            f"Over 100 % of matmul ({about.rows(of_torch)}): the roofline is one large square "
+            "product, which ran slower than the model, most likely on a busy machine: measure "
+            "again when it is idle."
+        )
+    if exported := [row for row in fast if row.runtime != TORCH]:
+        yield (
+            f"Over 100 % of matmul ({about.rows(exported)}): the roofline is a product of torch, "
+            "and these runtimes have faster ones."
         )
     for shift, why in {row.shift: row.reference for row in record.results if row.reference}.items():
         yield f"{shift} is {why}."
     measured = [(row.memory.unknown, row) for row in timed if row.memory]
     for unknown, rows in grouped(measured):
         yield f"Memory is not known: {unknown} ({about.rows(rows)})."
-    yield from _runtimes(timed)
+    yield from _runtimes(timed, about)
     for form, rows in grouped((row.form, row) for row in timed):
         yield f"The {form} form ran ({about.rows(rows)})."
     yield from _earlier_runs(record)
 
 
-def _runtimes(timed: Iterable[ProfileResult]) -> Iterator[str]:
-    """Say of each runtime which it was, what it computed in, and how far that is off."""
-    found: dict[str, list[str]] = {}
-    for row in timed:
-        if row.runtime != TORCH:
-            how = f"{row.runtime} {row.runtime_version} in {row.runtime_precision}"
-            how += ", its own choice" if row.dtype == AUTO else ""
-            known = "not checked" if row.error is None else f"off by {row.error:.2g}"
-            found.setdefault(how, []).append(f"{row.shift or row.model} {known}")
-    for how, errors in found.items():
-        yield f"{how}, relative to the reference: {', '.join(dict.fromkeys(errors))}."
+def _runtimes(timed: Iterable[ProfileResult], about: _About) -> Iterator[str]:
+    """Say which runtimes ran exported files, in which precision, and what was checked."""
+    exported = [row for row in timed if row.runtime != TORCH]
+    if any(row.error is not None for row in exported):
+        yield (
+            "Max error: the largest difference between the logits of an exported file and those of "
+            "the reference in torch, relative to the largest of these."
+        )
+    for runtime, rows in grouped((f"{row.runtime} {row.runtime_version}", row) for row in exported):
+        computed = dict.fromkeys(
+            f"{row.runtime_precision}{' (its own choice)' if row.dtype == AUTO else ''}"
+            for row in rows
+        )
+        yield f"{runtime} computes in {', '.join(computed)}."
+    if unchecked := [row for row in exported if row.error is None and not row.reference]:
+        yield f"Not compared with a reference: {about.rows(unchecked)}."
 
 
 def _earlier_runs(record: ProfileRecord) -> Iterator[str]:

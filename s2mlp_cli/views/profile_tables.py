@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from s2mlp_cli.records.base import BASELINE, FLOORS
-from s2mlp_cli.records.profile import Level, Measured, ProfileRecord, ProfileResult
+from s2mlp_cli.records.profile import TORCH, Level, Measured, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, options, precision, where
 from s2mlp_cli.views.document import (
     EMPTY,
@@ -102,6 +102,10 @@ def _measures(level: Level, rows: Sequence[ProfileResult]) -> Iterator[Shown]:
     yield Number("p90", beside=True, scale=1 / factor), lambda row: row.p90_s
     yield Number("p99", beside=True, scale=1 / factor), lambda row: row.p99_s
     yield from _pair(Column("Shifts", unit="%", numeric=True), share)
+    yield (
+        Column("Max error", lambda error: f"{error:.2g}", numeric=True),
+        lambda row: None if row.runtime == TORCH else row.error,
+    )
     yield Number("Compile", unit="s"), lambda row: row.compile_s
     over = Column("Over products", unit=unit, numeric=True, optional=True)
     yield from _pair(

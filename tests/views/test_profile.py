@@ -222,7 +222,7 @@ def test_a_value_and_its_interval_have_the_same_decimals():
 def test_more_than_the_copy_bandwidth_is_explained_by_the_cache():
     fast = RECORD.results[0].model_copy(update={"copy_fraction": 1.6})
     assert view(record(fast)).remarks[0] == (
-        "Over 100 % of copy (v2-small, shift alone of stage 0, cpu, fp32, batch 1: slice): the map "
+        "Over 100 % of copy (slice of v2-small, shift alone of stage 0, cpu, fp32, batch 1): the map "
         "stays in the cache, and the large tensor of the copy does not."
     )
 
@@ -267,9 +267,41 @@ def test_a_record_of_several_runs_says_which_rows_are_older():
     assert "Rows 3 to 4 of 7 are from 2026-03-02 12:05 UTC, seed 2.\n" in text
 
 
-def test_more_than_the_matrix_product_is_explained_too():
-    fast = RECORD.results[2].model_copy(update={"level": "model", "matmul_fraction": 1.4})
-    assert any("Over 100 % of matmul" in remark for remark in view(record(fast)).remarks)
+def exported(shift, **fields):
+    return timed(shift, 1.0, **{"runtime": "openvino", "runtime_version": "7", **fields})
+
+
+def test_more_than_the_matrix_product_is_explained_by_the_load_or_by_a_faster_runtime():
+    rows = [changed(row, matmul_fraction=1.4) for row in (timed("conv", 1.0), exported("conv"))]
+    case = "v2-small, whole model, cpu, fp32, batch 1"
+    of_torch, of_other = (said for said in view(record(*rows)).remarks if "of matmul" in said)
+    assert of_torch.startswith(f"Over 100 % of matmul (conv of {case}): ")
+    assert "most likely on a busy machine" in of_torch
+    assert of_other == (
+        f"Over 100 % of matmul (conv (openvino) of {case}): the roofline is a product of torch, "
+        "and these runtimes have faster ones."
+    )
+
+
+def test_errors_of_exported_files_are_beside_their_rows_and_a_note_says_relative_to_what():
+    rows = [
+        changed(exported("conv", batch_size=size, runtime_precision="fp32"), error=error)
+        for size, error in ((1, 1.2e-5), (8, 0.25))
+    ]
+    unchecked = changed(exported(None, dtype="auto", runtime_precision="bf16"), error=None)
+    found = view(record(timed("conv", 1.0), *rows, unchecked))
+    (table,) = (each for each in found.tables if each.caption == "Whole model")
+    titles = [column.title for column in table.columns]
+    errors = [row[titles.index("Max error")] for row in table.rows]
+    assert errors == [None, 1.2e-5, 0.25, None]
+    assert "1.2e-05" in shown(found, 200)
+    assert found.remarks[-3:] == (
+        "Max error: the largest difference between the logits of an exported file and those of the "
+        "reference in torch, relative to the largest of these.",
+        "openvino 7 computes in fp32, bf16 (its own choice).",
+        "Not compared with a reference: no shift (openvino) of v2-small, whole model, cpu, auto "
+        "(bf16), batch 1.",
+    )
 
 
 def test_a_model_without_shifts_is_timed_as_it_is():
@@ -285,21 +317,44 @@ def test_a_warning_of_many_rows_is_said_once_and_marks_its_rows():
     rows = [timed(name, 1.0).model_copy(update=FEW) for name in ("slice", "b")]
     found = view(record(*rows, timed("c", 1.0)))
     assert found.warnings == (
-        "few samples: raise --max-time (v2-small, whole model, cpu, fp32, batch 1: slice, b)",
+        "few samples: raise --max-time (slice, b of v2-small, whole model, cpu, fp32, batch 1)",
     )
     lines = shown(found, 80).splitlines()
     assert [line[:7] for line in lines if "–202.3" in line] == ["slice !", "b !    ", "c      "]
     assert view(record(*rows)).warnings == ("few samples: raise --max-time (all 2 rows)",)
 
 
+def rows_named(rows, *others):
+    """Return how a warning about ``rows`` names them among all."""
+    warned = [changed(row, **FEW) for row in rows]
+    (said,) = view(record(*warned, *others)).warnings
+    return said.removeprefix("few samples: raise --max-time (").removesuffix(")")
+
+
 def test_rows_of_several_models_are_told_apart_in_warnings():
-    rows = [
-        timed("a", 1.0).model_copy(update={**FEW, "model": model}) for model in ("tiny", "large")
-    ]
-    (said,) = view(record(*rows, timed("b", 1.0))).warnings
-    assert said == (
-        "few samples: raise --max-time (tiny, whole model, cpu, fp32, batch 1: a; large, whole "
-        "model, cpu, fp32, batch 1: a)"
+    rows = [timed("a", 1.0, model=model) for model in ("tiny", "large")]
+    assert rows_named(rows, timed("b", 1.0, model="tiny"), timed("b", 1.0, model="large")) == (
+        "a of whole model, cpu, fp32, batch 1: tiny; large"
+    )
+
+
+def test_all_rows_of_a_case_are_not_listed_and_what_cases_share_is_said_once():
+    names = ("slice", "none", "conv", "roll")
+    rows = [timed(name, 1.0, dtype=dtype) for dtype in ("fp32", "bf16") for name in names]
+    other = timed("slice", 1.0, batch_size=8)
+    assert rows_named(rows[:4], *rows[4:]) == "all of v2-small, whole model, cpu, fp32, batch 1"
+    assert rows_named(rows, other) == "all of v2-small, whole model, cpu, batch 1: fp32; bf16"
+
+
+def test_many_rows_of_some_cases_are_counted():
+    rows = [timed(name, 1.0, batch_size=size) for size in (1, 2, 3, 4, 5) for name in "abcdefghi"]
+    assert rows_named(rows[:4], *rows[4:]) == (
+        "4 implementations of v2-small, whole model, cpu, fp32, batch 1"
+    )
+    some = [rows[0], rows[10], rows[20], rows[30]]
+    assert rows_named(some, *(row for row in rows if row not in some)) == (
+        "4 of 45 rows, in v2-small, whole model, cpu, fp32: batch 1; batch 2; batch 3; and 1 other "
+        "case"
     )
 
 

@@ -100,12 +100,8 @@ def with_input_size(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
     """
     if size == spec.input_size:
         return spec
-    fields = {name: getattr(spec, name) for name in type(spec).model_fields}
-    try:
-        return type(spec).model_validate({**fields, "input_size": size})
-    except ValidationError as error:
-        origin = Origin(f"{spec.name} at {size[0]}x{size[1]}")
-        raise explain(error, Document({}, {(): origin}), type(spec)) from error
+    origin = Origin(f"{spec.name} at {size[0]}x{size[1]}")
+    return _validated(Document({**spec.model_dump(), "input_size": size}, {(): origin}))
 
 
 def from_record(kept: Mapping[str, Any]) -> ModelSpec:

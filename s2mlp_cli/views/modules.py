@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -86,11 +86,8 @@ def _share(fraction: float) -> Cell:
     return Cell(fraction, f"{100 * fraction:.1f}" if fraction else "", fraction=min(fraction, 1))
 
 
-# module -> those inside it with no other listed one between.
-Inside = Mapping[str, Sequence[ModuleCount]]
-
-
-def _inside(result: CountResult) -> Inside:
+def _inside(result: CountResult) -> dict[str, list[ModuleCount]]:
+    """Return module -> those inside it with no other listed one between."""
     inside: dict[str, list[ModuleCount]] = {each.module: [] for each in result.by_module}
     for each in result.by_module:
         around = each.module
@@ -109,34 +106,36 @@ def folded_modules(
 
     ``blocks.0-13, each`` are 14 modules that have the same parts and cost the same.
     """
-    model = [each for each in result.by_module if not each.module]
-    yield from _folded(_inside(result), model, 0, depth)
-
-
-def _folded(
-    inside: Inside, siblings: Sequence[ModuleCount], level: int, depth: int | None
-) -> Iterator[tuple[str, ModuleCount]]:
-    if depth is not None and level > depth:
-        return
-    for _, group in groupby(enumerate(siblings), lambda pair: _alike(inside, *pair)):
-        equal = [module for _, module in group]
+    inside = _inside(result)
+    waiting = [(0, [each]) for each in result.by_module if not each.module]
+    while waiting:
+        level, equal = waiting.pop()
         yield "\u00a0\u00a0" * level + _label(equal), equal[0]
-        if equal[0].shared not in inside:  # the parts of a module that is used again are there
-            yield from _folded(inside, inside[equal[0].module], level + 1, depth)
+        # The parts of a module that is used again are there.
+        if level != depth and equal[0].shared not in inside:
+            groups = _equal_neighbours(result, inside[equal[0].module])
+            waiting += [(level + 1, group) for group in reversed(groups)]
 
 
-def _alike(inside: Inside, place: int, module: ModuleCount) -> Hashable:
-    """Return what equal blocks of a list have in common; others are alike to nothing."""
-    number = module.module.rpartition(".")[2]
-    return (int(number) - place, _signature(inside, module)) if number.isdecimal() else place
+def _equal_neighbours(
+    result: CountResult, siblings: Sequence[ModuleCount]
+) -> list[list[ModuleCount]]:
+    """Group modules that are numbered one after the other and have the same in them."""
+    if len(siblings) == 1:
+        return [list(siblings)]
 
+    def alike(numbered: tuple[int, ModuleCount]) -> Hashable:
+        place, module = numbered
+        number = module.module.rpartition(".")[2]
+        if not re.fullmatch(r"\d{1,9}", number):
+            return place
+        own = [each for each in result.by_module if each.module.startswith(f"{module.module}.")]
+        return int(number) - place, tuple(
+            (each.module.removeprefix(module.module), *(v for name, v in each if name != "module"))
+            for each in (module, *own)
+        )
 
-def _signature(inside: Inside, module: ModuleCount) -> Hashable:
-    own = tuple(value for name, value in module if name != "module")
-    return own, tuple(
-        (part.module.removeprefix(module.module), _signature(inside, part))
-        for part in inside[module.module]
-    )
+    return [[each for _, each in group] for _, group in groupby(enumerate(siblings), alike)]
 
 
 def _label(equal: Sequence[ModuleCount]) -> str:

@@ -240,6 +240,11 @@ def test_a_block_that_differs_inside_has_a_row_of_its_own():
     assert labels == ["model", "blocks", "0", "fc", "1", "fc", "blocks.2-3, each", "fc", "head"]
 
 
+def test_modules_may_be_inside_each_other_to_any_depth():
+    names = [".".join("0" * level) for level in range(1200)]
+    assert len(list(folded_modules(result(by_module=modules(*names))))) == 1200
+
+
 def test_a_shared_parameter_is_marked():
     shares = ModuleCount(module="out", kind="Linear", params=0, macs=36, elementwise=0,
                          activations=6, shared="in.weight")  # fmt: skip

@@ -27,18 +27,24 @@ OFFSETS: dict[str, tuple[int, int]] = {
 def groups(channels: int, directions: Directions) -> Iterator[tuple[slice, int, int]]:
     """Yield ``(channel slice, dh, dw)`` per direction: equal groups, in the order of the list.
 
+    Without directions all channels are one group, which does not move.
+
     Raises:
         ValueError: ``channels`` does not divide by the number of directions.
         KeyError: a direction has no entry in :data:`OFFSETS`.
     """
-    if not directions:
-        return
-    size, rest = divmod(int(channels), len(directions))  # a traced size is a tensor
+    offsets = [OFFSETS[direction] for direction in directions] or [(0, 0)]
+    size, rest = divmod(int(channels), len(offsets))  # a traced size is a tensor
     if rest:
         raise ValueError(f"{channels} channels do not divide by {len(directions)} directions")
-    for index, direction in enumerate(directions):
-        dh, dw = OFFSETS[direction]
+    for index, (dh, dw) in enumerate(offsets):
         yield slice(index * size, (index + 1) * size), dh, dw
+
+
+def offsets_of(channels: int, directions: Directions) -> list[tuple[int, int]]:
+    """Return ``(dh, dw)`` of every channel."""
+    moves = groups(channels, directions)
+    return [(dh, dw) for group, dh, dw in moves for _ in range(channels)[group]]
 
 
 def destination_and_source(offset: int) -> tuple[slice, slice]:

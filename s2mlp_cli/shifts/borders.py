@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.directions import OFFSETS, Directions, offsets_of
 from s2mlp_cli.shifts.torch_shifts import remembered
 from s2mlp_cli.shifts.types import MixerParameters, ShiftWork, SplitAttentionParameters
 
@@ -59,14 +59,10 @@ def _coefficients(
     channels: int, splits: Splits, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return (1, dh, dw, dh*dw) of every channel of every split: 4,K,C."""
-    rows: list[list[list[int]]] = [[], [], [], []]
-    for directions in splits:
-        offsets = [OFFSETS[direction] for direction in directions] or [(0, 0)]
-        repeated = [offset for offset in offsets for _ in range(channels // len(offsets))]
-        for row, values in enumerate(
-            zip(*((1, dh, dw, dh * dw) for dh, dw in repeated), strict=True)
-        ):
-            rows[row].append(list(values))
+    offsets = [offsets_of(channels, directions) for directions in splits]
+    rows = [
+        [[(1, dh, dw, dh * dw)[row] for dh, dw in split] for split in offsets] for row in range(4)
+    ]
     # Of a list the compiler makes a constant on the device; a table that is written is copied.
     return torch.tensor(rows, dtype=dtype, device=device)
 

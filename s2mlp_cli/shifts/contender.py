@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2mlp_cli.directions import OFFSETS, Directions
+from s2mlp_cli.directions import Directions, offsets_of
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.shifts import registry
@@ -60,9 +60,7 @@ class ForeignFunction(ShiftFunction):
         moves = read.decoded.moves
         own = [(move.dh, move.dw) for move in moves for _ in range(move.size)]
         for split in filter(None, splits):
-            offsets = [OFFSETS[name] for name in split]
-            size, rest = divmod(len(own), len(split))
-            if rest or own != [offset for offset in offsets for _ in range(size)]:
+            if len(own) % len(split) or own != offsets_of(len(own), split):
                 return (
                     f"always moves {', '.join(move.direction for move in moves)}, and the "
                     f"model moves {', '.join(split)}: see the level op"

@@ -26,9 +26,6 @@ NAMES = (
 # Those whose modules import Triton.
 _TRITON = ("triton", "fused-triton", "fused-project")
 
-# The four implementations that the papers and the public code name.
-SOURCE = ("slice", "roll", "conv", "deform")
-
 # Known not to compute the shift: never part of ``all``, never a default.
 UNSAFE = ("inplace", *FLOORS)
 

@@ -63,7 +63,7 @@ def shift_oracle(x: Tensor, directions: Directions) -> Tensor:
         source_rows = (rows - dh).clamp(0, height - 1)
         source_columns = (columns - dw).clamp(0, width - 1)
         moved.append(x[..., group][:, source_rows][:, :, source_columns])
-    return torch.cat(moved, dim=-1) if moved else x.clone()
+    return torch.cat(moved, dim=-1)
 
 
 def shift_slice(x: Tensor, directions: Directions) -> Tensor:
@@ -82,15 +82,11 @@ def shift_slice(x: Tensor, directions: Directions) -> Tensor:
 
 def shift_concat(x: Tensor, directions: Directions) -> Tensor:
     """Join each group's replicated edge with its moved lines, then the groups: no assignment."""
-    if not directions:
-        return x.clone()
     if is_recorded() and not is_exporting() and x.device.type == "cpu":
         return _selected(x, directions)
-    parts = x.chunk(len(directions), -1)
-    offsets = groups(x.shape[-1], directions)
-    moved = [
-        _moved(_moved(part, dh, 1), dw, 2) for part, (_, dh, dw) in zip(parts, offsets, strict=True)
-    ]
+    offsets = [(dh, dw) for _, dh, dw in groups(x.shape[-1], directions)]
+    parts = zip(x.chunk(len(offsets), -1), offsets, strict=True)
+    moved = [_moved(_moved(part, dh, 1), dw, 2) for part, (dh, dw) in parts]
     return torch.cat(moved, dim=-1)
 
 
@@ -137,7 +133,7 @@ def shift_roll(x: Tensor, directions: Directions) -> Tensor:
         torch.roll(padded[..., group], (dh, dw), dims=(1, 2))[:, 1:-1, 1:-1]
         for group, dh, dw in groups(x.shape[-1], directions)
     ]
-    return torch.cat(rolled, dim=-1) if rolled else x.clone()
+    return torch.cat(rolled, dim=-1)
 
 
 def shift_conv(x: Tensor, directions: Directions) -> Tensor:
@@ -147,8 +143,6 @@ def shift_conv(x: Tensor, directions: Directions) -> Tensor:
     values, the sign of a zero apart (-0 + 0 is 0): an infinity or a NaN spreads to the pixels
     whose kernels multiply it by 0.
     """
-    if not directions:
-        return x.clone()
     channels = int(x.shape[-1])
     kernels = torch.zeros(channels, 1, 3, 3, dtype=x.dtype, device=x.device)
     for group, dh, dw in groups(channels, directions):
@@ -184,8 +178,6 @@ def shift_deform(x: Tensor, directions: Directions) -> Tensor:
     directions. Exact for finite values, the sign of a zero apart: the 1x1 product multiplies
     every other channel by 0, and 0 * inf is NaN.
     """
-    if not directions:
-        return x.clone()
     if reason := _no_torchvision(x.device):
         raise UnavailableError(reason)
     batch, height, width, channels = x.shape
@@ -198,7 +190,7 @@ def shift_deform(x: Tensor, directions: Directions) -> Tensor:
         x.new_zeros(batch, 0),  # no modulation
         x.new_zeros(channels),  # no bias
         1, 1, 0, 0, 1, 1,  # stride, padding, dilation
-        1, len(directions), False,  # groups of channels and of offsets
+        1, len(moves) // 2, False,  # groups of channels and of offsets
     )  # fmt: skip
     cropped: Tensor = moved[:, :, 1:-1, 1:-1].permute(0, 2, 3, 1)
     return cropped
@@ -222,8 +214,6 @@ def _source_positions(
 
 def shift_gather(x: Tensor, directions: Directions) -> Tensor:
     """Select from the flattened map by indices that are computed once per shape."""
-    if not directions:
-        return x.clone()
     height, width, channels = map(int, x.shape[1:])
     index = _source_positions(height, width, channels, directions, x.device)
     return x.flatten(1).index_select(1, index).reshape(x.shape)

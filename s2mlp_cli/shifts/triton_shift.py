@@ -140,15 +140,15 @@ def _unshift_kernel(
 def _launch(kernel: Any, x: Tensor, directions: Directions, **constants: Any) -> Tensor:
     """Run a kernel over all positions and groups of ``x`` (B,H,W,C); the output is contiguous."""
     batch, height, width, channels = x.shape
-    list(groups(channels, directions))  # refuses channels that do not divide
+    count = len(list(groups(channels, directions)))  # refuses channels that do not divide
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     if not out.numel():
         return out
-    size = channels // len(directions)
+    size = channels // count
     block = power_of_two_block(size, largest=128)
     positions = batch * height * width
     segment_blocks = triton.cdiv(size, block)
-    channel_blocks = segment_blocks * len(directions)
+    channel_blocks = segment_blocks * count
     with on_device(x):
         kernel[(triton.cdiv(positions, _POSITIONS) * channel_blocks,)](
             x, out, offset_table((directions,), x.device), positions, height, width, size,
@@ -182,8 +182,6 @@ class TritonShift(torch.autograd.Function):
 
 def shift_triton(x: Tensor, directions: Directions) -> Tensor:
     """Shift ``x`` (B,H,W,C, any strides) by one kernel."""
-    if not directions:
-        return x.clone()
     shifted: Tensor = TritonShift.apply(x, directions)
     return shifted
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2mlp_cli.directions import OFFSETS
+from s2mlp_cli.directions import offsets_of
 from s2mlp_cli.shifts.borders import Splits
 from s2mlp_cli.shifts.torch_shifts import remembered
 
@@ -65,13 +65,7 @@ def segments(splits: Splits) -> int:
 def offset_table(splits: Splits, device: torch.device) -> Tensor:
     """Return (dh, dw) for every split and segment, K,S,2: a kernel reads two scalars a program."""
     count = segments(splits)
-    rows = [
-        [
-            OFFSETS[directions[i * len(directions) // count]] if directions else (0, 0)
-            for i in range(count)
-        ]
-        for directions in splits
-    ]
+    rows = [offsets_of(count, directions) for directions in splits]
     return torch.tensor(rows, dtype=torch.int32, device=device)
 
 

@@ -24,7 +24,7 @@ def test_logits_have_one_row_per_image_and_gradients_reach_every_weight(base):
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("shift", [*registry.SOURCE, "concat", "gather", "oracle"])
+@pytest.mark.parametrize("shift", ["slice", "roll", "conv", "deform", "concat", "gather", "oracle"])
 def test_every_implementation_gives_the_same_logits(shift):
     torch.manual_seed(0)
     model = build_model(load_spec("v2-small", TINY))

@@ -75,8 +75,9 @@ def order_of_eight_assumed(x, directions):
 def repeated_directions_dropped(x, directions):
     """Looks groups up by name: of a direction given twice only the last group moves."""
     moved = shift_oracle(x, directions)
-    for index, (group, _, _) in enumerate(groups(x.shape[-1], directions)):
-        if directions[index] in directions[index + 1 :]:
+    named = zip(directions, groups(x.shape[-1], directions), strict=False)
+    for index, (name, (group, _, _)) in enumerate(named, 1):
+        if name in directions[index:]:
             moved = torch.cat(
                 [moved[..., : group.start], x[..., group], moved[..., group.stop :]], -1
             )

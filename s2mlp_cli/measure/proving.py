@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mlp_cli.errors import ExportError
-from s2mlp_cli.measure.source import ExportedModel, GivenModel, PythonModel, SpecModel
+from s2mlp_cli.measure.source import ExportedModel, GivenModel, PythonModel
 from s2mlp_cli.measure.torch_support import DTYPES, first_line
 from s2mlp_cli.models.build import has_shifts, set_shift
 from s2mlp_cli.records.base import BASELINE
@@ -56,7 +56,7 @@ class Reference:
             raise ExportError(
                 f"{model.source.path} is exported already; give the checkpoint or the spec"
             )
-        random = isinstance(model, SpecModel) or (
+        random = model.source.kind == "spec" or (
             isinstance(model, PythonModel) and model.weights is None
         )
         self._model = model

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from s2mlp_cli.errors import ExportError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.measure.settings import code_arguments
 from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.source import ModelSource
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
 from s2mlp_cli.specs.model import MAX_PIXELS
 from s2mlp_cli.user_code import UserCode, load_code, names_code
@@ -45,12 +46,16 @@ class GivenModel:
         input_size: (height, width) of its images.
         in_channels: of its images.
         spec: its spec; None where there is only code.
+        notes: what was assumed or left out when it was opened, in sentences.
+        path: the Python file of its code, if it has one.
     """
 
     source: ModelSource
     input_size: tuple[int, int]
     in_channels: int
-    spec: ModelSpec | None
+    spec: ModelSpec | None = None
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    path: Path | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -67,31 +72,28 @@ class GivenModel:
         return self.spec is not None and not isinstance(self.spec, TimmSpec)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What was assumed or left out when it was opened, in sentences."""
-        return ()
-
-    @property
-    def path(self) -> Path | None:
-        """The Python file of its code, if it has one."""
-        return None
-
-    @property
     def native_size(self) -> tuple[int, int] | None:
-        """The size that the architecture was made for, where that is known."""
-        return None
+        """The size that timm's model was made for."""
+        from s2mlp_cli.specs.timm_names import timm_config
+
+        if not isinstance(self.spec, TimmSpec):
+            return None
+        height, width = timm_config(self.spec.timm).input_size[1:]
+        return height, width
 
     def running(self) -> AbstractContextManager[object]:
         """Run its forward pass inside this: what code of the user prints goes to stderr."""
-        return nullcontext() if self.spec else redirect_stdout(sys.stderr)
+        return redirect_stdout(sys.stderr)
 
     def at(self, input_size: tuple[int, int]) -> GivenModel:
         """Return the model for images of another size.
 
         Raises:
-            SpecError: it does not support that size.
+            S2MLPError: it does not support that size.
         """
-        return replace(self, input_size=input_size)
+        if input_size == self.input_size:
+            return self
+        return reopen(self.source, self.spec, input_size, self.in_channels)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         """Build the module in evaluation mode, with its weights wherever it has some.
@@ -113,53 +115,22 @@ class SpecModel(GivenModel):
 
     spec: ModelSpec
 
-    @property
-    def native_size(self) -> tuple[int, int] | None:
-        from s2mlp_cli.specs.timm_names import timm_config
-
-        if not isinstance(self.spec, TimmSpec):
-            return None
-        height, width = timm_config(self.spec.timm).input_size[1:]
-        return height, width
-
-    def at(self, input_size: tuple[int, int]) -> SpecModel:
-        if input_size == self.input_size:
-            return self
-        spec = with_input_size(self.spec, input_size)
-        return replace(self, spec=spec, input_size=input_size)
-
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         from s2mlp_cli.models import build_model
-        from s2mlp_cli.shifts import registry
 
         return build_model(self.spec, shift or registry.DEFAULT, device)
 
 
 @dataclass(frozen=True)
-class CheckpointModel(GivenModel):
+class CheckpointModel(SpecModel):
     """A file of weights whose architecture was read off it, or named."""
 
-    spec: ModelSpec
-    checkpoint: Checkpoint
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.checkpoint.facts.stated
-
-    def at(self, input_size: tuple[int, int]) -> GivenModel:
-        if input_size == self.input_size:
-            return self
-        source = self.source
-        return _checkpoint(source.path or "", self.spec, input_size, source.averaged, source.key)
+    checkpoint: Checkpoint = field(kw_only=True)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
-        from s2mlp_cli.models import build_model
-        from s2mlp_cli.shifts import registry
-
-        shift = shift or registry.DEFAULT
         if str(device) == "meta":
-            return build_model(self.spec, shift, device)
-        return self.checkpoint.build(shift, device)
+            return super().build(shift, device)
+        return self.checkpoint.build(shift or registry.DEFAULT, device)
 
 
 @dataclass(frozen=True)
@@ -169,13 +140,8 @@ class PythonModel(GivenModel):
     code: UserCode = field(kw_only=True)
     weights: Mapping[str, torch.Tensor] | None = None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.code.notes
-
-    @property
-    def path(self) -> Path | None:
-        return self.code.path
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        return replace(self, input_size=input_size)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         import copy
@@ -204,6 +170,9 @@ class ModuleModel(GivenModel):
     """A module that a Python program passed; each build is a copy."""
 
     module: nn.Module = field(kw_only=True)
+
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        return replace(self, input_size=input_size)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         import copy
@@ -241,11 +210,6 @@ class ExportedModel(GivenModel):
     def is_program(self) -> bool:
         """Whether it is a .pt2, which torch runs."""
         return Path(self.source.path or "").suffix == ".pt2"
-
-    def at(self, input_size: tuple[int, int]) -> GivenModel:
-        if input_size == self.input_size:
-            return self
-        return _exported(Path(self.source.path or ""), input_size)
 
     def build(self, shift: str | None = None, device: torch.device | str = "cpu") -> nn.Module:
         path = Path(self.source.path or "")
@@ -348,29 +312,29 @@ def open_models(
 def reopen(
     source: ModelSource,
     spec: ModelSpec | None,
-    input_size: tuple[int, int],
+    input_size: tuple[int, int] | None = None,
     in_channels: int = DEFAULT_CHANNELS,
 ) -> GivenModel:
-    """Open a model again, in another process or for an earlier record.
+    """Open a model again: in another process, for an earlier record, or at another size.
 
     Raises:
-        S2MLPError: its file is gone or has changed since.
+        S2MLPError: its file is gone or has changed since, or it does not support the size.
     """
+    path = source.path or ""
+    again: GivenModel
     if source.kind == "python":
-        return _python_model(
-            source, load_code(source.path or "", source.sha256), input_size, in_channels
-        )
+        code = load_code(path, source.sha256)
+        return _python_model(source, code, input_size or DEFAULT_SIZE, in_channels)
     if source.kind == "checkpoint":
-        again = _checkpoint(source.path or "", spec, input_size, source.averaged, source.key)
-        _check_same(again.source.sha256, source.sha256, source.path)
-        return replace(again, source=source)  # it may have another name
-    if source.kind == "exported":
-        exported = _exported(Path(source.path or ""))
-        _check_same(exported.source.sha256, source.sha256, source.path)
-        return exported
-    if spec is None:
+        again = _checkpoint(path, spec, input_size, source.averaged, source.key)
+    elif source.kind == "exported":
+        again = _exported(Path(path), input_size)
+    elif spec is not None:
+        again = spec_model(with_input_size(spec, input_size or spec.input_size))
+    else:
         raise UserCodeError(f"{source.name} was passed by a Python program; run that again")
-    return spec_model(spec, source.path)
+    _check_same(again.source.sha256, source.sha256, path)
+    return replace(again, source=source)  # it may have another name
 
 
 def spec_model(spec: ModelSpec, path: str | None = None) -> SpecModel:
@@ -395,7 +359,7 @@ def module_model(
             f"a {type(module).__name__} is TorchScript; pass the module that it was made from"
         )
     source = ModelSource(kind="module", name=type(module).__name__)
-    return ModuleModel(source, input_size, in_channels, None, module=module)
+    return ModuleModel(source, input_size, in_channels, module=module)
 
 
 def as_given(
@@ -481,7 +445,9 @@ def _python_model(
     input_size: tuple[int, int],
     in_channels: int,
 ) -> PythonModel:
-    model = PythonModel(source, input_size, in_channels, None, code=code)
+    model = PythonModel(
+        source, input_size, in_channels, notes=code.notes, path=code.path, code=code
+    )
     if source.weights is None:
         return model
     from s2mlp_cli.checkpoints.loading import load_weights
@@ -512,8 +478,10 @@ def _checkpoint(
         averaged=averaged,
         key=key,
     )
-    found = checkpoint.spec
-    return CheckpointModel(source, found.input_size, found.in_channels, found, checkpoint)
+    found, notes = checkpoint.spec, checkpoint.facts.stated
+    return CheckpointModel(
+        source, found.input_size, found.in_channels, found, notes=notes, checkpoint=checkpoint
+    )
 
 
 def _exported(path: Path, input_size: tuple[int, int] | None = None) -> ExportedModel:
@@ -533,7 +501,7 @@ def _exported(path: Path, input_size: tuple[int, int] | None = None) -> Exported
         size or default for size, default in zip(own, input_size or DEFAULT_SIZE, strict=True)
     )
     source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=sha256_of(path))
-    return ExportedModel(source, (height, width), channels or DEFAULT_CHANNELS, None, facts=facts)
+    return ExportedModel(source, (height, width), channels or DEFAULT_CHANNELS, facts=facts)
 
 
 def _names_weights(model: str) -> bool:

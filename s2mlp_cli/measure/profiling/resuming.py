@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s2mlp_cli.errors import RecordError
-from s2mlp_cli.measure.source import DEFAULT_SIZE, GivenModel, reopen
+from s2mlp_cli.measure.source import GivenModel, reopen
 from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import EarlierRun, ProfileRecord, ProfileRequest, ProfileSettings
 from s2mlp_cli.records.source import ModelSource
@@ -152,8 +152,7 @@ def _reopened(previous: ProfileRecord, name: str) -> GivenModel:
     known = previous.specs.get(name)
     spec = from_record(known) if known else None
     source = previous.sources.get(name) or ModelSource(kind="spec", name=name)
-    size = next((row.input_size for row in previous.results if row.model == name), DEFAULT_SIZE)
-    return reopen(source, spec, spec.input_size if spec else size)
+    return reopen(source, spec)
 
 
 def _written(value: object) -> str:

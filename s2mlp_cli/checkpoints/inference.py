@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -27,15 +26,8 @@ _WEIGHTS = {"maps": 4, "fusion": 4, "stages": 3}
 _MIXER = "stages.0.blocks.0.mixer."
 
 
-@dataclass(frozen=True)
-class Inferred:
-    """A spec read off tensors.
-
-    Attributes:
-        spec: all of it.
-        nearest: the built-in of the same architecture, or the one with most facts in common.
-        notes: what was assumed and why, in sentences.
-    """
+class Inferred(NamedTuple):
+    """A spec read off tensors, the built-in nearest to it, and what was assumed, in sentences."""
 
     spec: S2MLPSpec
     nearest: str

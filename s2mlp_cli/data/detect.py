@@ -66,13 +66,13 @@ def open_images(
         DataError: nothing is there, its form is not known, images and labels do not fit, or it
             cannot be told which split is meant.
     """
-    path, reading = Path(path), Reading(Path(path), split)
+    reading = Reading(Path(path), split)
     try:
-        images = _recognise(path, reading)
+        images = _recognise(reading.path, reading)
         reading.check()
         if not len(images):
             raise DataError(f"{path} has no images{_aside(reading)}; give {_KNOWN_FORMS}")
-        images = _labelled(images, path, labels, partial, reading)
+        images = _labelled(images, labels, partial, reading)
     except OSError as error:
         raise DataError(
             f"{error.filename or path} cannot be read ({error.strerror}); check the path and its "
@@ -87,21 +87,21 @@ def _aside(reading: Reading) -> str:
 
 
 def _labelled(
-    images: ImageSet, path: Path, given: str | Path | None, partial: bool, reading: Reading
+    images: ImageSet, given: str | Path | None, partial: bool, reading: Reading
 ) -> ImageSet:
     """Return the images with labels: those that are given, of the set, or of a table beside it."""
     own = images.labels
-    images = replace(images, devkit=_beside(images, path, (ARCHIVE,)))
+    images = replace(images, devkit=_beside(images, reading.path, (ARCHIVE,)))
     if str(given) == FOLDERS:
         if own is None or not own.by_folder:
-            raise DataError(f"{path} has no class folders; give a label file with --labels")
+            raise DataError(f"{reading.path} has no class folders; give a label file with --labels")
         return images
     if given is not None:
         table: LabelFile | None = read_label_file(Path(given), fit_of(images.names), reading)
     elif own is None:
-        table = _table_of(images, path, KNOWN_NAMES, reading)
+        table = _table_of(images, KNOWN_NAMES, reading)
     else:
-        return _checked_by_table(images, own, path, reading)
+        return _checked_by_table(images, own, reading)
     if table is None:
         raise DataError(
             f"{images.path} has images without their classes{_aside(reading)}, and there is no "
@@ -111,14 +111,14 @@ def _labelled(
     return replace(images, labels=table.match(images.names, partial), devkit=devkit)
 
 
-def _checked_by_table(images: ImageSet, own: Labels, path: Path, reading: Reading) -> ImageSet:
+def _checked_by_table(images: ImageSet, own: Labels, reading: Reading) -> ImageSet:
     """Return the images of a set with labels, by a table beside it if folders may be other groups.
 
     Synsets are classes; of other folders a table knows better, if it names all the images.
     """
     if own.by_folder and not all(map(SYNSET.fullmatch, own.classes or ())):
         try:
-            table = _table_of(images, path, TABLES, reading)
+            table = _table_of(images, TABLES, reading)
             told = table and table.match(images.names, partial=True)
         except DataError as error:
             fault = str(error).partition(";")[0]
@@ -130,16 +130,14 @@ def _checked_by_table(images: ImageSet, own: Labels, path: Path, reading: Readin
                 f"{FOLDERS} takes the names of the folders"
             )
             return replace(images, labels=told)
-    if unused := _beside(images, path, TABLES):
+    if unused := _beside(images, reading.path, TABLES):
         reading.remark(
             f"{unused} is not read, since the labels are from {own.origin}; choose it with --labels"
         )
     return images
 
 
-def _table_of(
-    images: ImageSet, path: Path, names: Sequence[str], reading: Reading
-) -> LabelFile | None:
+def _table_of(images: ImageSet, names: Sequence[str], reading: Reading) -> LabelFile | None:
     """Read the labels in the archive of the images or, by one of these names, beside them."""
     if images.table is not None:
         name, source = images.table
@@ -153,7 +151,7 @@ def _table_of(
         table = Path(images.path) / name
         fit = fit_of(images.names)
         return LabelFile(table, *read_table(table, io.BytesIO(content), fit, reading))
-    file = _beside(images, path, names)
+    file = _beside(images, reading.path, names)
     return None if file is None else read_label_file(file, fit_of(images.names), reading)
 
 

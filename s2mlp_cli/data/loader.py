@@ -130,7 +130,7 @@ def batches(
     """Yield one batch for each chunk of rows, in order, decoded by ``workers`` processes.
 
     Raises:
-        DataError: the processes cannot be started.
+        DataError: the processes cannot be started, one was killed, or shared memory is full.
     """
     with _dead_workers_found_where_they_are_awaited(), warnings.catch_warnings():
         # torch's advice on more workers than cores; how many there are is in every report
@@ -154,7 +154,8 @@ def batches(
                 f"the {workers} processes that decode images cannot be started ({error.strerror}): "
                 "check /dev/shm and the limits on processes and files, or choose --workers 0"
             ) from error
-    yield from iterator
+    with _workers_watched():
+        yield from iterator
 
 
 @contextmanager
@@ -172,12 +173,8 @@ def _dead_workers_found_where_they_are_awaited() -> Iterator[None]:
 
 
 @contextmanager
-def workers_watched() -> Iterator[None]:
-    """Say in a sentence that a worker died, or has no room for what it decodes.
-
-    Raises:
-        DataError: a process that decodes images was killed, or shared memory is full.
-    """
+def _workers_watched() -> Iterator[None]:
+    """Say in a sentence that a worker died, or has no room for what it decodes."""
     try:
         yield
     except RuntimeError as error:

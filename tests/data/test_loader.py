@@ -12,7 +12,7 @@ import torch
 from torch.utils.data._utils import signal_handling
 
 from s2mlp_cli.data.detect import open_images
-from s2mlp_cli.data.loader import batches, first_images, workers_watched
+from s2mlp_cli.data.loader import DecodedImages, batches, first_images
 from s2mlp_cli.errors import DataError
 from s2mlp_cli.preprocessing import Preprocessing
 from tests.data.sets import batch, decoded
@@ -53,15 +53,26 @@ def test_a_folder_that_was_unmounted_is_empty_and_lost(tmp_path):
     assert images.__getitems__([1]).lost == str(folder)
 
 
-def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence():
-    report = "DataLoader worker (pid 7) is killed by signal: Killed. "
-    sentence = r"died \(.*is killed by signal: Killed\); too little memory"
-    with pytest.raises(DataError, match=sentence), workers_watched():
-        raise RuntimeError(report)
-    with pytest.raises(DataError, match="EOFError while it handed a batch"), workers_watched():
-        raise EOFError
-    with pytest.raises(RuntimeError, match="mat1 and mat2"), workers_watched():
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), DataError,
+            r"died \(.*is killed by signal: Killed\); too little memory",
+        ),
+        (EOFError(), DataError, "EOFError while it handed a batch"),
+        (RuntimeError("mat1 and mat2 shapes"), RuntimeError, "mat1 and mat2"),
+    ],
+)  # fmt: skip
+def test_only_torchs_report_of_a_dead_worker_becomes_a_sentence(
+    error, kind, message, two, monkeypatch
+):
+    def broken_off(*_):
+        raise error
+
+    monkeypatch.setattr(DecodedImages, "__getitems__", broken_off)
+    with pytest.raises(kind, match=message):
+        next(batches(two, [[0]], workers=0, pin_memory=False))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs the signal of a dead child")
@@ -84,7 +95,7 @@ def test_a_worker_without_room_for_a_batch_ends_the_run(two, monkeypatch):
         )
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    with pytest.raises(DataError, match="too small for the batches.*fewer"), workers_watched():
+    with pytest.raises(DataError, match="too small for the batches.*fewer"):
         next(batches(two, [[0], [1]], workers=1, pin_memory=False))
     assert len(list(batches(two, [[0, 1]], workers=0, pin_memory=False))) == 1
 

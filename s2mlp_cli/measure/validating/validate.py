@@ -13,7 +13,7 @@ from torch import Tensor
 from s2mlp_cli.checkpoints.loading import Checkpoint
 from s2mlp_cli.data.images import ImageSet
 from s2mlp_cli.data.labels import IntArray
-from s2mlp_cli.data.loader import Batch, DecodedImages, batches, workers_watched
+from s2mlp_cli.data.loader import Batch, DecodedImages, batches
 from s2mlp_cli.errors import DataError, WriteError
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.validating.classifier import Classifier, classifier
@@ -140,17 +140,16 @@ def _score_images(
     source = batches(decoded, chunks, settings.workers, device.type == "cuda")
     images, correct1, data_s = 0, 0, 0.0
     began = time.perf_counter()
-    with workers_watched():
-        for batch, scores, waited in scored_batches(evaluate, plan.targets, source):
-            for broken in _broken(plan, batch):
-                on_remark(f"cannot decode {broken}")
-            data_s += waited
-            rows = batch.rows.numpy()
-            table.write(batch, scores)
-            images += len(rows)
-            correct1 += int((table.top[rows, 0] == plan.targets[rows]).sum())
-            on_batch(images, correct1)
-            progress.save_when_due(table, on_remark)
+    for batch, scores, waited in scored_batches(evaluate, plan.targets, source):
+        for broken in _broken(plan, batch):
+            on_remark(f"cannot decode {broken}")
+        data_s += waited
+        rows = batch.rows.numpy()
+        table.write(batch, scores)
+        images += len(rows)
+        correct1 += int((table.top[rows, 0] == plan.targets[rows]).sum())
+        on_batch(images, correct1)
+        progress.save_when_due(table, on_remark)
     return time.perf_counter() - began, data_s, images
 
 

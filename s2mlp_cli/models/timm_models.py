@@ -151,15 +151,11 @@ def _check_same_layers(spec: TimmSpec, model: nn.Module, native: tuple[int, ...]
         before = original.get(name)
         if not isinstance(layer, _LAYERS) or not isinstance(before, _LAYERS):
             continue
-        shape, was = tuple(layer.weight.shape), tuple(before.weight.shape)
+        shape, was = ("x".join(map(str, each.weight.shape)) for each in (layer, before))
         if shape != was:
             raise SpecError.of_size(
                 spec.name,
                 spec.input_size,
                 f"supports {native[0]}x{native[1]} only, because its layer {name} joins the tokens "
-                f"by weights of {_shape(was)}, which would have to be {_shape(shape)}",
+                f"by weights of {was}, which would have to be {shape}",
             )
-
-
-def _shape(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from s2mlp_cli.commands.output import emit
 from s2mlp_cli.commands.report import command
 from s2mlp_cli.compare import compare_records
-from s2mlp_cli.records.audit import AuditCell
 from s2mlp_cli.records.reading import KINDS, Kind
 from s2mlp_cli.records.validate import ValidateRecord
 from s2mlp_cli.views import html, markdown
@@ -112,22 +111,6 @@ def test_the_parts_of_a_model_add_up_to_it():
     ]
     assert sum(part[1] for part in found) == result.params
     assert sum(part[2] for part in found) == result.macs
-
-
-def test_the_comparison_models_are_one_table_of_both_papers():
-    figure = AuditCell(
-        paper="v2", table="2", row="Small/7", quantity="flops", printed="6.9B", computed=6.902e9,
-        difference=0.0, verdict="agrees",
-    )  # fmt: skip
-    baseline = figure.model_copy(update={"paper": "baselines", "table": "baselines"})
-    (count,) = samples.count().results
-    record = samples.count().model_copy(
-        update={"results": (count.model_copy(update={"published": (figure, baseline)}),)}
-    )
-    (table,) = (each for each in view(record).details() if each.caption == "Published figures")
-    assert [row[1:3] for row in table.rows] == [
-        ("v2 table 2, Small/7", "MACs"), ("baselines, Small/7", "MACs"),
-    ]  # fmt: skip
 
 
 def test_titles_say_what_a_section_is_about():

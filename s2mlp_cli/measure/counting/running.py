@@ -25,7 +25,6 @@ from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts.contender import beside
 from s2mlp_cli.shifts.types import Implementation
-from s2mlp_cli.specs import TimmSpec
 from s2mlp_cli.user_code import described
 
 
@@ -54,8 +53,8 @@ def run_model(given: GivenModel, shift: Implementation, batch_size: int) -> Run:
         SpecError: a forward pass fails at this size.
         UserCodeError: the user's code fails, on the CPU too.
     """
-    if given.spec is not None and not isinstance(given.spec, TimmSpec):
-        return _run_on("meta", given, shift, batch_size)  # this project's own models run there
+    if given.is_own:
+        return _run_on("meta", given, shift, batch_size)
     from s2mlp_cli.models.timm_models import fused_attention, is_of_meta
 
     with fused_attention():

@@ -2,7 +2,7 @@
 
 Everything works along the last axis, so that one call serves one run or a thousand simulated ones.
 The intervals are order statistics of the samples: they assume neither a normal distribution nor
-a finite variance, which times on a shared machine do not have. They hold for the *median*; the
+a finite variance, which times on a shared machine do not have. They are for the *median*; the
 paired functions take one sample of each side per round, so that drift divides out.
 """
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 Z95 = 1.959963984540054
 
-# The extremes of five samples hold the median with 93.75 % only: under six, no interval.
+# The extremes of five samples enclose the median with 93.75 % only: under six, no interval.
 MIN_SAMPLES = 6
 
 
@@ -97,7 +97,7 @@ def paired_saving(whole: ArrayLike, rest: ArrayLike) -> Estimate:
 def median_interval(samples: ArrayLike) -> tuple[Array, Array]:
     """Return the ends of the median's interval along the last axis (at least six samples).
 
-    The interval lies between the order statistics that a sign test at 5 % would not reject,
+    The interval is between the order statistics that a sign test at 5 % would not reject,
     interpolated after Hettmansperger and Sheather (1986) because whole ranks alone cover too much.
     Samples that follow each other tell less than their number says: they count as the independent
     ones of :func:`_by_neighbours` or :func:`_by_waves`, whichever gives the wider interval.
@@ -234,7 +234,7 @@ def drift(samples: ArrayLike) -> float:
 def wilson(correct: int, images: int, z: float = Z95) -> tuple[float, float]:
     """Return Wilson's interval of a proportion, in 0 to 1; (0, 1) when nothing was counted.
 
-    It holds its level for few images and near 0 and 1, where the plain normal interval fails.
+    It keeps its level for few images and near 0 and 1, where the plain normal interval fails.
     """
     if not images:
         return 0.0, 1.0

@@ -78,7 +78,7 @@ def has_shifts(model: nn.Module) -> bool:
 def default_preprocessing(spec: ModelSpec) -> Preprocessing:
     """Return timm's own evaluation recipe for its models, and the papers' for the others.
 
-    It holds where neither a checkpoint nor the user says how images are prepared.
+    Used where neither a checkpoint nor the user says how images are prepared.
 
     Raises:
         SpecError: timm has no such model.

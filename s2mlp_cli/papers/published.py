@@ -1,6 +1,6 @@
 """The figures that the papers print, cell by cell: ``published.yaml`` as frozen data.
 
-The file holds what is printed, the convention that each paper counts by, the reading that
+The file has what is printed, the convention that each paper counts by, the reading that
 explains a cell where the plain one does not, and the expected verdict. Verdicts are always
 computed (:mod:`s2mlp_cli.papers.verdicts`) and then compared with the expected one.
 """

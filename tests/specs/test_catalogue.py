@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from s2mlp_cli.errors import SpecError
-from s2mlp_cli.specs import S2MLPSpec, load_spec, names, with_input_size
+from s2mlp_cli.specs import load_spec, names, with_input_size
 from s2mlp_cli.specs.loading import FOLDER
 from s2mlp_cli.views.catalogue import spec_yaml
 
@@ -38,7 +38,6 @@ def test_the_main_variants_come_before_the_ablations():
 
 def test_v2_medium_is_table_1_of_the_paper():
     spec = load_spec("v2-medium")
-    assert isinstance(spec, S2MLPSpec)
     assert [(s.patch, s.dim, s.depth, s.expansion) for s in spec.stages] == [
         (7, 256, 7, 3),
         (2, 512, 17, 3),
@@ -53,8 +52,6 @@ def test_v2_medium_is_table_1_of_the_paper():
 
 def test_v1_deep_differs_from_wide_in_what_the_paper_says():
     wide, deep = load_spec("v1-wide"), load_spec("v1-deep")
-    assert isinstance(wide, S2MLPSpec)
-    assert isinstance(deep, S2MLPSpec)
     assert (deep.norm.kind, wide.norm.kind) == ("affine", "layer")
     assert (deep.stages[0].dim, deep.stages[0].depth) == (384, 36)
     assert deep.mixer == wide.mixer
@@ -63,7 +60,6 @@ def test_v1_deep_differs_from_wide_in_what_the_paper_says():
 
 def test_overrides_apply_in_order_and_show_in_the_name():
     spec = load_spec("v2-small", ("stages.0.depth=2", "norm.kind=affine", "stages.0.depth=3"))
-    assert isinstance(spec, S2MLPSpec)
     assert spec.stages[0].depth == 3
     assert spec.norm.kind == "affine"
     assert spec.name == "v2-small[stages.0.depth=2, norm.kind=affine, stages.0.depth=3]"
@@ -73,7 +69,6 @@ def test_a_users_file_extends_a_built_in_spec_and_another_file(tmp_path):
     write(tmp_path / "base.yaml", "extends: v2-small\nname: base\nclasses: 10\n")
     child = write(tmp_path / "child.yml", "extends: base.yaml\nset: {stages.1.depth: 1}\n")
     spec = load_spec(child)
-    assert isinstance(spec, S2MLPSpec)
     assert (spec.name, spec.classes, spec.stages[1].depth) == ("child", 10, 1)
     assert spec.stages[0] == load_spec("v2-small").stages[0]
 
@@ -84,7 +79,6 @@ def test_mappings_merge_and_lists_are_replaced(tmp_path):
         "extends: v1-wide\nnorm: {place: pre}\nmixer: {splits: [[up, down]]}\n",
     )
     spec = load_spec(path)
-    assert isinstance(spec, S2MLPSpec)
     assert (spec.norm.kind, spec.norm.place) == ("layer", "pre")
     assert spec.mixer.splits == (("up", "down"),)
     assert spec.mixer.activation == "gelu"
@@ -92,7 +86,6 @@ def test_mappings_merge_and_lists_are_replaced(tmp_path):
 
 def test_an_exponent_without_a_dot_is_a_number(tmp_path):
     spec = load_spec(write(tmp_path / "m.yaml", "extends: v1-wide\nnorm: {eps: 1e-6}\n"))
-    assert isinstance(spec, S2MLPSpec)
     assert spec.norm.eps == 1e-6
 
 
@@ -113,7 +106,6 @@ def test_third_party_variants_are_data(tmp_path):
     mixer: {reduction: 1, attention_bias: true, splits: [[up, left], [], [down-right]]}
     """
     spec = load_spec(write(tmp_path / "m.yaml", text))
-    assert isinstance(spec, S2MLPSpec)
     assert (spec.mixer.reduction, spec.mixer.attention_bias) == (1, True)
     assert yaml.safe_load(spec_yaml(spec))["mixer"]["splits"] == [
         ["up", "left"],

@@ -97,7 +97,7 @@ def _fill_compiler_guard() -> None:
 
     torch guards the mode's dispatch function against being compiled, and looks for the guarded
     function in this attribute before it makes one. Nothing is compiled while counting, so the
-    function can stand for itself. Where a torch has no such guard, nothing happens.
+    function can take its own place. Where a torch has no such guard, nothing happens.
     """
     guarded = flop_counter._FlopCounterMode.__torch_dispatch__
     function = getattr(guarded, "__wrapped__", None)

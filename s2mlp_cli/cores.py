@@ -6,6 +6,7 @@ one core, and the affinity that can be asked for is that of the thread from then
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,19 @@ def usable_cores() -> Cores:
         whole = max(int(quota), 1)
         cores = Cores(whole, f"CPU quota of the cgroup: {quota:.3g} of {cores.count} cores")
     return cores
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on so many CPU threads inside this."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cpu_quota(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float | None:

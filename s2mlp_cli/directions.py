@@ -36,7 +36,10 @@ def groups(channels: int, directions: Directions) -> Iterator[tuple[slice, int, 
     offsets = [OFFSETS[direction] for direction in directions] or [(0, 0)]
     size, rest = divmod(int(channels), len(offsets))  # a traced size is a tensor
     if rest:
-        raise ValueError(f"{channels} channels do not divide by {len(directions)} directions")
+        raise ValueError(
+            f"{channels} channels do not divide by {len(directions)} directions; use another width "
+            "or fewer directions"
+        )
     for index, (dh, dw) in enumerate(offsets):
         yield slice(index * size, (index + 1) * size), dh, dw
 

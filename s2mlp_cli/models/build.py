@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.models.s2mlp import S2MLP, SpatialShiftMixer
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
-from s2mlp_cli.shifts.types import Implementation
 from s2mlp_cli.specs import GFNetSpec, ModelSpec, S2MLPSpec, TimmSpec, VipSpec
 
 
@@ -31,7 +29,8 @@ def build_model(
     Raises:
         UnavailableError: no such implementation, or it cannot run on this device.
     """
-    implementation = _available(shift, torch.device(device))
+    implementation = registry.get(shift)
+    implementation.check_available(torch.device(device))
     model: nn.Module
     with torch.device(device):
         if isinstance(spec, S2MLPSpec):
@@ -63,7 +62,8 @@ def set_shift(model: nn.Module, shift: str) -> int:
         UnavailableError: no such implementation, or it cannot run on the model's device.
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    implementation = _available(shift, device)
+    implementation = registry.get(shift)
+    implementation.check_available(device)
     mixers = [module for module in model.modules() if isinstance(module, SpatialShiftMixer)]
     for mixer in mixers:
         mixer.set_implementation(implementation)
@@ -106,11 +106,3 @@ def classifiers(model: nn.Module) -> tuple[str, ...]:
     names = config.get("classifier") or ()
     known = {name for name, _ in model.named_modules()}
     return tuple(name for name in ((names,) if isinstance(names, str) else names) if name in known)
-
-
-def _available(shift: str, device: torch.device) -> Implementation:
-    implementation = registry.get(shift)
-    reason = implementation.unavailable(device)
-    if reason is not None:
-        raise UnavailableError(f"the shift '{shift}' cannot run on {device}: {reason}")
-    return implementation

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import Directions
-from s2mlp_cli.errors import UnavailableError
+from s2mlp_cli.directions import Directions, offsets_of
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
+from s2mlp_cli.shifts.torch_shifts import shift_maps
 from s2mlp_cli.shifts.types import MixerKernel
 
 # The plug-in's own: first rows, then columns; the third map is not shifted.
@@ -72,11 +72,7 @@ class S2Attention(nn.Module):
     ) -> None:
         super().__init__()
         for directions in splits:
-            if directions and channels % len(directions):
-                raise ValueError(
-                    f"{channels} channels do not divide by the {len(directions)} directions of a "
-                    "split; use another width or fewer directions"
-                )
+            offsets_of(channels, directions)  # refuses channels that do not divide
         self.splits = tuple(tuple(split) for split in splits)
         self.mlp1 = nn.Linear(channels, len(splits) * channels)
         self.split_attention = _SplitAttention(channels, len(splits), channels // reduction)
@@ -109,24 +105,13 @@ class S2Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return B,C,H,W of ``x`` (B,C,H,W), in the memory format of channels last."""
-        reason = self._implementation.unavailable(x.device)
-        if reason is not None:
-            raise UnavailableError(
-                f"the shift '{self._implementation.name}' cannot run on {x.device}: {reason}"
-            )
-        return self._mixed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-    def _mixed(self, x: Tensor) -> Tensor:
-        chosen = self._implementation
+        chosen, x = self._implementation, x.permute(0, 2, 3, 1)
+        chosen.check_available(x.device)
         if isinstance(chosen, MixerKernel):
-            return chosen.run(x, self)
-        parts = self.mlp1(x).chunk(len(self.splits), -1)
-        maps = [
-            chosen.run(part, directions) if directions else part
-            for part, directions in zip(parts, self.splits, strict=True)
-        ]
-        mixed: Tensor = self.mlp2(fuse(maps, self))
-        return mixed
+            mixed = chosen.run(x, self)
+        else:
+            mixed = self.mlp2(fuse(shift_maps(self.mlp1(x), self.splits, chosen.run), self))
+        return mixed.permute(0, 3, 1, 2)
 
 
 def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

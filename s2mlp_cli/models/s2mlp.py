@@ -19,6 +19,7 @@ from s2mlp_cli.models.layers import (
 from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
+from s2mlp_cli.shifts.torch_shifts import shift_maps
 from s2mlp_cli.shifts.types import Implementation, MixerKernel, ShiftFunction
 from s2mlp_cli.specs import Mixer, S2MLPSpec
 
@@ -36,10 +37,7 @@ class Shift(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the K shifted maps, B,H,W,C each, of ``x`` (B,H,W,K*C)."""
-        return [
-            self.function.run(part, directions) if directions else part
-            for part, directions in zip(x.chunk(len(self.splits), -1), self.splits, strict=True)
-        ]
+        return shift_maps(x, self.splits, self.function.run)
 
 
 class SpatialShiftMixer(nn.Module):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from s2mlp_cli.cores import threads
 from s2mlp_cli.directions import Directions, groups
 from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.shifts.decode import Decoded, Move, decode, listed, moved, numbered, scaled
@@ -288,13 +289,10 @@ def _batch_and_dtypes(read: Read) -> Iterator[Finding]:
 
 
 def _threads(read: Read) -> Iterator[Finding]:
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
+    results = []
+    for count in (1, 2):
+        with threads(count):
             results.append(read.eager(read.numbered(LARGE)))
-    finally:
-        torch.set_num_threads(before)
     if not same(*results):
         yield Finding("its result depends on the number of threads (56x56)", True)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s2mlp_cli.shifts import triton_support
 from s2mlp_cli.shifts.borders import accumulator, fused_work, weights_of
-from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat, shift_slice
+from s2mlp_cli.shifts.torch_shifts import is_recorded, shift_concat, shift_maps, shift_slice
 from s2mlp_cli.shifts.types import MixerKernel, MixerParameters
 
 
@@ -36,11 +36,7 @@ def mix_fused(x: Tensor, mixer: MixerParameters) -> Tensor:
 
         return mix_fused_triton(x, mixer)
     shift = shift_concat if is_recorded() else shift_slice
-    parts = mixer.activation(mixer.expand(x)).chunk(len(mixer.splits), -1)
-    maps = [
-        shift(part, directions) if directions else part
-        for part, directions in zip(parts, mixer.splits, strict=True)
-    ]
+    maps = shift_maps(mixer.activation(mixer.expand(x)), mixer.splits, shift)
     projected: Tensor = mixer.project(fuse(maps, mixer))
     return projected
 

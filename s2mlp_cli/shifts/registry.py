@@ -146,7 +146,5 @@ def shift(x: Tensor, directions: Directions, implementation: str = BASELINE) -> 
             f"'{implementation}' computes a whole mixer; pass it to build_model, or choose an "
             "implementation of the shift alone"
         )
-    reason = chosen.unavailable(x.device)
-    if reason is not None:
-        raise UnavailableError(f"the shift '{implementation}' cannot run on {x.device}: {reason}")
+    chosen.check_available(x.device)
     return chosen.run(x, tuple(directions))

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from s2mlp_cli.directions import Directions, destination_and_source, groups
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.types import MixerKernel, MixerParameters, ShiftFunction, ShiftWork
+from s2mlp_cli.shifts.types import (
+    MixerKernel,
+    MixerParameters,
+    ShiftCallable,
+    ShiftFunction,
+    ShiftWork,
+)
 
 
 def is_recorded() -> bool:
@@ -47,6 +53,12 @@ def remembered(table: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     look_up.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
     return look_up
+
+
+def shift_maps(x: Tensor, splits: tuple[Directions, ...], shift: ShiftCallable) -> list[Tensor]:
+    """Shift the K maps of ``x`` (B,H,W,K*C); one without directions is passed on uncopied."""
+    maps = zip(x.chunk(len(splits), -1), splits, strict=True)
+    return [shift(part, directions) if directions else part for part, directions in maps]
 
 
 def shift_oracle(x: Tensor, directions: Directions) -> Tensor:

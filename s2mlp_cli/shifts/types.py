@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from s2mlp_cli.directions import Directions
+from s2mlp_cli.errors import UnavailableError
 
 # Orders of the axes in which shifts take maps; N are positions, row by row.
 Layout = Literal["B,H,W,C", "B,C,H,W", "B,N,C"]
@@ -77,10 +78,6 @@ class MixerCallable(Protocol):
         ...
 
 
-def _always_available(device: torch.device) -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class ShiftWork:
     """What an implementation does for the shifts and the fusion of one mixer.
@@ -112,8 +109,14 @@ class _Implementation:
     summary: str
     run: Callable[..., Tensor]
     safe: bool = True
-    unavailable: Callable[[torch.device], str | None] = _always_available
+    unavailable: Callable[[torch.device], str | None] = lambda device: None
     work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
+
+    def check_available(self, device: torch.device) -> None:
+        """Raise an UnavailableError with the reason why it cannot run on ``device``, if any."""
+        reason = self.unavailable(device)
+        if reason is not None:
+            raise UnavailableError(f"the shift '{self.name}' cannot run on {device}: {reason}")
 
 
 @dataclass(frozen=True)

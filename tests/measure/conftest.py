@@ -1,8 +1,8 @@
 """What every test of a measurement shares."""
 
 import pytest
-import torch
 
+from s2mlp_cli.cores import threads
 from tests.tiny import TINY
 
 
@@ -15,7 +15,5 @@ def tiny():
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Spinning threads on a shared machine make tiny work slow."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from s2mlp_cli import S2Attention
 from s2mlp_cli.commands.verify import command
+from s2mlp_cli.cores import threads
 from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.measure.verifying.foreign import explain_module
 from s2mlp_cli.user_code import load_code
@@ -117,10 +118,8 @@ def theirs(tmp_path):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 def module(theirs, name, channels):
@@ -165,7 +164,7 @@ def test_directions_and_the_width_of_the_attention_can_be_chosen():
     ours = S2Attention(12, splits=(("up", "left", "down-right"), ()), reduction=4)
     assert ours.split_attention.mlp1.weight.shape == (3, 12)
     assert ours(torch.randn(1, 12, 4, 4)).shape == (1, 12, 4, 4)
-    with pytest.raises(ValueError, match="10 channels do not divide by the 4 directions"):
+    with pytest.raises(ValueError, match="10 channels do not divide by 4 directions"):
         S2Attention(10)
 
 

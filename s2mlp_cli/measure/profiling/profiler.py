@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from s2mlp_cli.cores import threads
 from s2mlp_cli.errors import SpecError, UnavailableError
 from s2mlp_cli.measure.counting.audit import published_top1
 from s2mlp_cli.measure.environment import environment
@@ -212,7 +212,7 @@ class Profiler:
         """
         told = (own.summary for each in self._request.shifts if (own := foreign(each)))
         self._add(warnings=(*machine_remarks(), *told))
-        with _threads(self._request.threads):
+        with threads(self._request.threads):
             planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
             progress = Progress(on_progress, planned, self._clock)
             for of_model in _by_model(planned):
@@ -237,7 +237,7 @@ class Profiler:
         known = {row.key: row.skipped for row in eager}
         # of an implementation that was found wrong in any part of a model
         wrong = {(row.model, row.shift, row.dtype): row.skipped for row in eager if row.error}
-        with _threads(self._request.threads):
+        with threads(self._request.threads):
             for case in cases(self._models, request, self._largest_batch):
                 named = (*companions(case.model), *candidates(case.model, request))
                 for each in dict.fromkeys(each for each in named if each.runtime == TORCH):
@@ -415,16 +415,6 @@ def _peers(
     """Return what a row is compared with: eager ``slice``, and the floors in its own runtime."""
     beside = (Candidate(BASELINE), *(candidate._replace(shift=floor) for floor in FLOORS))
     return {each.shift: samples[each] for each in beside if each in samples}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def profile(

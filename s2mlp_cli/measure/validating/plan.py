@@ -136,11 +136,7 @@ def make_plan(model: Classifier, images: ImageSet, settings: Settings) -> Plan:
 
 
 def _check_runnable(model: Classifier, settings: Settings) -> None:
-    reason = registry.get(settings.shift).unavailable(torch.device(settings.device))
-    if reason is not None:
-        raise UnavailableError(
-            f"the shift {settings.shift} cannot run on {settings.device}: {reason}"
-        )
+    registry.get(settings.shift).check_available(torch.device(settings.device))
     if model.session is None:
         if model.spec is None and settings.shift != registry.DEFAULT:
             raise UnavailableError(

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2mlp_cli.cores import threads
 from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.measure.verifying.verify import one_thread
 from s2mlp_cli.models.s2attention import S2Attention
 from s2mlp_cli.records.verify import ForeignResult
 from s2mlp_cli.shifts.foreign import load_foreign
@@ -97,11 +97,11 @@ def _compared(code: UserCode, module: nn.Module, ours: S2Attention) -> tuple[boo
     size = (_BATCH, ours.mlp1.in_features, _HEIGHT, _WIDTH)
     x = torch.randn(size, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad(), one_thread(), code.running(f"on a map of {list(size)}"):
+        with torch.no_grad(), threads(1), code.running(f"on a map of {list(size)}"):
             found = module(x.clone())
     except UserCodeError as error:
         return False, f"fails {error}"
-    with torch.no_grad(), one_thread():
+    with torch.no_grad(), threads(1):
         concat, inplace = (_error(ours, shift, x, found) for shift in ("concat", "inplace"))
     if concat < _TOLERANCE:
         return True, "computes what S2Attention does: replacing it changes nothing"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
+from s2mlp_cli.cores import threads
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.torch_support import first_line, is_unsupported
 from s2mlp_cli.measure.verifying.cases import DTYPES, V1, CheckInput, check_inputs, smallest_input
@@ -45,44 +45,51 @@ def verify(
         UnavailableError: a name that the registry does not know.
     """
     results, place = [], torch.device(device)
-    with one_thread():
+    with threads(1):  # on maps this small, waking a second one takes most of the time
         for name in names:
             progress(name)
             results.append(verify_one(registry.get(name), place, dtypes, seed))
     return tuple(results)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one CPU thread: on maps this small, waking a second one takes most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def verify_one(
     implementation: Implementation, device: torch.device, dtypes: Sequence[str], seed: int
 ) -> VerifyResult:
     """Check one implementation against the reference on ``device``."""
-    check = _check(implementation, device, seed)
+    check: Check
+    if isinstance(implementation, ShiftFunction):
+        check = functools.partial(check_shift, implementation, device=device, seed=seed)
+    else:
+        check = functools.partial(check_mixer, implementation, device=device, seed=seed)
     reason = implementation.unavailable(device)
     skipped = dict.fromkeys(dtypes, reason) if reason else _probe(check, dtypes)
-    cases = tuple(
-        _answer(check, given)
-        for dtype in dtypes
-        if dtype not in skipped
-        for given in check_inputs(dtype)
+    given = [each for dtype in dtypes if dtype not in skipped for each in check_inputs(dtype)]
+    cases = tuple(_answer(check, each) for each in given)
+    failed = sum(not case.right for case in cases)
+    forward = [case.forward for case in cases if case.forward]
+    gradient = [case.gradient for case in cases if case.gradient]
+    only_values = any(each.wrong for each in forward) and not any(case.fault for case in cases)
+    return VerifyResult(
+        implementation=implementation.name,
+        summary=implementation.summary,
+        subject="shift" if isinstance(implementation, ShiftFunction) else "mixer",
+        safe=implementation.safe,
+        device=str(device),
+        seed=seed,
+        verdict=_verdict(implementation.safe, len(cases), failed),
+        checks=len(cases),
+        failed=failed,
+        wrong_forward=together(forward).fraction,
+        wrong_gradient=together(gradient).fraction,
+        max_error=together(forward + gradient).max_error,
+        skipped=skipped,
+        wrong_by_direction=(
+            wrong_by_direction(implementation, V1, device, seed)
+            if isinstance(implementation, ShiftFunction) and only_values
+            else {}
+        ),
+        cases=cases,
     )
-    return _result(implementation, device, seed, skipped, cases)
-
-
-def _check(implementation: Implementation, device: torch.device, seed: int) -> Check:
-    if isinstance(implementation, ShiftFunction):
-        return functools.partial(check_shift, implementation, device=device, seed=seed)
-    return functools.partial(check_mixer, implementation, device=device, seed=seed)
 
 
 def _probe(check: Check, dtypes: Sequence[str]) -> dict[str, str]:
@@ -109,44 +116,6 @@ def _answer(check: Check, given: CheckInput) -> VerifyCase:
             layout=given.memory_format,
             fault=f"raised {type(error).__name__}: {first_line(error)}",
         )
-
-
-def _result(
-    implementation: Implementation,
-    device: torch.device,
-    seed: int,
-    skipped: dict[str, str],
-    cases: tuple[VerifyCase, ...],
-) -> VerifyResult:
-    failed = sum(not case.right for case in cases)
-    forward = [case.forward for case in cases if case.forward]
-    gradient = [case.gradient for case in cases if case.gradient]
-    return VerifyResult(
-        implementation=implementation.name,
-        summary=implementation.summary,
-        subject="shift" if isinstance(implementation, ShiftFunction) else "mixer",
-        safe=implementation.safe,
-        device=str(device),
-        seed=seed,
-        verdict=_verdict(implementation.safe, len(cases), failed),
-        checks=len(cases),
-        failed=failed,
-        wrong_forward=together(forward).fraction,
-        wrong_gradient=together(gradient).fraction,
-        max_error=together(forward + gradient).max_error,
-        skipped=skipped,
-        wrong_by_direction=(
-            wrong_by_direction(implementation, V1, device, seed)
-            if isinstance(implementation, ShiftFunction) and _only_values_are_wrong(cases)
-            else {}
-        ),
-        cases=cases,
-    )
-
-
-def _only_values_are_wrong(cases: Sequence[VerifyCase]) -> bool:
-    faults = any(case.fault for case in cases)
-    return not faults and any(case.forward and case.forward.wrong for case in cases)
 
 
 def _verdict(safe: bool, checks: int, failed: int) -> Outcome:

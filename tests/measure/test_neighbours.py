@@ -116,7 +116,7 @@ def test_one_reading_explains_all_four_gfnets():
     rows = {found.row.model: found.row.flops for found in published_rows("baselines")}
     for name in ("gfnet-s", "gfnet-b", "gfnet-h-s", "gfnet-h-b"):
         counted = count_parts(name)
-        read = recomputed(counted, "flops", ("downsampling",), ("transforms",))
+        read = recomputed(counted, "flops", ("downsampling",), transforms=True)
         assert prints_as(read, rows[name].printed), name
 
 

@@ -5,35 +5,33 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
+from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.papers.published import Cell, PublishedRow, imagenet_top1, published_for
-from s2mlp_cli.papers.verdicts import Counted, difference, judge, recomputed
+from s2mlp_cli.papers.verdicts import Correction, Counted, difference, judge, recomputed
 from s2mlp_cli.records.audit import AuditCell, Quantity
-from s2mlp_cli.specs import ModelSpec, built_in
-
-# Counts a built-in spec by name, at its own size or at a square one.
-Recount = Callable[[str, int | None], Counted]
+from s2mlp_cli.specs import ModelSpec, built_in, with_input_size
 
 
 def audit(
     rows: Iterable[PublishedRow],
-    recount: Recount,
+    count: Callable[[str], Counted],
     progress: Callable[[str], object] = lambda model: None,
 ) -> tuple[AuditCell, ...]:
-    """Recompute every printed figure of ``rows``; each spec and size is counted once.
+    """Recompute every printed figure of ``rows``; each spec is counted once.
 
     Args:
         rows: what :func:`s2mlp_cli.papers.published_rows` yields.
-        recount: counts a spec.
+        count: counts a built-in spec by its name.
         progress: called with the name of each row's model before it is counted.
     """
-    recount = functools.cache(recount)
+    count = functools.cache(count)
     cells: list[AuditCell] = []
     for published in rows:
         printed = list(published.row.cells())
         if printed:
             progress(published.row.model)
-            counted = recount(published.row.model, None)
-            cells += [_cell(published, *entry, counted, recount) for entry in printed]
+            counted = count(published.row.model)
+            cells += [_cell(published, *entry, counted) for entry in printed]
     return tuple(cells)
 
 
@@ -47,10 +45,10 @@ def published_rows_of(spec: ModelSpec) -> tuple[PublishedRow, ...]:
     return rows if rows and spec == built_in(spec.name) else ()
 
 
-def published_figures(spec: ModelSpec, counted: Counted, recount: Recount) -> tuple[AuditCell, ...]:
-    """Return the figures that papers print of a counted spec; ``recount`` is for corrections."""
+def published_figures(spec: ModelSpec, counted: Counted) -> tuple[AuditCell, ...]:
+    """Return the figures that papers print of a counted spec."""
     return tuple(
-        _cell(published, quantity, cell, counted, recount)
+        _cell(published, quantity, cell, counted)
         for published in published_rows_of(spec)
         for quantity, cell in published.row.cells()
     )
@@ -62,22 +60,11 @@ def published_top1(spec: ModelSpec) -> float | None:
     return next((top1 for top1 in printed if top1 is not None), None)
 
 
-def _cell(
-    published: PublishedRow, quantity: Quantity, cell: Cell, counted: Counted, recount: Recount
-) -> AuditCell:
+def _cell(published: PublishedRow, quantity: Quantity, cell: Cell, counted: Counted) -> AuditCell:
     """Judge one printed figure by the count of its model."""
     paper, table, row = published
     computed = recomputed(counted, quantity, paper.leaves_out[quantity])
-    corrected = None
-    if cell.correction is not None:
-        other, size = cell.correction.model, cell.correction.input_size
-        leaves_out = cell.correction.leaves_out
-        corrected = recomputed(
-            recount(other or row.model, size) if other or size else counted,
-            quantity,
-            paper.leaves_out[quantity] if leaves_out is None else leaves_out,
-            cell.correction.transforms,
-        )
+    corrected = _corrected(published, quantity, cell.correction, counted)
     return AuditCell(
         paper=paper.name,
         table=table,
@@ -99,3 +86,21 @@ def _cell(
         reason=cell.reason,
         top1=imagenet_top1(published),
     )
+
+
+def _corrected(
+    published: PublishedRow, quantity: Quantity, correction: Correction | None, counted: Counted
+) -> int | None:
+    """Return the figure by another reading; another model or size is counted by its closed form."""
+    if correction is None:
+        return None
+    form: Counted | None = counted
+    if correction.model or correction.input_size:
+        spec = built_in(correction.model or published.row.model)
+        side = correction.input_size
+        form = closed_form(with_input_size(spec, (side, side)) if side else spec)
+    assert form is not None  # only figures of the papers' own models need another model
+    leaves_out = correction.leaves_out
+    if leaves_out is None:
+        leaves_out = published.paper.leaves_out[quantity]
+    return recomputed(form, quantity, leaves_out, correction.transforms)

@@ -14,7 +14,7 @@ from s2mlp_cli.measure.counting.audit import published_figures
 from s2mlp_cli.measure.counting.closed_form import closed_form
 from s2mlp_cli.measure.counting.operators import FIGURES
 from s2mlp_cli.measure.counting.running import Run, run_model
-from s2mlp_cli.measure.source import GivenModel, as_given
+from s2mlp_cli.measure.source import GivenModel, as_given, spec_model
 from s2mlp_cli.models import classifiers
 from s2mlp_cli.papers.verdicts import Counted, LeftOut, Part
 from s2mlp_cli.records.base import BASELINE, LARGEST_BATCH
@@ -105,10 +105,9 @@ def count_sizes(
     return tuple(counted), tuple(refused)
 
 
-def count_parts(name: str, input_size: int | None = None) -> Counted:
+def count_parts(name: str) -> Counted:
     """Count one image through a built-in spec, and the parts that papers leave out."""
-    run = run_model(as_given(built_in(name), "count", input_size), registry.get(BASELINE), 1)
-    return _counted(run, 1)
+    return _counted(run_model(spec_model(built_in(name)), registry.get(BASELINE), 1), 1)
 
 
 def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountResult:
@@ -147,7 +146,7 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
             Uncounted(operator=operator, calls=calls, reason="no rule for this operator")
             for operator, calls in sorted(run.figures.unknown.items())
         ),
-        published=published_figures(spec, counted, count_parts) if spec else (),
+        published=published_figures(spec, counted) if spec else (),
         source=given.source,
         shift_source=foreign.source if foreign else None,
         notes=(

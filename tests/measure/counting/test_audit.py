@@ -9,10 +9,9 @@ from s2mlp_cli.papers.verdicts import recomputed
 from s2mlp_cli.specs import load_spec, with_input_size
 
 
-def by_formula(name, input_size=None):
+def by_formula(name):
     """Count by the closed form: no model, no trace."""
-    spec = load_spec(name)
-    return closed_form(with_input_size(spec, (input_size,) * 2) if input_size else spec)
+    return closed_form(load_spec(name))
 
 
 @pytest.fixture(scope="module")
@@ -86,25 +85,24 @@ def test_what_the_reasons_claim():
 
 
 def test_a_wrong_count_changes_verdicts():
-    def a_million_more(name, input_size):
-        counted = by_formula(name, input_size)
+    def a_million_more(name):
+        counted = by_formula(name)
         return counted._replace(params=counted.params + 10**6)
 
     cells = audit(published_rows("v2"), a_million_more)
     assert [cell.verdict for cell in cells if cell.changed] == ["differs"] * 9
 
 
-def test_each_spec_and_size_is_counted_once():
+def test_each_spec_is_counted_once():
     counted = []
 
-    def watched(name, input_size):
-        counted.append((name, input_size))
-        return by_formula(name, input_size)
+    def watched(name):
+        counted.append(name)
+        return by_formula(name)
 
     audit(published_rows("v1", "v2"), watched)
     assert len(counted) == len(set(counted))
-    assert ("v1-input-384", 336) in counted
-    assert not any("directions" in name for name, _ in counted)  # table 7 prints no counts
+    assert not any("directions" in name for name in counted)  # table 7 prints no counts
 
 
 def test_progress_names_the_models():
@@ -120,7 +118,7 @@ def test_rows_without_figures_are_passed_over():
 
 
 def published(spec):
-    return published_figures(spec, closed_form(spec), by_formula)
+    return published_figures(spec, closed_form(spec))
 
 
 def test_published_figures_follow_the_papers_conventions():

@@ -109,8 +109,7 @@ def class_of(written: Any) -> int | str:
     Raises:
         ValueError: it is of another type, such as a one-hot list, or a number that no class has.
     """
-    if isinstance(written, list | tuple) and len(written) == 1:
-        return class_of(written[0])
+    written = _alone(written)
     if isinstance(written, str) and written.strip() and not _is_odd_number(written):
         return written
     if isinstance(written, int | float):
@@ -121,6 +120,11 @@ def class_of(written: Any) -> int | str:
         f"'{what}' ({type(written).__name__}) is neither a whole number that a class can have nor "
         "a name"
     )
+
+
+def _alone(written: Any) -> Any:
+    """Return the only item of a list of one, and anything else as it is."""
+    return written[0] if isinstance(written, list | tuple) and len(written) == 1 else written
 
 
 def _is_odd_number(text: str) -> bool:
@@ -138,11 +142,9 @@ def class_number(written: object) -> int:
     Raises:
         ValueError: it is not a whole number, or one that no classifier has.
     """
-    if isinstance(written, list) and len(written) == 1:
-        return class_number(written[0])
-    text = (
-        written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
-    ).strip()
+    written = _alone(written)
+    text = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
+    text = text.strip()
     match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", text)
     if match is None:
         raise ValueError(f"'{text[:40]}' is not a whole number that a class can have")

@@ -230,5 +230,5 @@ def _unquoted(written: str) -> object:
         return written
     try:
         return json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         return written

@@ -217,7 +217,7 @@ def test_columns_beside_those_of_names_and_classes_need_a_header(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "what"),
-    [('"[0, 1, 0]"', r"'a list of 3' \(list\)"),
+    [('"[0, 1, 0]"', r"'a list of 3' \(list\)"), ("[[3]]", r"'a list of 1' \(list\)"),
      *((cell, rf"'{cell}' \(str\)") for cell in ("-1", "0.5", "nan", "-0.5"))],
 )  # fmt: skip
 def test_a_cell_that_is_no_class_is_refused(cell, what, tmp_path):
@@ -242,6 +242,11 @@ def parquet(root, *labels):
     rows = [{"bytes": GREY, "path": f"{i}.png"} for i in range(len(labels))]
     pq.write_table(pa.table({"image": rows, "label": list(labels)}), root / "x.parquet")
     return root / "x.parquet"
+
+
+def test_a_cell_of_brackets_without_end_is_a_name(tmp_path):
+    images = labelled(tmp_path, f"1.png,{'[' * 9999}\n2.png,b\n", "1.png", "2.png")
+    assert list(classes(images).values()) == ["[" * 9999, "b"]
 
 
 @pytest.mark.parametrize(

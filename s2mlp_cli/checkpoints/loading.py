@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from pydantic_core import from_json
 from torch import nn
 
 from s2mlp_cli.checkpoints.fit import INFERRED, check_fit, compare, fitting_model, shapes_of
@@ -217,9 +217,9 @@ def spec_in_metadata(metadata: Mapping[str, str]) -> ModelSpec | None:
     if text is None:
         return None
     try:
-        family = FAMILIES[json.loads(text)["family"]]
+        family = FAMILIES[from_json(text)["family"]]
         return family.model_validate_json(text)
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"the spec in its metadata is not valid ({type(error).__name__}); name the model with "
             "--model"

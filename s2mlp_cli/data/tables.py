@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from pydantic_core import from_json
 
 from s2mlp_cli.data.labels import class_number, class_of
 from s2mlp_cli.data.names import ending
@@ -229,6 +230,6 @@ def _unquoted(written: str) -> object:
     if not written.startswith("["):
         return written
     try:
-        return json.loads(written)
-    except (ValueError, RecursionError):
+        return from_json(written)
+    except ValueError:
         return written

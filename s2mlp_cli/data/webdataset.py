@@ -6,12 +6,12 @@ in ``0.input.png`` beside ``0.target.cls``. A key may contain dots, too: ``img.0
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from pydantic_core import from_json
 
 from s2mlp_cli.data.archives import Archive, read_at
 from s2mlp_cli.data.images import ImageSet
@@ -81,9 +81,9 @@ def _labels(archive: Archive, reading: Reading) -> dict[str, dict[str, int]]:
 
 def _class(kind: str, content: bytes, where: str) -> int | None:
     try:
-        written = content if kind == ".cls" else json.loads(content).get("label")
+        written = content if kind == ".cls" else from_json(content.decode("utf-8-sig")).get("label")
         return None if written is None else class_number(written)
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{where} does not contain a class number ({error}); correct it") from error
 
 

@@ -4,11 +4,12 @@ import pytest
 import timm
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from timm.models.vision_transformer import checkpoint_filter_fn
 
 from s2mlp_cli.checkpoints.convert import convert
 from s2mlp_cli.checkpoints.inference import infer
-from s2mlp_cli.checkpoints.loading import load_checkpoint
+from s2mlp_cli.checkpoints.loading import SPEC_KEY, load_checkpoint
 from s2mlp_cli.checkpoints.names import OURS
 from s2mlp_cli.cli import group
 from s2mlp_cli.errors import CheckpointError
@@ -245,4 +246,13 @@ def test_a_block_that_is_missing_in_between(tmp_path):
     state = {name: tensor for name, tensor in state.items() if ".blocks.1." not in name}
     save_safetensors(state, tmp_path / "x")
     with pytest.raises(CheckpointError, match="has no block stages.0.blocks.1, but later ones"):
+        load_checkpoint(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 99_999, '{"family": ["vip"]}', "{}", "null", '{"family": "vip"}']
+)
+def test_a_spec_in_the_metadata_that_is_none_is_named(text, tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "x", {SPEC_KEY: text})
+    with pytest.raises(CheckpointError, match="spec in its metadata is not valid .*; name the mod"):
         load_checkpoint(tmp_path / "x")

@@ -270,7 +270,10 @@ def test_a_column_of_another_type_is_refused(labels, what, tmp_path):
 
 
 def test_the_label_of_a_sample_may_be_a_list_of_one_but_no_more(tmp_path):
-    members = {"1.png": GREY, "1.json": b'{"label": [3]}'}
+    members = {
+        "1.png": GREY,
+        "1.json": b"\xef\xbb\xbf" + b'{"label": [3]}',
+    }  # with the mark of Windows
     assert classes(open_images(tar_of(tmp_path / "x.tar", members))) == {"1.png": 3}
     members["1.json"] = b'{"label": [0, 1, 0]}'
     message = r"1\.json does not contain a class number \('\[0, 1, 0\]'"

@@ -38,7 +38,6 @@ class UserCode:
     """One object of a Python file, loaded.
 
     Attributes:
-        text: as the user named it.
         name: ``net.py:build``, without the folder.
         value: the object.
         path: the file; None for a module that has none.
@@ -47,7 +46,6 @@ class UserCode:
         notes: what was done to load it, in sentences.
     """
 
-    text: str
     name: str
     value: Any
     path: Path | None
@@ -58,17 +56,10 @@ class UserCode:
     @property
     def takes(self) -> tuple[str, ...] | None:
         """The names of its arguments; None where it takes any, or does not tell."""
-        call, own = self.value, getattr(self.value, "__init__", None)
-        if inspect.isclass(call) and getattr(own, "__module__", "") == "torch.nn.modules.module":
-            return ()  # a module without a constructor of its own
-        if not inspect.isclass(call):
-            call = getattr(call, "forward", call)
-        try:
-            parameters = inspect.signature(call).parameters
-        except (TypeError, ValueError):
+        found = parameters(self.value)
+        if found is None or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in found):
             return None
-        kinds = {each.kind for each in parameters.values()}
-        return None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(parameters)
+        return tuple(each.name for each in found)
 
     def call(self, **arguments: Any) -> Any:
         """Call the object; what it raises becomes a :class:`UserCodeError`."""
@@ -91,6 +82,30 @@ class UserCode:
     def beside(self) -> contextlib.AbstractContextManager[None]:
         """Look imports up in the folder of the file as well."""
         return _searched(self.searched) if self.searched else contextlib.nullcontext()
+
+
+def parameters(value: Any) -> list[inspect.Parameter] | None:
+    """Return the parameters of a function, class or module; None if it is compiled and has none."""
+    if inspect.isclass(value):
+        call, own = value, getattr(value.__init__, "__module__", "")
+        if own == "torch.nn.modules.module":
+            return []  # a module without a constructor of its own
+    else:
+        call = getattr(value, "forward", value)
+    try:
+        return list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        if not hasattr(call, "schema"):
+            return None
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None if each.has_default_value() else inspect.Parameter.empty,
+        )
+        for each in call.schema.arguments  # of TorchScript
+        if each.name != "self"
+    ]
 
 
 def names_code(text: str) -> bool:
@@ -116,12 +131,13 @@ def load_code(text: str, sha256: str | None = None) -> UserCode:
         raise UserCodeError(f"'{text}' names no code; use net.py:build or package.module:Name")
     if match["module"].endswith(".py"):
         return _load_file(text, Path(match["module"]), match["name"], sha256)
-    module = _import_module(match["module"])
+    with _guarded(f"importing {match['module']}", None):
+        if str(Path.cwd()) not in sys.path:  # as with python -m
+            sys.path.insert(0, str(Path.cwd()))
+        module = importlib.import_module(match["module"])
     value = _attribute(module, match["name"], text)
-    if module.__file__ is None:
-        return UserCode(text, text, value, None, None)
-    path = Path(module.__file__)
-    return UserCode(text, text, value, path, _check_unchanged(path, sha256))
+    path = Path(module.__file__) if module.__file__ else None
+    return UserCode(text, value, path, _check_unchanged(path, sha256) if path else None)
 
 
 def _load_file(text: str, path: Path, name: str, sha256: str | None) -> UserCode:
@@ -137,7 +153,7 @@ def _load_file(text: str, path: Path, name: str, sha256: str | None) -> UserCode
             raise
         module = alone
         notes = (f"{shown} was read alone, because its file cannot be imported ({reason})",)
-    return UserCode(text, shown, _attribute(module, name, text), path, found, folder, notes)
+    return UserCode(shown, _attribute(module, name, text), path, found, folder, notes)
 
 
 def code_takes(text: str) -> tuple[str, ...] | None:
@@ -207,13 +223,6 @@ def _import_file(path: Path, package: list[str], sha256: str) -> ModuleType:
     return module
 
 
-def _import_module(name: str) -> ModuleType:
-    with _guarded(f"importing {name}", None):
-        if str(Path.cwd()) not in sys.path:  # as with python -m
-            sys.path.insert(0, str(Path.cwd()))
-        return importlib.import_module(name)
-
-
 def _read_alone(path: Path, name: str, folder: Path) -> ModuleType | None:
     """Run one definition of a file, with what it uses of the file and the imports that it needs.
 
@@ -230,7 +239,8 @@ def _read_alone(path: Path, name: str, folder: Path) -> ModuleType | None:
     wanted = _needed(root, tree.body)
     if not wanted:
         return None
-    nodes = [node for node in tree.body if node in wanted or _is_for_all(node)]
+    for_all = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+    nodes = [*for_all, *(node for node in tree.body if node in wanted)]
     try:
         with _searched(folder), contextlib.redirect_stdout(sys.stderr):
             exec(compile(ast.Module(nodes, []), str(path), "exec"), vars(module))
@@ -240,11 +250,6 @@ def _read_alone(path: Path, name: str, folder: Path) -> ModuleType | None:
             "install it"
         ) from error
     return module
-
-
-def _is_for_all(node: ast.stmt) -> bool:
-    """Whether a statement changes how all others are compiled."""
-    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def _needed(root: str, statements: list[ast.stmt]) -> set[ast.stmt]:

@@ -6,7 +6,6 @@ It is always called on a copy; what it raises is a finding, in words.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.shifts.decode import Decoded, Move, decode, listed, moved, numbered, scaled
 from s2mlp_cli.shifts.foreign import ForeignShift
 from s2mlp_cli.shifts.types import Layout
+from s2mlp_cli.user_code import described
 
 Size = tuple[int, ...]
 
@@ -341,11 +341,7 @@ def laid_out(x: Tensor, layout: Layout) -> Tensor:
 
 
 def said(error: BaseException) -> str:
-    """Return an error in one line of at most 160 characters."""
+    """Return an error in one line."""
     if isinstance(error, UserCodeError):
         return str(error)
-    if isinstance(error, SystemExit):
-        return "it ends the program (sys.exit)"
-    lines = str(error).strip().splitlines()
-    first = re.split(r"(?<=\w)[.:] ", lines[0], maxsplit=1)[0][:160] if lines else ""
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return "it ends the program (sys.exit)" if isinstance(error, SystemExit) else described(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -20,13 +20,6 @@ from s2mlp_cli.directions import OFFSETS, Directions
 from s2mlp_cli.shifts.types import Layout
 
 Border = Literal["copied", "kept", "zero", "wrapped"]
-
-# The memory order of a map B,H,W,C in each layout, and back.
-_TO: dict[Layout, Callable[[Tensor], Tensor]] = {
-    "B,H,W,C": lambda x: x,
-    "B,C,H,W": lambda x: x.permute(0, 3, 1, 2),
-    "B,N,C": lambda x: x.flatten(1, 2),
-}
 
 _BORDERS: dict[Border, str] = {
     "copied": "",
@@ -45,7 +38,9 @@ _NAMES = {offset: name for name, offset in OFFSETS.items()}
 
 def to_layout(x: Tensor, layout: Layout) -> Tensor:
     """Return a map of B,H,W,C in another layout: a view where one is possible."""
-    return _TO[layout](x)
+    if layout == "B,C,H,W":
+        return x.permute(0, 3, 1, 2)
+    return x.flatten(1, 2) if layout == "B,N,C" else x
 
 
 def from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:

@@ -17,7 +17,7 @@ from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.shifts.decode import from_layout, to_layout
 from s2mlp_cli.shifts.types import Layout
-from s2mlp_cli.user_code import UserCode, load_code
+from s2mlp_cli.user_code import UserCode, load_code, parameters
 
 # Parameters that get our list of directions, and those that get a size of the map.
 _DIRECTIONS = frozenset({"directions", "direction_list", "dirs"})
@@ -133,28 +133,11 @@ def _made(code: UserCode, given: dict[str, Any]) -> Any:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    target = function.forward if isinstance(function, nn.Module) else function
-    try:
-        return list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):  # compiled code: TorchScript tells its parameters, C does not
-        schema = getattr(target, "schema", None)
-        names = (
-            [
-                (each.name, each.has_default_value())
-                for each in schema.arguments
-                if each.name != "self"
-            ]
-            if schema
-            else [("x", False)]
-        )
-        return [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=None if has_default else inspect.Parameter.empty,
-            )
-            for name, has_default in names
-        ]
+    """Return the parameters of a function; of compiled code that does not tell them, a map."""
+    found = parameters(function)
+    if found is None:
+        return [inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    return found
 
 
 _NAMED_ONLY = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)

@@ -118,7 +118,7 @@ def test_three_processes_count_fifty_images_as_one_does(given, tmp_path):
     ("options", "sentence"),
     [
         (("--labels", "/no/such"), "there is no label file /no/such; check the path given with"),
-        (("--shift", "triton"), "the shift triton cannot run on cpu: "),
+        (("--shift", "triton"), "the shift 'triton' cannot run on cpu: "),
     ],
 )
 def test_processes_that_fail_alike_say_it_once(given, options, sentence):
@@ -393,7 +393,7 @@ def test_options_that_do_not_go_together(arguments, sentence):
 
 def test_a_shift_that_cannot_run_here_is_refused_before_anything_is_read(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(UnavailableError, match="the shift triton cannot run on cpu: Triton"):
+    with pytest.raises(UnavailableError, match="the shift 'triton' cannot run on cpu: Triton"):
         in_process("--ckpt", "sample", "--shift", "triton", "--device", "cpu")
 
 

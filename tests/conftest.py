@@ -1,10 +1,10 @@
-"""Settings that hold for all tests, and the fixtures that are dear and shared by several floors."""
+"""Settings for all tests, and fixtures that are slow to make and used in several folders."""
 
 import os
 import signal
 
 # Processes that test side by side share the cores: threads that outnumber them spin and wait. The
-# variable has to stand before torch is imported, and holds for the commands that tests start.
+# variable has to be set before torch is imported, and reaches the commands that tests start.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(workers), 1)))
 
@@ -38,7 +38,7 @@ def seed():
 def digits():
     """Train a tiny S2-MLPv2 on scikit-learn's digits, once; 100 of the others are left for tests.
 
-    The expected logits come from a road of their own: Pillow, numpy and one forward pass.
+    The expected logits are computed independently: by Pillow, numpy and one forward pass.
     """
     from s2mlp_cli.sample.make import digits as load_digits
     from s2mlp_cli.sample.make import to_inputs, train

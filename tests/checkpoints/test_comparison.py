@@ -78,7 +78,7 @@ def test_another_number_of_classes_says_what_to_set():
         fitting_model(state)
 
 
-def test_a_classifier_that_is_not_all_that_differs_is_no_matter_of_classes():
+def test_where_more_than_the_classifier_differs_the_classes_are_not_blamed():
     state = with_classes(state_of("mixer-b16"), "head.", 10)
     state["norm.weight"] = torch.zeros(3)
     with pytest.raises(CheckpointError, match="nearest: mixer-b16"):

@@ -111,7 +111,7 @@ def test_a_checkpoint_with_its_own_spec_is_not_compared_with_the_built_in_ones(
         (torch.full((1000,), torch.inf), "has NaN or infinite weights in head.bias"),
     ],
 )
-def test_what_is_no_plain_number_is_refused(tensor, message, tmp_path):
+def test_tensors_that_are_not_plain_numbers_are_refused(tensor, message, tmp_path):
     state = dict(build_model(load_spec("v1-depth-1")).state_dict())
     save_zip({**state, "head.bias": tensor}, tmp_path / "x")
     with pytest.raises(CheckpointError, match=message):
@@ -252,7 +252,7 @@ def test_a_block_that_is_missing_in_between(tmp_path):
 @pytest.mark.parametrize(
     "text", ["[" * 99_999, '{"family": ["vip"]}', "{}", "null", '{"family": "vip"}']
 )
-def test_a_spec_in_the_metadata_that_is_none_is_named(text, tmp_path):
+def test_an_invalid_spec_in_the_metadata_is_named(text, tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / "x", {SPEC_KEY: text})
     with pytest.raises(CheckpointError, match="spec in its metadata is not valid .*; name the mod"):
         load_checkpoint(tmp_path / "x")

@@ -71,7 +71,7 @@ def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(save, tmp_path):
                 pickle.load(stream)
 
 
-def test_a_bare_malicious_pickle_is_no_checkpoint(tmp_path):
+def test_a_bare_malicious_pickle_is_not_a_checkpoint(tmp_path):
     trace = tmp_path / "trace"
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil(trace)))
     refused(
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_reported_wherever_it_ends(form, share, tmp_path):
         (b"\x89HDF\r\n\x1a\n" + bytes(30), "is an HDF5 file, as Keras writes it; convert"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_called_what_it_is(content, message, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_called_what_it_is(content, message, tmp_path):
     (tmp_path / "x").write_bytes(content)
     refused(tmp_path / "x", message)
 
@@ -201,7 +201,7 @@ def test_a_torchscript_program_is_called_one(tmp_path):
     refused(tmp_path / "x.pt", "is a TorchScript program, not weights", "save model.state_dict()")
 
 
-def test_another_programs_zip_archive_is_none_of_torchs(tmp_path):
+def test_another_programs_zip_archive_is_not_one_of_torchs(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("word/document.xml", "hello")
     refused(
@@ -246,7 +246,7 @@ def test_another_pickle_protocol_is_named_and_the_file_not_called_damaged(
         refused(tmp_path / "x.pth", "does not read: Unsupported operand 149; load it where you")
 
 
-def test_what_torchs_safe_reader_does_not_know_is_told_in_its_words(tmp_path):
+def test_what_torchs_safe_reader_does_not_know_is_said_in_its_words(tmp_path):
     save_zip({"w": torch.ones(1), "x": 2**3000}, tmp_path / "x.pth")
     refused(tmp_path / "x.pth", "torch's safe reader cannot load the checkpoint", "operand 139)")
 
@@ -303,7 +303,7 @@ def test_shards_are_read_by_their_index_or_folder(suffix, tmp_path):
             load_checkpoint(tmp_path / f"model-00002-of-00002.{suffix}", spec)
 
 
-def test_an_index_that_lies_is_told(tmp_path):
+def test_a_wrong_index_is_named(tmp_path):
     index, state = sharded(tmp_path)
     places = json.loads(index.read_text())["weight_map"]
     swapped = {**places, next(iter(state)): "model-00002-of-00002.safetensors"}

@@ -119,7 +119,7 @@ def test_a_bad_row_of_a_csv_is_named_by_its_line(tmp_path, text, message):
     refused(fill(tmp_path / "i", "1.png", "2.png"), message, tmp_path / "l.csv")
 
 
-def test_a_label_file_that_is_none(tmp_path):
+def test_a_file_that_is_not_a_label_file(tmp_path):
     (tmp_path / "l.csv").write_bytes(b"\x00\x01\xff")
     folder = fill(tmp_path / "i", "1.png")
     refused(folder, r"neither the devkit archive nor a table", tmp_path / "l.csv")

@@ -220,7 +220,7 @@ def test_columns_beside_those_of_names_and_classes_need_a_header(tmp_path):
     [('"[0, 1, 0]"', r"'a list of 3' \(list\)"), ("[[3]]", r"'a list of 1' \(list\)"),
      *((cell, rf"'{cell}' \(str\)") for cell in ("-1", "0.5", "nan", "-0.5"))],
 )  # fmt: skip
-def test_a_cell_that_is_no_class_is_refused(cell, what, tmp_path):
+def test_a_cell_that_is_not_a_class_is_refused(cell, what, tmp_path):
     text = f"1.png,{cell}\n2.png,{cell}\n"
     mislabelled(rf"line 1: the label {what} is neither", tmp_path, text, "1.png", "2.png")
 

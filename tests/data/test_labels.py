@@ -30,14 +30,14 @@ def test_whole_numbers_are_classes_and_anything_else_names_them():
 
 
 @pytest.mark.parametrize(("values", "wrong"), [([0, 4], 4), ([-1, 9], -1)])
-def test_a_number_that_is_no_output_is_named(values, wrong):
+def test_a_number_that_is_not_an_output_is_named(values, wrong):
     labels = Labels(np.array(values), None, "labels.csv")
     with pytest.raises(DataError, match=rf"a label {wrong} \(labels.csv\), .* the outputs 0 to 3;"):
         labels.targets(4)
 
 
 @pytest.mark.parametrize("names", [["a", "b"], [imagenet_synsets()[0], "b"]])
-def test_classes_that_are_no_part_of_imagenet_need_as_many_outputs(names):
+def test_classes_outside_imagenet_need_as_many_outputs(names):
     labels = Labels.from_names(names, "folders")
     for outputs in (1, 3, 1000):
         with pytest.raises(

@@ -8,7 +8,7 @@ from s2mlp_cli.data.real_labels import BUNDLED, real_labels
 from s2mlp_cli.errors import DataError
 
 
-def test_the_number_in_the_name_says_which_row_holds_wherever_the_image_lies(tmp_path):
+def test_the_number_in_the_name_says_the_row_in_any_folder(tmp_path):
     path = tmp_path / "real.json"
     path.write_text(json.dumps([[4, 7], [], [1]]))
     names = ("val/n01440764/ILSVRC2012_val_00000003.JPEG", "ILSVRC2012_val_00000001.png")

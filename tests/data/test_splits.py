@@ -94,7 +94,7 @@ def test_folders_of_shards_and_of_parquet_files_are_splits_too(tmp_path):
     )
 
 
-def test_a_split_in_each_class_folder_is_no_class_of_its_own(tmp_path):
+def test_a_split_in_each_class_folder_is_not_a_class(tmp_path):
     fill(tmp_path, *(f"{c}/{s}/1.png" for c in ("cat", "dog") for s in ("train", "val")))
     images = open_images(tmp_path)
     assert images.names == ("cat/val/1.png", "dog/val/1.png")

@@ -77,7 +77,7 @@ def test_joined_shards_are_all_read(tmp_path):
     assert open_images(tmp_path / "x.tar").names == ("1.png", "2.png")
 
 
-def test_what_is_behind_an_archive_and_is_none_is_named(tmp_path):
+def test_bytes_behind_an_archive_are_named(tmp_path):
     tar = tar_of(tmp_path / "x.tar", {"1/1.png": GREY, "2/2.png": LIGHT})
     tar.write_bytes(tar.read_bytes() + b"no header" * 100)
     images = open_images(tar)

@@ -26,7 +26,7 @@ SOURCES = (
 
 
 def picture(size, seed=0):
-    """Smooth shapes, sharp edges and noise: what photographs hold."""
+    """Smooth shapes, sharp edges and noise, as photographs have them."""
     width, height = size
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -44,7 +44,7 @@ def of_timm(image, config):
 
 
 def gap(image, config):
-    """How many grey levels each value of the box's crop lies off timm's."""
+    """How many grey levels each value of the box's crop is off timm's."""
     return np.abs(make_transform(config)(image).astype(int) - of_timm(image, config))
 
 
@@ -63,7 +63,7 @@ def sizes(low, high):
     return st.floats(np.log(low), np.log(high)).map(lambda exponent: round(np.exp(exponent)))
 
 
-def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios():
+def test_the_box_is_within_its_bound_over_sizes_and_aspect_ratios():
     """A value is never two levels off; of all of them, fewer than one in 10,000 is one level off.
 
     A single small crop may have more: three values in 12,288 were the worst of 1,155 tried.
@@ -81,7 +81,7 @@ def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios():
         st.sampled_from(["bicubic", "bilinear", "lanczos"]),
         st.integers(0, 99),
     )
-    def hold(size, crop, crop_pct, filter_, seed):
+    def compare(size, crop, crop_pct, filter_, seed):
         nonlocal values, different
         if max(size) > 40 * min(size):  # resized whole, it would not fit into memory
             return
@@ -91,7 +91,7 @@ def test_the_box_holds_its_bound_over_sizes_and_aspect_ratios():
         assert np.count_nonzero(off) <= max(8, off.size / 1_000)
         values, different = values + off.size, different + np.count_nonzero(off)
 
-    hold()
+    compare()
     assert values > 1_000_000
     assert different < values / 10_000
 
@@ -109,9 +109,7 @@ def test_the_timm_way_is_timm_bit_by_bit(size):
     st.tuples(st.integers(8, 512), st.integers(8, 512)),
     st.floats(0.3, 1.0),
 )
-def test_the_box_lies_inside_the_image_and_its_crop_fits_the_resized_one(
-    size, input_size, crop_pct
-):
+def test_the_box_is_inside_the_image_and_its_crop_fits_the_resized_one(size, input_size, crop_pct):
     config = Preprocessing(input_size=input_size, crop_pct=crop_pct)
     resized = resized_size(size, config)
     for source, whole, kept in zip(size, resized, input_size[::-1], strict=True):

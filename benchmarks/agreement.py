@@ -66,8 +66,8 @@ def workloads(device: Device) -> dict[str, Run]:
     place = str(device.torch_device)
     batch = 64 if device.torch_device.type == "cuda" else 1
     cases = {
-        "conv": OpCase(model=model, spec=spec, index=0, device=place, batch_size=batch),
-        "slice": BlockCase(model=model, spec=spec, index=1, device=place, batch_size=batch),
+        "conv": OpCase(model=model, spec=spec, stage=0, device=place, batch_size=batch),
+        "slice": BlockCase(model=model, spec=spec, stage=1, device=place, batch_size=batch),
     }
     runs = {f"{case.level} {name}": build_workload(case, name).run for name, case in cases.items()}
     matrix = torch.randn(768, 768, device=device.torch_device)

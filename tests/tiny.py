@@ -26,4 +26,4 @@ def case(spec=TINY, level="model", stage=0, **fields):
     if level == "model":
         return ModelCase(model=spec_model(spec), **fields)
     kind = {"op": OpCase, "block": BlockCase}[level]
-    return kind(model=spec_model(spec), spec=spec, index=stage, **fields)
+    return kind(model=spec_model(spec), spec=spec, stage=stage, **fields)

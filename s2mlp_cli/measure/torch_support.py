@@ -96,7 +96,11 @@ def precision(dtype: str) -> Iterator[None]:
     used the newer. Both are set, so that either can be read inside, and both are restored.
     """
     allowed = dtype == "tf32"
-    switches = _float32_switches()
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    switches = (
+        backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
+    )  # fmt: skip
     before = [switch.fp32_precision for switch in switches]
     matmul = _older(torch.get_float32_matmul_precision)
     convolution = _older(lambda: torch.backends.cudnn.allow_tf32)
@@ -115,14 +119,6 @@ def precision(dtype: str) -> Iterator[None]:
             switch.fp32_precision = "none"  # what it inherits
             if switch.fp32_precision != value:
                 switch.fp32_precision = value
-
-
-def _float32_switches() -> tuple[Any, ...]:
-    backends: Any = torch.backends
-    cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    return (
-        backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
-    )  # fmt: skip
 
 
 def _older(read: Callable[[], Value]) -> Value | None:

@@ -392,7 +392,7 @@ def test_compiled_rows_show_how_and_how_long_it_took_and_an_unknown_memory_its_r
     text = shown(view(record(row)), 160)
     assert "compiled block by block" in text
     assert "12.50" in text
-    assert "Memory is not known: the helper process was killed (v2-small, whole " in text
+    assert "Memory is not known: the helper process was killed (conv of v2-small, " in text
     assert "compiled as a whole" in shown(view(record(changed(row, compile="model"))), 160)
     csv_row = next(reader.DictReader(io.StringIO(to_csv(sheet(record(row))))))
     assert (csv_row["compile"], csv_row["compile_s"]) == ("block", "12.5")

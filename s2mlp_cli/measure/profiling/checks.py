@@ -82,7 +82,9 @@ class Checker:
             each
             for part in self._parts
             for each in part.differences(
-                workload if part.case.level == self._case.level else part.build(shift)
+                workload
+                if part.case.level == self._case.level
+                else build_workload(part.case, shift)
             )
         ]
         error, allowed, what = max(found, key=lambda each: each[0] / each[1])
@@ -104,9 +106,6 @@ class _Part:
         self._rounding = {
             what: relative_error(tensor, self._expected[what]) for what, tensor in own.items()
         }
-
-    def build(self, shift: str | None) -> Workload:
-        return build_workload(self.case, shift)
 
     def differences(self, workload: Workload) -> Iterator[tuple[float, float, str]]:
         """Yield (how far each result is off, how far it may be, its name)."""

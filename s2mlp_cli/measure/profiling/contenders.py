@@ -7,7 +7,7 @@ into a :class:`~s2mlp_cli.measure.profiling.workloads.Workload` can become one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -36,7 +36,6 @@ from s2mlp_cli.measure.torch_support import (
 )
 from s2mlp_cli.records.base import FLOORS, REFERENCE, changed
 from s2mlp_cli.records.profile import TORCH, Memory, ProfileResult
-from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry, triton_support
 from s2mlp_cli.shifts.contender import foreign
 from s2mlp_cli.shifts.types import MixerKernel
@@ -69,27 +68,23 @@ class Contender:
     Attributes:
         run: the call that is timed; a sample is the mean of ``row.calls_per_sample`` of them.
         row: its row, which lacks what timing tells.
+        workload: what was built for it.
     """
 
     run: Run
     row: ProfileResult
+    workload: Workload
 
 
+@dataclass
 class Preparation:
     """Prepares the contenders of one case; input and reference are computed once for all."""
 
-    def __init__(
-        self,
-        case: Case,
-        device: Device,
-        files: DeployedFiles,
-        compiling: Compiling | None = None,
-    ) -> None:
-        self._case = case
-        self._device = device
-        self._compiling = compiling or Compiling()
-        self._files = files
-        self._checkers: dict[str, Checker] = {}
+    case: Case
+    device: Device
+    files: DeployedFiles
+    compiling: Compiling = field(default_factory=Compiling)
+    _checkers: dict[str, Checker] = field(default_factory=dict, init=False)
 
     def prepare(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
         """Build, check and warm up one implementation, or return its row with the reason to skip.
@@ -101,13 +96,13 @@ class Preparation:
             candidate: the implementation in a runtime.
             row: its row, with nothing measured yet.
         """
-        reason = unsupported(self._case, candidate)
+        reason = unsupported(self.case, candidate)
         if reason:
             return changed(row, skipped=reason)
         try:
             return self._ready(candidate, row)
         except Exception as error:
-            reason = reason_to_skip(error, self._case)
+            reason = reason_to_skip(error, self.case)
             own = foreign(candidate.shift)
             if reason is None and own:
                 reason = f"fails here: {described(error, own.shift.code.path)}"
@@ -116,13 +111,13 @@ class Preparation:
             return changed(row, skipped=reason)
 
     def _ready(self, candidate: Candidate, row: ProfileResult) -> Contender | ProfileResult:
-        case, device, compiling = self._case, self._device, self._compiling
+        case, device, compiling = self.case, self.device, self.compiling
         example, compiled_s, held = self._example, compiling.seconds, device.held()
         with case.context():
             if candidate.runtime == TORCH:
                 workload = build_workload(case, candidate.shift, example)
             else:
-                workload = self._files.workload(candidate, example)
+                workload = self.files.workload(candidate, example)
         check = self._check(candidate, workload)
         if check and check.fault:
             return changed(row, skipped=check.fault, error=check.error)
@@ -135,6 +130,7 @@ class Preparation:
             once = device.seconds(run, 1, cold=False)
         calls = min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
         session = workload.session
+        threads = session.threads if session else torch.get_num_threads()
         ready = changed(
             row,
             error=check.error if check else None,
@@ -144,45 +140,43 @@ class Preparation:
             compile_s=compiling.seconds - compiled_s if case.compile else None,
             runtime_version=session.version if session else None,
             runtime_precision=session.precision if session else None,
-            warnings=_remarks(session),
+            warnings=(f"{candidate.runtime} computes with {threads} threads",)
+            if threads != torch.get_num_threads()
+            else (),
         )
-        return Contender(run, ready)
+        return Contender(run, ready, workload)
 
     def _check(self, candidate: Candidate, workload: Workload) -> Check | None:
         """Compare with the reference; a floor is wrong, and what has no shifts is its own."""
         if workload.session:
-            return self._files.check(candidate, workload.session, self._case.batch_size)
+            return self.files.check(candidate, workload.session, self.case.batch_size)
         if candidate.shift in (None, *FLOORS):
             return None
-        return self._checker(candidate.shift).check(candidate.shift, workload)
-
-    def _checker(self, shift: str | None) -> Checker:
-        """Return what has the results of the reference, of a user's shift those of its own one."""
-        own = foreign(shift)
-        name = own.reference if own else REFERENCE
-        if name not in self._checkers:
-            self._checkers[name] = Checker(self._case, name)
-        return self._checkers[name]
+        own = foreign(candidate.shift)
+        reference = own.reference if own else REFERENCE
+        if reference not in self._checkers:
+            self._checkers[reference] = Checker(self.case, reference)
+        return self._checkers[reference].check(candidate.shift, workload)
 
     @cached_property
     def _example(self) -> Tensor:
-        with self._case.context():
-            return draw_example(self._case)
+        with self.case.context():
+            return draw_example(self.case)
 
     def _warmed_up(self, run: Run) -> bool:
         """Call until nothing is compiled any more; False if that never ends."""
         for call in range(1, MOST_WARM_UP_CALLS + 1):
-            compiled = self._compiling.count
-            seconds = self._device.seconds(run, 1, cold=False)
+            compiled = self.compiling.count
+            seconds = self.device.seconds(run, 1, cold=False)
             enough = call >= WARM_UP_CALLS or seconds > WARM_UP_SECONDS
-            if enough and self._compiling.count == compiled:
+            if enough and self.compiling.count == compiled:
                 return True
         return False
 
     def _memory(self, workload: Workload, held_before: int | None) -> Memory:
         """Return what this workload needs by itself, its input included, whatever else is held."""
-        held_now = self._device.held()
-        peak = self._device.peak(workload.run)
+        held_now = self.device.held()
+        peak = self.device.peak(workload.run)
         if held_before is None or held_now is None or peak is None:
             return Memory(weights_bytes=workload.weights_bytes)
         held = held_now - held_before + workload.example.untyped_storage().nbytes()
@@ -192,13 +186,6 @@ class Preparation:
             peak_reserved_bytes=held + peak.reserved,
             activations_bytes=peak.allocated,
         )
-
-
-def _remarks(session: Session | None) -> tuple[str, ...]:
-    """Return what a reader should know of a row of another runtime."""
-    if session is None or session.threads == torch.get_num_threads():
-        return ()
-    return (f"{session.runtime} computes with {session.threads} threads",)
 
 
 def unsupported(case: Case, candidate: Candidate) -> str | None:

@@ -261,51 +261,43 @@ def open_device(name: str | None = None, *, host_time: bool = False) -> Device:
 def measure_roofline(device: Device, dtype: str) -> Roofline:
     """Measure what this device reaches at most in this dtype, on the threads that torch has now.
 
-    Copy bandwidth and matrix-product rate, each None where the device has no memory for it.
+    Copy bandwidth (bytes read and written per second) and the rate of one square matrix product (2
+    operations per MAC), each None where the device has no memory for it.
     """
-    kind = device.torch_device.type
+    place = device.torch_device
+    size, side = _COPY_BYTES[place.type], _MATMUL_SIDE[place.type]
+
+    def copy() -> Run:
+        # Into memory that exists already: a clone without its allocation, which on a CPU would
+        # mostly measure the page faults of fresh memory.
+        source = torch.ones(size, dtype=torch.uint8, device=place)
+        target = torch.zeros_like(source)
+        return lambda: target.copy_(source)
+
+    def product() -> Run:
+        left, right = (torch.randn(side, side, device=place).to(DTYPES[dtype]) for _ in range(2))
+        return lambda: left @ right
+
     with torch.inference_mode(), precision(dtype):
         return Roofline(
-            device=str(device.torch_device),
+            device=str(place),
             dtype=dtype,
             threads=torch.get_num_threads(),
-            copy_bytes_per_s=copy_bandwidth(device, _COPY_BYTES[kind]),
-            matmul_flops_per_s=matmul_rate(device, dtype, _MATMUL_SIDE[kind]),
+            copy_bytes_per_s=_rate(device, 2 * size, copy),
+            matmul_flops_per_s=_rate(device, 2 * side**3, product),
         )
 
 
-def copy_bandwidth(device: Device, size: int) -> float | None:
-    """Return bytes read and written per second while ``size`` bytes are copied.
-
-    The copy goes into memory that exists already: a clone without its allocation, which on a CPU
-    would mostly measure the page faults of fresh memory.
-    """
+def _rate(device: Device, work: int, prepare: Callable[[], Run]) -> float | None:
+    """Return the most work per second of several samples: what the device can do undisturbed."""
     try:
-        source = torch.ones(size, dtype=torch.uint8, device=device.torch_device)
-        target = torch.zeros_like(source)
-        return 2 * size / _least_seconds(device, lambda: target.copy_(source))
+        run = prepare()
+        once = device.seconds(run, 1, cold=False)
+        calls = math.ceil(_ROOFLINE_SECONDS / once) if 0 < once < _ROOFLINE_SECONDS else 1
+        for _ in range(_WARM_UP_SAMPLES if calls > 1 else 0):
+            device.seconds(run, calls, cold=False)
+        return work / min(device.seconds(run, calls, cold=False) for _ in range(_SAMPLES))
     except RuntimeError as error:
         if is_out_of_memory(error):
             return None
         raise
-
-
-def matmul_rate(device: Device, dtype: str, side: int) -> float | None:
-    """Return floating-point operations per second of one square matrix product (2 per MAC)."""
-    try:
-        left = torch.randn(side, side, device=device.torch_device).to(DTYPES[dtype])
-        right = torch.randn(side, side, device=device.torch_device).to(DTYPES[dtype])
-        return 2 * side**3 / _least_seconds(device, lambda: left @ right)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            return None
-        raise
-
-
-def _least_seconds(device: Device, run: Run) -> float:
-    """Return the best of several samples: a roofline is what the device can do undisturbed."""
-    once = device.seconds(run, 1, cold=False)
-    calls = math.ceil(_ROOFLINE_SECONDS / once) if 0 < once < _ROOFLINE_SECONDS else 1
-    for _ in range(_WARM_UP_SAMPLES if calls > 1 else 0):
-        device.seconds(run, calls, cold=False)
-    return min(device.seconds(run, calls, cold=False) for _ in range(_SAMPLES))

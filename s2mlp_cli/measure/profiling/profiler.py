@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -23,7 +24,7 @@ from s2mlp_cli.measure.profiling.cases import (
     fits,
     plan,
 )
-from s2mlp_cli.measure.profiling.compiling import fresh_compiler
+from s2mlp_cli.measure.profiling.compiling import Compiling, fresh_compiler
 from s2mlp_cli.measure.profiling.contenders import (
     Contender,
     Preparation,
@@ -65,6 +66,9 @@ from s2mlp_cli.specs import ModelSpec
 # One image is what a CPU answers; a GPU is not full with less than some dozens.
 DEFAULT_BATCH = {"cpu": 1, "cuda": 64}
 
+# What multiplies no matrices to shift: the baseline of the ratios, or a model without shifts.
+_PLAIN = (Candidate(BASELINE), Candidate(None))
+
 _ENDED = "ran out of memory in the rounds: use a smaller --batch-size"
 
 # (what is going on, fraction of the whole that is done, estimated seconds left if there is one).
@@ -74,37 +78,8 @@ OnProgress = Callable[[str, float, float | None], None]
 ChildMemory = Callable[[Case, str | None, int], Resident | str]
 
 
-class Progress:
-    """Tells which step of which case is going on, how much is done, and about how long it takes.
-
-    The estimate supposes that what is left takes as long as what is done; there is none before the
-    first case is done.
-
-    Args:
-        tell: told each step.
-        planned: the cases; one with more implementations is more of the whole.
-        clock: seconds, from any origin.
-    """
-
-    def __init__(
-        self, tell: OnProgress, planned: list[Planned], clock: Callable[[], float]
-    ) -> None:
-        self._tell, self._planned, self._clock = tell, planned, clock
-        self._started = clock()
-        self._finished = 0
-
-    def step(self, what: str, fraction: float) -> None:
-        """Say what is going on, and which fraction of the case is done."""
-        sizes = [len(each.blanks) for each in self._planned]
-        case, size = self._planned[self._finished].case, sizes[self._finished]
-        done = (sum(sizes[: self._finished]) + fraction * size) / sum(sizes)
-        spent = self._clock() - self._started
-        left = spent / done - spent if self._finished else None
-        self._tell(f"{self._finished + 1}/{len(sizes)} {case}: {what}", done, left)
-
-    def end(self) -> None:
-        self.step("done", 1.0)
-        self._finished += 1
+# Says what is going on in a case, and which fraction of the case is done.
+Step = Callable[[str, float], None]
 
 
 class Profiler:
@@ -123,6 +98,11 @@ class Profiler:
         previous: an earlier record; its rows are kept and not measured again.
         clock: of the time budget.
         memory_of: measures one workload's memory on a CPU.
+
+    Attributes:
+        record: what has been measured up to now; ``previous`` as long as nothing was added.
+        has_news: whether ``record`` has rows that ``previous`` lacks.
+        measuring: the case that is being measured: its rows are not in the record yet.
 
     Raises:
         UnavailableError: the device lacks a dtype, or the implementations are not known.
@@ -155,17 +135,25 @@ class Profiler:
             environment=environment,
             settings=settings,
             request=request,
-            specs={**specs, **(previous.specs if previous else {})},
-            published_top1={
-                **{name: value for name, value in top1.items() if value is not None},
-                **(previous.published_top1 if previous else {}),
-            },
-            sources={**sources, **(previous.sources if previous else {})},
-            limits=previous.limits if previous else (),
-            warnings=previous.warnings if previous else (),
-            earlier=runs_before(previous) if previous else (),
-            results=previous.results if previous else (),
+            specs=specs,
+            published_top1={name: value for name, value in top1.items() if value is not None},
+            sources=sources,
+            results=(),
         )
+        if previous is not None:
+            self._begun = changed(
+                self._begun,
+                specs={**specs, **previous.specs},
+                published_top1={**self._begun.published_top1, **previous.published_top1},
+                sources={**sources, **previous.sources},
+                limits=previous.limits,
+                warnings=previous.warnings,
+                earlier=runs_before(previous),
+                results=previous.results,
+            )
+        self.record = previous or self._begun
+        self.has_news = False
+        self.measuring: Case | None = None
         self._models = tuple(
             model.at(size)
             for model in models
@@ -177,23 +165,7 @@ class Profiler:
         self._previous = previous
         self._clock = clock
         self._memory_of = memory_of
-        self._measuring: Case | None = None
         self._largest: dict[tuple[object, ...], int] = {}
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there are rows that the previous record lacks."""
-        return len(self._begun.results) > (len(self._previous.results) if self._previous else 0)
-
-    @property
-    def record(self) -> ProfileRecord:
-        """What has been measured up to now; the previous record as long as nothing was added."""
-        return self._begun if self._previous is None or self.has_news else self._previous
-
-    @property
-    def measuring(self) -> str | None:
-        """The case that is being measured, in words: its rows are not in the record yet."""
-        return str(self._measuring) if self._measuring else None
 
     def run(
         self,
@@ -210,19 +182,25 @@ class Profiler:
             UnavailableError: nothing that was requested can run here, or not even one image fits
                 where the largest batch is searched.
         """
-        told = (own.summary for each in self._request.shifts if (own := foreign(each)))
-        self._add(warnings=(*machine_remarks(), *told))
+        summaries = (own.summary for each in self._request.shifts if (own := foreign(each)))
+        self._add(warnings=(*machine_remarks(), *summaries))
         with threads(self._request.threads):
             planned = plan(self._models, self._request, self._begun.results, self._largest_batch)
-            progress = Progress(on_progress, planned, self._clock)
-            for of_model in _by_model(planned):
-                with closing(DeployedFiles(of_model[0].case.model)) as files:
-                    for each in of_model:
-                        self._measuring = each.case
+            told = _teller(on_progress, planned, self._clock)
+            # One model after another: its exported files serve all of its cases.
+            for _, group in itertools.groupby(
+                enumerate(planned), lambda each: id(each[1].case.model)
+            ):
+                of_model = list(group)
+                with closing(DeployedFiles(of_model[0][1].case.model)) as files:
+                    for number, each in of_model:
+                        step = partial(told, number)
+                        self.measuring = each.case
                         with beside(self._request.shifts):
-                            rows = self._measured(each, files, progress)
+                            rows = self._measured(each, files, step)
+                        step("done", 1.0)
                         self._add(results=rows)
-                        self._measuring = None
+                        self.measuring = None
                         on_case(self.record)
         return self.record
 
@@ -246,25 +224,24 @@ class Profiler:
                     unfit = unfit or unsupported(case, each)
                     yield try_to_trace(case, each.shift, folder, unfit)
 
-    def _measured(
-        self, planned: Planned, files: DeployedFiles, progress: Progress
-    ) -> list[ProfileResult]:
+    def _measured(self, planned: Planned, files: DeployedFiles, step: Step) -> list[ProfileResult]:
         """Return the missing rows of one case, timed or skipped."""
         case = planned.case
-        roofline = self._roofline(case.dtype, progress)
+        roofline = self._roofline(case.dtype, step)
         with (
             case.model.running(),
             precision(case.dtype),
-            fresh_compiler() if case.compile else nullcontext() as compiling,
+            fresh_compiler() if case.compile else nullcontext(Compiling()) as compiling,
         ):
             prepared = self._prepared(
-                planned, Preparation(case, self._device, files, compiling), progress
+                planned, Preparation(case, self._device, files, compiling), step
             )
             ready = {each: made for each, made in prepared.items() if isinstance(made, Contender)}
             before = self._device.telemetry()  # all are warm by now: an idle GPU has another clock
-            samples, exhausted = self._rounds(case, ready, progress)
+            samples, exhausted = self._rounds(case, ready, step)
             moved = telemetry_remarks(before, self._device.telemetry())
-            macs = matmul_macs(case) if ready else 0
+            plain = next((ready[each] for each in _PLAIN if each in ready), None)
+            macs = matmul_macs(case, plain.workload) if plain else 0
         rows = []
         for each in planned.missing:
             made = prepared.get(each)
@@ -273,20 +250,20 @@ class Profiler:
             elif made and not samples[each]:
                 rows.append(changed(planned.blanks[each], skipped=out_of_memory(case)))
             elif made:
+                peers = (_PLAIN[0], *(each._replace(shift=floor) for floor in FLOORS))
                 row = timed_row(
                     self._with_memory(case, each, made.row, files),
                     samples[each],
-                    _peers(each, samples),
+                    {peer.shift: samples[peer] for peer in peers if peer in samples},
                     0 if each.precision else macs,  # the roofline is not one of other precisions
                     roofline,
                     (*([_ENDED] if each in exhausted else []), *moved),
                 )
                 rows.append(row)
-        progress.end()
         return rows
 
     def _prepared(
-        self, planned: Planned, preparation: Preparation, progress: Progress
+        self, planned: Planned, preparation: Preparation, step: Step
     ) -> dict[Candidate, Contender | ProfileResult]:
         """Prepare the request, then, if any of it can run, what it is compared with."""
         prepared: dict[Candidate, Contender | ProfileResult] = {}
@@ -296,13 +273,12 @@ class Profiler:
             comparable = timed_before or any(isinstance(p, Contender) for p in prepared.values())
             if candidate not in planned.asked and not comparable:
                 break
-            step = f"checking {candidate} ({number + 1} of {len(order)})"
-            progress.step(step, number / len(order) / 2)
+            step(f"checking {candidate} ({number + 1} of {len(order)})", number / len(order) / 2)
             prepared[candidate] = preparation.prepare(candidate, planned.blanks[candidate])
         return {each: prepared[each] for each in planned.blanks if each in prepared}
 
     def _rounds(
-        self, case: Case, ready: dict[Candidate, Contender], progress: Progress
+        self, case: Case, ready: dict[Candidate, Contender], step: Step
     ) -> tuple[Samples[Candidate], set[Candidate]]:
         """Return the samples, and which implementations ran out of memory on the way."""
         cold = case.level == "op" and not self._settings.hot
@@ -325,11 +301,11 @@ class Profiler:
             samples = measure_rounds(
                 tuple(ready),
                 sample,
-                baseline=Candidate(BASELINE),
+                baseline=_PLAIN[0],
                 budget=Budget(settings.min_time_s * len(ready), most),
                 seed=settings.seed,
                 clock=self._clock,
-                on_round=lambda elapsed: progress.step("timing", 0.5 + min(elapsed / most, 1) / 2),
+                on_round=lambda elapsed: step("timing", 0.5 + min(elapsed / most, 1) / 2),
             )
         return samples, exhausted
 
@@ -349,13 +325,13 @@ class Profiler:
         told = changed(known, peak_rss_bytes=found.peak, activations_bytes=found.added)
         return changed(row, memory=told)
 
-    def _roofline(self, dtype: str, progress: Progress) -> Roofline:
+    def _roofline(self, dtype: str, step: Step) -> Roofline:
         """Return the roofline in ``dtype`` on this device and so many threads; measure it once."""
         wanted = (str(self._device.torch_device), dtype, self._request.threads)
         for known in self._begun.limits:
             if (known.device, known.dtype, known.threads) == wanted:
                 return known
-        progress.step(f"roofline in {dtype}", 0.0)
+        step(f"roofline in {dtype}", 0.0)
         found = measure_roofline(self._device, dtype)
         self._add(limits=[found])
         return found
@@ -371,7 +347,7 @@ class Profiler:
 
     def _add(
         self,
-        results: Iterable[ProfileResult] = (),
+        results: Sequence[ProfileResult] = (),
         limits: Iterable[Roofline] = (),
         warnings: Iterable[str] = (),
     ) -> None:
@@ -383,6 +359,9 @@ class Profiler:
             limits=(*begun.limits, *limits),
             warnings=tuple(dict.fromkeys((*begun.warnings, *warnings))),
         )
+        self.has_news = self.has_news or bool(results)
+        if self.has_news or self._previous is None:
+            self.record = self._begun
 
 
 def _require_runnable(
@@ -403,18 +382,24 @@ def _require_runnable(
         raise UnavailableError("--cuda-graph needs a CUDA device; leave it out on a CPU")
 
 
-def _by_model(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
-    """Yield the cases of one model at a time: its exported files serve all of them."""
-    for _, group in itertools.groupby(planned, key=lambda each: id(each.case.model)):
-        yield list(group)
+def _teller(
+    tell: OnProgress, planned: list[Planned], clock: Callable[[], float]
+) -> Callable[[int, str, float], None]:
+    """Return what is told each step of a case, by its number, and tells the whole that is done.
 
+    The estimate supposes that what is left takes as long as what is done; there is none before the
+    first case is done. A case with more implementations is more of the whole.
+    """
+    sizes = [len(each.blanks) for each in planned]
+    started = clock()
 
-def _peers(
-    candidate: Candidate, samples: Mapping[Candidate, list[float]]
-) -> dict[str | None, list[float]]:
-    """Return what a row is compared with: eager ``slice``, and the floors in its own runtime."""
-    beside = (Candidate(BASELINE), *(candidate._replace(shift=floor) for floor in FLOORS))
-    return {each.shift: samples[each] for each in beside if each in samples}
+    def step(number: int, what: str, fraction: float) -> None:
+        done = (sum(sizes[:number]) + fraction * sizes[number]) / sum(sizes)
+        spent = clock() - started
+        left = spent / done - spent if number else None
+        tell(f"{number + 1}/{len(sizes)} {planned[number].case}: {what}", done, left)
+
+    return step
 
 
 def profile(

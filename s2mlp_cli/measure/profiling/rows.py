@@ -79,7 +79,13 @@ def timed_row(
     """
     middle = statistics.median(samples)
     p50, p90, p99 = statistics.percentiles(samples, PERCENTILES)
-    moved = _bytes_per_s(row, middle.value)
+    # One read and one write of the tensor; the backward pass of a shift is another of each.
+    tensors = 2 if row.mode == "inference" else 4
+    moved = (
+        tensors * math.prod(row.shape) * _ROW_BYTES[row.dtype] / middle.value
+        if row.level == "op"
+        else None
+    )
     rate = 2 * macs * _BACKWARD[row.mode] / middle.value if macs else None
     copy = roofline.copy_bytes_per_s if roofline else None
     product = roofline.matmul_flops_per_s if roofline else None
@@ -121,14 +127,6 @@ def _paired(
     rounds = min(len(left), len(right))
     found = compare(left[:rounds], right[:rounds])
     return kind(value=found.value, ci95=found.interval)
-
-
-def _bytes_per_s(row: ProfileResult, seconds: float) -> float | None:
-    """One read and one write of the tensor; the backward pass of a shift is another of each."""
-    if row.level != "op":
-        return None
-    passes = 1 if row.mode == "inference" else 2
-    return 2 * passes * math.prod(row.shape) * _ROW_BYTES[row.dtype] / seconds
 
 
 def sample_remarks(samples: Sequence[float]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.compiling import compiled_blocks
-from s2mlp_cli.measure.source import ExportedModel, GivenModel
+from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
 from s2mlp_cli.models.layers import Block
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
@@ -58,11 +58,15 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case(ABC):
-    """One thing to measure with every implementation: of a model, in a precision, in a mode."""
+    """One thing to measure with every implementation: of a model, in a precision, in a mode.
+
+    ``stage`` is the index of its stage; None for the whole model.
+    """
 
     level: ClassVar[Level]
 
     model: GivenModel
+    stage: int | None = None
     device: str = "cpu"
     dtype: str = "fp32"
     batch_size: int = 1
@@ -73,11 +77,6 @@ class Case(ABC):
     channels_last: bool = False
 
     @property
-    def stage(self) -> int | None:
-        """The index of its stage; None for the whole model."""
-        return None
-
-    @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Of the input: B,H,W,C of a stage, or B,channels,H,W of images."""
@@ -85,15 +84,6 @@ class Case(ABC):
     @abstractmethod
     def build(self, shift: str | None, device: torch.device) -> Forward:
         """Return the module, or the bare function of the shift, that computes with ``shift``."""
-
-    def step(self, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
-        """Return the call that is timed: forward; in training also backward, of a sum of ones."""
-        if self.mode == "inference":
-            return lambda: function(example)
-        leaf = example.clone().requires_grad_()
-        inputs = [leaf, *(module.parameters() if module else ())]
-        gradient = torch.ones_like(example)
-        return lambda: torch.autograd.grad(function(leaf), inputs, gradient)
 
     def context(self) -> AbstractContextManager[object]:
         """Return inference mode, or nothing where gradients are needed."""
@@ -110,7 +100,7 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelCase(Case):
-    """A whole model, from images to logits; in training with a step of the optimiser."""
+    """A whole model, from images to logits."""
 
     level = "model"
 
@@ -121,26 +111,17 @@ class ModelCase(Case):
     def build(self, shift: str | None, device: torch.device) -> nn.Module:
         return self.model.build(shift, device)
 
-    def step(self, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
-        if self.mode == "inference" or module is None:
-            return super().step(function, module, example)
-        return _training_step(function, module.train(), example, capturable=self.cuda_graph)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StageCase(Case):
     """A part of one stage of an S2-MLP."""
 
     spec: S2MLPSpec
-    index: int = 0
-
-    @property
-    def stage(self) -> int:
-        return self.index
+    stage: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.batch_size, *self.spec.maps()[self.index], self.spec.stages[self.index].dim)
+        return (self.batch_size, *self.spec.maps()[self.stage], self.spec.stages[self.stage].dim)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,11 +151,11 @@ class BlockCase(StageCase):
     def build(self, shift: str | None, device: torch.device) -> nn.Module:
         if self.model.source.kind == "spec":  # the rest of a large model takes seconds to draw
             implementation = registry.get(shift or registry.DEFAULT)
-            stage = self.spec.stages[self.index]
+            stage = self.spec.stages[self.stage]
             with device:
                 mixer = SpatialShiftMixer(stage.dim, self.spec.mixer, implementation)
                 return Block(mixer, stage, self.spec.norm).eval()
-        return self.model.build(shift, device).get_submodule(f"stages.{self.index}.blocks.0")
+        return self.model.build(shift, device).get_submodule(f"stages.{self.stage}.blocks.0")
 
 
 def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
@@ -186,7 +167,7 @@ def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
     shared = {each.name: getattr(whole, each.name) for each in fields(Case)}
     if isinstance(spec, S2MLPSpec):
         for index in range(len(spec.stages)):
-            yield kind(spec=spec, index=index, **{**shared, "channels_last": False})
+            yield kind(spec=spec, **{**shared, "stage": index, "channels_last": False})
 
 
 def splits_of(model: GivenModel) -> tuple[Directions, ...]:
@@ -257,7 +238,19 @@ def build_workload(case: Case, shift: str | None, example: Tensor | None = None)
             block.compile(mode=case.compile_mode)
     elif case.compile:
         function = torch.compile(function, mode=case.compile_mode)
-    return Workload(case.step(function, module, example), function, example, module)
+    return Workload(_step(case, function, module, example), function, example, module)
+
+
+def _step(case: Case, function: Forward, module: nn.Module | None, example: Tensor) -> Step:
+    """Return the call that is timed: forward; in training also backward, of a sum of ones."""
+    if case.mode == "inference":
+        return lambda: function(example)
+    if case.level == "model" and module is not None:
+        return _training_step(function, module.train(), example, capturable=case.cuda_graph)
+    leaf = example.clone().requires_grad_()
+    inputs = [leaf, *(module.parameters() if module else ())]
+    gradient = torch.ones_like(example)
+    return lambda: torch.autograd.grad(function(leaf), inputs, gradient)
 
 
 def _training_step(
@@ -280,25 +273,23 @@ def _training_step(
     return step
 
 
-def matmul_macs(case: Case) -> int:
-    """Count the multiply-adds of one forward pass of ``case``; 0 where nothing counts them.
+def matmul_macs(case: Case, workload: Workload) -> int:
+    """Count the multiply-adds of one forward pass; 0 where nothing counts them.
 
-    The shift alone has none, and of an ONNX file they are not known. This project's own models run
-    on the meta device, where nothing is computed; others may not, and run where they are timed.
+    The shift alone has none, and of an exported file they are not known.
+
+    Args:
+        case: what.
+        workload: it, with an implementation that multiplies no matrices to shift.
     """
     from s2mlp_cli.measure.counting.counters import flop_counter_macs  # fvcore, in no child
-    from s2mlp_cli.measure.counting.meta_kernels import meta_kernels
 
-    if case.level == "op" or (isinstance(case.model, ExportedModel) and not case.model.is_program):
+    if workload.module is None:
         return 0
-    own = case.model.is_own
-    example = torch.empty(case.shape, device="meta") if own else draw_example(case)
-    module = case.build("none" if isinstance(case.model.spec, S2MLPSpec) else None, example.device)
-    assert isinstance(module, nn.Module)
     try:
-        with meta_kernels():
-            return flop_counter_macs(module.to(example.dtype), example)
+        with torch.compiler.set_stance("force_eager") if case.compile else nullcontext():
+            return flop_counter_macs(workload.module, workload.example)
     except Exception:
-        if own:
+        if case.model.is_own:
             raise
         return 0  # the counter's mode may not suit other code, whose timing was made

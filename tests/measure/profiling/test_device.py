@@ -15,11 +15,9 @@ from s2mlp_cli.measure.profiling.device import (
     CudaDevice,
     Peak,
     Telemetry,
-    copy_bandwidth,
-    matmul_rate,
-    measure_roofline,
     open_device,
 )
+from s2mlp_cli.records.profile import Roofline
 from tests.measure.fakes import Clock, FakeDevice
 
 
@@ -264,40 +262,40 @@ def test_a_real_gpu_times_counts_and_replays():
     assert device.seconds(replay, 5, cold=False) < 1
 
 
-def test_a_copy_is_a_read_and_a_write_of_the_bytes():
-    device = FakeDevice(Clock(), lambda run: 0.5)
-    assert copy_bandwidth(device, 1000) == pytest.approx(2 * 1000 / 0.5)
+@pytest.fixture
+def roofline(monkeypatch):
+    """Return the roofline of a copy of 100 bytes and a product of 10x10 matrices."""
+
+    def measure(device, dtype="fp32", size=100, side=10):
+        monkeypatch.setattr(devices, "_COPY_BYTES", {"cpu": size})
+        monkeypatch.setattr(devices, "_MATMUL_SIDE", {"cpu": side})
+        return devices.measure_roofline(device, dtype)
+
+    return measure
 
 
-def test_a_product_of_square_matrices_is_two_cubes():
-    device = FakeDevice(Clock(), lambda run: 0.25)
-    assert matmul_rate(device, "bf16", 16) == pytest.approx(2 * 16**3 / 0.25)
+def test_a_copy_is_a_read_and_a_write_of_the_bytes_and_a_product_two_cubes(roofline):
+    assert roofline(FakeDevice(Clock(), lambda run: 0.5), "bf16") == Roofline(
+        device="cpu",
+        dtype="bf16",
+        threads=torch.get_num_threads(),
+        copy_bytes_per_s=2 * 100 / 0.5,
+        matmul_flops_per_s=2 * 10**3 / 0.5,
+    )
 
 
-def test_the_best_of_the_samples_counts_and_the_first_call_does_not():
-    times = iter([0.1, *[8.0] * (_SAMPLES - 1), 1.0])
-    assert copy_bandwidth(FakeDevice(Clock(), lambda run: next(times)), 100) == pytest.approx(200)
+def test_the_best_of_the_samples_counts_and_the_first_call_does_not(roofline):
+    times = iter(2 * [0.1, *[8.0] * (_SAMPLES - 1), 1.0])
+    device = FakeDevice(Clock(), lambda run: next(times))
+    assert roofline(device).copy_bytes_per_s == pytest.approx(200)
 
 
-def test_what_does_not_fit_is_unknown():
-    assert copy_bandwidth(FakeDevice(Clock()), 2**50) is None
-    assert matmul_rate(FakeDevice(Clock()), "fp32", 2**25) is None
+def test_what_does_not_fit_is_unknown(roofline):
+    found = roofline(FakeDevice(Clock()), size=2**50, side=2**25)
+    assert (found.copy_bytes_per_s, found.matmul_flops_per_s) == (None, None)
 
 
-def test_a_roofline_names_their_device_and_dtype(monkeypatch):
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._COPY_BYTES", {"cpu": 100})
-    monkeypatch.setattr("s2mlp_cli.measure.profiling.device._MATMUL_SIDE", {"cpu": 10})
-    limit = measure_roofline(FakeDevice(Clock(), lambda run: 1.0), "fp32")
-    assert limit.model_dump() == {
-        "device": "cpu",
-        "dtype": "fp32",
-        "threads": torch.get_num_threads(),
-        "copy_bytes_per_s": 200.0,
-        "matmul_flops_per_s": 2000.0,
-    }
-
-
-def test_a_roofline_is_no_burst_that_the_power_limit_has_not_seen():
+def test_a_roofline_is_no_burst_that_the_power_limit_has_not_seen(roofline):
     """Samples of at least 50 ms, the first of which only warm the card up."""
     seen = []
 
@@ -306,5 +304,5 @@ def test_a_roofline_is_no_burst_that_the_power_limit_has_not_seen():
             seen.append(calls)
             return 0.001 if len(seen) < 5 else 0.002
 
-    assert copy_bandwidth(Burst(Clock()), 1000) == pytest.approx(2000 / 0.002)
-    assert set(seen[1:]) == {50}
+    assert roofline(Burst(Clock())).copy_bytes_per_s == pytest.approx(200 / 0.002)
+    assert set(seen[1:16]) == {50}

@@ -71,16 +71,8 @@ def _same(x: Tensor, *settings: Any, **named: Any) -> Tensor:
 
 def _broadcast(x: Tensor, y: Any, **scales: Any) -> Tensor:
     other = y.shape if isinstance(y, Tensor) else ()
-    return x.new_empty(_together(x.shape, other), dtype=torch.result_type(x, y))
-
-
-def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """Broadcast shapes. torch's own function imports sympy, a sixth of the whole command's time."""
-    try:
-        return np.broadcast_shapes(*map(tuple, shapes))
-    except ValueError as error:
-        listed = " and ".join("x".join(map(str, shape)) for shape in shapes)
-        raise RuntimeError(f"tensors of {listed} do not broadcast") from error
+    # torch's own function imports sympy, a sixth of the whole command's time.
+    return x.new_empty(np.broadcast_shapes(x.shape, other), dtype=torch.result_type(x, y))
 
 
 def _axis(x: Tensor, axis: int) -> int:
@@ -126,7 +118,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "_softmax": lambda x, axis, *given: _same(x, _axis(x, axis)),
     "add.Tensor": _broadcast,
     "mul.Tensor": _broadcast,
-    "addcmul": lambda *three, **scales: three[0].new_empty(_together(*(x.shape for x in three))),
+    "addcmul": lambda *three, **scales: three[0].new_empty(
+        np.broadcast_shapes(*(x.shape for x in three))
+    ),
     "mean.dim": _reduced,
     "sum.dim_IntList": _reduced,
     "stack": _stack,

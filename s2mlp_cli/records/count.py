@@ -68,9 +68,16 @@ class CrossCheck(Frozen):
     flop_counter: int
 
     @property
+    def methods(self) -> dict[str, int]:
+        """The number by each method that applies."""
+        found = {"fvcore": self.fvcore, "closed form": self.closed_form,
+                 "FlopCounterMode": self.flop_counter}  # fmt: skip
+        return {name: macs for name, macs in found.items() if macs is not None}
+
+    @property
     def agree(self) -> bool:
         """Whether all methods that apply give the same number, to the last unit."""
-        return len({self.fvcore, self.flop_counter, self.closed_form} - {None}) == 1
+        return len(set(self.methods.values())) == 1
 
 
 class ShiftCost(Frozen):

@@ -16,6 +16,7 @@ from s2mlp_cli.views.document import (
     KeyFigure,
     KnownModel,
     Table,
+    Tone,
     View,
     listed,
     plural,
@@ -117,11 +118,10 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
         said = f"published {cell.printed}: {cell.verdict}" if cell else ""
         yield KeyFigure(title, count(value), said, TONES[cell.verdict] if cell else None)
     yield KeyFigure("Activations", count(result.activations), "conv/linear outputs")
-    agree = result.crosscheck.agree
-    said = "fvcore, closed form, FlopCounterMode"
-    yield KeyFigure(
-        "Three methods", "agree" if agree else "differ", said, "good" if agree else "bad"
-    )
+    methods, agree = result.crosscheck.methods, result.crosscheck.agree
+    verdict = "agree" if agree else "differ"
+    tone: Tone = "good" if agree else "bad"
+    yield KeyFigure(f"{len(methods)} methods", verdict, ", ".join(methods), tone)
 
 
 def _quantities(result: CountResult) -> Table:
@@ -222,11 +222,8 @@ def _unsupported(record: CountRecord) -> Table:
 
 def _warnings(record: CountRecord) -> Iterator[str]:
     for result in record.disagreeing:
-        check = result.crosscheck
-        yield (
-            f"{result.model}: the methods DISAGREE: fvcore {check.fvcore:,}, closed form "
-            f"{check.closed_form}, FlopCounterMode {check.flop_counter:,} MACs"
-        )
+        found = (f"{name} {macs:,}" for name, macs in result.crosscheck.methods.items())
+        yield f"{result.model}: the methods DISAGREE: {', '.join(found)} MACs"
     for result in record.results:
         for each in result.uncounted:
             calls = plural(each.calls, "call")
@@ -240,10 +237,9 @@ def _remarks(results: Collection[CountResult]) -> Iterator[str]:
     if len(results) == 1:
         (result,) = results
         yield from _shift_remark(result)
-        check = result.crosscheck
         if agree:
-            closed = ", closed form" if check.closed_form is not None else ""
-            yield f"fvcore{closed} and FlopCounterMode agree: {check.fvcore:,} MACs."
+            *names, last = result.crosscheck.methods
+            yield f"{', '.join(names)} and {last} agree: {result.crosscheck.fvcore:,} MACs."
     elif results and agree:
         yield "For every model all methods agree to the last unit."
     for result in results:

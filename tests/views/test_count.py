@@ -285,9 +285,21 @@ def test_what_is_left_out_and_what_disagrees_is_said():
     )
     text = " ".join(shown(view(counted)).split())
     assert "tiny: aten::fft is not counted (3 calls): no rule" in text
-    assert (
-        "! tiny: the methods DISAGREE: fvcore 5, closed form None, FlopCounterMode 6 MACs" in text
-    )
+    assert "! tiny: the methods DISAGREE: fvcore 5, FlopCounterMode 6 MACs" in text
+
+
+@pytest.mark.parametrize(
+    ("closed_form", "said"),
+    [
+        (5, ("3 methods", "agree", "fvcore, closed form, FlopCounterMode")),
+        (6, ("3 methods", "differ", "fvcore, closed form, FlopCounterMode")),
+        (None, ("2 methods", "agree", "fvcore, FlopCounterMode")),
+    ],
+)
+def test_only_the_methods_that_apply_are_said_to_agree(closed_form, said):
+    check = CrossCheck(fvcore=5, closed_form=closed_form, flop_counter=5)
+    *_, last = view(record(result(crosscheck=check))).key_figures()
+    assert (last.title, last.value, last.remark) == said
 
 
 def test_csv_and_markdown_hold_raw_numbers():

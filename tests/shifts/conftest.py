@@ -8,6 +8,7 @@ nothing else in this process or started by it sees it.
 import importlib
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,15 @@ if not torch.cuda.is_available():
 def device():
     """Where kernels run: the GPU if there is one, otherwise the CPU with the interpreter."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a Python file and return how a user names its function ``f``."""
+
+    def write(source, name="f", imports="import torch\nimport torch.nn.functional as F\n"):
+        path = tmp_path / "mine.py"
+        path.write_text(imports + textwrap.dedent(source))
+        return f"{path}:{name}"
+
+    return write

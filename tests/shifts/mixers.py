@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from s2mlp_cli.directions import OFFSETS
+from s2mlp_cli.shifts import borders, torch_shifts, triton_support
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
 FIRST = ("down", "up", "right", "left")
@@ -81,6 +82,13 @@ def layouts(x):
         "channels first": x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
         "every other element": wide[..., 0],
     }
+
+
+def forget_tables():
+    """Empty what implementations keep between calls."""
+    borders._coefficients.cache_clear()
+    torch_shifts._source_positions.cache_clear()
+    triton_support.offset_table.cache_clear()
 
 
 CASES = list(product(SIZES, SPLITS))

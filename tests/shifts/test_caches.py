@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from mixers import ALL, FIRST
+from mixers import ALL, FIRST, forget_tables
 
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
-from s2mlp_cli.shifts import borders, registry, torch_shifts, triton_support
+from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import Mixer
 
 MIXER = Mixer.model_validate(
@@ -17,11 +17,6 @@ MIXER = Mixer.model_validate(
     }
 )
 TRAINED = [name for name in registry.NAMES if getattr(registry.get(name), "trains", True)]
-TABLES = (
-    torch_shifts._source_positions,
-    borders._coefficients,
-    triton_support.offset_table,
-)
 
 
 def mixer_with(name, device):
@@ -45,8 +40,7 @@ def test_evaluation_is_the_same_with_and_without_gradients(name, device):
 def test_a_first_call_in_inference_mode_does_not_stop_training(name, device):
     """All but `fused-project`, which has no gradient."""
     mixer, x = mixer_with(name, device), torch.randn(1, 3, 2, 16, device=device)
-    for table in TABLES:
-        table.cache_clear()
+    forget_tables()
     with torch.inference_mode():
         first = mixer(x)
     trained = mixer(x)

@@ -1,10 +1,7 @@
 """Shifts as people write them, good and bad: the verdict on each is true, and says where."""
 
-import textwrap
-
 import pytest
 
-from s2mlp_cli.errors import UserCodeError
 from s2mlp_cli.shifts.foreign import load_foreign
 from s2mlp_cli.shifts.probe import probe
 
@@ -45,6 +42,14 @@ TOKENS = """
         y[:, :g, :, 1:] = x[:, :g, :, :-1]
         y[:, g:, :-1] = x[:, g:, 1:]
         return y.flatten(2).transpose(1, 2)
+"""
+TOKENS_OF = """
+    def f(x, H, W):
+        B, N, C = x.shape
+        y = x.view(B, H, W, C)
+        z = y.clone()
+        z[:, 1:] = y[:, :-1]
+        return z.view(B, N, C)
 """
 SWAPPED = """
     def f(x, H, W):
@@ -95,6 +100,41 @@ OPPOSITE = """
         return shift(x, tuple(other[each] for each in directions))
 """
 SHIFTS = {
+    "rolled chunks": (
+        "def f(x):\n    a, b = x.chunk(2, 1)\n    return torch.cat([a.roll(1, 2), b.roll(-1, 3)], 1)",
+        "a shift that wraps around at the border: down, left on B,C,H,W",
+        None,
+    ),
+    "all channels alike": (
+        "def f(x):\n    y = x.clone()\n    y[:, :, 1:] = x[:, :, :-1]\n    return y",
+        "a true shift: right on B,H,W,C, or a true shift: down on B,C,H,W; choose with --layout",
+        None,
+    ),
+    "a height and a width": (TOKENS_OF, "a true shift: down on B,N,C", None),
+    "the identity": (
+        "def f(x):\n    return x.clone()", "not a shift: the identity, nothing moves", None,
+    ),
+    "random": (
+        "def f(x):\n    return x[:, torch.randperm(x.shape[1])]",
+        "not a shift: two calls on the same map give different values",
+        None,
+    ),
+    "other images": (
+        "def f(x):\n    return x.flip(0)",
+        "not a shift: at 11x13 on B,H,W,C, of its values 100.0% come from other images",
+        None,
+    ),
+    "a ReLU": (
+        "def f(x):\n    return 2 * x.relu()",
+        "not a shift: at 11x13 on B,H,W,C, of its values 50.0% are zero and 50.0% are not values "
+        "of its input",
+        None,
+    ),
+    "an error": (
+        "def f(x):\n    raise ValueError('no maps today')",
+        "cannot be called on a map: ValueError: no maps today",
+        None,
+    ),
     "zeroed remainder": (
         FOUR.replace("START", "torch.zeros_like(x)").replace("REST", "3*g:4*g"),
         "a true shift: down, up, right, left on B,H,W,C",
@@ -220,66 +260,15 @@ SHIFTS = {
 }  # fmt: skip
 
 
-def write(folder, source):
-    path = folder / "mine.py"
-    path.write_text("import torch\nimport torch.nn.functional as F\n" + textwrap.dedent(source))
-    return path
-
-
 @pytest.mark.parametrize(("source", "verdict", "finding"), SHIFTS.values(), ids=SHIFTS)
-def test_every_verdict_is_true_and_says_where(tmp_path, source, verdict, finding):
-    found = probe(load_foreign(f"{write(tmp_path, source)}:f"))
+def test_every_verdict_is_true_and_says_where(written, source, verdict, finding):
+    found = probe(load_foreign(written(source)))
     assert found.verdict.startswith(verdict)
     assert found.is_shift == verdict.startswith("a ")
     assert finding is None or any(each.startswith(finding) for each in found.findings)
 
 
-def test_a_width_that_is_fixed_by_its_arguments_is_tried(tmp_path):
-    found = probe(load_foreign(f"{write(tmp_path, KERNEL)}:f", {"dim": 20}))
+def test_a_width_that_is_fixed_by_its_arguments_is_tried(written):
+    found = probe(load_foreign(written(KERNEL), {"dim": 20}))
     assert found.verdict == "a shift with zeros at the border: down, left on B,C,H,W"
     assert any(each.startswith("fails in float64: ") for each in found.findings)
-
-
-@pytest.mark.parametrize(
-    ("source", "name", "arguments"),
-    [
-        ("class K:\n    def move(self, x):\n        return x.roll(2, 1)", "K.move", {}),
-        ("class K:\n    def __init__(self, n):\n        self.n = n\n"
-         "    def __call__(self, x, axis):\n        return x.roll(self.n, axis)",
-         "K", {"n": 2, "axis": 1}),
-        ("class K:\n    @classmethod\n    def go(cls, x):\n        return x.roll(2, 1)", "K.go", {}),
-        ("def make(n):\n    return lambda x: x.roll(n, 1)", "make", {"n": 2}),
-        ("import functools\nf = functools.partial(torch.roll, shifts=2, dims=1)", "f", {}),
-        ("@torch.jit.script\ndef f(x, n: int):\n    return torch.roll(x, n, 1)", "f", {"n": 2}),
-        ("def f(*maps, **more):\n    return maps[0].roll(2, 1)", "f", {}),
-        ("from nowhere import *\ntry:\n    import nothing\nexcept ImportError:\n    nothing = None\n"
-         "STEP: int = 2\ndef f(x):\n    return x.roll(STEP, 1)", "f", {}),
-    ],
-)  # fmt: skip
-def test_it_is_called_as_it_wants_to_be(tmp_path, source, name, arguments):
-    found = probe(load_foreign(f"{write(tmp_path, source)}:{name}", arguments))
-    assert found.verdict == "a shift that wraps around at the border: down by 2 on B,H,W,C"
-
-
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
-        ("def f(x:\n    pass", r"importing mine.py: SyntaxError: .* \(mine.py, line 3\)"),
-        ("import sys\nsys.exit(3)", "importing mine.py ends the program; move what runs at import"),
-        ("f = 3", "mine.py:f is of type int, not a function"),
-        ("def f(x, step, g):\n    pass", "needs step, g; give it with --set step=VALUE --set g="),
-        ("from nowhere import go\ndef f(x):\n    return go(x)",
-         "mine.py:f needs what cannot be imported here: ModuleNotFoundError: .*'nowhere'"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_loaded_is_a_sentence(tmp_path, source, sentence):
-    with pytest.raises(UserCodeError, match=sentence):
-        load_foreign(f"{write(tmp_path, source)}:f")
-
-
-def test_what_a_shift_prints_goes_to_stderr_and_files_beside_it_are_found(tmp_path, capsys):
-    (tmp_path / "beside.py").write_text("STEP = 1\n")
-    source = "def f(x):\n    import beside\n    print('called')\n    return x.roll(beside.STEP, 1)"
-    found = probe(load_foreign(f"{write(tmp_path, source)}:f"))
-    assert "down on B,H,W,C" in found.verdict
-    assert capsys.readouterr().out == ""

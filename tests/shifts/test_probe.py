@@ -1,7 +1,5 @@
 """Shifts of other people, told by where their values come from."""
 
-import textwrap
-
 import pytest
 import torch
 
@@ -26,99 +24,8 @@ CLONED = PLUG_IN.replace("b, w, h, c = x.size()", "b, w, h, c = x.size(); x, y =
 CLONED = CLONED.replace("= x[:", "= y[:")
 
 
-@pytest.fixture
-def written(tmp_path):
-    """Write a Python file and return how a user names its function ``f``."""
-
-    def write(source, name="f", imports="import torch\n"):
-        path = tmp_path / "mine.py"
-        path.write_text(imports + textwrap.dedent(source))
-        return f"{path}:{name}"
-
-    return write
-
-
 def found(name, layout=None, **arguments):
     return probe(load_foreign(name, arguments), layout)
-
-
-@pytest.mark.parametrize(
-    ("source", "verdict", "splits"),
-    [
-        (CLONED, "a true shift: down, up, right, left on B,H,W,C", "[[down, up, right, left]]"),
-        (
-            "def f(x):\n    a, b = x.chunk(2, 1)\n    return torch.cat([a.roll(1, 2), b.roll(-1, 3)], 1)",
-            "a shift that wraps around at the border: down, left on B,C,H,W",
-            None,
-        ),
-        (
-            """
-            def f(x):
-                out = torch.zeros_like(x)
-                g = x.shape[1] // 12
-                out[:, :g, :, :-1] = x[:, :g, :, 1:]
-                out[:, g:] = x[:, g:]
-                return out
-            """,
-            "a shift with zeros at the border: left (channels 0-3 of 48); the other channels stay "
-            "on B,C,H,W",
-            None,
-        ),
-        (
-            """
-            def f(x, step=2):
-                y = x.clone()
-                y[:, step:] = x[:, :-step]
-                return y
-            """,
-            "a shift whose border keeps its own values: down by 2 on B,H,W,C",
-            None,
-        ),
-        (
-            "def f(x):\n    y = x.clone()\n    y[:, :, 1:] = x[:, :, :-1]\n    return y",
-            "a true shift: right on B,H,W,C, or a true shift: down on B,C,H,W; choose with --layout",
-            "[[right]]",
-        ),
-        (
-            """
-            def f(x, H, W):
-                B, N, C = x.shape
-                y = x.view(B, H, W, C)
-                z = y.clone()
-                z[:, 1:] = y[:, :-1]
-                return z.view(B, N, C)
-            """,
-            "a true shift: down on B,N,C",
-            "[[down]]",
-        ),
-        ("def f(x):\n    return x.clone()", "not a shift: the identity, nothing moves", None),
-        (
-            "def f(x):\n    return x[:, torch.randperm(x.shape[1])]",
-            "not a shift: two calls on the same map give different values",
-            None,
-        ),
-        (
-            "def f(x):\n    return x.flip(0)",
-            "not a shift: at 11x13 on B,H,W,C, of its values 100.0% come from other images",
-            None,
-        ),
-        (
-            "def f(x):\n    return 2 * x.relu()",
-            "not a shift: at 11x13 on B,H,W,C, of its values 50.0% are zero and 50.0% are not "
-            "values of its input",
-            None,
-        ),
-        (
-            "def f(x):\n    raise ValueError('no maps today')",
-            "cannot be called on a map: ValueError: no maps today",
-            None,
-        ),
-    ],
-)  # fmt: skip
-def test_the_verdict_says_what_is_computed(written, source, verdict, splits):
-    result = found(written(source))
-    assert result.verdict == verdict
-    assert result.splits == (splits and f"splits: {splits}")
 
 
 def test_the_copied_plug_in_smears_and_every_consequence_is_told(written):
@@ -142,8 +49,11 @@ def test_the_copied_plug_in_smears_and_every_consequence_is_told(written):
         assert what in told
 
 
-def test_a_true_shift_has_nothing_to_be_told(written):
-    assert found(written(CLONED)).findings == ()
+def test_a_true_shift_is_a_line_of_a_spec_and_has_nothing_to_be_told(written):
+    result = found(written(CLONED))
+    assert result.verdict == "a true shift: down, up, right, left on B,H,W,C"
+    assert result.splits == "splits: [[down, up, right, left]]"
+    assert result.findings == ()
 
 
 def test_what_was_found_can_be_computed_at_any_width(written):
@@ -184,34 +94,11 @@ def test_a_map_that_must_be_square_is_told(written):
     assert any(each.startswith("fails on maps that are not square") for each in result.findings)
 
 
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("class K:\n    @staticmethod\n    def f(x):\n        return x.roll(1, 1)", "K.f"),
-        ("class K(torch.nn.Module):\n    def forward(self, x):\n        return x.roll(1, 1)", "K"),
-        ("def make():\n    return lambda x: x.roll(1, 1)", "make"),
-        ("f = torch.nn.Sequential()\nf.forward = lambda x: x.roll(1, 1)", "f"),
-        ("def f(x):\n    return [x.roll(1, 1)]", "f"),
-    ],
-)
-def test_methods_modules_factories_and_lists_are_called_as_they_want(written, source, name):
-    assert "wraps around at the border: down on B,H,W,C" in found(written(source, name)).verdict
-
-
 def test_a_function_that_takes_directions_gets_them(written):
     source = (
         "def f(x, directions):\n    from s2mlp_cli import shift\n    return shift(x, directions)"
     )
     assert found(written(source)).verdict == "a true shift: down, up, right, left on B,H,W,C"
-
-
-def test_arguments_are_given_and_what_is_missing_is_named(written):
-    name = written("def f(x, n):\n    return x.roll(n, 1)")
-    assert "down by 3" in found(name, n=3).verdict
-    with pytest.raises(UserCodeError, match="needs n; give it with --set n=VALUE"):
-        load_foreign(name)
-    with pytest.raises(UserCodeError, match="has no argument 'm'; it has n"):
-        load_foreign(name, {"m": 1, "n": 1})
 
 
 def test_one_function_is_read_alone_where_the_file_needs_what_is_missing(written):
@@ -239,7 +126,61 @@ def test_one_function_is_read_alone_where_the_file_needs_what_is_missing(written
         load_foreign(written(source, "Net", imports=imports))
 
 
-def test_a_module_with_weights_is_more_than_a_shift(written):
-    source = "class K(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(2, 2)"
-    with pytest.raises(UserCodeError, match="has weights, so it is more than a shift"):
-        load_foreign(written(source, "K"))
+@pytest.mark.parametrize(
+    ("source", "name", "arguments"),
+    [
+        ("class K:\n    def move(self, x):\n        return x.roll(2, 1)", "K.move", {}),
+        ("class K:\n    def __init__(self, n):\n        self.n = n\n"
+         "    def __call__(self, x, axis):\n        return x.roll(self.n, axis)",
+         "K", {"n": 2, "axis": 1}),
+        ("class K:\n    @staticmethod\n    def f(x):\n        return x.roll(2, 1)", "K.f", {}),
+        ("class K(torch.nn.Module):\n    def forward(self, x):\n        return x.roll(2, 1)",
+         "K", {}),
+        ("f = torch.nn.Sequential()\nf.forward = lambda x: x.roll(2, 1)", "f", {}),
+        ("def f(x):\n    return [x.roll(2, 1)]", "f", {}),
+        ("def f(x, n):\n    return x.roll(n, 1)", "f", {"n": 2}),
+        ("class K:\n    @classmethod\n    def go(cls, x):\n        return x.roll(2, 1)", "K.go", {}),
+        ("def make(n):\n    return lambda x: x.roll(n, 1)", "make", {"n": 2}),
+        ("import functools\nf = functools.partial(torch.roll, shifts=2, dims=1)", "f", {}),
+        ("@torch.jit.script\ndef f(x, n: int):\n    return torch.roll(x, n, 1)", "f", {"n": 2}),
+        ("def f(*maps, **more):\n    return maps[0].roll(2, 1)", "f", {}),
+        ("from nowhere import *\ntry:\n    import nothing\nexcept ImportError:\n    nothing = None\n"
+         "STEP: int = 2\ndef f(x):\n    return x.roll(STEP, 1)", "f", {}),
+    ],
+)  # fmt: skip
+def test_it_is_called_as_it_wants_to_be(written, source, name, arguments):
+    found = probe(load_foreign(written(source, name), arguments))
+    assert found.verdict == "a shift that wraps around at the border: down by 2 on B,H,W,C"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("def f(x:\n    pass", r"importing mine.py: SyntaxError: .* \(mine.py, line 3\)"),
+        ("import sys\nsys.exit(3)", "importing mine.py ends the program; move what runs at import"),
+        ("f = 3", "mine.py:f is of type int, not a function"),
+        ("def f(x, step, g):\n    pass", "needs step, g; give it with --set step=VALUE --set g="),
+        ("from nowhere import go\ndef f(x):\n    return go(x)",
+         "mine.py:f needs what cannot be imported here: ModuleNotFoundError: .*'nowhere'"),
+        ("class f(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(2, 2)",
+         "has weights, so it is more than a shift"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_loaded_is_a_sentence(written, source, sentence):
+    with pytest.raises(UserCodeError, match=sentence):
+        load_foreign(written(source))
+
+
+def test_an_argument_that_is_not_there_is_named(written):
+    with pytest.raises(UserCodeError, match="has no argument 'm'; it has n"):
+        load_foreign(written("def f(x, n):\n    return x.roll(n, 1)"), {"m": 1, "n": 1})
+
+
+def test_what_a_shift_prints_goes_to_stderr_and_files_beside_it_are_found(
+    written, tmp_path, capsys
+):
+    (tmp_path / "beside.py").write_text("STEP = 1\n")
+    source = "def f(x):\n    import beside\n    print('called')\n    return x.roll(beside.STEP, 1)"
+    found = probe(load_foreign(written(source)))
+    assert "down on B,H,W,C" in found.verdict
+    assert capsys.readouterr().out == ""

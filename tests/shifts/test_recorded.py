@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch._inductor.metrics as metrics
-from mixers import ALL, FIRST, SECOND
+from mixers import ALL, FIRST, SECOND, forget_tables
 
 import s2mlp_cli
 from s2mlp_cli.errors import UnavailableError
@@ -70,8 +70,7 @@ def test_the_compiler_records_one_graph_forward_and_backward(shift, kind):
 def test_an_export_takes_any_batch_and_eager_calls_after_it_are_real(shift, frozen):
     eager = mixer(shift).requires_grad_(not frozen)
     expected = {batch: mixer(shift)(images(batch)).detach() for batch in (1, 3)}
-    for table in registry_tables():
-        table.cache_clear()
+    forget_tables()
     program = torch.export.export(eager, (images(2),), dynamic_shapes=BATCH)
     for batch, right in expected.items():
         close(program.module()(images(batch)).detach(), right)
@@ -80,24 +79,13 @@ def test_an_export_takes_any_batch_and_eager_calls_after_it_are_real(shift, froz
         close(after, right)
 
 
-def registry_tables():
-    from s2mlp_cli.shifts import borders, torch_shifts, triton_support
-
-    return (
-        torch_shifts._source_positions,
-        borders._coefficients,
-        triton_support.offset_table,
-    )
-
-
 @pytest.mark.parametrize("shift", RECORDABLE)
 def test_onnx_computes_the_same_at_another_batch_and_eager_calls_after_it_are_real(shift):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
     eager = mixer(shift)
     expected = mixer(shift)(images(3)).detach()
-    for table in registry_tables():
-        table.cache_clear()
+    forget_tables()
     exported = torch.onnx.export(
         eager, (images(2),), dynamo=True, dynamic_shapes=BATCH, verbose=False
     )
@@ -116,8 +104,7 @@ def test_onnx_computes_the_same_at_another_batch_and_eager_calls_after_it_are_re
 def test_a_trace_computes_the_same_and_eager_calls_after_it_are_real(shift, graded):
     eager = mixer(shift)
     expected = mixer(shift)(images(2)).detach()
-    for table in registry_tables():
-        table.cache_clear()
+    forget_tables()
     with torch.set_grad_enabled(graded):
         close(torch.jit.trace(eager, (images(2),))(images(2)).detach(), expected)
     close(eager(images(2)).detach(), expected)

@@ -164,7 +164,7 @@ def _placing(folder: Path, start: str, form: str) -> Callable[[Picture], str]:
             number += 1
             name = f"{slug}-{number}.{form}"
         taken.add(name)
-        write_atomically(folder / name, picture.file(form))
+        write_atomically(folder / name, picture.drawing.file(form))
         return name
 
     return place

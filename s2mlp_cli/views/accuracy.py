@@ -95,10 +95,11 @@ def _pictures(known: Sequence[KnownModel]) -> Iterator[Picture]:
             where = f" ({setting})" if axis == "images_per_s" and setting else ""
             yield Picture(
                 name=f"accuracy-{axis.replace('_', '-')}",
-                title=f"Top-1 over {title}{where}",
                 description=f"Points of top-1 accuracy over {title} for {len(marks)} models, and "
                 "the line of those that no other one beats in both.",
-                draw=partial(points.scatter, marks, title, axis == "images_per_s"),
+                drawing=points.scatter(
+                    marks, title, axis == "images_per_s", title=f"Top-1 over {title}{where}"
+                ),
             )
 
 

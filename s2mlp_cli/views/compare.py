@@ -241,10 +241,9 @@ def _trend(record: CompareRecord) -> Iterator[Picture]:
         drawn = {f"{row.row}: {row.quantity}": values for row, values in largest}
         yield Picture(
             name="trend",
-            title="What changed most",
             description=f"Lines of the change in percent of {len(drawn)} rows over "
             f"{len(record.sources)} records.",
-            draw=partial(lines.trend, source_names(record), drawn),
+            drawing=lines.trend(source_names(record), drawn, title="What changed most"),
         )
 
 

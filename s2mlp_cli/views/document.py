@@ -278,27 +278,11 @@ _PROSE = 40
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing that is made only when a writer asks for it.
-
-    Attributes:
-        name: a short file name without its ending.
-        title: the heading above it.
-        description: what a reader gets who cannot see it.
-        draw: returns the drawing under a title.
-    """
+    """A drawing under a short file name, and in words for a reader who cannot see it."""
 
     name: str
-    title: str
     description: str
-    draw: Callable[[str], Drawing]
-
-    def svg(self) -> str:
-        """Return it as SVG, with its title inside."""
-        return self.draw(self.title).svg()
-
-    def file(self, form: str) -> bytes:
-        """Return the content of a file: ``svg``, ``pdf`` or ``png``."""
-        return self.draw(self.title).file(form)
+    drawing: Drawing
 
 
 @dataclass(frozen=True)

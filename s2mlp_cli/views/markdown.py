@@ -39,7 +39,7 @@ def _section(view: View, link: Callable[[Picture], str] | None) -> Iterator[str]
     if link:
         for each in view.pictures():
             where = quote(link(each), errors="surrogateescape")  # the bytes of the name as it is
-            yield f"![{escaped(each.title)}: {escaped(each.description)}]({where})"
+            yield f"![{escaped(each.drawing.title)}: {escaped(each.description)}]({where})"
     for table in view.parts(_WIDE):
         yield from _table(table)
     yield from map(escaped, view.remarks)

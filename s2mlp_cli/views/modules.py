@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 
 from s2mlp_cli.records.count import CountResult, ModuleCount
@@ -156,12 +155,11 @@ def picture(result: CountResult) -> Picture:
     height, width = result.input_size
     return Picture(
         name=f"modules-{result.model}-{height}x{width}",
-        title=f"Where {name} has its parameters and MACs",
         description=(
             f"Bars of the percentage of parameters and of multiply-adds in each part of "
             f"{name}; most multiply-adds are in {largest[0]}."
         ),
-        draw=partial(bars.modules, shares),
+        drawing=bars.modules(shares, title=f"Where {name} has its parameters and MACs"),
     )
 
 

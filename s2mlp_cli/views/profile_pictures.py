@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 
 from s2mlp_cli import units
 from s2mlp_cli.records.base import REFERENCE
@@ -43,10 +42,13 @@ def _models(timed: Sequence[ProfileResult]) -> Iterator[Picture]:
         first = ranked[0].row
         yield Picture(
             name=f"models-{number}",
-            title=f"Images per second of each model: {way(first)}",
             description=f"Bars of images per second for {len(ranked)} models; {first.model} has "
             f"the most, {units.significant(rate(first))}.",
-            draw=partial(bars.speeds, [_bar(row, row.model) for _, row in ranked], "images/s"),
+            drawing=bars.speeds(
+                [_bar(row, row.model) for _, row in ranked],
+                "images/s",
+                title=f"Images per second of each model: {way(first)}",
+            ),
         )
 
 
@@ -60,10 +62,9 @@ def _speeds(models: Sequence[ProfileResult]) -> Iterator[Picture]:
         known = " with 95 % intervals" if any(bar.interval for bar in found) else ""
         yield Picture(
             name=f"speed-{number}",
-            title=f"Images per second: {title}",
             description=f"Bars of images per second{known} for {len(found)} implementations; "
             f"{fastest.label} has the most, {units.significant(fastest.value)}.",
-            draw=partial(bars.speeds, found, "images/s"),
+            drawing=bars.speeds(found, "images/s", title=f"Images per second: {title}"),
         )
 
 
@@ -80,14 +81,13 @@ def _bandwidths(record: ProfileRecord, operations: Iterable[ProfileResult]) -> I
         copy = found.copy_bytes_per_s if found else None
         yield Picture(
             name=f"bandwidth-{number}",
-            title=f"Bandwidth of the shift alone: {title}",
             description="Bars of the bytes per second that each implementation of the shift "
             "reaches, beside the copy rate that was measured on the same device.",
-            draw=partial(
-                bars.grouped,
+            drawing=bars.grouped(
                 rates,
                 "GB/s, one read and one write",
                 line=("copy, measured", copy / 1e9) if copy else None,
+                title=f"Bandwidth of the shift alone: {title}",
             ),
         )
 
@@ -99,10 +99,11 @@ def _over_batches(models: Sequence[ProfileResult]) -> Iterator[Picture]:
             points = _points(group, lambda row: row.batch_size)
             yield Picture(
                 name=f"batch-{number}",
-                title=f"Time and memory over the batch size: {title}",
                 description="Lines of milliseconds per image and of peak memory over the batch "
                 f"size, one for each of {len(points)} implementations.",
-                draw=partial(lines.batches, points),
+                drawing=lines.batches(
+                    points, title=f"Time and memory over the batch size: {title}"
+                ),
             )
 
 
@@ -113,10 +114,13 @@ def _over_sizes(models: Sequence[ProfileResult]) -> Iterator[Picture]:
             points = _points(group, lambda row: round(math.prod(row.input_size) ** 0.5))
             yield Picture(
                 name=f"size-{number}",
-                title=f"Time and memory over the image size: {title}",
                 description="Lines of milliseconds per image and of peak memory over the side of a "
                 f"square image of as many pixels, one for each of {len(points)} implementations.",
-                draw=partial(lines.batches, points, over="image size (side in pixels)"),
+                drawing=lines.batches(
+                    points,
+                    over="image size (side in pixels)",
+                    title=f"Time and memory over the image size: {title}",
+                ),
             )
 
 

@@ -119,10 +119,13 @@ def _pictures(named: Sequence[tuple[str, TraceResult]]) -> Iterator[Picture]:
         }
         yield Picture(
             name="scopes",
-            title="Time by scope: " + listed(scopes, "runs"),
             description="Bars of the milliseconds per run inside each named scope, inner scopes "
             f"included; most is inside {shown[0]}.",
-            draw=partial(bars.grouped, values, "ms per run, inner scopes included"),
+            drawing=bars.grouped(
+                values,
+                "ms per run, inner scopes included",
+                title="Time by scope: " + listed(scopes, "runs"),
+            ),
         )
 
 

@@ -239,24 +239,24 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
         name, least = min(accuracies, key=lambda each: each[1])
         yield Picture(
             name=f"classes-{result.model}",
-            title=f"Accuracy of every class: {_name(result)}",
             description=f"Top-1 of {len(accuracies)} classes; the hardest is {name} with "
             f"{least:.1%}.",
-            draw=partial(bars.classes, accuracies, result.top1),
+            drawing=bars.classes(
+                accuracies, result.top1, title=f"Accuracy of every class: {_name(result)}"
+            ),
         )
     shown = [each for each in result.mistakes if each.thumbnail]
     if shown:
         yield Picture(
             name=f"mistakes-{result.model}",
-            title=f"Most confident mistakes: {_name(result)}",
             description=f"{len(shown)} images with the class that they have and the one predicted.",
-            draw=partial(
-                thumbnails.draw,
+            drawing=thumbnails.draw(
                 [
                     (each.thumbnail or "",
                      "{}, taken for\n{} ({:.0%})".format(*_pair(each), each.confidence))
                     for each in shown
                 ],
+                title=f"Most confident mistakes: {_name(result)}",
             ),
         )  # fmt: skip
     if result.calibration:
@@ -266,11 +266,10 @@ def _pictures(result: ValidateResult) -> Iterator[Picture]:
         ]
         yield Picture(
             name=f"reliability-{result.model}",
-            title=f"Calibration: {_name(result)}",
             description="Line of the accuracy over the probability of the predicted class in "
             f"{len(bins)} ranges, and the number of images in each; expected calibration error "
             f"{result.ece:.4f}.",
-            draw=partial(lines.reliability, bins),
+            drawing=lines.reliability(bins, title=f"Calibration: {_name(result)}"),
         )
 
 

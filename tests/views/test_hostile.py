@@ -55,7 +55,7 @@ def with_text(record, text):
 def texts(record):
     """Return what every writer makes of a record."""
     views = report([record])
-    pictures = [picture.svg() for each in views for picture in each.pictures()]
+    pictures = [picture.drawing.svg() for each in views for picture in each.pictures()]
     return {
         "terminal": to_text([view(record)], 80),
         "csv": to_csv(sheet(record)),

@@ -11,12 +11,7 @@ VIEW = View(
     answers=("conv is * slower | than slice",),
     key_figures=lambda: [KeyFigure("Top-1", "90 %", "of 300")],
     pictures=lambda: [
-        Picture(
-            "speed",
-            "Speed",
-            "Bars of [speed]",
-            lambda title: canvas.Drawing(lambda figure: None, 1.0, title),
-        )
+        Picture("speed", "Bars of [speed]", canvas.Drawing(lambda figure: None, 1.0, "Speed"))
     ],
     tables=(
         Table(

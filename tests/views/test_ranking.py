@@ -127,7 +127,7 @@ def test_the_report_has_the_table_and_a_picture():
     ]  # fmt: skip
     names = [picture.name for picture in found.pictures()]
     assert names == ["models-1", "speed-1"]  # one bar is no picture
-    assert ">gfnet-h-b</text>" in next(iter(found.pictures())).svg()
+    assert ">gfnet-h-b</text>" in next(iter(found.pictures())).drawing.svg()
 
 
 def timed(shift, **fields):

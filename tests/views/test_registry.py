@@ -163,7 +163,7 @@ def test_a_picture_speaks_of_intervals_only_where_it_has_them(known):
         record = record.model_copy(update={"results": rows})
     picture = next(each for each in view(record).pictures() if each.name == "speed-1")
     assert ("95 % interval" in picture.description) is known
-    assert ("95 % interval" in picture.svg()) is known
+    assert ("95 % interval" in picture.drawing.svg()) is known
 
 
 def whole_model(record):
@@ -226,7 +226,7 @@ def test_accuracy_over_cost_joins_what_the_records_know_of_each_model():
     assert rows["deep", "published"][2:6] == (80.7, None, 53_480_000, None)
     assert found.answers[0].startswith("3 accuracies on ImageNet-1K, 1 measured and 2 published")
     assert [picture.name for picture in found.pictures()] == ["accuracy-macs", "accuracy-params"]
-    drawn = list(found.pictures())[1].svg()
+    drawn = list(found.pictures())[1].drawing.svg()
     assert {">v1-wide</text>", ">deep</text>"} <= set(re.findall(r">[\w-]+</text>", drawn))
 
 

@@ -173,9 +173,9 @@ def test_the_surest_mistakes_are_shown_with_what_was_kept_of_them():
     }
     without, whole, damaged = shown_by_name.values()
     assert "mistakes-digits" not in without
-    assert whole["mistakes-digits"].svg().count("<image ") == 1
-    assert "<image " not in damaged["mistakes-digits"].svg()
-    assert "9 nine, taken for" in damaged["mistakes-digits"].svg()
+    assert whole["mistakes-digits"].drawing.svg().count("<image ") == 1
+    assert "<image " not in damaged["mistakes-digits"].drawing.svg()
+    assert "9 nine, taken for" in damaged["mistakes-digits"].drawing.svg()
     table = next(each for each in view(mistaken(None)).details() if "mistakes" in each.caption)
     assert table.rows == (("9/a.png", "9 nine", "4", 0.9),)
 

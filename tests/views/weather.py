@@ -29,9 +29,7 @@ def sheet(record):
 
 def pictures(record):
     towns = {town: {"now": degrees} for town, degrees in record.results}
-    yield Picture(
-        "towns", "Towns", "Bars of degrees.", lambda title: bars.grouped(towns, "degrees", title)
-    )
+    yield Picture("towns", "Bars of degrees.", bars.grouped(towns, "degrees", "Towns"))
 
 
 def details(record):

@@ -50,8 +50,8 @@ def _inline(picture: Picture, prefix: str) -> object:
     """Return the SVG for the middle of a page: its ids unique, its description readable."""
     from markupsafe import Markup, escape
 
-    svg = canvas.with_prefix(picture.svg(), prefix)
-    label = escape(readable(f"{picture.title}: {picture.description}"))
+    svg = canvas.with_prefix(picture.drawing.svg(), prefix)
+    label = escape(readable(f"{picture.drawing.title}: {picture.description}"))
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 

@@ -17,12 +17,12 @@ _COLUMNS = 4
 
 def draw(images: Sequence[tuple[str, str]], title: str) -> canvas.Drawing:
     """Draw (JPEG in base64, caption) side by side; one that is damaged is its caption alone."""
-    import numpy as np
-    from PIL import Image
-
     rows = -(-len(images) // _COLUMNS)
 
     def plot(figure: Figure) -> None:
+        import numpy as np
+        from PIL import Image
+
         cells = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axes, (content, caption) in zip(cells, images, strict=False):
             try:

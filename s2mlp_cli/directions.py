@@ -11,6 +11,9 @@ from collections.abc import Iterator
 # One direction per equal group of channels, in order. Empty: nothing is shifted.
 Directions = tuple[str, ...]
 
+# The directions of each of the K maps of a mixer.
+Splits = tuple[Directions, ...]
+
 # (dh, dw) of every direction.
 OFFSETS: dict[str, tuple[int, int]] = {
     "up": (-1, 0),

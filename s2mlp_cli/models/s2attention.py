@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import Directions, offsets_of
+from s2mlp_cli.directions import Splits, offsets_of
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.torch_shifts import shift_maps
 from s2mlp_cli.shifts.types import MixerKernel
 
 # The plug-in's own: first rows, then columns; the third map is not shifted.
-PLUG_IN_SPLITS: tuple[Directions, ...] = (
+PLUG_IN_SPLITS: Splits = (
     ("down", "up", "right", "left"),
     ("right", "left", "down", "up"),
     (),
@@ -66,7 +66,7 @@ class S2Attention(nn.Module):
     def __init__(
         self,
         channels: int = 512,
-        splits: tuple[Directions, ...] = PLUG_IN_SPLITS,
+        splits: Splits = PLUG_IN_SPLITS,
         reduction: int = 1,
         shift: str = "concat",
     ) -> None:

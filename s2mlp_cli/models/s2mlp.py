@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Splits
 from s2mlp_cli.models.layers import (
     Block,
     MeanFusion,
@@ -30,7 +30,7 @@ class Shift(nn.Module):
     A map without directions is passed on without a copy.
     """
 
-    def __init__(self, splits: tuple[Directions, ...], function: ShiftFunction) -> None:
+    def __init__(self, splits: Splits, function: ShiftFunction) -> None:
         super().__init__()
         self.splits = splits
         self.function = function
@@ -51,7 +51,7 @@ class SpatialShiftMixer(nn.Module):
     def __init__(self, channels: int, mixer: Mixer, implementation: Implementation) -> None:
         super().__init__()
         maps = len(mixer.splits)
-        self.splits: tuple[Directions, ...] = mixer.splits
+        self.splits: Splits = mixer.splits
         self.fusion = mixer.fusion
         self.expand = nn.Linear(channels, maps * channels)
         self.activation = nn.GELU() if mixer.activation == "gelu" else nn.Identity()

@@ -21,11 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import OFFSETS, Directions, offsets_of
+from s2mlp_cli.directions import OFFSETS, Splits, offsets_of
 from s2mlp_cli.shifts.torch_shifts import remembered
 from s2mlp_cli.shifts.types import MixerParameters, ShiftWork, SplitAttentionParameters
 
-Splits = tuple[Directions, ...]
 # ``(x of B,H,W,C, with corners or without) -> B,4,C or B,3,C``.
 BorderSums = Callable[[Tensor, bool], Tensor]
 
@@ -161,12 +160,12 @@ def fusion_weights(
     return weights_of(x, mixer, total)
 
 
-def attention_work(splits: Splits) -> ShiftWork:
-    """Count what the border sums read and multiply: one map, and 3 or 4 rows times K blocks."""
-    return ShiftWork(maps=1, products=(4 if _has_diagonals(splits) else 3) * len(splits))
-
-
 def fused_work(splits: Splits, fusion: str) -> ShiftWork:
-    """Count one read of the input for the border sums, K reads and one write for the sum."""
-    attention = attention_work(splits) if fusion == "split-attention" else ShiftWork(0, 0)
-    return ShiftWork(maps=attention.maps + len(splits) + 1, products=attention.products)
+    """Count K reads and one write for the sum, and what split attention adds.
+
+    Its border sums read the input, and are 3 or 4 rows times the K blocks of the expansion.
+    """
+    maps = len(splits) + 1
+    if fusion != "split-attention":
+        return ShiftWork(maps, 0)
+    return ShiftWork(maps + 1, (4 if _has_diagonals(splits) else 3) * len(splits))

@@ -52,10 +52,6 @@ class ForeignShift:
     given: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
-    @property
-    def takes_directions(self) -> bool:
-        return "directions" in self.takes.values()
-
     def call(self, x: Tensor, layout: Layout, directions: Directions = ()) -> Tensor:
         """Call it on ``x`` (B,H,W,C) in ``layout`` and return B,H,W,C; a list of maps is joined.
 

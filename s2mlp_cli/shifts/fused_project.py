@@ -15,6 +15,7 @@ the product, so that no column tile is cut by them; a tile as wide as the output
 # ruff: noqa: N803
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,13 +23,10 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from s2mlp_cli.directions import Splits
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.borders import Splits, attention_work
-from s2mlp_cli.shifts.fused_triton import (
-    check_supported,
-    expanded,
-    gelu,
-)
+from s2mlp_cli.shifts.borders import fused_work
+from s2mlp_cli.shifts.fused_triton import check_supported, expanded, gelu
 from s2mlp_cli.shifts.triton_borders import dot_type
 from s2mlp_cli.shifts.triton_shift import source_of
 from s2mlp_cli.shifts.triton_support import (
@@ -239,9 +237,9 @@ def _mixed(x: Tensor, mixer: MixerParameters) -> Tensor:
 
 
 def _work(splits: Splits, fusion: str) -> ShiftWork:
-    """Count the border sums, and K reads of the expanded map less the C that a product reads."""
-    attention = attention_work(splits) if fusion == "split-attention" else ShiftWork(0, 0)
-    return ShiftWork(maps=attention.maps + len(splits) - 1, products=attention.products)
+    """Leave out the write of the fused map, and its read, which a product makes anyway."""
+    work = fused_work(splits, fusion)
+    return replace(work, maps=work.maps - 2)
 
 
 IMPLEMENTATION = MixerKernel(

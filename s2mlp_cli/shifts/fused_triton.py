@@ -20,9 +20,9 @@ import triton.language as tl
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Directions, Splits
 from s2mlp_cli.errors import UnavailableError
-from s2mlp_cli.shifts.borders import Splits, fused_work, fusion_weights
+from s2mlp_cli.shifts.borders import fused_work, fusion_weights
 from s2mlp_cli.shifts.triton_borders import triton_border_sums
 from s2mlp_cli.shifts.triton_shift import source_of, sum_of_readers, unshift
 from s2mlp_cli.shifts.triton_support import (

@@ -95,7 +95,8 @@ def _probe(shift: ForeignShift, wanted: Layout | None, device: torch.device) -> 
     if _is_random(read):
         said = "not a shift: two calls on the same map give different values"
         return Probe(said, read, findings=shift.notes)
-    follows, found = _follows(read) if shift.takes_directions and is_moving else (False, [])
+    is_told = "directions" in shift.takes.values()
+    follows, found = _follows(read) if is_told and is_moving else (False, [])
     read = replace(read, follows=follows)
     smears = _smears(read) if decoded.whole else ()
     found += behaviour(read, bool(smears))

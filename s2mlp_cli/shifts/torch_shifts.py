@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from s2mlp_cli.directions import Directions, destination_and_source, groups
+from s2mlp_cli.directions import Directions, Splits, destination_and_source, groups
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.shifts.types import (
     MixerKernel,
@@ -55,7 +55,7 @@ def remembered(table: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return look_up
 
 
-def shift_maps(x: Tensor, splits: tuple[Directions, ...], shift: ShiftCallable) -> list[Tensor]:
+def shift_maps(x: Tensor, splits: Splits, shift: ShiftCallable) -> list[Tensor]:
     """Shift the K maps of ``x`` (B,H,W,K*C); one without directions is passed on uncopied."""
     maps = zip(x.chunk(len(splits), -1), splits, strict=True)
     return [shift(part, directions) if directions else part for part, directions in maps]

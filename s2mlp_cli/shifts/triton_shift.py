@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2mlp_cli.directions import Directions, groups
-from s2mlp_cli.shifts.borders import Splits
 from s2mlp_cli.shifts.triton_support import (
     offset_table,
     on_device,
@@ -186,15 +185,11 @@ def shift_triton(x: Tensor, directions: Directions) -> Tensor:
     return shifted
 
 
-def _work(splits: Splits, fusion: str) -> ShiftWork:
-    """Count one read and one write of every split that is shifted."""
-    return ShiftWork(maps=2 * sum(1 for directions in splits if directions), products=0)
-
-
 IMPLEMENTATION = ShiftFunction(
     "triton",
     "one Triton kernel, one read and one write",
     shift_triton,
     unavailable=unavailable,
-    work=_work,
+    # One read and one write of every split that is shifted.
+    work=lambda splits, fusion: ShiftWork(maps=2 * sum(map(bool, splits)), products=0),
 )

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2mlp_cli.directions import offsets_of
-from s2mlp_cli.shifts.borders import Splits
+from s2mlp_cli.directions import Splits, offsets_of
 from s2mlp_cli.shifts.torch_shifts import remembered
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Directions, Splits
 from s2mlp_cli.errors import UnavailableError
 
 # Orders of the axes in which shifts take maps; N are positions, row by row.
@@ -52,7 +52,7 @@ class MixerParameters(Protocol):
     the splits), and ``attention`` has the weights of the last.
     """
 
-    splits: tuple[Directions, ...]
+    splits: Splits
 
     @property
     def expand(self) -> torch.nn.Linear: ...
@@ -110,7 +110,7 @@ class _Implementation:
     run: Callable[..., Tensor]
     safe: bool = True
     unavailable: Callable[[torch.device], str | None] = lambda device: None
-    work: Callable[[tuple[Directions, ...], str], ShiftWork] | None = None
+    work: Callable[[Splits, str], ShiftWork] | None = None
 
     def check_available(self, device: torch.device) -> None:
         """Raise an UnavailableError with the reason why it cannot run on ``device``, if any."""

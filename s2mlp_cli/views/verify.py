@@ -46,16 +46,13 @@ def _answer(record: VerifyRecord) -> str:
     idle = [r.implementation for r in record.results if not r.checks]
     alarms = [r.implementation for r in record.results if not r.as_expected]
     checks = sum(r.checks for r in record.results)
-    parts = [
-        *(
-            [f"{right} of {len(safe)} implementations match the reference on {devices}"]
-            * bool(safe)
-        ),
-        *([f"WRONG: {', '.join(alarms)}"] * bool(alarms)),
-        *([f"expected failure: {', '.join(expected)}"] * bool(expected)),
-        *([f"unavailable here: {', '.join(idle)}"] * bool(idle)),
-    ]
-    said = "; ".join(parts) or "no implementation was checked"
+    parts = (
+        (safe, f"{right} of {len(safe)} implementations match the reference on {devices}"),
+        (alarms, f"WRONG: {', '.join(alarms)}"),
+        (expected, f"expected failure: {', '.join(expected)}"),
+        (idle, f"unavailable here: {', '.join(idle)}"),
+    )
+    said = "; ".join(text for some, text in parts if some) or "no implementation was checked"
     return f"{said[0].upper()}{said[1:]} ({checks:,} checks)"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Splits
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.counting.counters import Seen, bytes_moved, traced_figures
 from s2mlp_cli.models.s2mlp import Shift, SpatialShiftMixer
@@ -20,7 +20,7 @@ from s2mlp_cli.shifts.types import Implementation, ShiftFunction
 ITEMSIZE = 4
 
 # The splits of a mixer, how it fuses them, and the map B,H,W,C that it shifts.
-Shifted = tuple[tuple[Directions, ...], str, tuple[int, ...]]
+Shifted = tuple[Splits, str, tuple[int, ...]]
 
 
 def shift_cost(
@@ -59,7 +59,7 @@ def shift_cost(
 
 def _one(
     implementation: Implementation,
-    splits: tuple[Directions, ...],
+    splits: Splits,
     fusion: str,
     size: tuple[int, ...],
 ) -> tuple[int, int]:

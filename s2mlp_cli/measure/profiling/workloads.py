@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Directions, Splits
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.compiling import compiled_blocks
 from s2mlp_cli.measure.source import GivenModel
@@ -170,7 +170,7 @@ def parts(whole: Case, kind: type[StageCase]) -> Iterator[StageCase]:
             yield kind(spec=spec, **{**shared, "stage": index, "channels_last": False})
 
 
-def splits_of(model: GivenModel) -> tuple[Directions, ...]:
+def splits_of(model: GivenModel) -> Splits:
     """Return the directions of every split of the model's mixers, each once."""
     if isinstance(model.spec, S2MLPSpec):
         return tuple(dict.fromkeys(model.spec.mixer.splits))

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2mlp_cli.directions import Directions
+from s2mlp_cli.directions import Directions, Splits
 from s2mlp_cli.measure import torch_support
 from s2mlp_cli.records.verify import DTYPE_NAMES
 
-Splits = tuple[Directions, ...]
 Shape = tuple[int, int, int, int]
 
 # Name on the command line -> dtype.

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2mlp_cli.directions import OFFSETS, Directions, groups
-from s2mlp_cli.measure.verifying.cases import DTYPES, PAPER_MAP, CheckInput, Splits
+from s2mlp_cli.directions import OFFSETS, Directions, Splits, groups
+from s2mlp_cli.measure.verifying.cases import DTYPES, PAPER_MAP, CheckInput
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.base import REFERENCE, changed
 from s2mlp_cli.records.verify import Deviation, VerifyCase

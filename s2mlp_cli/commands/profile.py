@@ -213,10 +213,6 @@ def command(given: Given) -> None:
     if given.trace is not None:
         _require_writable(given.trace)
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its log, on stderr, is not for users
-    _profile(given)
-
-
-def _profile(given: Given) -> None:
     target = given.output or given.resume
     profiler, source = _profiler(given)
     progress = partial_file(target) if target else None
@@ -258,17 +254,20 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     from s2mlp_cli.measure.profiling.profiler import Profiler
     from s2mlp_cli.measure.profiling.resuming import asked_of, continued
     from s2mlp_cli.measure.settings import share_out
+    from s2mlp_cli.measure.source import open_model
 
     previous, source = _previous(given.resume) if given.resume else (None, None)
     names = _known(given.shifts)
-    shared = share_out(
-        given.overrides,
-        (given.ckpt,) if given.ckpt and "models" not in given.named else given.models,
-        [name for name in names if names_code(name)],
-    )
+    # None: what the checkpoint itself says
+    of_models = (None,) if given.ckpt and "models" not in given.named else given.models
+    called = [name or str(given.ckpt) for name in of_models]
+    shared = share_out(given.overrides, called, [name for name in names if names_code(name)])
     models: tuple[GivenModel, ...] = ()
     if previous is None or given.named.keys() & {"models", "ckpt", "overrides"}:
-        models = _open_models(given, shared)
+        models = tuple(
+            open_model(name, given.ckpt, overrides=shared[known])
+            for name, known in zip(of_models, called, strict=True)
+        )
     settings = _settings(given, previous)
     before = previous and asked_of(previous)
     wanted = before.device if before and "device" not in given.named else given.device
@@ -287,14 +286,6 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     return Profiler(
         models, request, settings, place, here, command=command_line(), previous=previous
     ), source
-
-
-def _open_models(given: Given, shared: Mapping[str, tuple[str, ...]]) -> tuple[GivenModel, ...]:
-    from s2mlp_cli.measure.source import open_model
-
-    if given.ckpt is not None and "models" not in given.named:
-        return (open_model(None, given.ckpt, overrides=shared[given.ckpt]),)
-    return tuple(open_model(name, given.ckpt, overrides=shared[name]) for name in given.models)
 
 
 def _open_shifts(

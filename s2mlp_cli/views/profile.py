@@ -11,17 +11,16 @@ from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, Environment
 from s2mlp_cli.records.profile import AUTO, KEY, TORCH, ProfileRecord, ProfileResult
 from s2mlp_cli.records.profile_rows import implementation, setting, where
 from s2mlp_cli.views.document import (
-    MOST_NAMES,
     KnownModel,
     Sheet,
     View,
     listed,
-    plural,
     with_interval,
 )
 from s2mlp_cli.views.profile_pictures import pictures
 from s2mlp_cli.views.profile_tables import (
     LEVELS,
+    folded,
     grouped,
     level_table,
     roofline_table,
@@ -120,18 +119,8 @@ class _About:
             alike.setdefault("all" if whole else names, []).append(case)
         if len(alike) > _FEW:
             cases = [case for own in alike.values() for case in own]
-            return f"{len(rows)} of {len(self.timed)} rows, in {_folded(cases)}"
-        return "; ".join(f"{names} of {_folded(cases)}" for names, cases in alike.items())
-
-
-def _folded(cases: Sequence[str]) -> str:
-    """Return cases with what all share said once: ``v2-small, cpu: fp32; bf16``."""
-    words = [case.split(", ") for case in cases]
-    shared = [word for word in words[0] if all(word in each for each in words)]
-    own = [", ".join(word for word in each if word not in shared) for each in words]
-    more = [f"and {plural(len(own) - MOST_NAMES, 'other case')}"] if len(own) > MOST_NAMES else []
-    rest = "; ".join([*own[:MOST_NAMES], *more])
-    return ", ".join(shared) + (f": {rest}" if rest else "")
+            return f"{len(rows)} of {len(self.timed)} rows, in {folded(cases)}"
+        return "; ".join(f"{names} of {folded(cases)}" for names, cases in alike.items())
 
 
 def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:

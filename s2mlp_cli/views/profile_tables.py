@@ -10,14 +10,15 @@ from s2mlp_cli.records.profile import TORCH, Level, Measured, ProfileRecord, Pro
 from s2mlp_cli.records.profile_rows import implementation, options, precision, where
 from s2mlp_cli.views.document import (
     EMPTY,
+    MOST_NAMES,
     Cell,
     Column,
     Number,
     Table,
     Tone,
-    listed,
     measured,
     percentage,
+    plural,
 )
 
 Name = TypeVar("Name", bound=Hashable)
@@ -66,6 +67,16 @@ def grouped(
         if name is not None:
             found.setdefault(name, []).append(row)
     return list(found.items())
+
+
+def folded(cases: Iterable[str]) -> str:
+    """Return cases with what all share said once: ``v2-small, cpu: fp32; bf16``."""
+    words = [case.split(", ") for case in dict.fromkeys(cases)]
+    shared = [word for word in words[0] if all(word in each for each in words)]
+    own = [", ".join(word for word in each if word not in shared) for each in words]
+    more = [f"and {plural(len(own) - MOST_NAMES, 'other case')}"] if len(own) > MOST_NAMES else []
+    rest = "; ".join([*own[:MOST_NAMES], *more])
+    return ", ".join(shared) + (f": {rest}" if rest else "")
 
 
 def level_table(level: Level, rows: Sequence[ProfileResult]) -> Table:
@@ -203,7 +214,7 @@ def skipped_table(rows: Iterable[ProfileResult]) -> Table:
         rows=tuple(
             (
                 ", ".join(dict.fromkeys(map(implementation, skipped))),
-                listed((f"{where(row)}, batch {row.batch_size}" for row in skipped), "cases"),
+                folded([f"{where(row)}, batch {row.batch_size}" for row in skipped]),
                 why,
             )
             for why, skipped in grouped((row.skipped, row) for row in rows)

@@ -358,6 +358,13 @@ def test_many_rows_of_some_cases_are_counted():
     )
 
 
+def test_what_was_not_timed_in_several_cases_says_once_what_they_share():
+    reason = {"skipped": "out of memory"}
+    rows = [base(name, batch_size=size, **reason) for size in (8, 64) for name in ("conv", "roll")]
+    text = shown(view(record(timed("slice", 1.0), *rows)), 200)
+    assert "conv, roll, v2-small, whole model: batch 8; batch 64: out of memory\n" in text
+
+
 def test_a_narrow_terminal_cuts_no_name_and_no_number():
     text = shown(view(RECORD), 40)
     assert "…" not in text

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -26,21 +27,21 @@ _HARMLESS = {
 _LOGGERS = ("torch.utils.cpp_extension", "torch._dynamo")
 
 
+@dataclass
 class Compiling:
     """How often torch has compiled something, and how many seconds that took."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.count = 0
-        self.seconds = 0.0
-        self._clock = clock
-        self._started = 0.0
+    clock: Callable[[], float] = time.perf_counter
+    count: int = 0
+    seconds: float = 0.0
+    _started: float = 0.0
 
     def start(self, *_: object) -> None:
-        self._started = self._clock()
+        self._started = self.clock()
 
     def end(self, *_: object) -> None:
         self.count += 1
-        self.seconds += self._clock() - self._started
+        self.seconds += self.clock() - self._started
 
 
 @contextmanager

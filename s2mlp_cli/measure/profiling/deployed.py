@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,17 +28,17 @@ from s2mlp_cli.shifts.contender import foreign
 ON_A_GPU = ("onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
+@dataclass
 class DeployedFiles:
     """The exported files of one model: each written once, for all runtimes and batch sizes.
 
     The batch is open in them, as in what ``s2mlp export`` writes by default.
     """
 
-    def __init__(self, model: GivenModel) -> None:
-        self._model = model
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._references: dict[str, Reference] = {}
-        self._made: dict[tuple[str | None, str | None], Path | ExportError] = {}
+    model: GivenModel
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _references: dict[str, Reference] = field(default_factory=dict)
+    _made: dict[tuple[str | None, str | None], Path | ExportError] = field(default_factory=dict)
 
     def close(self) -> None:
         """Remove the files."""
@@ -72,7 +73,7 @@ class DeployedFiles:
 
     def check(self, candidate: Candidate, session: Session, batch_size: int) -> Check | None:
         """Check a file as ``s2mlp export`` does; None where there is nothing to compare it with."""
-        if candidate.shift in FLOORS or isinstance(self._model, ExportedModel):
+        if candidate.shift in FLOORS or isinstance(self.model, ExportedModel):
             return None
         own = foreign(candidate.shift)
         reference = self._reference(own.reference if own else BASELINE)
@@ -88,12 +89,12 @@ class DeployedFiles:
     def _reference(self, shift: str) -> Reference:
         """Return the model by what defines a shift: the papers' code, or what a user's is like."""
         if shift not in self._references:
-            self._references[shift] = Reference(self._model, shift)
+            self._references[shift] = Reference(self.model, shift)
         return self._references[shift]
 
     def _path(self, candidate: Candidate) -> Path:
-        if isinstance(self._model, ExportedModel):
-            return Path(self._model.source.path or "")
+        if isinstance(self.model, ExportedModel):
+            return Path(self.model.source.path or "")
         key = (candidate.shift, "int8" if candidate.precision == "int8" else None)
         if key not in self._made:
             try:

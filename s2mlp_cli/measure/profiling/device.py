@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -81,19 +81,19 @@ class Device(Protocol):
         """Read clock and temperature."""
 
 
+@dataclass
 class CpuDevice:
     """Times with ``perf_counter`` on the threads that torch was given."""
 
-    torch_device = torch.device("cpu")
+    torch_device: ClassVar = torch.device("cpu")
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
+    clock: Callable[[], float] = time.perf_counter
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
-        start = self._clock()  # there is no portable flush of a CPU's caches
+        start = self.clock()  # there is no portable flush of a CPU's caches
         for _ in range(calls):
             run()
-        return (self._clock() - start) / calls
+        return (self.clock() - start) / calls
 
     def held(self) -> None:
         return None  # a CPU allocator does not count
@@ -117,33 +117,27 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
+@dataclass
 class CudaDevice:
     """Times with events around work that was queued ahead, so that launch gaps do not enter.
 
     With ``host_time`` the clock of the host is read instead, launches included.
     """
 
-    def __init__(
-        self,
-        place: torch.device,
-        *,
-        host_time: bool,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.torch_device = place
-        self._host_time = host_time
-        self._clock = clock
-        self._launch_s: WeakKeyDictionary[Run, float] = WeakKeyDictionary()
-        self._flush: torch.Tensor | None = None
-        self._pool: Any = None
+    torch_device: torch.device
+    host_time: bool
+    clock: Callable[[], float] = time.perf_counter
+    _launch_s: WeakKeyDictionary[Run, float] = field(default_factory=WeakKeyDictionary)
+    _flush: torch.Tensor | None = None
+    _pool: Any = None
 
     def seconds(self, run: Run, calls: int, *, cold: bool) -> float:
         torch.cuda.synchronize(self.torch_device)
-        if self._host_time:
+        if self.host_time:
             return self._host_seconds(run, calls, cold=cold)
         self._hold_queue(self._launch_s.get(run, 0.0) * calls)
         pairs = []
-        launching = self._clock()
+        launching = self.clock()
         for _ in range(calls):
             if cold:
                 self._flush_cache()
@@ -152,7 +146,7 @@ class CudaDevice:
             run()
             end.record()
             pairs.append((start, end))
-        launch_s = (self._clock() - launching) / calls
+        launch_s = (self.clock() - launching) / calls
         # Over about a thousand launches the queue is full and the host waits for the hold: that
         # is no launching, and must not make the next hold longer. The least is the true one.
         self._launch_s[run] = min(launch_s, self._launch_s.get(run, launch_s))
@@ -166,11 +160,11 @@ class CudaDevice:
             if cold:
                 self._flush_cache()
                 torch.cuda.synchronize(self.torch_device)
-            start = self._clock()
+            start = self.clock()
             for _ in range(repeats):
                 run()
             torch.cuda.synchronize(self.torch_device)
-            spent += self._clock() - start
+            spent += self.clock() - start
         return spent / calls
 
     def _hold_queue(self, launch_s: float) -> None:

@@ -45,13 +45,13 @@ class Budget:
     most: float
 
 
+@dataclass
 class Convergence:
     """Decides, at ever rarer checks, whether all ratios to the baseline are known."""
 
-    def __init__(self, baseline: Hashable) -> None:
-        self._baseline = baseline
-        self._next_check = FIRST_CHECK
-        self._agreeing = 0
+    baseline: Hashable
+    _next_check: int = FIRST_CHECK
+    _agreeing: int = 0
 
     def reached(self, samples: Mapping[Name, Sequence[float]]) -> bool:
         """Look at the samples after a round; True when :data:`CONFIRMATIONS` checks agreed."""
@@ -62,7 +62,7 @@ class Convergence:
         return self._agreeing >= CONFIRMATIONS
 
     def _narrow(self, samples: Mapping[Name, Sequence[float]]) -> bool:
-        baseline = next((own for name, own in samples.items() if name == self._baseline), None)
+        baseline = next((own for name, own in samples.items() if name == self.baseline), None)
         if baseline is None or len(samples) == 1:
             estimates = [statistics.median(own) for own in samples.values()]
         else:

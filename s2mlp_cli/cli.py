@@ -21,6 +21,7 @@ import click
 
 from s2mlp_cli._version import __version__
 from s2mlp_cli.errors import S2MLPError, did_you_mean, printable
+from s2mlp_cli.files import NO_ROOM
 
 # name -> the module whose ``command`` it is, in the order of ``s2mlp --help``.
 COMMANDS = {
@@ -38,10 +39,6 @@ COMMANDS = {
     "show": "s2mlp_cli.commands.show",
     "env": "s2mlp_cli.commands.env",
 }
-
-
-# A full disk, a quota that is used up, a file over the limit of the shell.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class LazyGroup(click.Group):
@@ -134,12 +131,10 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    return "".join(map(_plain, missing)), error.end
-
-
-def _plain(character: str) -> str:
-    text = printable(character)
-    return text if text != character else _PLAIN.get(character, "?")
+    named = ((each, printable(each)) for each in missing)
+    return "".join(
+        text if text != each else _PLAIN.get(each, "?") for each, text in named
+    ), error.end
 
 
 # Ctrl-C; what `kill`, batch systems and containers send; a terminal that is closed.
@@ -209,11 +204,11 @@ def main() -> None:
         click.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.EPIPE, *_NO_ROOM) or error.filename is not None:
+        if error.errno not in (errno.EPIPE, *NO_ROOM) or error.filename is not None:
             raise
         # The reader of a pipe left (`s2mlp models | head`), or the disk behind stdout is full.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             sentence = f"error: cannot write to stdout: {error.strerror}; free some space"
             click.secho(sentence, err=True, fg="red")
         sys.exit(1)

@@ -85,30 +85,35 @@ def command(
         _figures(report(loaded, names), figures, form)
         if output is None and output_format is None:
             return
-    if chosen == "terminal":
-        shown = list(map(view, loaded))
-        if output is None:
-            show(*shown)
-        else:
-            _save(to_text(shown), output)
+    if chosen == "terminal" and output is None:
+        show(*map(view, loaded))
         return
-    views, heading = report(loaded, names), title or "S2-MLP measurements"
-    if chosen == "html":
-        from s2mlp_cli.views import html
-
-        text = html.page(views, heading)
-    elif chosen == "latex":
-        text = latex.document(views)
-    elif output is None:
-        text = markdown.document(views, heading, link=None)
-        remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
-    else:
-        placed = _placing(output.parent, f"{output.stem}-", "svg")
-        text = markdown.document(views, heading, link=placed)
+    text = _written(chosen, loaded, names, title or "S2-MLP measurements", output)
     if output is None:
         click.echo(text, nl=False)
     else:
-        _save(text, output)
+        write_atomically(output, text)
+        click.echo(printable(output))
+
+
+def _written(
+    form: str, records: Sequence[Record], names: Sequence[str], title: str, output: Path | None
+) -> str:
+    """Return the report; the pictures of Markdown are written beside it."""
+    if form == "terminal":
+        return to_text(list(map(view, records)))
+    views = report(records, names)
+    if form == "html":
+        from s2mlp_cli.views import html
+
+        return html.page(views, title)
+    if form == "latex":
+        return latex.document(views)
+    if output is None:
+        remarks_console().print("pictures are left out; give -o FILE.md to have them beside it")
+        return markdown.document(views, title, link=None)
+    placed = _placing(output.parent, f"{output.stem}-", "svg")
+    return markdown.document(views, title, link=placed)
 
 
 def _by_ending(output: Path | None) -> str:
@@ -168,8 +173,3 @@ def _placing(folder: Path, start: str, form: str) -> Callable[[Picture], str]:
         return name
 
     return place
-
-
-def _save(text: str, output: Path) -> None:
-    write_atomically(output, text)
-    click.echo(printable(output))

@@ -88,7 +88,8 @@ def compare_sides(sides: Sequence[Side], fail_slower: float | None) -> CompareRe
         names, said = own_names(paths, loaded)
         own = [quantities(*each) for each in zip(loaded, names, strict=True)]
         if kind == ProfileRecord.kind and not any(own):
-            raise RecordError(f"nothing was timed in {_listed(paths)}; the records say why")
+            where = ", ".join(map(str, paths))
+            raise RecordError(f"nothing was timed in {where}; the records say why")
         for side, added in zip(series, _paired(own, kind), strict=True):
             side.extend(added)
         gone += _no_longer_timed(loaded, names, own)
@@ -230,18 +231,13 @@ def _mixed_environments(paths: Sequence[Path], loaded: Sequence[Record]) -> Iter
     """Yield a sentence per profile whose rows were measured under different conditions."""
     for path, record in zip(paths, loaded, strict=True):
         if isinstance(record, ProfileRecord):
-            found = environment_differences(_each_once(record.environments))
-            said = "; ".join(f"{each.what} {' and '.join(map(str, each.values))}" for each in found)
+            found = environment_differences(record.environments)
+            said = "; ".join(
+                f"{each.what} {' and '.join(dict.fromkeys(map(str, each.values)))}"
+                for each in found
+            )
             if said:
                 yield f"the rows of {path} were measured under different conditions ({said})"
-
-
-def _each_once(environments: Iterable[Environment]) -> list[Environment]:
-    found: list[Environment] = []
-    for environment in environments:
-        if environment not in found:
-            found.append(environment)
-    return found
 
 
 def _described(environment: Environment) -> dict[str, str | None]:
@@ -276,7 +272,3 @@ def _refuse_an_idle_gate(record: CompareRecord) -> None:
             f"--fail-slower has nothing to judge: none of the {len(record.gated)} timed rows of "
             f"{files} has an interval; measure longer, with `s2mlp profile --max-time`"
         )
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    return ", ".join(map(str, paths))

@@ -69,10 +69,8 @@ def record_class(path: str | Path, schema: object) -> type[Record]:
     match = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
     if match is None:
         said = "missing" if schema is None else _shown(schema)
-        raise RecordError(
-            f"{path} is not a record of s2mlp: its 'schema' is {said}, where "
-            "'s2mlp.<kind>/<version>' is expected; give a file that `s2mlp … -o FILE.json` wrote"
-        )
+        fault = f"its 'schema' is {said}, where 's2mlp.<kind>/<version>' is expected"
+        raise RecordError(_not_a_record(path, fault))
     kind, version = match[1], int(match[2])
     if kind not in KINDS:
         raise RecordError(
@@ -81,7 +79,12 @@ def record_class(path: str | Path, schema: object) -> type[Record]:
         )
     found: type[Record] = imported(KINDS[kind].record)
     if version != found.version:
-        raise RecordError(_wrong_version(path, kind, version, found.version))
+        newer = version > found.version
+        age, remedy = ("a newer", "upgrade s2mlp") if newer else ("an older", "measure it again")
+        raise RecordError(
+            f"{path} is a record of {age} version, s2mlp.{kind}/{version}, where this s2mlp reads "
+            f"{found.schema_name()}; {remedy}"
+        )
     return found
 
 
@@ -93,39 +96,35 @@ def imported(path: str) -> Any:
 
 def _document(path: str | Path) -> dict[str, Any]:
     """Return the JSON object in the file, with every other content refused in a sentence."""
+    text, fault = "", None
     try:
         raw = Path(path).read_bytes()
         text = raw.decode(json.detect_encoding(raw))  # PowerShell's > writes UTF-16
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise RecordError(
-            f"{path} is not a record of s2mlp: it is not text; give the JSON file of a record"
-        ) from error
-    if not text.strip():
-        raise RecordError(f"{path} is empty; run the command that makes it again")
-    try:
         document = json.loads(
             text, parse_int=_measured, parse_float=_measured, parse_constant=_measured
         )
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}; check the path") from error
     except json.JSONDecodeError as error:
-        raise RecordError(_not_json(path, text, error)) from error
+        fault = _not_json(path, text, error)
+    except UnicodeDecodeError:
+        fault = "it is not text"
     except (RecursionError, ValueError) as error:  # nested too deep, or an absurd number
-        raise RecordError(
-            f"{path} is not a record of s2mlp: its JSON cannot be read ({error}); run the "
-            "command that makes it again"
-        ) from error
-    fault = None
-    if not isinstance(document, dict):
-        fault = f"it holds {_shown(document)}, where a JSON object is expected"
-    elif _deeper_than(_DEEPEST, document):
-        fault = f"its JSON is nested over {_DEEPEST} levels deep"
+        fault = f"its JSON cannot be read ({error})"
+    else:
+        if not isinstance(document, dict):
+            fault = f"it holds {_shown(document)}, where a JSON object is expected"
+        elif _deeper_than(_DEEPEST, document):
+            fault = f"its JSON is nested over {_DEEPEST} levels deep"
     if fault:
-        raise RecordError(
-            f"{path} is not a record of s2mlp: {fault}; "
-            "give a file that `s2mlp … -o FILE.json` wrote"
-        )
+        raise RecordError(_not_a_record(path, fault))
     return dict(document)
+
+
+def _not_a_record(path: str | Path, fault: str) -> str:
+    return (
+        f"{path} is not a record of s2mlp: {fault}; give a file that `s2mlp … -o FILE.json` wrote"
+    )
 
 
 def _measured(digits: str) -> int | float:
@@ -146,29 +145,17 @@ def _deeper_than(levels: int, document: dict[str, Any]) -> bool:
 
 
 def _not_json(path: str | Path, text: str, error: json.JSONDecodeError) -> str:
-    if not text.lstrip().startswith("{"):
-        return (
-            f"{path} is not a record of s2mlp: line {error.lineno} is not JSON; give the JSON file "
-            "of a record"
-        )
-    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
-        return (
-            f"{path} is cut off: its JSON ends in line {text.count(chr(10)) + 1} before it is "
-            "complete; run the command that makes it again"
-        )
-    return (
-        f"{path} is damaged: line {error.lineno}, column {error.colno} is not JSON "
-        f"({error.msg}); run the command that makes it again"
-    )
-
-
-def _wrong_version(path: str | Path, kind: str, found: int, known: int) -> str:
-    newer = found > known
-    age, remedy = ("a newer", "upgrade s2mlp") if newer else ("an older", "measure it again")
-    return (
-        f"{path} is a record of {age} version, s2mlp.{kind}/{found}, where this s2mlp reads "
-        f"s2mlp.{kind}/{known}; {remedy}"
-    )
+    """Return what is wrong with a text that never was JSON; raise where a part of a record is."""
+    if not text.strip():
+        fault = "is empty"
+    elif not text.lstrip().startswith("{"):
+        return f"line {error.lineno} is not JSON"
+    elif error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        fault = f"is cut off: its JSON ends in line {text.count(chr(10)) + 1} before it is complete"
+    else:
+        where = f"line {error.lineno}, column {error.colno}"
+        fault = f"is damaged: {where} is not JSON ({error.msg})"
+    raise RecordError(f"{path} {fault}; run the command that makes it again") from error
 
 
 def _explain(path: str | Path, error: ValidationError) -> str:

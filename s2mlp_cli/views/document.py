@@ -70,19 +70,20 @@ class Column:
 
     def cells(self, values: Sequence[Any]) -> list[Cell]:
         """Return the values written out; None is an empty cell, a cell stays as it is."""
-        return [self._written(value) for value in values]
 
-    def _written(self, value: Any) -> Cell:
-        if isinstance(value, Cell):
-            return value
-        return EMPTY if value is None else self.cell(value, self.show(value))
+        def written(value: Any) -> Cell:
+            text = self.show(value)
+            return Cell(value, text, self.tones.get(text))
 
-    def cell(self, value: Any, text: str, fraction: float | None = None) -> Cell:
-        return Cell(value, text, self.tones.get(text), fraction)
+        return [
+            value if isinstance(value, Cell) else EMPTY if value is None else written(value)
+            for value in values
+        ]
 
-    def label(self, cell: Cell) -> str:
-        """Return a value as a caption or a heading names it: ``batch 8``."""
-        return (self.common or "{}").format(cell.text)
+    @property
+    def heading_text(self) -> str:
+        """The title with its unit: ``Median (ms)``."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Number(Column):
 
         def written(value: float) -> Cell:
             fraction = max(value, 0) / largest if self.bar and largest else None
-            return self.cell(value, _fixed(value / self.scale, places), fraction)
+            return Cell(value, _fixed(value / self.scale, places), fraction=fraction)
 
         return [EMPTY if value is None else written(value) for value in raw]
 
@@ -193,7 +194,8 @@ class Table:
         kept = [n for n in numbers if n not in (*shared, *headings) and texts[n] != {""}]
 
         def words(row: Sequence[Cell], of: Sequence[int]) -> str:
-            return ", ".join(self.columns[n].label(row[n]) for n in of if row[n].text)
+            named = ((self.columns[n].common or "{}", row[n].text) for n in of)
+            return ", ".join(form.format(text) for form, text in named if text)
 
         return Printed(
             caption=": ".join(filter(None, [self.caption, words(rows[0], shared)])),

@@ -50,8 +50,7 @@ def _table(table: Printed) -> Iterator[str]:
         yield rf"\caption{{{escaped(caption)}}}"
     yield rf"\begin{{tabular}}{{{''.join(map(_alignment, table.columns))}}}"
     yield r"\toprule"
-    yield _row([f"{column.title} ({column.unit})" if column.unit else column.title
-                for column in table.columns])  # fmt: skip
+    yield _row([column.heading_text for column in table.columns])
     yield r"\midrule"
     for heading, rows in table.groups:
         if heading:

@@ -61,7 +61,7 @@ def _list(facts: Mapping[str, str]) -> str:
 def _table(table: Printed) -> Iterator[str]:
     columns = table.columns
     lines = [
-        _line([_heading(column) for column in columns]),
+        _line([escaped(column.heading_text) for column in columns]),
         "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|",
     ]
     for heading, rows in table.groups:
@@ -81,10 +81,6 @@ def _table(table: Printed) -> Iterator[str]:
 
 def _folded(title: str, body: str) -> Iterator[str]:
     yield from (f"<details><summary>{escaped(title)}</summary>", body, "</details>")
-
-
-def _heading(column: Column) -> str:
-    return escaped(column.title) + (f" ({column.unit})" if column.unit else "")
 
 
 def _cell(cell: Cell, column: Column) -> str:

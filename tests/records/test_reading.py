@@ -37,7 +37,7 @@ def changed(**fields):
     ("text", "sentence"),
     [
         ("", "is empty; run the command that makes it again"),
-        ("hello", "is not a record of s2mlp: line 1 is not JSON; give the JSON file of a record"),
+        ("hello", "is not a record of s2mlp: line 1 is not JSON; give a file that"),
         (TEXT[: len(TEXT) // 2], "is cut off: its JSON ends in line"),
         ('{"a": 1,, "b": 2}', "is damaged: line 1, column 9 is not JSON"),
         ("[1, 2]", "it holds [1, 2], where a JSON object is expected"),

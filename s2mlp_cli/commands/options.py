@@ -287,10 +287,10 @@ def as_field(option: Callable[[Any], Any], heading: str | None = None) -> Any:
 
 def command(
     given: type[Given], **settings: Any
-) -> Callable[[Callable[[Given], None]], GroupedCommand]:
+) -> Callable[[Callable[[Given], object]], GroupedCommand]:
     """Make a command of a function of one dataclass, whose fields are the options."""
 
-    def decorate(function: Callable[[Given], None]) -> GroupedCommand:
+    def decorate(function: Callable[[Given], object]) -> GroupedCommand:
         made = GroupedCommand(
             None, callback=lambda **values: function(given(**values)), help=function.__doc__,
             **settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from s2mlp_cli.commands import options
-from s2mlp_cli.commands.options import Words
+from s2mlp_cli.commands.options import Words, as_field, option
 from s2mlp_cli.commands.output import emit, made_here
 from s2mlp_cli.records.verify import DTYPE_NAMES, VerifyRecord
 from s2mlp_cli.shifts import registry
@@ -18,7 +19,39 @@ from s2mlp_cli.user_code import names_code
 from s2mlp_cli.views.terminal import status
 
 
-@click.command(
+@dataclass(frozen=True)
+class Given:
+    """The command line."""
+
+    shifts: str = as_field(options.shifts(default="all"), heading="What")
+    module: str | None = option(
+        metavar="FILE.py:NAME",
+        help="Compare a copy of the plug-in module S2Attention with this program's.",
+    )
+    arguments: tuple[str, ...] = option(
+        "--set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An argument of a shift or module from a Python file. Repeatable.",
+    )
+    layout: Layout | None = option(
+        type=click.Choice(get_args(Layout)),
+        help="Of the maps of a shift from a Python file. Default: found by calling it.",
+    )
+    device: str | None = as_field(options.device, heading="Check")
+    dtypes: tuple[str, ...] = option(
+        "--dtype",
+        type=Words(DTYPE_NAMES),
+        default=",".join(DTYPE_NAMES),
+        help="Dtypes, separated by commas. Default: every one that runs on the device.",
+    )
+    seed: int = as_field(options.seed("Seed of the random maps."))
+    output_format: str = as_field(options.output_format, heading="Report")
+    output: Path | None = as_field(options.output_file)
+
+
+@options.command(
+    Given,
     short_help="Check that shift implementations are correct, yours too.",
     epilog="""
     \b
@@ -31,46 +64,7 @@ from s2mlp_cli.views.terminal import status
       s2mlp verify --shift mine.py:my_shift --set step=2 --layout B,C,H,W
     """,
 )
-@options.shifts(default="all")
-@click.option(
-    "--module",
-    metavar="FILE.py:NAME",
-    help="Compare a copy of the plug-in module S2Attention with this program's.",
-)
-@options.device
-@click.option(
-    "--dtype",
-    "dtypes",
-    type=Words(DTYPE_NAMES),
-    default=",".join(DTYPE_NAMES),
-    help="Dtypes, separated by commas. Default: every one that runs on the device.",
-)
-@click.option(
-    "--set",
-    "arguments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of a shift or module from a Python file. Repeatable.",
-)
-@click.option(
-    "--layout",
-    type=click.Choice(get_args(Layout)),
-    help="Of the maps of a shift from a Python file. Default: found by calling it.",
-)
-@options.seed("Seed of the random maps.")
-@options.output
-def command(
-    *,
-    shifts: str,
-    module: str | None,
-    arguments: tuple[str, ...],
-    layout: Layout | None,
-    device: str | None,
-    dtypes: tuple[str, ...],
-    seed: int,
-    output_format: str,
-    output: Path | None,
-) -> int:
+def command(given: Given) -> int:
     """Check that shift implementations compute what the papers define, gradients included.
 
     `all` includes `inplace`, the papers' pseudocode executed literally: an expected failure. A
@@ -81,12 +75,12 @@ def command(
     a file is not a shift.
     """
     chosen = click.get_current_context().get_parameter_source("shifts")
-    shifts = "" if module and chosen is ParameterSource.DEFAULT else shifts
-    given = registry.parse(shifts) if shifts or not module else ()
+    shifts = "" if given.module and chosen is ParameterSource.DEFAULT else given.shifts
+    names = registry.parse(shifts) if shifts or not given.module else ()
     if "all" in shifts.replace(" ", "").split(","):
-        given = tuple(dict.fromkeys((*given, "inplace")))
-    foreign = [name for name in given if names_code(name)]
-    if (arguments or layout) and not (foreign or module):
+        names = tuple(dict.fromkeys((*names, "inplace")))
+    foreign = [name for name in names if names_code(name)]
+    if (given.arguments or given.layout) and not (foreign or given.module):
         raise click.UsageError("--set and --layout are for code from a file: mine.py:my_shift")
 
     from s2mlp_cli.measure.settings import code_arguments, share_out
@@ -94,23 +88,27 @@ def command(
     from s2mlp_cli.measure.verifying.foreign import explain, explain_module
     from s2mlp_cli.measure.verifying.verify import verify
 
-    place = target(device)
+    place = target(given.device)
     with status("importing") as tell:
         results = verify(
-            [name for name in given if name not in foreign],
+            [name for name in names if name not in foreign],
             place,
-            dtypes,
-            seed,
+            given.dtypes,
+            given.seed,
             progress=lambda name: tell(f"checking {name}"),
         )
+        code = (*foreign, given.module) if given.module else foreign
+        shared = {
+            name: code_arguments(texts, name)
+            for name, texts in share_out(given.arguments, (), code).items()
+        }
         explained = []
-        shared = share_out(arguments, (), (*foreign, *([module] if module else ())))
         for name in foreign:
             tell(f"probing {name}")
-            explained.append(explain(name, code_arguments(shared[name], name), layout, place))
-        if module:
-            tell(f"comparing {module}")
-            explained.append(explain_module(module, code_arguments(shared[module], module)))
+            explained.append(explain(name, shared[name], given.layout, place))
+        if given.module:
+            tell(f"comparing {given.module}")
+            explained.append(explain_module(given.module, shared[given.module]))
     record = made_here(VerifyRecord, results=results, foreign=tuple(explained))
-    emit(record, output_format, output)
+    emit(record, given.output_format, given.output)
     return 0 if record.as_expected else 1

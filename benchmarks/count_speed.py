@@ -35,6 +35,11 @@ def many(count: int) -> list[str]:
     return [*ONE[:4], *(part for name in chosen for part in ("--model", name))]
 
 
+def spread(values: list[float]) -> dict[str, float]:
+    """Return the median and both ends."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
 def main() -> None:
     """Measure, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -50,24 +55,12 @@ def main() -> None:
     pairs = list(zip(*samples.values(), strict=True))
     ratios = [one / base for base, one, _ in pairs]
     each = [(all_ - one) / 24 for _, one, all_ in pairs]
-    print(
-        json.dumps(
-            {
-                "samples_s": samples,
-                "ratio_count_to_import": {
-                    "median": statistics.median(ratios),
-                    "min": min(ratios),
-                    "max": max(ratios),
-                },
-                "seconds_per_further_model": {
-                    "median": statistics.median(each),
-                    "min": min(each),
-                    "max": max(each),
-                },
-            },
-            indent=2,
-        )
-    )
+    found = {
+        "samples_s": samples,
+        "ratio_count_to_import": spread(ratios),
+        "seconds_per_further_model": spread(each),
+    }
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
+@pytest.fixture(autouse=True)
+def _beside(place, monkeypatch):
+    """Run the commands where the files are."""
+    monkeypatch.chdir(place)
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _few_models():
     """Compare a checkpoint that fits nothing with some models only: to build all takes seconds."""

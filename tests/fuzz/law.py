@@ -67,6 +67,12 @@ def hold(*arguments, names, gate=False):
     return result
 
 
+def hold_data(data, *options, names):
+    """Validate the sample's weights on some data, and hold that to the law."""
+    options = ("--device", "cpu", "--workers", "0", *options)
+    return hold("validate", "--ckpt", "sample", "--data", data, *options, names=names)
+
+
 def _hold_sentence(result, names):
     *_, last = result.stderr.splitlines() or [""]
     assert result.exit_code == 1, result.stderr

@@ -15,7 +15,7 @@ from torch import nn
 
 from tests.digits import SYNSETS, Digits, write_devkit
 from tests.fuzz.budget import budget
-from tests.fuzz.law import hold
+from tests.fuzz.law import hold_data
 from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
@@ -151,27 +151,21 @@ def _damaged_headers(draw):
 
 
 @pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
+def _others(_beside):
     Path("labels.csv").write_text("".join(f"{name},{i}\n" for i, name in enumerate(_NAMES)))
 
 
-def _hold(content, *names):
+def _hold(content):
+    """Where images are broken, the first of the members is named."""
     Path(NAME).write_bytes(content)
-    options = ("--device", "cpu", "--workers", "0")
-    names = (NAME, "labels.csv", *names)
-    hold("validate", "--ckpt", "sample", "--data", NAME, *options, names=names)
-
-
-def _broken(content):
-    """Return the names of the members: where images are broken, the first of them is named."""
-    return tuple(Path(name).name for members in LAYOUTS.values() for name in members)
+    members = (Path(name).name for layout in LAYOUTS.values() for name in layout)
+    hold_data(NAME, names=(NAME, "labels.csv", *members))
 
 
 @budget("tar headers")
 @given(_damaged_headers())
 def test_headers(content):
-    _hold(content, *_broken(content))
+    _hold(content)
 
 
 @budget("tar bytes")
@@ -179,14 +173,13 @@ def test_headers(content):
 def test_bytes(layout, data):
     content = data.draw(damaged_bytes(_packed(LAYOUTS[layout], tarfile.GNU_FORMAT)))
     content = data.draw(st.sampled_from([bytes, gzip.compress]))(content)
-    _hold(content, *_broken(content))
+    _hold(content)
 
 
 def _hold_labels(content):
     Path("flat.tar").write_bytes(_packed(LAYOUTS["flat"], tarfile.GNU_FORMAT))
     Path(NAME).write_bytes(content)
-    options = ("--labels", NAME, "--device", "cpu", "--workers", "0")
-    hold("validate", "--ckpt", "sample", "--data", "flat.tar", *options, names=(NAME,))
+    hold_data("flat.tar", "--labels", NAME, names=(NAME,))
 
 
 @functools.cache
@@ -219,5 +212,4 @@ def test_a_compressed_header_that_swells_is_refused(kind):
     content = _swelling(b"a", kind)
     _hold_labels(content)
     Path("mutant.bin").write_bytes(content)
-    options = ("--device", "cpu", "--workers", "0")
-    hold("validate", "--ckpt", "sample", "--data", "mutant.bin", *options, names=("mutant.bin",))
+    hold_data("mutant.bin", names=("mutant.bin",))

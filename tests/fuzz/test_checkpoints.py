@@ -57,11 +57,6 @@ WHOLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
-
-
 def _hold(content):
     Path(NAME).write_bytes(content)
     hold("convert", "--ckpt", NAME, "-o", "out.safetensors", names=(NAME,))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.budget import budget
-from tests.fuzz.law import hold
+from tests.fuzz.law import hold_data
 from tests.fuzz.mutations import damaged_bytes
 
 LIST = "list.csv"
@@ -86,16 +86,14 @@ def _damaged_png(draw):
 
 
 @pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
+def _others(_beside):
     Path("good.jpeg").write_bytes(GOOD)
     Path(LIST).write_text(f"file,label\ngood.jpeg,1\n{NAME},2\n")
 
 
 def _hold(content, transform="box"):
     Path(NAME).write_bytes(content)
-    options = ("--device", "cpu", "--workers", "0", "--transform", transform)
-    hold("validate", "--ckpt", "sample", "--data", LIST, *options, names=(NAME,))
+    hold_data(LIST, "--transform", transform, names=(NAME,))
 
 
 _FLIPPED = st.sampled_from(sorted(WHOLE)).flatmap(lambda form: damaged_bytes(WHOLE[form]))

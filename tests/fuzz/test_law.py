@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,9 @@ def test_what_no_signal_reaches_ends_the_process():
         "with law.watchdog(0.05): hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**9)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert done.returncode == 1
     assert "Timeout" in done.stderr
     assert 'File "<string>", line 2' in done.stderr

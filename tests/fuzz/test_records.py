@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +16,6 @@ NAME = "mutant.json"
 TREES = {kind: json.loads(make().to_json()) for kind, make in samples.ALL.items()}
 COMPARABLE = ("count", "audit", "verify", "profile", "validate")
 OUTPUTS = st.sampled_from([(), ("-o", "out.html"), ("-o", "out.md"), ("-o", "out.txt")])
-
-
-@pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
 
 
 def _write(tree):

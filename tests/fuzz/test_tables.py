@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
-from tests.fuzz.law import hold
+from tests.fuzz.law import hold_data
 from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
@@ -70,17 +70,14 @@ def _odd_columns(draw):
 
 
 @pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
+def _others(_beside):
     Path("a.jpeg").write_bytes(GOOD)
     Path("b.jpeg").write_bytes(GOOD)
 
 
 def _hold(name, content):
     Path(name).write_bytes(content)
-    options = ("--device", "cpu", "--workers", "0")
-    names = (name, *(f"{row}.jpeg" for row in range(ROWS)), "a.jpeg", "1000")
-    hold("validate", "--ckpt", "sample", "--data", name, *options, names=names)
+    hold_data(name, names=(name, *(f"{row}.jpeg" for row in range(ROWS)), "a.jpeg", "1000"))
 
 
 @budget("tables")

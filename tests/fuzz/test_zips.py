@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.digits import SYNSETS, zip_of
 from tests.fuzz.budget import budget
-from tests.fuzz.law import hold
+from tests.fuzz.law import hold_data
 from tests.fuzz.mutations import damaged_bytes
 from tests.fuzz.test_images import GOOD
 
@@ -84,16 +84,10 @@ def _wrong_fields(draw):
     return bytes(content)
 
 
-@pytest.fixture(autouse=True)
-def _beside(place, monkeypatch):
-    monkeypatch.chdir(place)
-
-
 def _hold(content):
     Path(NAME).write_bytes(content)
-    options = ("--device", "cpu", "--workers", "0")
     members = (Path(name).name for layout in LAYOUTS.values() for name in layout)
-    hold("validate", "--ckpt", "sample", "--data", NAME, *options, names=(NAME, *members))
+    hold_data(NAME, names=(NAME, *members))
 
 
 @budget("zip fields")

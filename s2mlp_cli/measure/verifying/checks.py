@@ -68,7 +68,9 @@ def check_shift(
     reference = shift_by_loops if function.run is shift_oracle else shift_oracle
     expected, expected_gradient = _shift_and_gradient(reference, given.splits, x, upstream)
     kept = x.clone()
-    _leave_nans_behind(x)
+    # Freed at once, this is likely to be handed out next: what is left unwritten shows NaNs then,
+    # not the reference's values.
+    torch.full_like(x, math.nan)
     output, gradient = _shift_and_gradient(function.run, given.splits, x, upstream)
     with torch.inference_mode():
         inferred = _shift_maps(function.run, given.splits, x)
@@ -126,15 +128,6 @@ def _shift_maps(shift: ShiftCallable, splits: Splits, x: Tensor) -> Tensor:
     """
     maps = zip(x.chunk(len(splits), -1), splits, strict=True)
     return torch.cat([shift(part, directions) for part, directions in maps], -1)
-
-
-def _leave_nans_behind(x: Tensor) -> None:
-    """Free a block of NaNs of this size, which the allocator is likely to hand out next.
-
-    A kernel that leaves part of its output unwritten then shows NaNs, not the reference's values
-    that happened to lie there.
-    """
-    torch.full_like(x, math.nan)
 
 
 def wrong_by_direction(

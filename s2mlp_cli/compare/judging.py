@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from s2mlp_cli.compare.quantities import Quantity
+from s2mlp_cli.compare.quantities import Quantity, RelativeSpeed
 from s2mlp_cli.records.compare import ComparedRow, Judgement, Ratio
 from s2mlp_cli.statistics import FEW_SAMPLES, Z95, t_quantile
 
@@ -30,6 +30,7 @@ def judged(row: str, name: str, cells: list[Quantity | None]) -> ComparedRow:
     known = [cell for cell in cells if cell is not None]
     first, last = known[0], known[-1]
     ratio, verdict = judge(first, last)
+    beside = _beside_the_same(first, last)
     return ComparedRow(
         row=row,
         quantity=name,
@@ -37,7 +38,7 @@ def judged(row: str, name: str, cells: list[Quantity | None]) -> ComparedRow:
         values=tuple(cell.value if cell else None for cell in cells),
         intervals=tuple(cell.interval if cell else None for cell in cells),
         ratio=ratio,
-        relative_to=_reference(first, last),
+        relative_to=beside[0].reference if beside else None,
         widened=first.unit == "s" and (first.doubtful or last.doubtful),
         verdict=verdict,
     )
@@ -60,20 +61,19 @@ def judge(first: Quantity, last: Quantity) -> tuple[Ratio | None, Judgement]:
     return None, "more" if last.value > first.value else "less"
 
 
-def _reference(first: Quantity, last: Quantity) -> str | None:
-    """Return what both were timed beside in the same rounds, if it is the same."""
-    if first.relative is None or last.relative is None:
-        return None
-    same = first.relative.reference == last.relative.reference
-    return first.relative.reference if same else None
+def _beside_the_same(first: Quantity, last: Quantity) -> tuple[RelativeSpeed, RelativeSpeed] | None:
+    """Return the speeds relative to what both were timed beside in the same rounds."""
+    one, other = first.relative, last.relative
+    return (one, other) if one and other and one.reference == other.reference else None
 
 
 def _ratio(first: Quantity, last: Quantity) -> Ratio:
     """Return how many times faster ``last`` is: relative to a common reference if there is one."""
-    if _reference(first, last) and first.relative and last.relative:
+    if speeds := _beside_the_same(first, last):
+        one, other = speeds
         return quotient(
-            last.relative.speed, _for_few(last.relative.speed, last.relative.interval, last),
-            first.relative.speed, _for_few(first.relative.speed, first.relative.interval, first),
+            other.speed, _for_few(other.speed, other.interval, last),
+            one.speed, _for_few(one.speed, one.interval, first),
         )  # fmt: skip
     before, after = float(first.value), float(last.value)
     return quotient(

@@ -95,11 +95,6 @@ def test_csv_has_a_column_for_every_source(files):
     assert float(rows[0]["low"]) < float(rows[0]["speed_ratio"]) == 1 < float(rows[0]["high"])
 
 
-def test_other_kinds_are_refused(files):
-    with pytest.raises(RecordError, match=r"jan\.json is a record of profile and count\.json one"):
-        run("jan.json", "count.json")
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -213,15 +208,6 @@ def test_equal_scores_show_their_test_too(files):
     lines = [" ".join(line.split()) for line in run("ours.csv", "theirs.csv").output.splitlines()]
     assert "top-1 50.00 % 50.00 % +0.00 points (p = 1) undecided" in lines
     assert "right here only 10 10 undecided" in lines
-
-
-def test_two_models_are_counted_against_each_other(files):
-    (files / "other.json").write_text(samples.count("v2-medium", 55_000_000).to_json())
-    done = run("count.json", "other.json")
-    lines = [" ".join(line.split()) for line in done.output.splitlines()]
-    assert lines[0] == "other against count: 2 more, 4 equal"
-    assert "v2-small 1×224×224 → v2-medium 1×224×224" in lines
-    assert "parameters 25,000,000 55,000,000 +30,000,000 more" in lines
 
 
 def test_a_gate_fails_with_3_when_a_shift_runs_no_longer(files):

@@ -50,10 +50,6 @@ def test_colours_are_used_and_can_be_switched_off(record):
     assert not colour.search(on_terminal(record, color_system="standard", no_color=True))
 
 
-def test_piped_output_is_plain(record):
-    assert "\x1b" not in shown(record, 100)
-
-
 @pytest.mark.parametrize("kind", [kind for kind in samples.ALL if kind != "trace"])
 def test_every_sheet_is_a_table(kind):
     record = samples.ALL[kind]()

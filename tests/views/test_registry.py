@@ -81,17 +81,6 @@ def test_no_writer_knows_a_kind(path):
     assert not words & set(KINDS)
 
 
-def test_text_of_a_record_paints_and_moves_nothing(made_up):
-    town = "a\x1b[31mb\u202ec|d<e>"
-    found = view(made_up.model_copy(update={"results": ((town, 7.0),)}))
-    escaped = r"a\x1b[31mb\u202ec"
-    page, text = html.page([found], "A"), markdown.document([found], "A", None)
-    assert escaped in shown(found, 80)
-    assert f"{escaped}|d&lt;e&gt;</th>" in page
-    assert r"a\\x1b\[31mb\\u202ec\|d\<e\>" in text
-    assert not {"\x1b", "\u202e"} & {*shown(found, 80), *page, *text}
-
-
 @pytest.mark.parametrize("kind", samples.ALL)
 def test_every_table_has_a_value_for_every_column(kind):
     for table in view(samples.ALL[kind]()).tables:

@@ -221,8 +221,7 @@ def spec_in_metadata(metadata: Mapping[str, str]) -> ModelSpec | None:
         return family.model_validate_json(text)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"the spec in its metadata is not valid ({type(error).__name__}); name the model with "
-            "--model"
+            "the spec in its metadata is not valid; name the model with --model"
         ) from error
 
 

@@ -254,5 +254,5 @@ def test_a_block_that_is_missing_in_between(tmp_path):
 )
 def test_an_invalid_spec_in_the_metadata_is_named(text, tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / "x", {SPEC_KEY: text})
-    with pytest.raises(CheckpointError, match="spec in its metadata is not valid .*; name the mod"):
+    with pytest.raises(CheckpointError, match="spec in its metadata is not valid; name the mod"):
         load_checkpoint(tmp_path / "x")

@@ -151,7 +151,7 @@ def test_files_that_are_no_classifiers_of_rgb_images(exported, tmp_path):
 @pytest.mark.parametrize(
     ("key", "sentence"),
     [
-        ("s2mlp.spec", "the spec in its metadata is not valid .JSONDecodeError.; export it again"),
+        ("s2mlp.spec", "the spec in its metadata is not valid; export it again"),
         (
             "s2mlp.preprocessing",
             "s2mlp.preprocessing in its metadata is not valid; export it again",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 from click.core import ParameterSource
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from s2mlp_cli.measure.source import GivenModel
     from s2mlp_cli.records.profile import ProfileRecord, ProfileRequest, ProfileSettings
 
-LEVELS = ("op", "block", "model")
+LEVELS = get_args(Level)
 RUNTIMES = (TORCH, "onnxruntime", "openvino", "onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
@@ -65,7 +65,7 @@ class Given:
         help="Images at a time; max: the largest that fits. Default: 1 on a CPU, 64 on a GPU.",
     )
     mode: Mode = option(
-        type=click.Choice(["inference", "training"]),
+        type=click.Choice(get_args(Mode)),
         default="inference",
         show_default=True,
         help="training: forward, backward and, for a model, a step of AdamW.",
@@ -104,12 +104,12 @@ class Given:
     compile: CompileUnit | None = option(
         is_flag=False,
         flag_value="block",
-        type=click.Choice(["block", "model"]),
+        type=click.Choice(get_args(CompileUnit)),
         help="Use torch.compile: block by block (the default; a model without blocks at once), "
         "or the whole model at once.",
     )
     compile_mode: CompileMode = option(
-        type=click.Choice(["default", "reduce-overhead", "max-autotune"]),
+        type=click.Choice(get_args(CompileMode)),
         default="default",
         show_default=True,
         help="Mode of torch.compile.",
@@ -171,18 +171,20 @@ class Given:
         target = self.output or self.resume
         if target is not None and target.suffix != ".json":
             raise click.UsageError("profile saves each case as JSON: let the file end with .json")
-        if self.precisions != ("fp32",) and self.runtimes == (TORCH,) and self.resume is None:
-            raise click.UsageError(
-                "--precision is that of exported files: add --runtime onnxruntime, or use --dtype"
-            )
-        if AUTO in self.precisions and "openvino" not in self.runtimes and self.resume is None:
-            raise click.UsageError("--precision auto is openvino's choice: add --runtime openvino")
-        if self.compile is None and self.compile_mode != "default" and self.resume is None:
-            raise click.UsageError("--compile-mode needs --compile")
         if self.cuda_graph and self.compile_mode == "reduce-overhead":
             raise click.UsageError(
                 "--compile-mode reduce-overhead makes its own CUDA graphs; leave out --cuda-graph"
             )
+        if self.resume is not None:
+            return  # the record may have what an option needs
+        if self.precisions != ("fp32",) and self.runtimes == (TORCH,):
+            raise click.UsageError(
+                "--precision is that of exported files: add --runtime onnxruntime, or use --dtype"
+            )
+        if AUTO in self.precisions and "openvino" not in self.runtimes:
+            raise click.UsageError("--precision auto is openvino's choice: add --runtime openvino")
+        if self.compile is None and self.compile_mode != "default":
+            raise click.UsageError("--compile-mode needs --compile")
 
 
 @options.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
@@ -133,14 +134,10 @@ def _tables(record: CompareRecord) -> Iterator[Table]:
     )
     yield Table(
         caption="",
-        columns=(Column("Only in"), Column("Row", prose=True)),
+        columns=(Column("Only in", common="{}", heading=True), Column("Row", prose=True)),
         rows=tuple(
-            (
-                "only in "
-                + ", ".join(n for n, there in zip(names, row.present, strict=True) if there),
-                row.row,
-            )
-            for row in record.lone
+            (f"Only in {', '.join(itertools.compress(names, only.present))}", only.row)
+            for only in sorted(record.lone, key=lambda only: only.present, reverse=True)
         ),
     )
 

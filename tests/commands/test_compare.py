@@ -69,7 +69,7 @@ def test_the_gate_names_what_failed_and_what_is_gone(files):
     said = " ".join(run("jan.json", "gone.json", "--fail-slower", "5%").output.split())
     assert "FAILED: 4 slower by more than 5 %; 2 not in every record " in said
     assert said.count("too slow: v2-small, ") == 4
-    assert "only in jan: v2-small, shift alone of stage 0" in said
+    assert "Only in jan v2-small, shift alone of stage 0" in said
 
 
 def test_without_a_gate_slower_is_no_failure(files):

@@ -66,7 +66,8 @@ def test_what_stands_in_one_source_only_is_named():
         None,
     )  # fmt: skip
     text = shown(compare.view(record), 200)
-    assert "only in new: v2-small, whole model, cpu, fp32, batch 1, 224×224, 2 threads\n" in text
+    assert "\n\nOnly in new\nv2-small, " in text
+    assert "\nv2-small, whole model, cpu, fp32, batch 1, 224×224, 2 threads\n" in text
 
 
 def test_files_of_one_name_are_numbered():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from s2mlp_cli.directions import OFFSETS
+from s2mlp_cli.measure.verifying.cases import MEMORY_FORMATS
 from s2mlp_cli.shifts import borders, torch_shifts, triton_support
 from s2mlp_cli.shifts.torch_shifts import shift_oracle
 
@@ -76,12 +77,7 @@ def relative_error(value, reference):
 
 def layouts(x):
     """The same values in memory of other strides."""
-    wide = torch.stack((x, torch.full_like(x, torch.nan)), dim=-1)
-    return {
-        "contiguous": x.contiguous(),
-        "channels first": x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
-        "every other element": wide[..., 0],
-    }
+    return {name: laid_out(x) for name, laid_out in MEMORY_FORMATS.items()}
 
 
 def forget_tables():

@@ -24,7 +24,10 @@ from s2mlp_cli.measure.source import CheckpointModel, GivenModel
 from s2mlp_cli.models import default_preprocessing
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.records.export import ExportResult, Format, Precision, Proof
-from s2mlp_cli.runtimes.export import EXAMPLE_BATCH, OPSET, export_onnx, export_pt2, writing
+from s2mlp_cli.runtimes.export import EXAMPLE_BATCH, OPSET, export_onnx, export_pt2
+from s2mlp_cli.runtimes.facts import writing
+from s2mlp_cli.runtimes.onnx_file import check_onnx
+from s2mlp_cli.runtimes.packages import versions
 from s2mlp_cli.runtimes.precision import to_fp16, to_int8
 from s2mlp_cli.runtimes.sessions import Images, Session, open_session
 from s2mlp_cli.shifts import registry
@@ -74,13 +77,15 @@ def export(
         used = shift or DEFAULT_SHIFT
     elif shift:
         notes += (f"{model.name} has no spatial shift: --shift {shift} changes nothing",)
-    metadata = _metadata(model, reference.module, used)
+    # What takes part in writing the file; onnxruntime converts it.
+    converted = precision in ("fp16", "int8")
+    writers = ("onnx", "onnxscript", *(["onnxruntime"] if converted else []))
+    metadata = _metadata(model, reference.module, used, writers if format_ == "onnx" else ())
     with writing(), tempfile.TemporaryDirectory(prefix="s2mlp-export-") as folder:
         draft = Path(folder) / f"model{path.suffix}"
         tell(f"exporting to {format_} in {precision}")
         start = time.perf_counter()
         write = export_onnx if format_ == "onnx" else export_pt2
-        converted = precision in ("fp16", "int8")
         full = draft.with_name("float32.onnx") if converted else draft
         module = reference.copy(used).to(torch.bfloat16 if precision == "bf16" else torch.float32)
         write(module, reference.image, full, batch_size, metadata)
@@ -89,6 +94,8 @@ def export(
         elif precision == "int8":
             to_int8(full, draft, calibration)
         seconds = time.perf_counter() - start
+        if format_ == "onnx":
+            check_onnx(draft)
         tell("checking the file against eager float32")
         session = open_session(draft, threads=threads)
         facts = session.facts
@@ -174,8 +181,11 @@ def _sample_images(model: GivenModel) -> Tensor | None:
     return first_images(open_images(sample.IMAGES), preprocessing_of(model))
 
 
-def _metadata(model: GivenModel, module: nn.Module, shift: str | None) -> dict[str, str]:
-    """Return what travels inside the file."""
+def _metadata(
+    model: GivenModel, module: nn.Module, shift: str | None, writers: Sequence[str]
+) -> dict[str, str]:
+    """Return what travels inside the file, with the versions of the packages that write it."""
+    installed = versions()
     found = {
         "s2mlp.version": __version__,
         "s2mlp.torch": torch.__version__,
@@ -183,6 +193,7 @@ def _metadata(model: GivenModel, module: nn.Module, shift: str | None) -> dict[s
         "s2mlp.source": model.source.model_dump_json(),
         "s2mlp.shift": shift or "",
         "s2mlp.weights_sha256": _digest(module),
+        **{f"s2mlp.{name}": installed[name] for name in writers if name in installed},
     }
     if model.spec is not None:
         found["s2mlp.spec"] = model.spec.model_dump_json()
@@ -201,12 +212,16 @@ def _digest(module: nn.Module) -> str:
 
 
 def preprocessing_of(model: GivenModel) -> Preprocessing:
-    """Return how images are prepared: by the checkpoint, the model's family, or the papers."""
+    """Return how images are prepared: by the checkpoint, the model's family, or the papers.
+
+    The size is that of the model's images, which ``--input-size`` may have changed.
+    """
+    known = Preprocessing()
     if isinstance(model, CheckpointModel):
-        return model.checkpoint.inputs
-    if model.spec is not None:
-        return default_preprocessing(model.spec)
-    return Preprocessing(input_size=model.input_size)
+        known = model.checkpoint.inputs
+    elif model.spec is not None:
+        known = default_preprocessing(model.spec)
+    return known.model_copy(update={"input_size": model.input_size})
 
 
 def calibration_batches(model: GivenModel, data: Path, images: int) -> list[Images]:
@@ -214,6 +229,12 @@ def calibration_batches(model: GivenModel, data: Path, images: int) -> list[Imag
 
     Raises:
         DataError: the data cannot be read.
+        ExportError: the model takes other images than RGB.
     """
+    if model.in_channels != 3:
+        raise ExportError(
+            f"--calibrate reads RGB images, and {model.name} takes {model.in_channels} channels; "
+            "leave out --calibrate"
+        )
     found = first_images(open_images(data), preprocessing_of(model), images)
     return [batch.numpy() for batch in torch.split(found, CALIBRATION_BATCH)]

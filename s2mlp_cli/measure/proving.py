@@ -92,9 +92,9 @@ class Reference:
             with the file in words, if anything is.
         """
         images = random_images(batch_size, self.image, batch_size) if sample is None else sample
-        whole = [batch for batch in torch.split(images, batch_size) if len(batch) == batch_size]
-        expected = torch.cat([self.logits(batch) for batch in whole])
-        found = torch.cat([torch.from_numpy(session.run(batch.numpy())) for batch in whole])
+        batches = torch.split(images, batch_size)
+        expected = torch.cat([self.logits(batch) for batch in batches])
+        found = torch.cat([torch.from_numpy(session.run(batch.numpy())) for batch in batches])
         if found.shape != expected.shape:
             raise ExportError(
                 f"the exported file returns {tuple(found.shape)} for {tuple(images.shape)}, not "

@@ -100,18 +100,6 @@ def export_pt2(
 
 
 @contextlib.contextmanager
-def writing() -> Iterator[None]:
-    """Turn a full disk, or a missing folder for temporary files, into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise ExportError(
-            f"cannot write temporary files: {error.strerror or error}; free some space, or set "
-            "TMPDIR"
-        ) from error
-
-
-@contextlib.contextmanager
 def _without_pairs_of_slices() -> Iterator[None]:
     """Leave out a rule of onnxscript that looks at every pair of slices, for halves of one tensor.
 

@@ -34,6 +34,18 @@ class Facts:
 
 
 @contextmanager
+def writing() -> Iterator[None]:
+    """Turn a full disk, or a missing folder for temporary files, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"cannot write temporary files: {error.strerror or error}; free some space, or set "
+            "TMPDIR"
+        ) from error
+
+
+@contextmanager
 def reading(path: Path, broken: tuple[type[Exception], ...]) -> Iterator[None]:
     """Turn what reading an exported file raises into a sentence.
 

@@ -43,6 +43,23 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
+def check_onnx(path: Path) -> None:
+    """Check a file by ``onnx.checker``, with the types and shapes of all values.
+
+    Raises:
+        ExportError: the file breaks a rule of ONNX.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f"the exported file is not valid ONNX ({first_line(error)}); choose another --shift or "
+            "--precision"
+        ) from error
+
+
 def onnx_facts(path: Path) -> Facts:
     """Return the facts of an image classifier.
 

@@ -23,8 +23,12 @@ def to_fp16(source: Path, target: Path) -> None:
     require("onnx", "onnxruntime")
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    onnx.save(convert_float_to_float16(read_onnx(source), keep_io_types=True), target)
+    model = convert_float_to_float16(read_onnx(source), keep_io_types=True)
+    # The converter appends its casts of the images; ONNX asks for nodes in the order of their use.
+    OnnxModel.graph_topological_sort(model.graph)
+    onnx.save(model, target)
 
 
 def to_int8(

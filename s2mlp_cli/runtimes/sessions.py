@@ -43,7 +43,8 @@ class Session:
     """An exported file, ready to run.
 
     Attributes:
-        run: images of B,C,H,W to logits of B,classes, in float32.
+        run: images of B,C,H,W to logits of B,classes, in float32; fewer than a fixed batch are
+            filled up with copies of the last one.
         runtime: ``torch``, ``openvino``, or one of :data:`PROVIDERS`.
         version: of the runtime.
         threads: it computes with.
@@ -121,8 +122,11 @@ def open_session(
         run, used, precision = start(path, runtime, threads, None if auto else facts.precision)
 
     def guarded(images: Images) -> Images:
+        count = len(images)
+        if facts.batch_size and count < facts.batch_size:
+            images = np.concatenate([images, images[-1:].repeat(facts.batch_size - count, 0)])
         with _as_sentences(runtime, path):
-            return run(images)
+            return run(images)[:count]
 
     package = metadata.version("onnxruntime" if runtime in PROVIDERS else runtime)
     return Session(guarded, runtime, package, used, precision, facts)

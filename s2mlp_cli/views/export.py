@@ -25,19 +25,27 @@ def view(record: ExportRecord) -> View:
 
 
 def _answer(result: ExportResult) -> str:
-    worst = max(result.proofs, key=lambda proof: proof.relative_error)
+    largest, relative = _largest_errors(result)
     images = sum(proof.count for proof in result.proofs)
     runtime = ", ".join(dict.fromkeys(proof.runtime for proof in result.proofs))
     sentence = (
         f"{result.path}: {_how(result)}, {_mebibytes(result.bytes)}; {runtime} differs from "
-        f"eager float32 by at most {worst.largest_error:.2g} "
-        f"({worst.relative_error:.1g} of the largest logit) on {images} images"
+        f"eager float32 by at most {largest:.2g}, and by at most {relative:.1g} of the largest "
+        f"logit, on {images} images"
     )
     judged = [proof for proof in result.proofs if proof.same_top1 is not None]
     if judged:
         same, of = sum(p.same_top1 or 0 for p in judged), sum(p.count for p in judged)
         sentence += f", with the same top-1 on {same} of {of}"
     return f"{sentence}."
+
+
+def _largest_errors(result: ExportResult) -> tuple[float, float]:
+    """Return the largest error and the largest relative one, which may be of different images."""
+    return (
+        max(proof.largest_error for proof in result.proofs),
+        max(proof.relative_error for proof in result.proofs),
+    )
 
 
 def _mebibytes(size: int) -> str:
@@ -133,12 +141,11 @@ _SHEET = (
 
 def sheet(record: ExportRecord) -> Sheet:
     """Return one row for each file."""
-    worst = [max(each.proofs, key=lambda proof: proof.relative_error) for each in record.results]
     rows = tuple(
         (
             *(getattr(each, name) for name in _SHEET), sum(each.nodes.values()),
-            len(each.quantised), proof.largest_error, proof.relative_error,
+            len(each.quantised), *_largest_errors(each),
         )
-        for each, proof in zip(record.results, worst, strict=True)
+        for each in record.results
     )  # fmt: skip
     return Sheet((*_SHEET, "nodes", "quantised", "largest_error", "relative_error"), rows)

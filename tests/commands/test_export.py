@@ -12,8 +12,10 @@ from s2mlp_cli.commands.compare import command as compare
 from s2mlp_cli.commands.export import command
 from s2mlp_cli.errors import ExportError, UnavailableError, WriteError
 from s2mlp_cli.measure import exporting
+from s2mlp_cli.records.base import changed
 from s2mlp_cli.records.reading import read_record
 from s2mlp_cli.runtimes import packages
+from s2mlp_cli.views.export import sheet, view
 
 
 def run(*arguments, of=command):
@@ -62,6 +64,18 @@ def test_int8_names_its_products_and_reports_its_error_without_a_bound(exported)
     assert result.allowed is None
     assert result.proofs[-1].relative_error > 1e-3
     assert result.proofs[-1].same_top1 >= 295
+
+
+def test_the_answer_and_the_sheet_give_the_largest_of_each_error(exported):
+    record = read_record(exported / "int8.json")
+    (result,) = record.results
+    first, *others = result.proofs
+    rough = changed(first, largest_error=0.125, relative_error=0.5)
+    fine = [changed(each, largest_error=7.25, relative_error=0.25) for each in others]
+    record = changed(record, results=(changed(result, proofs=(rough, *fine)),))
+    (answer,) = view(record).answers
+    assert "differs from eager float32 by at most 7.2, and by at most 0.5 of the largest" in answer
+    assert sheet(record).rows[0][-2:] == (7.25, 0.5)
 
 
 def test_int8_is_compared_with_float32(exported):

@@ -1,16 +1,21 @@
 """A model is exported, proven and kept; what cannot be proven is not."""
 
 import math
+from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from s2mlp_cli import sample
 from s2mlp_cli.errors import ExportError, GateError
 from s2mlp_cli.measure import exporting
-from s2mlp_cli.measure.exporting import export
+from s2mlp_cli.measure.exporting import calibration_batches, export
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import module_model, open_model
+from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.runtimes.sessions import read_facts
 from tests.runtimes.conftest import Tiny
 
 SMALL = ("stages.0.depth=1", "stages.1.depth=1", "stages.0.dim=32", "stages.1.dim=64")
@@ -31,6 +36,55 @@ def test_a_batch_can_be_fixed(tmp_path):
     assert result.batch_size == 4
     assert (result.shift, result.form) == ("fused", "functional")
     assert [proof.batch_size for proof in result.proofs] == [4]
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt2"])
+def test_another_size_is_that_of_the_file_its_metadata_and_its_proof(tmp_path, name):
+    digits = open_model(None, sample.CHECKPOINT, input_size=(24, 16))
+    result = export(digits, tmp_path / name, batch_size=170)
+    facts = read_facts(tmp_path / name)
+    inside = Preprocessing.model_validate_json(facts.metadata["s2mlp.preprocessing"])
+    assert facts.image[1:] == inside.input_size == result.image[1:] == (24, 16)
+    # The last of two batches of the sample's 300 images is not a whole one.
+    assert [(p.images, p.count) for p in result.proofs] == [("random", 170), ("sample", 300)]
+    assert "s2mlp.torch" in facts.metadata
+    assert ("s2mlp.onnx" in facts.metadata) == (name == "m.onnx")
+
+
+def test_calibration_takes_the_size_of_the_file_and_names_who_wrote_it(tmp_path):
+    digits = open_model(None, sample.CHECKPOINT, input_size=(24, 24))
+    images = calibration_batches(digits, sample.IMAGES, 20)
+    assert [batch.shape[1:] for batch in images] == [(3, 24, 24)] * 2
+    path = tmp_path / "m.onnx"
+    result = export(digits, path, precision="int8", calibration=images)
+    assert (result.calibration, result.image) == (20, (3, 24, 24))
+    assert {"s2mlp.onnx", "s2mlp.onnxscript", "s2mlp.onnxruntime"} <= set(read_facts(path).metadata)
+
+
+def test_calibration_needs_a_model_of_rgb_images():
+    grey = open_model("v2-small", overrides=SMALL, in_channels=1)
+    with pytest.raises(ExportError, match="reads RGB images, and .* takes 1 channels"):
+        calibration_batches(grey, sample.IMAGES, 1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_checker_of_onnx_reads_every_file(tmp_path, monkeypatch, precision):
+    model = module_model(Tiny().eval(), (8, 8))
+    export(model, tmp_path / "m.onnx", precision=precision)
+    name = {"fp32": "export_onnx", "fp16": "to_fp16", "int8": "to_int8"}[precision]
+    write = getattr(exporting, name)
+
+    def damaged(*arguments):
+        write(*arguments)
+        path = next(each for each in reversed(arguments) if isinstance(each, Path))
+        content = onnx.load(path)
+        content.graph.node[0].attribute.append(onnx.helper.make_attribute("no_such", 1))
+        onnx.save(content, path)
+
+    monkeypatch.setattr(exporting, name, damaged)
+    with pytest.raises(ExportError, match="not valid ONNX .*no_such"):
+        export(model, tmp_path / "bad.onnx", precision=precision)
+    assert not (tmp_path / "bad.onnx").exists()
 
 
 class Constant(nn.Module):

@@ -18,7 +18,8 @@ from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.records.profile import AUTO
-from s2mlp_cli.runtimes.export import export_onnx, writing
+from s2mlp_cli.runtimes.export import export_onnx
+from s2mlp_cli.runtimes.facts import writing
 from s2mlp_cli.runtimes.packages import missing
 from s2mlp_cli.runtimes.precision import to_int8
 from s2mlp_cli.runtimes.sessions import Session, open_session, unavailable

@@ -136,7 +136,10 @@ def _of_file(model: ExportedModel, threads: int) -> Classifier:
             taken=session.precision,
             layout=spec.name if spec else path.suffix.removeprefix("."),
         ),
-        preprocessing=known or Preprocessing(input_size=model.input_size),
+        # A file that fixes its size knows it best.
+        preprocessing=(known or Preprocessing()).model_copy(
+            update={"input_size": model.input_size}
+        ),
         build=lambda shift, device: network,
         assumes=None if known else "the file",
         spec=spec,
@@ -147,15 +150,11 @@ def _of_file(model: ExportedModel, threads: int) -> Classifier:
 
 
 class _InRuntime(nn.Module):
-    """An exported file as a module; a fixed batch is filled up with copies of the last image."""
+    """An exported file as a module."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
 
     def forward(self, images: Tensor) -> Tensor:
-        missing = (self.session.facts.batch_size or len(images)) - len(images)
-        if missing:
-            images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
-        logits = torch.from_numpy(self.session.run(images.contiguous().numpy()))
-        return logits[: len(images) - missing]
+        return torch.from_numpy(self.session.run(images.contiguous().numpy()))

@@ -114,15 +114,16 @@ def _table(table: Printed, width: int) -> Iterator[RenderableType]:
     if table.caption:
         yield _line(table.caption, "key")
     prose = any(column.prose for column in table.columns)
-    blocks = [] if prose else _blocks(table, width)
+    whole = [] if prose else _blocks(table, table.rows, width)
+    apart = len(whole) > 1
     for number, (heading, rows) in enumerate(table.groups):
         if heading:
-            yield from [Text()] * bool(number and len(blocks) > 1)
+            yield from [Text()] * bool(number and apart)
             yield _line(heading, "key")
         if prose:
             yield from map(partial(_sentence, table.columns), rows)
-        for block in blocks:
-            yield _grid(block, rows, titles=number == 0 or len(blocks) > 1)
+        for block in _blocks(table, rows, width) if apart else whole:
+            yield _grid(block, rows, titles=number == 0 or apart)
     if table.note:
         yield _line(table.note, "quiet")
 
@@ -149,26 +150,30 @@ class _Place:
     width: int
 
 
-def _blocks(table: Printed, width: int) -> list[list[_Place]]:
-    """Return the columns of each block.
+def _blocks(table: Printed, rows: Sequence[Sequence[Cell]], width: int) -> list[list[_Place]]:
+    """Return the columns of each block; those that are empty in all of the rows are left out.
 
     In the order in which room is lacking: titles break into two lines, optional columns are left
     out, names and texts fold, and the table goes on in another block.
     """
-    places = _places(table, lambda title: (title,))
+    places = _places(table, rows, lambda title: (title,))
     if _needed(places) > width:
-        places = _places(table, _two_lines)
+        places = _places(table, rows, _two_lines)
     if sum(place.width + _GAP for place in places) - _GAP > width:
         places = [place for place in places if not place.column.optional]
     blocks = table.blocks({place.number: place.least + _GAP for place in places}, width + _GAP)
     return [_stretched([p for p in places if p.number in block], width) for block in blocks]
 
 
-def _places(table: Printed, lines: Callable[[str], tuple[str, ...]]) -> list[_Place]:
+def _places(
+    table: Printed, rows: Sequence[Sequence[Cell]], lines: Callable[[str], tuple[str, ...]]
+) -> list[_Place]:
     found = []
     for number, column in enumerate(table.columns):
         title = lines(f"{column.title} {column.unit}".strip())
-        texts = [line for row in table.rows for line in _plain(row[number].text).split("\n")]
+        texts = [line for row in rows for line in _plain(row[number].text).split("\n")]
+        if number and not any(texts):
+            continue
         widest = max(map(cell_len, (*title, *texts)))
         least = widest if column.numeric else min(widest, _TEXT if number else _NAME)
         found.append(_Place(number, column, title, least, widest))

@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from s2mlp_cli.views.document import Column, Table, View
 from s2mlp_cli.views.registry import sheet, view
 from s2mlp_cli.views.terminal import THEME, screen
 from tests import samples
@@ -63,3 +64,13 @@ def test_a_record_without_results_is_shown_as_such(kind):
     empty = samples.ALL[kind]().model_copy(update={"results": ()})
     assert len(shown(empty, 80).splitlines()[0]) > 10
     assert view(empty).answers[0] == shown(empty, 200).splitlines()[0]
+
+
+def test_in_a_table_that_is_too_wide_each_group_has_only_the_columns_that_it_fills():
+    columns = (Column("Model"), Column("Way", heading=True), Column("Speed", numeric=True),
+               Column("Rest", numeric=True))  # fmt: skip
+    rows = (("a", "fast", "9" * 20, None), ("a", "slow", "1" * 20, "x" * 20))
+    text = text_of(View("T", ("An answer.",), tables=(Table("", columns, rows),)), 40)
+    fast, slow = text.partition("fast\n")[2].split("slow\n")
+    assert fast.split() == ["Model", "Speed", "a", "9" * 20]
+    assert slow.split() == ["Model", "Speed", "a", "1" * 20, "Model", "Rest", "a", "x" * 20]

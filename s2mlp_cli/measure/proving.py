@@ -20,6 +20,7 @@ from s2mlp_cli.measure.torch_support import DTYPES, first_line
 from s2mlp_cli.models.build import has_shifts, set_shift
 from s2mlp_cli.records.base import BASELINE
 from s2mlp_cli.records.export import Proof
+from s2mlp_cli.runtimes.facts import coarsest
 from s2mlp_cli.runtimes.sessions import Session
 
 # Relative error that a file may have, whatever the model.
@@ -114,7 +115,7 @@ class Reference:
             spread=float(varied.std(0).median()),
             same_top1=int((found.argmax(1) == expected.argmax(1)).sum()) if self.trained else None,
         )
-        allowed = self._allowed(proof, session.precision)
+        allowed = self._allowed(proof, coarsest(session.facts.precision, session.precision))
         return proof, allowed, _fault(proof, allowed, largest)
 
     def _allowed(self, proof: Proof, precision: str) -> float | None:

@@ -87,7 +87,8 @@ class ProfileResult(Frozen):
         form: which of its forms ran, of an implementation that picks one by where it runs.
         runtime: what ran it: torch, or from an exported file onnxruntime or openvino.
         runtime_version: of such a runtime.
-        runtime_precision: in which it says that it computes.
+        runtime_precision: in which it computes the products, read from what it made of the file;
+            ``dtype`` is the file's.
         reference: why the result need not be right (``none``), else None.
         error: largest difference to the definition, relative to the largest element.
         samples_s: seconds per call, one sample per round, in the order measured.

@@ -47,9 +47,14 @@ def _compiled(row: ProfileResult) -> str:
 
 
 def precision(row: ProfileResult) -> str:
-    """Return the dtype; of one that the runtime chose, which: ``auto (bf16)``."""
-    chosen = row.runtime_precision if row.dtype == AUTO else None
-    return f"{AUTO} ({chosen})" if chosen else row.dtype
+    """Return the dtype, and what the runtime computes in if that is another.
+
+    ``auto (bf16)``, or ``int8 (in fp32)`` for an int8 file.
+    """
+    computed = row.runtime_precision
+    if computed in (None, row.dtype):
+        return row.dtype
+    return f"{AUTO} ({computed})" if row.dtype == AUTO else f"{row.dtype} (in {computed})"
 
 
 def implementation(row: ProfileResult) -> str:

@@ -9,6 +9,15 @@ from pathlib import Path
 
 from s2mlp_cli.errors import ExportError, first_line
 
+# Each is coarser than the one before.
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+def coarsest(*precisions: str) -> str:
+    """Return the coarsest; one that has no name here is coarser than all that have."""
+    order = {name: place for place, name in enumerate(PRECISIONS)}
+    return max(precisions, key=lambda name: order.get(name, len(order)))
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -18,7 +27,7 @@ class Facts:
         batch_size: images at a time.
         image: (channels, height, width).
         classes: width of the logits.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, by what its products are stored in.
+        precision: ``int8`` where products are of integers, else what most weights are stored in.
         nodes: how many nodes of each operator.
         metadata: what the exporter added: ours begins with ``s2mlp.``.
         quantised: names of the nodes whose products are of integers.

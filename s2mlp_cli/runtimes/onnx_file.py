@@ -17,7 +17,16 @@ from s2mlp_cli.runtimes.facts import Facts, reading
 from s2mlp_cli.runtimes.packages import require
 
 _PRODUCTS = ("MatMul", "Gemm", "Conv")
-_INTEGER_PRODUCTS = ("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm")
+_FLOAT_PRODUCTS = (*_PRODUCTS, "FusedMatMul", "FusedGemm", "FusedConv", "MatMulNBits")
+_INTEGER_PRODUCTS = (
+    "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+)  # fmt: skip
+
+# Numbers of onnx.TensorProto, which is imported late.
+_FLOATS = {1: "fp32", 10: "fp16", 16: "bf16"}
+# The accuracy_level with which MatMulNBits multiplies in int8.
+_INT8_LEVEL = 4
 
 
 def read_onnx(path: Path) -> Any:
@@ -97,14 +106,15 @@ def onnx_facts(path: Path) -> Facts:
     if None not in (logits[0], image[0]) and logits[0] != image[0]:
         raise ExportError(f"{path} returns {logits[0]} rows of logits for {image[0]} images")
     nodes = Counter(node.op_type for node in model.graph.node)
+    quantised = tuple(_quantised(model))
     return Facts(
         batch_size=image[0],
         image=(image[1], image[2], image[3]),
         classes=logits[1],
-        precision=_precision(model, nodes),
+        precision="int8" if quantised else _stored_in(model),
         nodes=dict(nodes.most_common()),
         metadata={one.key: one.value for one in model.metadata_props},
-        quantised=tuple(_quantised(model)),
+        quantised=quantised,
     )
 
 
@@ -115,22 +125,46 @@ def _quantised(model: Any) -> Iterator[str]:
         if node.op_type == "DequantizeLinear":
             integers.update(node.output)
         products = node.op_type in _PRODUCTS and integers.issuperset(node.input[:2])
-        if products or node.op_type in _INTEGER_PRODUCTS:
+        if products or _of_integers(node):
             yield node.name
 
 
-def _precision(model: Any, nodes: Counter[str]) -> str:
-    """Return what most of the weights are stored in, or int8 where products are of integers."""
-    from onnx import TensorProto
+def _of_integers(node: Any) -> bool:
+    """Tell whether an operator itself multiplies integers; one of few bits may do so if told to."""
+    levels = {each.name: each.i for each in node.attribute}
+    in_bits = node.op_type == "MatMulNBits" and levels.get("accuracy_level") == _INT8_LEVEL
+    return in_bits or node.op_type in _INTEGER_PRODUCTS
 
-    if any(name in nodes for name in (*_INTEGER_PRODUCTS, "DequantizeLinear")):
-        return "int8"
-    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+
+def _stored_in(model: Any) -> str:
+    """Return what most of the weights are stored in."""
     sizes: Counter[str] = Counter()
     for weight in model.graph.initializer:
-        if weight.data_type in names:
-            sizes[names[weight.data_type]] += math.prod(weight.dims)
+        if weight.data_type in _FLOATS:
+            sizes[_FLOATS[weight.data_type]] += math.prod(weight.dims)
     return sizes.most_common(1)[0][0] if sizes else "fp32"
+
+
+def computed_in(path: Path) -> str | None:
+    """Return in what a graph as onnxruntime runs it multiplies: int8 if integers anywhere.
+
+    A product between casts or dequantised weights is one of floats, whatever the file stores. None:
+    there are no products.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    if any(map(_of_integers, graph.node)):
+        return "int8"
+    values = (*graph.value_info, *graph.input, *graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types.update((weight.name, weight.data_type) for weight in graph.initializer)
+    found: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in _FLOAT_PRODUCTS:
+            known = (_FLOATS.get(types.get(name, 0)) for name in (*node.input[:2], *node.output))
+            found.update([each for each in known if each][:1])
+    return found.most_common(1)[0][0] if found else None
 
 
 def _sizes(value: Any) -> list[int | None]:

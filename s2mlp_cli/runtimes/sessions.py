@@ -9,6 +9,8 @@ that is to show the memory of a runtime imports this module.
 from __future__ import annotations
 
 import functools
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2mlp_cli.errors import ExportError, S2MLPError, UnavailableError
-from s2mlp_cli.runtimes.facts import Facts
-from s2mlp_cli.runtimes.onnx_file import onnx_facts, read_onnx
+from s2mlp_cli.runtimes.facts import Facts, writing
+from s2mlp_cli.runtimes.onnx_file import computed_in, onnx_facts, read_onnx
 from s2mlp_cli.runtimes.packages import missing
 
 # What a user names -> onnxruntime's execution provider. Those of a GPU were never run by us.
@@ -31,8 +33,11 @@ PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
 
-# openvino's names of precisions.
+# openvino's names of precisions; an int8 file's is that of what is not quantised.
 _OPENVINO = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+_OPENVINO_SAYS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "u8": "int8", "i8": "int8"}
+# openvino's layers that multiply matrices.
+_OPENVINO_PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
 
 Images = NDArray[np.float32]
 Run = Callable[[Images], Images]
@@ -48,8 +53,9 @@ class Session:
         runtime: ``torch``, ``openvino``, or one of :data:`PROVIDERS`.
         version: of the runtime.
         threads: it computes with.
-        precision: in which it computes, read back from the runtime: the file's own, unless the
-            runtime chooses.
+        precision: in which it computes its products, read back from the graph that the runtime
+            made of the file: onnxruntime on a CPU computes float16 in float32, and openvino the
+            products of a dynamically quantised file. Of what runs on a GPU, the file's own.
         facts: of the file.
     """
 
@@ -119,7 +125,12 @@ def open_session(
         used, precision = threads, facts.precision
     else:
         facts = onnx_facts(path)
-        run, used, precision = start(path, runtime, threads, None if auto else facts.precision)
+        hint = None if auto else facts.precision
+        with writing(), tempfile.TemporaryDirectory(prefix="s2mlp-graph-") as folder:
+            graph = Path(folder) / "graph.onnx"
+            run, used, precision = start(path, runtime, threads, hint, graph)
+            if graph.exists():
+                precision = computed_in(graph) or facts.precision
 
     def guarded(images: Images) -> Images:
         count = len(images)
@@ -132,7 +143,9 @@ def open_session(
     return Session(guarded, runtime, package, used, precision, facts)
 
 
-def start(path: Path, runtime: str, threads: int, precision: str | None) -> tuple[Run, int, str]:
+def start(
+    path: Path, runtime: str, threads: int, precision: str | None, graph: Path | None = None
+) -> tuple[Run, int, str]:
     """Load an ONNX file that was checked before, without another look at it.
 
     Args:
@@ -140,9 +153,11 @@ def start(path: Path, runtime: str, threads: int, precision: str | None) -> tupl
         runtime: openvino, or one of :data:`PROVIDERS`.
         threads: of the CPU.
         precision: of the file; None lets openvino choose.
+        graph: where onnxruntime writes what it makes of the file for a CPU, weights beside it.
 
     Returns:
-        The call, and how many threads and which precision the runtime says that it uses.
+        The call, how many threads it uses, and the precision: openvino's as it computes,
+        onnxruntime's as ``graph`` can tell.
 
     Raises:
         ExportError: the runtime refuses the file.
@@ -150,11 +165,12 @@ def start(path: Path, runtime: str, threads: int, precision: str | None) -> tupl
     """
     with _as_sentences(runtime, path):
         if runtime in PROVIDERS:
-            return _onnxruntime(path, PROVIDERS[runtime], threads), threads, precision or "fp32"
+            run = _onnxruntime(path, PROVIDERS[runtime], threads, graph)
+            return run, threads, precision or "fp32"
         return _openvino(path, threads, precision)
 
 
-def _onnxruntime(path: Path, provider: str, threads: int) -> Run:
+def _onnxruntime(path: Path, provider: str, threads: int, graph: Path | None) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -162,7 +178,12 @@ def _onnxruntime(path: Path, provider: str, threads: int) -> Run:
     options.inter_op_num_threads = 1
     # Threads that spin between calls take the processor from whatever is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, too
+    if graph and provider == PROVIDERS["onnxruntime"]:
+        options.optimized_model_filepath = str(graph)
+        entry = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{entry}file_name", "weights")
+        options.add_session_config_entry(f"{entry}min_size_in_bytes", "1024")
     session = onnxruntime.InferenceSession(_content(path), options, providers=[provider])
     if session.get_providers()[0] != provider:  # a provider that cannot start is left out quietly
         raise UnavailableError(f"onnxruntime cannot start its {provider} here")
@@ -181,6 +202,8 @@ def _openvino(path: Path, threads: int, precision: str | None) -> tuple[Run, int
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     if precision:
         settings["INFERENCE_PRECISION_HINT"] = _OPENVINO[precision]
+        # Otherwise it quantises the activations beside weights that are stored in int8.
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
     core = _core()
     compiled = core.compile_model(core.read_model(_content(path)), "CPU", settings)
     request = compiled.create_infer_request()
@@ -189,11 +212,22 @@ def _openvino(path: Path, threads: int, precision: str | None) -> tuple[Run, int
         (logits,) = request.infer({0: batch}, share_inputs=True).values()
         return np.array(logits, np.float32)
 
-    said = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    known = {name: ours for ours, name in _OPENVINO.items() if ours != "int8"}
-    # The products of an int8 file are of integers, whatever the rest is in.
-    found = "int8" if precision == "int8" and said == "f32" else known.get(said, said)
-    return run, int(compiled.get_property("INFERENCE_NUM_THREADS")), found
+    return run, int(compiled.get_property("INFERENCE_NUM_THREADS")), _openvino_computes(compiled)
+
+
+def _openvino_computes(compiled: Any) -> str:
+    """Return in what the layers multiply: int8 if integers anywhere; without products, the hint."""
+    # Whether activations are quantised beside weights that are stored in int8.
+    at_run_time = compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") > 0
+    found: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ops():
+        if layer.get_rt_info()["layerType"].astype(str) in _OPENVINO_PRODUCTS:
+            types = [port.get_element_type().get_type_name() for port in layer.inputs()[:2]]
+            images, weights = (_OPENVINO_SAYS.get(name, name) for name in types)
+            found[weights if weights == "int8" and at_run_time else images] += 1
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    said = [name for name, _ in found.most_common()] or [_OPENVINO_SAYS.get(hint, hint)]
+    return "int8" if "int8" in said else said[0]
 
 
 @functools.cache

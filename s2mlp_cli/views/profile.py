@@ -225,13 +225,15 @@ def _runtimes(timed: Iterable[ProfileResult], about: _About) -> Iterator[str]:
             "the reference in torch, relative to the largest of these."
         )
     for runtime, rows in grouped((f"{row.runtime} {row.runtime_version}", row) for row in exported):
-        computed = dict.fromkeys(
-            f"{row.runtime_precision}{' (its own choice)' if row.dtype == AUTO else ''}"
-            for row in rows
-        )
+        computed = dict.fromkeys(map(_computed_in, rows))
         yield f"{runtime} computes in {', '.join(computed)}."
     if unchecked := [row for row in exported if row.error is None and not row.reference]:
         yield f"Not compared with a reference: {about.rows(unchecked)}."
+
+
+def _computed_in(row: ProfileResult) -> str:
+    known = {AUTO: " (its own choice)", row.runtime_precision: ""}
+    return f"{row.runtime_precision}{known.get(row.dtype, f' (files of {row.dtype})')}"
 
 
 def _earlier_runs(record: ProfileRecord) -> Iterator[str]:

@@ -15,6 +15,7 @@ from s2mlp_cli.measure.exporting import calibration_batches, export
 from s2mlp_cli.measure.proving import Reference
 from s2mlp_cli.measure.source import module_model, open_model
 from s2mlp_cli.preprocessing import Preprocessing
+from s2mlp_cli.runtimes.facts import Facts
 from s2mlp_cli.runtimes.sessions import read_facts
 from tests.runtimes.conftest import Tiny
 
@@ -126,6 +127,7 @@ class Session:
     """A runtime that answers with what it is told."""
 
     runtime, precision = "made up", "fp32"
+    facts = Facts(None, (3, 8, 8), 5, "fp32", {}, {})
 
     def __init__(self, run):
         self.run = run

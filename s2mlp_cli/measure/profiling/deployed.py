@@ -19,7 +19,7 @@ from s2mlp_cli.measure.source import ExportedModel, GivenModel
 from s2mlp_cli.records.base import BASELINE, FLOORS
 from s2mlp_cli.records.profile import AUTO
 from s2mlp_cli.runtimes.export import export_onnx
-from s2mlp_cli.runtimes.facts import writing
+from s2mlp_cli.runtimes.facts import coarsest, writing
 from s2mlp_cli.runtimes.packages import missing
 from s2mlp_cli.runtimes.precision import to_int8
 from s2mlp_cli.runtimes.sessions import Session, open_session, unavailable
@@ -51,8 +51,8 @@ class DeployedFiles:
 
         Raises:
             ExportError: it cannot be exported, or the runtime refuses the file.
-            UnavailableError: the runtime does not run this format, or computes in a precision that
-                was not asked for.
+            UnavailableError: the runtime does not run this format, or computes in a coarser
+                precision than was asked for.
         """
         path, auto = self._path(candidate), candidate.precision == AUTO
         try:
@@ -60,7 +60,7 @@ class DeployedFiles:
         except ExportError as error:
             raise ExportError(str(error).replace(str(path), path.suffix + " file")) from error
         asked = candidate.precision or "fp32"
-        if not auto and session.precision != asked:
+        if not auto and coarsest(asked, session.precision) != asked:
             raise UnavailableError(
                 f"{session.runtime} computes in {session.precision} instead of {asked}"
             )

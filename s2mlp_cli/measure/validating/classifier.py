@@ -133,7 +133,7 @@ def _of_file(model: ExportedModel, threads: int) -> Classifier:
             sha256=model.source.sha256 or "",
             bytes=path.stat().st_size,
             form="ExportedProgram" if path.suffix == ".pt2" else "ONNX",
-            taken=session.precision,
+            taken=facts.precision,
             layout=spec.name if spec else path.suffix.removeprefix("."),
         ),
         # A file that fixes its size knows it best.

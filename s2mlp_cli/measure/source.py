@@ -201,10 +201,26 @@ class ModuleModel(GivenModel):
 class ExportedModel(GivenModel):
     """An exported file, which a runtime runs as it is (:mod:`s2mlp_cli.runtimes.sessions`).
 
-    ``facts`` are what the file says of itself, its metadata among them.
+    ``facts`` are what the file says of itself, its metadata among them; ``sized`` whether the file
+    or the user says how large its images are.
     """
 
     facts: Facts = field(kw_only=True)
+    sized: bool = field(default=True, kw_only=True)
+
+    def at(self, input_size: tuple[int, int]) -> GivenModel:
+        return reopen(self.source, self.spec, input_size, self.in_channels)
+
+    def require_size(self) -> None:
+        """Ask for the size of the images that a file leaves open.
+
+        Raises:
+            ExportError: nobody says it.
+        """
+        if not self.sized:
+            raise ExportError(
+                f"{self.source.path} takes images of several sizes; choose one with --input-size"
+            )
 
     @property
     def is_program(self) -> bool:
@@ -501,7 +517,9 @@ def _exported(path: Path, input_size: tuple[int, int] | None = None) -> Exported
         size or default for size, default in zip(own, input_size or DEFAULT_SIZE, strict=True)
     )
     source = ModelSource(kind="exported", name=path.name, path=str(path), sha256=sha256_of(path))
-    return ExportedModel(source, (height, width), channels or DEFAULT_CHANNELS, facts=facts)
+    sized = input_size is not None or None not in own
+    channels = channels or DEFAULT_CHANNELS
+    return ExportedModel(source, (height, width), channels, facts=facts, sized=sized)
 
 
 def _names_weights(model: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,20 @@ class Facts:
     nodes: dict[str, int]
     metadata: dict[str, str]
     quantised: tuple[str, ...] = ()
+
+
+def refuse_channels_last(path: Path, image: Sequence[int | None]) -> None:
+    """Name the order of an input whose last size is that of channels.
+
+    Raises:
+        ExportError: its images are of B,H,W,C.
+    """
+    first, height, last = image
+    if last in (1, 3) and first not in (1, 3) and height != last:
+        raise ExportError(
+            f"{path} takes images of B,H,W,C with {last} channels; a classifier here takes "
+            "B,C,H,W: export it again with the channels first"
+        )
 
 
 @contextmanager

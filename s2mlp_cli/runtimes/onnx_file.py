@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s2mlp_cli.errors import ExportError, first_line
-from s2mlp_cli.runtimes.facts import Facts, reading
+from s2mlp_cli.runtimes.facts import Facts, reading, refuse_channels_last
 from s2mlp_cli.runtimes.packages import require
 
 _PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -42,12 +42,20 @@ def read_onnx(path: Path) -> Any:
 
     with reading(path, (DecodeError, ValueError)):
         model = onnx.load(path, load_external_data=False)
+        if not model.graph.node:  # to protobuf, an empty file is a message without fields
+            raise ValueError("it has no graph")
+    outside = {
+        entry.value
+        for weight in model.graph.initializer
+        for entry in weight.external_data
+        if entry.key == "location"
+    }
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ExportError(
-            f"{path} keeps its weights in another file, which cannot be read "
-            f"({first_line(error)}); put that file beside it"
+            f"{path} keeps its weights in {', '.join(sorted(outside))}, which is missing or not "
+            "whole; put it beside the file"
         ) from error
     return model
 
@@ -92,6 +100,7 @@ def onnx_facts(path: Path) -> Facts:
             f"{path}: its input {inputs[0].name} is of {_shape(image)}; a classifier takes images "
             "of B,C,H,W"
         )
+    refuse_channels_last(path, image[1:])
     stored = inputs[0].type.tensor_type.elem_type
     if stored not in (TensorProto.FLOAT, TensorProto.FLOAT16):
         raise ExportError(

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli.errors import ExportError
-from s2mlp_cli.runtimes.facts import Facts, reading
+from s2mlp_cli.runtimes.facts import Facts, reading, refuse_channels_last
 
 # Files that an archive may have below its root folder.
 _FILES = re.compile(
@@ -150,12 +150,14 @@ def _facts(path: Path, program: Any, metadata: dict[str, str]) -> Facts:
         raise ExportError(
             f"{path} takes images of {images.dtype}; a classifier takes {', '.join(DTYPES)}"
         )
-    batch = images.shape[0]
+    batch, *image = (size if isinstance(size, int) else None for size in images.shape)
+    refuse_channels_last(path, image)
+    classes = logits.shape[1]
     calls = Counter(str(each.target) for each in program.graph.nodes if each.op == "call_function")
     return Facts(
-        batch_size=batch if isinstance(batch, int) else None,
-        image=(int(images.shape[1]), int(images.shape[2]), int(images.shape[3])),
-        classes=int(logits.shape[1]),
+        batch_size=batch,
+        image=(image[0], image[1], image[2]),
+        classes=classes if isinstance(classes, int) else None,
         precision=precision,
         nodes=dict(calls.most_common()),
         metadata=metadata,

@@ -4,9 +4,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from s2mlp_cli import sample
+from s2mlp_cli.commands.profile import command as profile
 from s2mlp_cli.compare.comparison import compare_records
 from s2mlp_cli.errors import CheckpointError, ExportError, ProgressError, UnavailableError
 from s2mlp_cli.measure.exporting import export
@@ -133,6 +135,36 @@ def test_a_foreign_classifier_is_prepared_as_the_options_say(exported):
     assumed = in_process(*own)
     assert any("the file does not say how images are prepared: 16x16" in remark
                for remark in assumed.remarks)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["open.onnx", "open.pt2"])
+def test_a_file_of_any_size_asks_for_one(tmp_path, name):
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 10)
+
+        def forward(self, images):
+            return self.head(images.mean((2, 3)))
+
+    height, width = (torch.export.Dim(each, min=2, max=999) for each in ("height", "width"))
+    program = torch.export.export(
+        Pooled().eval(),
+        (torch.zeros(2, 3, 16, 20),),
+        dynamic_shapes=({0: torch.export.Dim("n"), 2: height, 3: width},),
+    )
+    if name.endswith("pt2"):
+        torch.export.save(program, tmp_path / name)
+    else:
+        torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / name)
+    with pytest.raises(ExportError, match="images of several sizes; choose one with --input-size"):
+        in_process("--ckpt", tmp_path / name, *RUN)
+    result = in_process("--ckpt", tmp_path / name, *RUN, "--input-size", "24")
+    assert result.preprocessing.input_size == (24, 24)
+    with pytest.raises(ExportError, match="choose one with --input-size"):
+        CliRunner().invoke(
+            profile, ["--ckpt", str(tmp_path / name)], catch_exceptions=False, standalone_mode=False
+        )
 
 
 def test_files_that_are_no_classifiers_of_rgb_images(exported, tmp_path):

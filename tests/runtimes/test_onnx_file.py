@@ -67,6 +67,18 @@ def test_a_file_that_was_cut_is_named(tiny_onnx, tmp_path):
         onnx_facts(cut)
 
 
+def test_an_empty_file_is_not_whole(tmp_path):
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(ExportError, match="is not a whole .onnx file .it has no graph"):
+        onnx_facts(tmp_path / "empty.onnx")
+
+
+def test_images_with_their_channels_last_are_named(tmp_path):
+    path = graph(tmp_path / "nhwc.onnx", {"x": ["n", 16, 16, 3]}, {"y": ["n", 5]})
+    with pytest.raises(ExportError, match="takes images of B,H,W,C with 3 channels"):
+        onnx_facts(path)
+
+
 def test_missing_external_data_is_named(tiny_onnx, tmp_path):
     path = tmp_path / "split.onnx"
     onnx.save(
@@ -74,7 +86,7 @@ def test_missing_external_data_is_named(tiny_onnx, tmp_path):
     )
     assert onnx_facts(path).classes == 5
     (tmp_path / "w.data").unlink()
-    with pytest.raises(ExportError, match="keeps its weights in another file"):
+    with pytest.raises(ExportError, match="keeps its weights in w.data, which is missing"):
         onnx_facts(path)
 
 

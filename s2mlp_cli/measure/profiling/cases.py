@@ -127,8 +127,7 @@ def _require_something_to_run(planned: list[Planned]) -> None:
             reasons[f"{candidate}: {reason}"] = None
     if reasons:
         raise UnavailableError(
-            f"nothing of what --shift names can be timed here ({'; '.join(reasons)}); choose "
-            "another --shift, --level or --device"
+            f"nothing that was asked for can be timed here: {'; '.join(reasons)}"
         )
 
 

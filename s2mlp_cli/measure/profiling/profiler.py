@@ -44,7 +44,7 @@ from s2mlp_cli.measure.profiling.rows import (
     timed_row,
 )
 from s2mlp_cli.measure.profiling.workloads import Candidate, Case, matmul_macs
-from s2mlp_cli.measure.source import GivenModel, as_given
+from s2mlp_cli.measure.source import ExportedModel, GivenModel, as_given
 from s2mlp_cli.measure.torch_support import is_out_of_memory, precision, require_dtype
 from s2mlp_cli.measure.tracing.writing import Trace, try_to_trace
 from s2mlp_cli.records.base import BASELINE, FLOORS, Environment, changed
@@ -154,6 +154,9 @@ class Profiler:
         self.record = previous or self._begun
         self.has_news = False
         self.measuring: Case | None = None
+        for model in models if not request.input_sizes else ():
+            if isinstance(model, ExportedModel):
+                model.require_size()
         self._models = tuple(
             model.at(size)
             for model in models

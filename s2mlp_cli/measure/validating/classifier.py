@@ -117,6 +117,7 @@ def _of_code(model: PythonModel) -> Classifier:
 
 
 def _of_file(model: ExportedModel, threads: int) -> Classifier:
+    model.require_size()
     path = Path(model.source.path or "")
     session = open_session(path, threads=threads)
     facts, network = session.facts, _InRuntime(session)

@@ -199,8 +199,7 @@ def _load(path: Path, key: dict[str, Any]) -> ImageTable:
             table = ImageTable(**{name: arrays[name] for name in ImageTable.empty(0).columns()})
     except _OTHER_FILE as error:
         raise ProgressError(
-            f"{path} is not the progress of a validation ({type(error).__name__}); choose another "
-            "file for --resume"
+            f"{path} is not the progress of a validation; choose another file for --resume"
         ) from error
     for name, value in key.items():
         if saved.get(name) != value:

@@ -419,7 +419,7 @@ def test_when_nothing_that_was_asked_for_can_run_it_stops_at_once(
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     device = FakeDevice(Clock())
-    with pytest.raises(UnavailableError, match=f"nothing of what --shift names .*{shifts[0]}: "):
+    with pytest.raises(UnavailableError, match=f"nothing that was asked for .*{shifts[0]}: "):
         profiler(tiny, shifts=shifts, levels=levels, device=device).run()
     assert device.cold == []
 

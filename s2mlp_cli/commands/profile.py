@@ -252,9 +252,15 @@ def partial_file(path: Path) -> Path:
 def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     """Make the profiler that the options ask for, and name the file that it goes on with."""
     from s2mlp_cli.measure.environment import environment
+    from s2mlp_cli.measure.profiling.cases import has_shifts
     from s2mlp_cli.measure.profiling.device import open_device
     from s2mlp_cli.measure.profiling.profiler import Profiler
-    from s2mlp_cli.measure.profiling.resuming import asked_of, continued
+    from s2mlp_cli.measure.profiling.resuming import (
+        asked_of,
+        continued,
+        require_arguments,
+        settled,
+    )
     from s2mlp_cli.measure.settings import share_out
     from s2mlp_cli.measure.source import open_model
 
@@ -262,15 +268,19 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
     names = _known(given.shifts)
     # None: what the checkpoint itself says
     of_models = (None,) if given.ckpt and "models" not in given.named else given.models
+    if previous and not given.named.keys() & {"models", "ckpt"}:
+        of_models = ()
+        if not any(map(names_code, names)):
+            require_arguments(previous, given.overrides)
     called = [name or str(given.ckpt) for name in of_models]
     shared = share_out(given.overrides, called, [name for name in names if names_code(name)])
-    models: tuple[GivenModel, ...] = ()
-    if previous is None or given.named.keys() & {"models", "ckpt", "overrides"}:
-        models = tuple(
-            open_model(name, given.ckpt, overrides=shared[known])
-            for name, known in zip(of_models, called, strict=True)
-        )
-    settings = _settings(given, previous)
+    models = tuple(
+        open_model(name, given.ckpt, overrides=shared[known])
+        for name, known in zip(of_models, called, strict=True)
+    )
+    settings = _settings(given)
+    if previous:
+        settings = settled(previous, vars(given), given.named)
     before = previous and asked_of(previous)
     wanted = before.device if before and "device" not in given.named else given.device
     place = open_device(wanted, host_time=settings.host_time)
@@ -285,6 +295,13 @@ def _profiler(given: Given) -> tuple[Profiler, Path | None]:
         }
         named |= {"models": "--model"} if models else {}
         request, models = continued(previous, request, named, models)
+    if "shifts" in given.named:
+        for model in models:
+            if not has_shifts(model):
+                _remark(
+                    f"--shift does nothing to {model.name}: it has no mixer of this program "
+                    "(S2Attention, or one of a built-in S2-MLP)"
+                )
     return Profiler(
         models, request, settings, place, here, command=command_line(), previous=previous
     ), source
@@ -344,14 +361,10 @@ def _request(
     )
 
 
-def _settings(given: Given, previous: ProfileRecord | None) -> ProfileSettings:
-    """Return how to measure: as the record was, where the options do not say otherwise."""
-    from s2mlp_cli.records.base import changed
+def _settings(given: Given) -> ProfileSettings:
     from s2mlp_cli.records.profile import ProfileSettings
 
-    names = [name for name in ProfileSettings.model_fields if not previous or name in given.named]
-    fields = {name: getattr(given, name) for name in names}
-    return changed(previous.settings, **fields) if previous else ProfileSettings(**fields)
+    return ProfileSettings(**{name: getattr(given, name) for name in ProfileSettings.model_fields})
 
 
 def _known(shifts: str) -> tuple[str, ...]:

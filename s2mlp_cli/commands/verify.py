@@ -85,7 +85,8 @@ def command(given: Given) -> int:
 
     from s2mlp_cli.measure.settings import code_arguments, share_out
     from s2mlp_cli.measure.torch_support import target
-    from s2mlp_cli.measure.verifying.foreign import explain, explain_module
+    from s2mlp_cli.measure.verifying.foreign import explain
+    from s2mlp_cli.measure.verifying.modules import explain_module
     from s2mlp_cli.measure.verifying.verify import verify
 
     place = target(given.device)

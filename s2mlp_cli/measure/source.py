@@ -274,6 +274,12 @@ def open_model(
                 "--in-channels, --ema and --weights"
             )
         return _exported(Path(ckpt), input_size)
+    if ckpt is None and (averaged or weights):
+        option = "--ema" if averaged else "--weights"
+        raise SpecError(
+            f"{option} chooses among the weights of a checkpoint, and none was given for "
+            f"{model or 'the model'}; add --ckpt FILE, or leave out {option}"
+        )
     if model is not None and names_code(model):
         return _python(model, ckpt, overrides, input_size, in_channels, averaged, weights)
     if in_channels is not None and model is not None:
@@ -282,7 +288,13 @@ def open_model(
     if ckpt is not None:
         if spec is None and overrides:
             raise SpecError(f"--set changes a spec, and {ckpt} brings its own; add --model NAME")
-        return _checkpoint(ckpt, spec, input_size, averaged, weights)
+        opened = _checkpoint(ckpt, spec, input_size, averaged, weights)
+        if in_channels not in (None, opened.in_channels):
+            raise SpecError(
+                f"--in-channels {in_channels}: {ckpt} has weights for images of "
+                f"{opened.in_channels} channels; leave out --in-channels"
+            )
+        return opened
     if spec is None:
         raise SpecError("no model was named; use --model NAME (`s2mlp models` lists them)")
     given = spec_model(spec, model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from s2mlp_cli.models.s2attention import S2Attention
 from s2mlp_cli.models.s2mlp import S2MLP, SpatialShiftMixer
 from s2mlp_cli.preprocessing import Preprocessing
 from s2mlp_cli.shifts import registry
@@ -64,15 +65,21 @@ def set_shift(model: nn.Module, shift: str) -> int:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     implementation = registry.get(shift)
     implementation.check_available(device)
-    mixers = [module for module in model.modules() if isinstance(module, SpatialShiftMixer)]
-    for mixer in mixers:
+    found = mixers(model)
+    for mixer in found:
         mixer.set_implementation(implementation)
-    return len(mixers)
+    return len(found)
+
+
+def mixers(model: nn.Module) -> list[SpatialShiftMixer | S2Attention]:
+    """Return the parts of ``model`` whose shift can be chosen: this project's mixers."""
+    kinds = (SpatialShiftMixer, S2Attention)
+    return [module for module in model.modules() if isinstance(module, kinds)]
 
 
 def has_shifts(model: nn.Module) -> bool:
     """Tell whether ``model`` has a mixer whose implementation can be chosen."""
-    return any(isinstance(module, SpatialShiftMixer) for module in model.modules())
+    return bool(mixers(model))
 
 
 def default_preprocessing(spec: ModelSpec) -> Preprocessing:

@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from s2mlp_cli.directions import Splits, offsets_of
+from s2mlp_cli.directions import OFFSETS, Splits
+from s2mlp_cli.errors import S2MLPError, UnavailableError
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.shifts.fused import fuse
 from s2mlp_cli.shifts.torch_shifts import shift_maps
-from s2mlp_cli.shifts.types import MixerKernel
+from s2mlp_cli.shifts.types import Implementation, MixerKernel
 
 # The plug-in's own: first rows, then columns; the third map is not shifted.
 PLUG_IN_SPLITS: Splits = (
@@ -26,6 +27,7 @@ PLUG_IN_SPLITS: Splits = (
 # Other names that copies give the attention.
 _ATTENTION = "split_attention"
 _VARIANTS = ("split_attn", "SplitAtt", "splitatt", "split_att", "attention")
+ATTENTIONS = (_ATTENTION, *_VARIANTS)
 
 
 class _SplitAttention(nn.Module):
@@ -50,7 +52,8 @@ class S2Attention(nn.Module):
     """Expand, shift, weigh and project a map, as S2-MLPv2's mixer does.
 
     Args:
-        channels: of the map, in and out; any number that the directions divide.
+        channels: of the map, in and out. Where the directions do not divide them, the groups are
+            those of the plug-in: group i ends at ``i * channels // directions``.
         splits: the directions of each expanded map; none leaves a map where it is.
         reduction: the attention's hidden layer has ``channels / reduction``; the plug-in's is 1,
             S2-MLPv2's is 4.
@@ -59,8 +62,8 @@ class S2Attention(nn.Module):
             results then depend on the threads (use one) and on the memory of the map.
 
     Raises:
-        UnavailableError: no such implementation.
-        ValueError: the channels do not divide by the directions.
+        UnavailableError: no such implementation, or it needs groups of equal size.
+        S2MLPError: an argument that has no meaning.
     """
 
     def __init__(
@@ -71,9 +74,16 @@ class S2Attention(nn.Module):
         shift: str = "concat",
     ) -> None:
         super().__init__()
-        for directions in splits:
-            offsets_of(channels, directions)  # refuses channels that do not divide
         self.splits = tuple(tuple(split) for split in splits)
+        unknown = [name for split in self.splits for name in split if name not in OFFSETS]
+        for what, found, right, allowed in (
+            ("channels", channels, channels >= 1, "1 or more"),
+            ("reduction", reduction, 1 <= reduction <= channels, f"1 to {channels}, the channels"),
+            ("splits", splits, len(splits) > 0, "one tuple of directions for each map"),
+            ("splits", ", ".join(unknown), not unknown, ", ".join(OFFSETS)),
+        ):
+            if not right:
+                raise S2MLPError(f"S2Attention: {what}: found {found}; allowed: {allowed}")
         self.mlp1 = nn.Linear(channels, len(splits) * channels)
         self.split_attention = _SplitAttention(channels, len(splits), channels // reduction)
         self.mlp2 = nn.Linear(channels, channels)
@@ -82,7 +92,20 @@ class S2Attention(nn.Module):
 
     def set_shift(self, shift: str) -> None:
         """Change how the shift is computed; the weights stay."""
-        self._implementation = registry.get(shift)
+        self.set_implementation(registry.get(shift))
+
+    def set_implementation(self, implementation: Implementation) -> None:
+        """Change how the shift is computed, as :meth:`set_shift` does by name."""
+        channels = self.mlp2.in_features
+        unequal = any(split and channels % len(split) for split in self.splits)
+        if unequal and (
+            isinstance(implementation, MixerKernel) or implementation.name == "inplace"
+        ):
+            raise UnavailableError(
+                f"the shift '{implementation.name}' needs groups of equal size, and {channels} "
+                "channels do not divide by the directions; use 'concat'"
+            )
+        self._implementation = implementation
 
     # What a mixer kernel reads (shifts/types.py).
     fusion = "split-attention"

@@ -109,7 +109,7 @@ def split_attention(total: Tensor, attention: SplitAttentionParameters, maps: in
     hidden = F.gelu(_linear(total, attention.reduce))
     scores = _linear(hidden, attention.expand)
     # Its own batch, which len() would fix in an export.
-    return scores.reshape(scores.shape[0], maps, -1).softmax(1)
+    return scores.reshape(scores.shape[0], maps, scores.shape[-1] // maps).softmax(1)
 
 
 def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
@@ -129,7 +129,9 @@ def weights_of(x: Tensor, mixer: MixerParameters, total: Callable[[], Tensor]) -
     if mixer.attention is None:
         kind = accumulator(x.dtype)
         return torch.full((1, count, 1), 1 / count, dtype=kind, device=x.device)
-    if not torch.is_autocast_enabled(x.device.type):  # an export would record the context
+    if x.is_meta or not torch.is_autocast_enabled(
+        x.device.type
+    ):  # an export would record the context
         return split_attention(total(), mixer.attention, count)
     # Sums over a map overflow half types, and autocast would put them there.
     with torch.autocast(x.device.type, enabled=False):

@@ -58,7 +58,19 @@ def remembered(table: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def shift_maps(x: Tensor, splits: Splits, shift: ShiftCallable) -> list[Tensor]:
     """Shift the K maps of ``x`` (B,H,W,K*C); one without directions is passed on uncopied."""
     maps = zip(x.chunk(len(splits), -1), splits, strict=True)
-    return [shift(part, directions) if directions else part for part, directions in maps]
+    return [
+        _shift_map(part, directions, shift) if directions else part for part, directions in maps
+    ]
+
+
+def _shift_map(x: Tensor, directions: Directions, shift: ShiftCallable) -> Tensor:
+    """Shift one map; groups that cannot be equal end where the plug-in's do, at i*C // n."""
+    channels, count = int(x.shape[-1]), len(directions)
+    if channels % count == 0:
+        return shift(x, directions)
+    sizes = [(i + 1) * channels // count - i * channels // count for i in range(count)]
+    parts = zip(torch.split_with_sizes(x, sizes, -1), directions, strict=True)
+    return torch.cat([shift(part, (direction,)) for part, direction in parts], -1)
 
 
 def shift_oracle(x: Tensor, directions: Directions) -> Tensor:

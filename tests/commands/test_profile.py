@@ -298,13 +298,23 @@ def measured(tmp_path_factory):
         (["--model", "v1-wide"], "--model v1-wide contradicts .* has --model tiny;"),
         (["--shift", "roll"], "--shift roll contradicts .* has --shift conv;"),
         (["--compile"], "--compile block contradicts .* has --compile off;"),
-        (["--hot"], "was measured without --hot"),
+        (["--hot"], "--hot on contradicts .* has --hot off;"),
+        (["--seed", "5"], "--seed 5 contradicts .* has --seed 0;"),
+        (["--max-time", "7"], "--max-time 7.0 contradicts .* has --max-time 0"),
+        (["--set", "classes=7"], "--set classes=7 contradicts .* has tiny with classes=10;"),
+        (["--set", "nothing=7"], "--set nothing=7 contradicts .* has nothing with nothing;"),
     ],
 )
 def test_an_option_that_contradicts_the_record_is_refused_with_both_named(measured, options, words):
     before = measured.read_text()
     refused = invoke("--resume", measured, *options)
     assert re.search(words, str(refused.exception))
+    assert measured.read_text() == before
+
+
+def test_what_agrees_with_the_record_is_accepted(measured):
+    before = measured.read_text()
+    assert invoke("--resume", measured, "--set", "classes=10", "--seed", "0").exit_code == 0
     assert measured.read_text() == before
 
 

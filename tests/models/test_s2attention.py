@@ -1,5 +1,6 @@
 """The plug-in module that many repositories copied, and its replacement."""
 
+import re
 import textwrap
 
 import pytest
@@ -9,8 +10,12 @@ from click.testing import CliRunner
 from s2mlp_cli import S2Attention
 from s2mlp_cli.commands.verify import command
 from s2mlp_cli.cores import threads
-from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.measure.verifying.foreign import explain_module
+from s2mlp_cli.errors import S2MLPError, UserCodeError
+from s2mlp_cli.measure.counting.count import count
+from s2mlp_cli.measure.profiling.cases import has_shifts
+from s2mlp_cli.measure.source import module_model
+from s2mlp_cli.measure.verifying.modules import explain_module
+from s2mlp_cli.models import set_shift
 from s2mlp_cli.user_code import load_code
 
 # The plug-in as it is copied, written again: it overwrites slices that it still has to read.
@@ -93,6 +98,40 @@ class Cloned(S2Attention):
         return self.mlp2(getattr(self, self.attention)(maps)).permute(0, 3, 1, 2)
 
 
+class Swapped(Cloned):
+    def forward(self, x):
+        return super().forward(x.transpose(2, 3)).transpose(2, 3)
+
+
+class WithInput(Cloned):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Rectified(Attention):
+    def forward(self, maps):
+        weights = self.mlp2(self.mlp1(maps.sum((1, 2, 3))).relu())
+        return (weights.reshape(len(maps), 3, 1, 1, -1).softmax(1) * maps).sum(1)
+
+
+class WithReLU(Cloned):
+    def __init__(self, channels=512):
+        super().__init__(channels)
+        self.split_attention = Rectified(channels)
+
+
+class Reduced(Cloned):
+    def __init__(self, channels=512):
+        super().__init__(channels)
+        self.split_attention.mlp1 = nn.Linear(channels, channels // 4, bias=False)
+        self.split_attention.mlp2 = nn.Linear(channels // 4, 3 * channels, bias=False)
+
+
+class OtherLayout(Cloned):
+    def forward(self, x):
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
 class Renamed(Cloned):
     attention = "split_attn"
 
@@ -160,12 +199,49 @@ def test_state_dicts_of_renamed_copies_load_as_they_are(theirs):
     })  # fmt: skip
 
 
+class Surrounded(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.mixer = torch.nn.Conv2d(3, 16, 4, 4), S2Attention(16)
+
+    def forward(self, x):
+        return self.mixer(self.stem(x)).mean((2, 3))
+
+
+def test_its_shift_is_found_counted_and_switched_in_any_model():
+    model = Surrounded()
+    assert set_shift(model, "roll") == 1
+    counted = count(model, "conv", input_size=(16, 24))
+    assert counted.notes == ()
+    assert counted.shift_cost.bytes_least == 2 * 2 * 4 * 6 * 16 * 4
+    assert has_shifts(module_model(model))
+
+
 def test_directions_and_the_width_of_the_attention_can_be_chosen():
     ours = S2Attention(12, splits=(("up", "left", "down-right"), ()), reduction=4)
     assert ours.split_attention.mlp1.weight.shape == (3, 12)
     assert ours(torch.randn(1, 12, 4, 4)).shape == (1, 12, 4, 4)
-    with pytest.raises(ValueError, match="10 channels do not divide by 4 directions"):
-        S2Attention(10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"channels": 0}, "channels: found 0; allowed: 1 or more"),
+        ({"channels": 8, "reduction": 0}, "reduction: found 0; allowed: 1 to 8"),
+        ({"channels": 8, "reduction": 9}, "reduction: found 9; allowed: 1 to 8"),
+        ({"channels": 8, "splits": ()}, "splits: found ();"),
+        ({"channels": 8, "splits": (("down", "sideways"),)}, "splits: found sideways; allowed: up"),
+        ({"channels": 8, "splits": ("down", "up")}, "splits: found d, o, w, n"),
+        ({"channels": 46, "shift": "fused"}, "needs groups of equal size"),
+    ],
+)
+def test_arguments_without_a_meaning_are_refused_in_a_sentence(arguments, words):
+    with pytest.raises(S2MLPError, match=re.escape(words)):
+        S2Attention(**arguments)
+
+
+def test_an_empty_batch_has_an_empty_result():
+    assert S2Attention(8)(torch.zeros(0, 8, 3, 3)).shape == (0, 8, 3, 3)
 
 
 @pytest.mark.parametrize("shift", ["concat", "fused"])
@@ -190,6 +266,11 @@ def test_it_works_under_autocast_compile_export_and_channels_last(shift):
     ("name", "arguments", "says"),
     [
         ("Cloned", {"channels": 16}, "computes what S2Attention does"),
+        ("Reduced", {"channels": 16}, "computes what S2Attention does: replacing"),
+        ("Swapped", {"channels": 16}, "on the same weights: it exchanges rows and columns"),
+        ("WithInput", {"channels": 16}, "on the same weights: its output adds the input"),
+        ("WithReLU", {"channels": 16}, "weights: its attention has ReLU instead of GELU"),
+        ("OtherLayout", {"channels": 16}, "takes and returns B,H,W,C, where S2Attention takes"),
         ("Renamed", {"channels": 16}, "computes what S2Attention does"),
         ("S2Attention", {"channels": 16}, "S2Attention(channels, shift='inplace') repeats it"),
         (
@@ -202,7 +283,8 @@ def test_it_works_under_autocast_compile_export_and_channels_last(shift):
 def test_a_copy_is_compared_with_ours(theirs, name, arguments, says):
     found = explain_module(f"{theirs}:{name}", arguments)
     assert says in found.explanation
-    assert found.is_shift == ("computes" in says)
+    assert found.is_shift == says.startswith("computes")
+    assert found == explain_module(f"{theirs}:{name}", arguments)
 
 
 def test_a_renamed_attention_is_noted_and_another_module_is_refused(theirs):

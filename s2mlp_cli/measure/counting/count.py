@@ -117,6 +117,7 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
     counted = _counted(run, batch_size)
     spec, cost = given.spec, run.shift_cost
     formula = closed_form(spec) if spec else None
+    ignored = cost is None and shift.name != BASELINE
     foreign = shift if cost and isinstance(shift, ForeignFunction) else None
     return CountResult(
         model=given.name,
@@ -154,6 +155,7 @@ def _count(given: GivenModel, shift: Implementation, batch_size: int) -> CountRe
             *run.notes,
             *_fusible(run.model),
             *((foreign.summary,) if foreign else ()),
+            *((f"--shift {shift.name} does nothing: it has no mixer of this program",) * ignored),
         ),
     )
 

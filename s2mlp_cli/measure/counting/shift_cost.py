@@ -12,6 +12,7 @@ from torch import nn
 from s2mlp_cli.directions import Splits
 from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.counting.counters import Seen, bytes_moved, traced_figures
+from s2mlp_cli.models.s2attention import S2Attention
 from s2mlp_cli.models.s2mlp import Shift, SpatialShiftMixer
 from s2mlp_cli.records.count import ShiftCost
 from s2mlp_cli.shifts.types import Implementation, ShiftFunction
@@ -43,8 +44,10 @@ def shift_cost(
     """
     shifted: Counter[Shifted] = Counter()
     for name, mixer in model.named_modules():
-        if isinstance(mixer, SpatialShiftMixer) and name in seen:
+        if isinstance(mixer, (SpatialShiftMixer, S2Attention)) and name in seen:
             size = seen[name].input_shape or ()
+            if isinstance(mixer, S2Attention):  # its map is B,C,H,W
+                size = (size[0], *size[2:], size[1])
             shifted[mixer.splits, mixer.fusion, size] += seen[name].calls
     if not shifted:
         return None

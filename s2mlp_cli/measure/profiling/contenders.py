@@ -7,6 +7,7 @@ into a :class:`~s2mlp_cli.measure.profiling.workloads.Workload` can become one.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,7 +35,7 @@ from s2mlp_cli.measure.torch_support import (
     is_out_of_memory,
     is_unsupported,
 )
-from s2mlp_cli.records.base import FLOORS, REFERENCE, changed
+from s2mlp_cli.records.base import BASELINE, FLOORS, REFERENCE, changed
 from s2mlp_cli.records.profile import TORCH, Memory, ProfileResult
 from s2mlp_cli.shifts import registry, triton_support
 from s2mlp_cli.shifts.contender import foreign
@@ -130,7 +131,6 @@ class Preparation:
             once = device.seconds(run, 1, cold=False)
         calls = min(math.ceil(SAMPLE_SECONDS / once), MOST_CALLS) if once > 0 else MOST_CALLS
         session = workload.session
-        threads = session.threads if session else torch.get_num_threads()
         ready = changed(
             row,
             error=check.error if check else None,
@@ -140,9 +140,7 @@ class Preparation:
             compile_s=compiling.seconds - compiled_s if case.compile else None,
             runtime_version=session.version if session else None,
             runtime_precision=session.precision if session else None,
-            warnings=(f"{candidate.runtime} computes with {threads} threads",)
-            if threads != torch.get_num_threads()
-            else (),
+            warnings=tuple(_remarks(case, candidate, workload)),
         )
         return Contender(run, ready, workload)
 
@@ -186,6 +184,23 @@ class Preparation:
             peak_reserved_bytes=held + peak.reserved,
             activations_bytes=peak.allocated,
         )
+
+
+def _remarks(case: Case, candidate: Candidate, workload: Workload) -> Iterator[str]:
+    """Yield what a reader must know to compare a row with its neighbours."""
+    session, own = workload.session, foreign(candidate.shift)
+    if session and session.threads != torch.get_num_threads():
+        yield f"{candidate.runtime} computes with {session.threads} threads"
+    if workload.copies:
+        yield "it changes its input, so each call gets a copy, which its time includes"
+    read = own.found.read if own else None
+    if isinstance(case, OpCase) and read and not read.follows:
+        moves = tuple(move.direction for move in read.decoded.moves)
+        if moves != case.directions:
+            yield (
+                f"it does other work than {BASELINE}: it moves {', '.join(moves)}, and {BASELINE} "
+                f"moves {', '.join(case.directions)}"
+            )
 
 
 def unsupported(case: Case, candidate: Candidate) -> str | None:

@@ -2,11 +2,12 @@
 
 Rows of one record are compared with each other, so they have to mean the same: the same machine,
 the same versions, the same models, timed in the same way. How long and in which order they were
-measured may differ; the record then says so, run by run.
+measured may differ where a program resumes; the record then says so, run by run.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,10 @@ from s2mlp_cli.records.base import Environment, changed
 from s2mlp_cli.records.profile import EarlierRun, ProfileRecord, ProfileRequest, ProfileSettings
 from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.specs import from_record
+from s2mlp_cli.specs.yaml_source import parse_value
+
+# Options that are given once for each of their values; others take a list.
+_REPEATED = ("--input-size", "--model")
 
 _REMEDY = "start a new one without --resume"
 
@@ -109,6 +114,67 @@ def asked_of(previous: ProfileRecord) -> ProfileRequest:
     )
 
 
+def settled(
+    previous: ProfileRecord, given: Mapping[str, object], options: Mapping[str, str]
+) -> ProfileSettings:
+    """Return the settings of a record, which the options that were given must not contradict.
+
+    Args:
+        previous: the record.
+        given: field -> value of the command line.
+        options: field -> option, of those that were given.
+
+    Raises:
+        RecordError: an option contradicts the record; the sentence names both.
+    """
+    for name in type(previous.settings).model_fields:
+        before = getattr(previous.settings, name)
+        if name in options and given[name] != before:
+            raise _contradiction(options[name], given[name], before)
+    return previous.settings
+
+
+def require_arguments(previous: ProfileRecord, overrides: tuple[str, ...]) -> None:
+    """Refuse ``--set key=value`` that no model or shift of the record has.
+
+    Raises:
+        RecordError: with the value that the record has, if it has one.
+    """
+    holders: dict[str, Mapping[str, Any]] = {
+        name: source.arguments for name, source in previous.sources.items()
+    }
+    holders |= {name: spec for name, spec in previous.specs.items() if spec}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        known = {name: found for name, values in holders.items() for found in _at(values, key)}
+        if parse_value(text, f"--set {override}") in known.values():
+            continue
+        found = [f"{name} with {key}={value}" for name, value in known.items()]
+        raise RecordError(
+            f"--set {override} contradicts the record to resume, which has "
+            f"{', '.join(found) or f'nothing with {key}'}; leave --set out, or {_REMEDY}"
+        )
+
+
+def _at(values: Any, key: str) -> list[Any]:
+    """Return the value at a dotted key (``stages.0.depth``), in a list; an empty one if none."""
+    for part in key.split("."):
+        if isinstance(values, list | tuple) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, Mapping) and part in values:
+            values = values[part]
+        else:
+            return []
+    return [values]
+
+
+def _contradiction(option: str, now: object, before: object, others: str = "") -> RecordError:
+    return RecordError(
+        f"{_written(option, now)} contradicts the record to resume, which has "
+        f"{_written(option, before)}; leave {option} out, {others}or {_REMEDY}"
+    )
+
+
 def continued(
     previous: ProfileRecord,
     given: ProfileRequest,
@@ -136,11 +202,10 @@ def continued(
         before, now = getattr(asked, field), getattr(given, field)
         may_grow = isinstance(before, tuple) and (before or field != "input_sizes")
         if now != before and not (may_grow and set(before) <= set(now)):
-            others = f"add {_written(before)} to keep it, " if may_grow else ""
-            raise RecordError(
-                f"{option} {_written(now)} contradicts the record to resume, which has "
-                f"{option} {_written(before)}; leave {option} out, {others}or {_REMEDY}"
-            )
+            typed = tuple(_typed(previous, each) for each in before) if may_grow else ()
+            adds = may_grow and None not in typed
+            others = f"add {_written(option, typed, adds=True)} to keep it, " if adds else ""
+            raise _contradiction(option, now, before, others)
         fields[field] = now
     request = changed(asked, **fields)
     opened = {model.name for model in models}
@@ -155,11 +220,26 @@ def _reopened(previous: ProfileRecord, name: str) -> GivenModel:
     return reopen(source, spec)
 
 
-def _written(value: object) -> str:
-    """Write a value as its option takes it."""
+def _typed(previous: ProfileRecord, value: object) -> object:
+    """Return a value of a list as a user types it; None for a name that ``--set`` made."""
+    if isinstance(value, str) and "[" in value:
+        return None
+    source = previous.sources.get(value) if isinstance(value, str) else None
+    return source.path or value if source and source.kind != "spec" else value or "max"
+
+
+def _written(option: str, value: object, *, adds: bool = False) -> str:
+    """Write an option with its value as it is given; of one that adds to a list, the addition."""
     if isinstance(value, tuple):
-        words = ["x".join(map(str, each)) if isinstance(each, tuple) else each for each in value]
-        return ",".join(str(each or "max") for each in words) or "of the model's own"
+        words = [
+            "x".join(map(str, each)) if isinstance(each, tuple) else str(each or "max")
+            for each in value
+        ]
+        if option in _REPEATED:
+            return " ".join(f"{option} {shlex.quote(word)}" for word in words) or (
+                f"{option} of the model's own"
+            )
+        return ("" if adds else f"{option} ") + ",".join(words)
     if isinstance(value, bool):
-        return "on" if value else "off"
-    return "off" if value is None else str(value)
+        return f"{option} {'on' if value else 'off'}"
+    return f"{option} {'off' if value is None else value}"

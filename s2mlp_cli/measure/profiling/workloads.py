@@ -17,11 +17,13 @@ from s2mlp_cli.errors import UnavailableError
 from s2mlp_cli.measure.profiling.compiling import compiled_blocks
 from s2mlp_cli.measure.source import GivenModel
 from s2mlp_cli.measure.torch_support import DTYPES
+from s2mlp_cli.models.build import mixers
 from s2mlp_cli.models.layers import Block
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
 from s2mlp_cli.records.profile import TORCH, CompileMode, CompileUnit, Level, Mode
 from s2mlp_cli.runtimes.sessions import Session
 from s2mlp_cli.shifts import registry
+from s2mlp_cli.shifts.contender import foreign
 from s2mlp_cli.shifts.types import ShiftFunction
 from s2mlp_cli.specs import S2MLPSpec
 
@@ -174,9 +176,8 @@ def splits_of(model: GivenModel) -> Splits:
     """Return the directions of every split of the model's mixers, each once."""
     if isinstance(model.spec, S2MLPSpec):
         return tuple(dict.fromkeys(model.spec.mixer.splits))
-    built = model.build(device="meta").modules()
-    mixers = (part for part in built if isinstance(part, SpatialShiftMixer))
-    return tuple(dict.fromkeys(split for mixer in mixers for split in mixer.splits))
+    built = mixers(model.build(device="meta"))
+    return tuple(dict.fromkeys(split for mixer in built for split in mixer.splits))
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Workload:
         example: its input.
         module: the block or the model; None for the shift alone, and for an exported file.
         session: of the runtime that runs an exported file.
+        copies: whether each call gets a copy of the input, because it changes what it gets.
     """
 
     run: Step
@@ -196,6 +198,7 @@ class Workload:
     example: Tensor
     module: nn.Module | None = None
     session: Session | None = None
+    copies: bool = False
 
     @property
     def weights_bytes(self) -> int:
@@ -233,12 +236,29 @@ def build_workload(case: Case, shift: str | None, example: Tensor | None = None)
     if module is not None and case.channels_last:
         module = module.to(memory_format=torch.channels_last)
     function = built if module is None else module
+    of_user = case.model.spec is None or (case.level == "op" and foreign(shift) is not None)
+    copies = of_user and _changes_input(function, example)
+    if copies:
+        function = _on_copies(function)
     if case.compile == "block" and case.level == "model" and module is not None:
         for block in compiled_blocks(module):
             block.compile(mode=case.compile_mode)
     elif case.compile:
         function = torch.compile(function, mode=case.compile_mode)
-    return Workload(_step(case, function, module, example), function, example, module)
+    step = _step(case, function, module, example)
+    return Workload(step, function, example, module, copies=copies)
+
+
+def _changes_input(function: Forward, example: Tensor) -> bool:
+    """Tell whether code of the user writes to the input that all implementations share."""
+    given = example.clone()
+    with torch.no_grad():
+        function(given)
+    return not torch.equal(given, example)
+
+
+def _on_copies(function: Forward) -> Forward:
+    return lambda x: function(x.clone())
 
 
 def _step(case: Case, function: Forward, module: nn.Module | None, example: Tensor) -> Step:

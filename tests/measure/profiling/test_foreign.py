@@ -5,9 +5,12 @@ import textwrap
 import pytest
 
 from s2mlp_cli.errors import RecordError, UnavailableError, UserCodeError
-from s2mlp_cli.measure.profiling.contenders import Contender
+from s2mlp_cli.measure.profiling.contenders import Contender, Preparation
+from s2mlp_cli.measure.profiling.deployed import DeployedFiles
 from s2mlp_cli.measure.profiling.memory import Resident, child_memory
 from s2mlp_cli.measure.profiling.profiler import Profiler
+from s2mlp_cli.measure.profiling.rows import blank_row
+from s2mlp_cli.measure.profiling.workloads import Candidate
 from s2mlp_cli.measure.source import spec_model
 from s2mlp_cli.records.profile import ProfileRequest, ProfileSettings
 from s2mlp_cli.shifts import registry
@@ -48,6 +51,10 @@ def small_maps_only(x):
 
 def untrained(x):
     return x.detach().roll(1, 1)
+
+def changes_its_input(x):
+    moved = x.roll(1, 1)
+    return x.zero_() + moved
 
 def prints(x):
     print("in the way")
@@ -101,6 +108,23 @@ def test_fixed_directions_that_are_not_the_models_stay_outside_of_it(tiny, file,
 def test_what_is_not_a_shift_or_fails_is_listed_with_the_reason(tiny, file, name, reason):
     skipped = prepare(tiny, open_shift(f"{file}:{name}").name)
     assert skipped.skipped.startswith(reason)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_one_that_changes_its_input_gets_copies_and_leaves_that_of_the_others_alone(
+    tiny, file, mode
+):
+    name = open_shift(f"{file}:changes_its_input").name
+    case = make_case(tiny, "op", batch_size=2, mode=mode)
+    made = Preparation(case, FakeDevice(Clock()), DeployedFiles(case))
+    theirs, ours = (
+        made.prepare(Candidate(n), blank_row(case, Candidate(n), 1)) for n in (name, "roll")
+    )
+    assert isinstance(theirs, Contender)
+    assert any("it changes its input" in each for each in theirs.row.warnings)
+    assert any("it does other work than slice: it moves" in each for each in theirs.row.warnings)
+    assert isinstance(ours, Contender)
+    assert ours.row.warnings == ()
 
 
 def test_one_without_a_gradient_is_not_timed_in_training(tiny, file):

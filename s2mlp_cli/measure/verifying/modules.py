@@ -109,7 +109,8 @@ def _compared(code: UserCode, module: nn.Module, ours: S2Attention) -> tuple[boo
     if errors["inplace"] < math.inf:
         overwritten = f" (by {errors['inplace']:.2g} with shift='inplace')"
     parts = list(_differences(code, module, ours, given, calls, layout))
-    verdict = f"differs from S2Attention by {true}{overwritten} on the same weights: {'; '.join(parts) or 'it connects equal parts in another way'}"
+    where = "; ".join(parts) or "it connects equal parts in another way"
+    verdict = f"differs from S2Attention by {true}{overwritten} on the same weights: {where}"
     return False, before + verdict, layout
 
 

@@ -34,7 +34,7 @@ GATE_FAILED = 3
     "--fail-slower",
     type=options.percentage,
     metavar="PERCENT",
-    help="Exit 3 if a row is slower by more than PERCENT (95 % confidence) or runs no longer.",
+    help="Exit 3 if a row is slower by more than PERCENT (95 % confidence) or no longer runs.",
 )
 @options.output
 @click.pass_context

@@ -84,8 +84,8 @@ def command(given: Given) -> None:
     MODEL is a built-in name, a YAML spec, timm:NAME, a checkpoint, or a function or class in a
     Python file (net.py:build). With --ckpt, --model names the checkpoint's architecture.
 
-    One multiply-accumulate (MAC) is one multiply-add = 1: what the papers call a FLOP. The number
-    is checked three ways (fvcore, the closed form of the spec, torch's FlopCounterMode), and the
+    One multiply-accumulate (MAC) is one multiply-add, which the papers call a FLOP. The number is
+    checked three ways (fvcore, the closed form of the spec, torch's FlopCounterMode), and the
     command fails if they differ. Models are traced on the meta device, so nothing is allocated or
     computed.
 

@@ -86,8 +86,9 @@ class Given:
         type=options.Words(("fp32", AUTO, "int8")),
         default="fp32",
         show_default=True,
-        help="Of exported files. int8: dynamic, of the matrix products. auto: what openvino "
-        "chooses, such as bf16 on a CPU that has it. Errors and the chosen precision are shown.",
+        help="Precision of exported files. int8: dynamic, of the matrix products. auto: what "
+        "openvino chooses, such as bf16 on a CPU that has it. Errors and the chosen precision are "
+        "shown.",
     )
     device: str | None = as_field(options.device)
     dtypes: tuple[str, ...] = option(
@@ -374,13 +375,12 @@ def _known(shifts: str) -> tuple[str, ...]:
     try:
         return registry.parse(shifts)
     except UnavailableError as error:
-        reasons = [
-            f"{name} ({'; '.join(filter(None, devices.values()))})"
-            for name, devices in available_shifts().items()
-            if all(devices.values())
-        ]
-        unavailable = f"; not available here: {', '.join(reasons)}" if reasons else ""
-        raise UnavailableError(f"{error}{unavailable}") from error
+        names: dict[str, list[str]] = {}
+        for name, devices in available_shifts().items():
+            if all(devices.values()):
+                names.setdefault("; ".join(filter(None, devices.values())), []).append(name)
+        reasons = [f"; not available here: {', '.join(of)} ({why})" for why, of in names.items()]
+        raise UnavailableError("".join([str(error), *reasons])) from error
 
 
 def _previous(path: Path) -> tuple[ProfileRecord | None, Path | None]:

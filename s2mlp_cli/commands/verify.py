@@ -36,7 +36,7 @@ class Given:
     )
     layout: Layout | None = option(
         type=click.Choice(get_args(Layout)),
-        help="Of the maps of a shift from a Python file. Default: found by calling it.",
+        help="Memory format that a shift from a Python file takes. Default: found by calling it.",
     )
     device: str | None = as_field(options.device, heading="Check")
     dtypes: tuple[str, ...] = option(

@@ -32,11 +32,15 @@ def settings_remarks(records: Sequence[Record]) -> list[str]:
     if len(found) != len(records):
         return []
     said = [
-        f"{name} {' and '.join(dict.fromkeys(str(each[name]) for each in found))}"
+        f"{name} {' and '.join(dict.fromkeys(_said(each[name]) for each in found))}"
         for name in found[0]
         if any(each[name] != found[0][name] for each in found)
     ]
     return [f"the validations differ in: {', '.join(said)}"] if said else []
+
+
+def _said(setting: object) -> str:
+    return "unknown" if setting is None else str(setting)
 
 
 def _settings(result: ValidateResult) -> dict[str, Any]:

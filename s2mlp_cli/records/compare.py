@@ -131,7 +131,7 @@ class CompareRecord(Record):
 
     @property
     def failed(self) -> bool:
-        """Whether a gate fails: a row is slower than allowed, or runs no longer."""
+        """Whether a gate fails: a row is slower than allowed, or no longer runs."""
         return self.fail_slower is not None and bool(self.too_slow or self.no_longer_timed)
 
     @property

@@ -1,4 +1,4 @@
-"""The record of ``s2mlp count``. One multiply-accumulate (MAC) is one multiply-add = 1."""
+"""The record of ``s2mlp count``. One multiply-accumulate (MAC) is one multiply-add."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _key_figures(result: CountResult) -> Iterator[KeyFigure]:
         cell = printed.get(quantity)
         said = f"published {cell.printed}: {cell.verdict}" if cell else ""
         yield KeyFigure(title, count(value), said, TONES[cell.verdict] if cell else None)
-    yield KeyFigure("Activations", count(result.activations), "conv/linear outputs")
+    yield KeyFigure("Conv/linear outputs", count(result.activations), "fvcore's activations")
     methods, agree = result.crosscheck.methods, result.crosscheck.agree
     verdict = "agree" if agree else "differ"
     tone: Tone = "good" if agree else "bad"

@@ -100,7 +100,7 @@ def _einsum(inputs: Values, outputs: Values) -> Cost:
     """Contract two operands at a time, in the order of torch: the first two, or by its path.
 
     A pair costs one MAC per combination of their indices; an index that only one of them has, and
-    that nothing needs afterwards, is summed before. One operand multiplies nothing.
+    that nothing needs afterwards, is summed before. A pair with no sum costs element-wise products.
     """
     left, _, right = inputs[0].toIValue().replace(" ", "").partition("->")
     tensors = list(inputs[1].node().inputs())
@@ -116,15 +116,19 @@ def _einsum(inputs: Values, outputs: Values) -> Cost:
     wanted = set(right) if right else {label for label, times in named.items() if times == 1}
     wanted |= {label for label in lengths if label.isdecimal()}  # the axes of an ellipsis
     path = (len(inputs) > 2 and inputs[2].toIValue()) or [0, 1] * (len(operands) - 1)
-    macs = 0
+    macs = elementwise = 0
     for first, second in zip(path[::2], path[1::2], strict=True):
         one, two = operands[first], operands[second]
         operands = [each for n, each in enumerate(operands) if n not in (first, second)]
         needed = wanted.union(*operands)
         met = (one & (two | needed)) | (two & (one | needed))
-        macs += math.prod(lengths[label] for label in met)
+        products = math.prod(lengths[label] for label in met)
+        if any(lengths[label] > 1 for label in met - needed):
+            macs += products
+        else:  # nothing is summed: torch multiplies element by element
+            elementwise += products
         operands.append(met & needed)
-    return Cost(macs, 0, size(outputs[0]))
+    return Cost(macs, elementwise, size(outputs[0]))
 
 
 def _labelled(labels: str, lengths: list[int]) -> list[tuple[str, int]]:

@@ -107,12 +107,14 @@ class Smear(Frozen):
     Attributes:
         group: counted from 1.
         direction: in which it would move if nothing were overwritten.
-        wrong: fraction of its values that differ from that, on one map of 14x14x64.
+        wrong: fraction of its values that differ from that.
+        size: images, rows and columns of the contiguous map on which that was seen.
     """
 
     group: int
     direction: str
     wrong: float
+    size: tuple[int, int, int] = (1, 14, 14)
 
 
 class ForeignResult(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,9 @@ from s2mlp_cli.shifts.probe import Probe, probe
 from s2mlp_cli.shifts.types import Implementation, Layout, ShiftFunction
 from s2mlp_cli.user_code import names_code
 
-Travelling = tuple[ModelSource, tuple[Layout, Decoded] | None]
+# Its layout, the parameters that are filled in, and what moves.
+Reading = tuple[Layout, Mapping[str, str], Decoded]
+Travelling = tuple[ModelSource, Reading | None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ForeignFunction(ShiftFunction):
     def travelling(self) -> Travelling:
         """What :func:`reopen_shift` takes in another process."""
         read = self.found.read
-        return self.source, (read.layout, read.decoded) if read else None
+        return self.source, (read.layout, read.shift.takes, read.decoded) if read else None
 
     @property
     def reference(self) -> str:
@@ -110,13 +112,13 @@ def find_shift(name: str, device: torch.device | str = "cpu") -> Implementation:
 
 
 def reopen_shift(
-    source: ModelSource, read: tuple[Layout, Decoded] | None = None, device: str = "cpu"
+    source: ModelSource, read: Reading | None = None, device: str = "cpu"
 ) -> ForeignFunction:
     """Open a shift again, for an earlier record or in another process.
 
     Args:
         source: where it came from.
-        read: the layout in which it was called, and what moved; None probes it again.
+        read: how it was called, and what moved; None probes it again.
         device: where it is called.
 
     Raises:
@@ -125,7 +127,8 @@ def reopen_shift(
     shift = load_foreign(source.path or "", source.arguments, source.sha256)
     if read is None:
         return _added(source, shift, probe(shift, device=device))
-    layout, decoded = read
+    layout, takes, decoded = read
+    shift = replace(shift, takes=takes)
     return _added(source, shift, Probe("", Read(shift, layout, torch.device(device), decoded)))
 
 
@@ -133,7 +136,7 @@ def _added(source: ModelSource, shift: ForeignShift, found: Probe) -> ForeignFun
     def run(x: Tensor, directions: Directions) -> Tensor:
         if found.read is None:
             raise UnavailableError(f"the shift '{source.name}' {found.verdict}")
-        return shift.call(x, found.read.layout, directions)
+        return found.read.call(x, directions)
 
     function = ForeignFunction(
         source.name,

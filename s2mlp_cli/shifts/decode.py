@@ -7,47 +7,24 @@ each channel's movement and border are read.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from s2mlp_cli.directions import OFFSETS, Directions
-from s2mlp_cli.shifts.types import Layout
+from s2mlp_cli.records.verify import Smear
+from s2mlp_cli.shifts.moves import BORDERS, NAMES, Border, Move, inside, moved
 
-Border = Literal["copied", "kept", "zero", "wrapped"]
-
-_BORDERS: dict[Border, str] = {
-    "copied": "",
-    "kept": " whose border keeps its own values",
-    "zero": " with zeros at the border",
-    "wrapped": " that wraps around at the border",
-}
-
-# Different movements that are tried for each channel: more groups than any shift has.
-_MOST_STEPS = 32
 # Groups that a sentence names.
 _MOST_NAMED = 12
-
-_NAMES = {offset: name for name, offset in OFFSETS.items()}
-
-
-def to_layout(x: Tensor, layout: Layout) -> Tensor:
-    """Return a map of B,H,W,C in another layout: a view where one is possible."""
-    if layout == "B,C,H,W":
-        return x.permute(0, 3, 1, 2)
-    return x.flatten(1, 2) if layout == "B,N,C" else x
-
-
-def from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:
-    """Return B,H,W,C of a map in ``layout``."""
-    if layout == "B,C,H,W":
-        return x.permute(0, 2, 3, 1)
-    return x.reshape(len(x), height, width, -1) if layout == "B,N,C" else x
+# Of the pixels whose source is inside the map: a move that explains less explains nothing.
+_MOST_INSIDE = 0.75
+# Interpolated pixels are off by less; the numbers of a map are whole.
+ROUNDING = 0.3
 
 
 def numbered(size: tuple[int, ...], channels: int) -> Tensor:
@@ -63,69 +40,28 @@ def numbered(size: tuple[int, ...], channels: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Move:
-    """What happens to some channels.
-
-    Attributes:
-        first, last: the channels, both included.
-        dh, dw: rows and columns by which their content moves.
-        border: what is read from outside the map: the nearest pixel (``copied``), the pixel itself
-            (``kept``), zero, or the other side (``wrapped``). Steps of one row make ``copied`` and
-            ``kept`` the same; then it is ``copied``.
-    """
-
-    first: int
-    last: int
-    dh: int
-    dw: int
-    border: Border = "copied"
-
-    @property
-    def channels(self) -> slice:
-        return slice(self.first, self.last + 1)
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first + 1
-
-    @property
-    def moves(self) -> bool:
-        return (self.dh, self.dw) != (0, 0)
-
-    @property
-    def direction(self) -> str:
-        """``down``, ``down by 2``, ``1 down and 2 left``, or ``unmoved``."""
-        if (self.dh, self.dw) in _NAMES:
-            return _NAMES[self.dh, self.dw]
-        words = [
-            (abs(self.dh), "down" if self.dh > 0 else "up"),
-            (abs(self.dw), "right" if self.dw > 0 else "left"),
-        ]
-        steps = [(count, word) for count, word in words if count]
-        if len(steps) == 1:
-            return f"{steps[0][1]} by {steps[0][0]}"
-        return " and ".join(f"{count} {word}" for count, word in steps) or "unmoved"
-
-
-@dataclass(frozen=True)
 class Decoded:
     """The sources of one output.
 
     Attributes:
         shape: B,H,W,C of the map.
         moves: runs of channels that move alike, in order; those not explained are left out.
-        explained: fraction of all values that moves of whole channels give.
-        others: where the other values come from -> their fraction of all values.
+        groups: what every run of channels does, in words, those that are not explained too.
+        others: where values come from that do not move as in a shift -> their fraction of all.
+        fit: how well a layout explains the values, to be compared: the channels that move or stay,
+            the fraction that moves of the pixels whose source is inside the map, and the channels
+            of which anything can be told.
     """
 
     shape: tuple[int, ...]
     moves: tuple[Move, ...]
-    explained: float
+    groups: tuple[str, ...]
     others: Mapping[str, float]
+    fit: tuple[float, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether every value is explained."""
+        """Whether all channels move, or stay."""
         return sum(move.size for move in self.moves) == self.shape[-1]
 
     @property
@@ -134,16 +70,27 @@ class Decoded:
         return any(move.moves for move in self.moves)
 
     @property
-    def parts(self) -> str:
-        """Where its values come from, in percent, the most first."""
-        shares = {**self.others, "move as in a shift": self.explained}
-        ordered = sorted(shares.items(), key=lambda each: -each[1])
-        return "of its values " + listed([f"{s:.1%} {what}" for what, s in ordered if s >= 0.0005])
+    def order(self) -> tuple[tuple[int, int, Border], ...]:
+        """What moves, one after the other, however many channels each has."""
+        return tuple((move.dh, move.dw, move.border) for move in self.moves if move.moves)
 
     @property
-    def foreign(self) -> bool:
-        """Whether most of its values are not values of its input."""
-        return self.others["are not values of its input"] > 0.5
+    def smears(self) -> tuple[Smear, ...]:
+        """The groups that read what they have written."""
+        return tuple(
+            Smear(group=group, direction=move.direction, wrong=move.smeared, size=self.shape[:3])
+            for group, move in enumerate(self.moves, 1)
+            if move.smeared
+        )
+
+    @property
+    def parts(self) -> str:
+        """Where its values come from, in percent, the most first, and what each group does."""
+        shares = {**self.others, "move as in a shift": 1 - sum(self.others.values())}
+        ordered = sorted(shares.items(), key=lambda each: -each[1])
+        told = [f"{percent(share)} {what}" for what, share in ordered if share > 1e-9]
+        groups = f": {_some(self.groups)}" * bool(self.groups)
+        return f"of its values {listed(told)}{groups}"
 
     @property
     def borders(self) -> tuple[Border, ...]:
@@ -159,7 +106,7 @@ class Decoded:
 
         Runs that move alike may be several groups: up, up, down is a shift of three directions.
         """
-        names = [_NAMES.get((move.dh, move.dw)) for move in self.moves]
+        names = [NAMES.get((move.dh, move.dw)) for move in self.moves]
         if not self.whole or self.borders != ("copied",) or not all(names):
             return None
         size = math.gcd(*(move.size for move in self.moves))
@@ -173,73 +120,142 @@ class Decoded:
         """What it does, in words: ``a shift with zeros at the border: down, left``."""
         if not self.whole:
             return self.parts
+        if self.smears:
+            return smeared(self.smears)
         if not self.moving:
             return "nothing moves"
+        return self.meant
+
+    @property
+    def meant(self) -> str:
+        """The same of a shift, without what is overwritten."""
         if self.directions:
             return f"a true shift: {', '.join(self.directions)}"
-        at = _BORDERS[self.borders[0]] if len(self.borders) == 1 else " with different borders"
+        at = BORDERS[self.borders[0]] if len(self.borders) == 1 else " with different borders"
         names = [move.direction for move in self.moves]
         turns = next(n for n in range(1, len(names) + 1) if names[:n] * (len(names) // n) == names)
         stay = not all(move.moves for move in self.moves)
         if len({move.size for move in self.moves}) == 1 and (turns < len(names) or not stay):
             again = f", {len(names) // turns} times over" * (turns < len(names))
             return f"a shift{at}: {', '.join(names[:turns])}{again}"
-        groups = [
-            f"{move.direction} (channels {move.first}-{move.last} of {self.shape[-1]})"
+        groups = tuple(
+            f"{move.direction} ({_spans([*range(move.first, move.last + 1)])} of {self.shape[-1]})"
             for move in self.moves
             if move.moves
-        ]
-        more = f" and {len(groups) - _MOST_NAMED} more groups" * (len(groups) > _MOST_NAMED)
-        said = f"a shift{at}: {', '.join(groups[:_MOST_NAMED])}{more}"
-        return said + "; the other channels stay" * stay
+        )
+        return f"a shift{at}: {_some(groups)}" + "; the other channels stay" * stay
 
 
-def decode(given: Tensor, found: Tensor) -> Decoded:
+def smeared(smears: tuple[Smear, ...]) -> str:
+    """Say which groups are overwritten: ``groups 1 and 3 smear``."""
+    groups = listed([str(smear.group) for smear in smears])
+    return f"group {groups} smears" if len(smears) == 1 else f"groups {groups} smear"
+
+
+def sources(given: Tensor, found: Tensor) -> Tensor:
+    """Return for every value of ``found`` its place in the flattened ``given``, or -1."""
+    count, whole = given.numel(), found.double().round()
+    near = (found.double() - whole).abs() < ROUNDING
+    number = whole.nan_to_num(0, 0, 0).abs().clamp(max=3 * count).long() - count
+    source = given.flatten().abs().argsort()[number.clamp(0, count - 1)]
+    return torch.where(near & (given.flatten()[source] == whole), source, -1)
+
+
+_STAYS = Move(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How well a move explains one channel.
+
+    Attributes:
+        share: fraction of its values; ``inner``: of those whose source is inside the map.
+        smears: whether the others moved by the same step several times over.
+    """
+
+    move: Move = _STAYS
+    share: float = 0.0
+    inner: float = 0.0
+    smears: bool = False
+
+    @property
+    def rank(self) -> float:
+        """The better the higher; what misses most of the inside explains nothing."""
+        if self.share < 1 and self.smears:
+            return 0.9999
+        return self.share if self.inner > _MOST_INSIDE else 0.0
+
+    @property
+    def whole(self) -> bool:
+        return self.share == 1 or self.smears
+
+
+def decode(given: Tensor, found: Tensor, rewrites: bool = False) -> Decoded:
     """Read the sources of ``found`` off its values.
 
     Args:
         given: what :func:`numbered` returned, B,H,W,C.
         found: the output for it, B,H,W,C.
+        rewrites: whether it was seen to read what it had written. Then a group in which every value
+            moved by its step, once or several times over, is a group that smears.
     """
-    count, found = given.numel(), found.double()
-    whole = found.round()  # interpolated pixels are off by rounding
-    found = torch.where((found - whole).abs() < 0.3, whole, found)
-    number = found.nan_to_num(0, 0, 0).abs().clamp(max=3 * count).round().long() - count
-    order = given.flatten().abs().argsort()
-    source = order[number.clamp(0, count - 1)]
-    known = given.flatten()[source] == found
-    places = torch.unravel_index(torch.arange(count).view(given.shape), given.shape)
-    from_places = torch.unravel_index(source, given.shape)
+    origin, (_, height, width, channels) = sources(given, found), given.shape
+    places = torch.unravel_index(torch.arange(given.numel()).view(given.shape), given.shape)
+    from_places = torch.unravel_index(origin.clamp(min=0), given.shape)
     image, row, column, channel = (a - b for a, b in zip(places, from_places, strict=True))
-    straight = known & (channel == 0) & (image == 0)
-    steps = torch.stack([row, column], dim=-1)
-    likely: Counter[tuple[int, int]] = Counter()
-    for place in range(given.shape[-1]):
-        likely.update(_commonest(steps[..., place, :][straight[..., place]]))
-    # The smallest first: by 1, wrapped, is also by 1 - H the other way.
-    ordered = sorted(dict(likely.most_common(_MOST_STEPS)) or {(0, 0): 0}, key=_length)
-    tried = [Move(0, given.shape[-1] - 1, *step, border) for step in ordered for border in _BORDERS]
-    best, fraction = torch.zeros(given.shape[-1], dtype=torch.long), torch.zeros(given.shape[-1])
-    rest = torch.ones(given.shape, dtype=torch.bool)
-    for index, move in enumerate(tried):
-        same = moved(given, (move,)) == found
-        share = same.float().mean((0, 1, 2))
-        better = share > fraction
-        best[better], fraction[better] = index, share[better]
-        rest = torch.where(better, ~same, rest)
+    known, zero = origin >= 0, found == 0
+    straight, steps = known & (channel == 0) & (image == 0), torch.stack([row, column], dim=-1)
+    tried: dict[tuple[int, int], list[int]] = {}
+    for place in range(channels):
+        for step in _likely(steps[..., place, :][straight[..., place]], height, width):
+            tried.setdefault(step, []).append(place)
+    fits, rest = [_Fit()] * channels, torch.ones(given.shape, dtype=torch.bool)
+    for step, own in sorted(tried.items(), key=lambda each: _length(each[0])):
+        repeated = straight[..., own] & _repeats(steps[..., own, :], step) & rewrites
+        for border in BORDERS:
+            move = Move(0, len(own) - 1, *step, border)
+            within = inside(move, height, width)
+            same = (moved(given[..., own], (move,)) - found[..., own]).abs() < ROUNDING
+            smears = torch.where(within[..., None], repeated, same).flatten(0, 2).all(0)
+            numbers = zip(_shares(same), _shares(same[:, within]), smears.tolist(), strict=True)
+            for index, (place, fit) in enumerate(zip(own, numbers, strict=True)):
+                if _Fit(move, *fit).rank > fits[place].rank:
+                    fits[place] = _Fit(move, *fit)
+                    rest[..., place] = ~same[..., index] & (not fits[place].whole)
+    crossing = (known & (channel == channel[:1, :1, :1]) & (channel != 0)).flatten(0, 2).all(0)
+    kinds = [
+        (fit.move.dh, fit.move.dw, fit.move.border)
+        if fit.whole
+        else "zero"
+        if zero[..., place].all()
+        else "from other channels"
+        if crossing[place]
+        else f"{fit.move.direction} but for"
+        if fit.rank
+        else "no shift"
+        for place, fit in enumerate(fits)
+    ]
+    kept = {*(places[3] - channel)[known].tolist()}
+    moves, groups = _runs(kinds, fits)
+    missing = [place for place in range(channels) if place not in kept]
+    if missing and "no shift" not in kinds:
+        groups = (*groups, f"the values of {_spans(missing)} are lost")
     return Decoded(
         shape=tuple(given.shape),
-        moves=_runs(
-            [tried[i] if f == 1 else None for f, i in zip(fraction, best.tolist(), strict=True)]
-        ),
-        explained=1 - _fraction(rest),
+        moves=moves,
+        groups=groups,
         others={
             "come from other pixels": _fraction(rest & straight),
             "come from other channels": _fraction(rest & known & (channel != 0) & (image == 0)),
             "come from other images": _fraction(rest & known & (image != 0)),
-            "are zero": _fraction(rest & ~known & (found == 0)),
-            "are not values of its input": _fraction(rest & ~known & (found != 0)),
+            "are zero": _fraction(rest & ~known & zero),
+            "are not values of its input": _fraction(rest & ~known & ~zero),
         },
+        fit=(
+            sum(fit.whole for fit in fits),
+            sum(fit.inner * (fit.rank > 0) for fit in fits) / channels,
+            sum(kind != "no shift" for kind in kinds),
+        ),
     )
 
 
@@ -247,65 +263,70 @@ def _length(step: tuple[int, int]) -> int:
     return abs(step[0]) + abs(step[1])
 
 
+def _fraction(mask: Tensor) -> float:
+    return float(mask.double().mean())
+
+
+def _shares(same: Tensor) -> list[float]:
+    """Return the fraction of every channel."""
+    return list(same.double().flatten(0, -2).mean(0).tolist())
+
+
+def _likely(steps: Tensor, height: int, width: int) -> list[tuple[int, int]]:
+    """Return the commonest movements, and the shortest, of which a smear has multiples.
+
+    A movement by more than half of the map is none: beside its border there is too little of it.
+    """
+    unique, counts = torch.unique(steps, dim=0, return_counts=True)
+    ordered = [(int(dh), int(dw)) for dh, dw in unique[counts.argsort(descending=True)]]
+    near = [(dh, dw) for dh, dw in ordered if 2 * abs(dh) <= height and 2 * abs(dw) <= width]
+    shortest = sorted((step for step in near if any(step)), key=_length)
+    return [*dict.fromkeys((*near[:3], *shortest[:1]))]
+
+
+def _repeats(steps: Tensor, step: tuple[int, int]) -> Tensor:
+    """Tell which movements are ``step``, once or several times over."""
+    (dh, dw), (row, column) = step, steps.unbind(-1)
+    times = (row * dh + column * dw) // max(1, dh * dh + dw * dw)
+    return (times > 0) & (row == times * dh) & (column == times * dw)
+
+
+def _runs(kinds: list[Any], fits: list[_Fit]) -> tuple[tuple[Move, ...], tuple[str, ...]]:
+    """Return what single channels do as runs of channels that do the same, and all in words."""
+    moves, words = [], []
+    for kind, run in groupby(range(len(kinds)), kinds.__getitem__):
+        places = [*run]
+        wrong = sum(1 - fits[place].share for place in places) / len(places)
+        what = kind
+        if not isinstance(kind, str):
+            move = replace(fits[places[0]].move, first=places[0], last=places[-1], smeared=wrong)
+            moves.append(move)
+            what = move.direction + " (smears)" * (wrong > 0)
+        elif kind.endswith("but for"):
+            what = f"{kind} {percent(wrong)} of its values"
+        words.append(f"{what} ({_spans(places)} of {len(kinds)})")
+    return tuple(moves), () if {*kinds} == {"no shift"} else tuple(words)
+
+
+def _spans(places: list[int]) -> str:
+    """Return ``channels 0-3, 8-11`` for numbers in order."""
+    runs = [[*run] for _, run in groupby(places, lambda place: place - places.index(place))]
+    told = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return f"channel{'s' * (len(places) > 1)} {told}"
+
+
+def percent(share: float) -> str:
+    """Return a percentage that is 0 or 100 only where all values are meant."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
 def listed(words: list[str]) -> str:
     """Return ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _fraction(mask: Tensor) -> float:
-    return float(mask.double().mean())
-
-
-def _commonest(steps: Tensor) -> dict[tuple[int, int], int]:
-    """Count the commonest movements; a border makes others beside the true one."""
-    unique, counts = torch.unique(steps, dim=0, return_counts=True)
-    order = counts.argsort(descending=True)[:3]
-    return {(int(unique[i, 0]), int(unique[i, 1])): int(counts[i]) for i in order}
-
-
-def _runs(channels: list[Move | None]) -> tuple[Move, ...]:
-    """Return what single channels do as runs of channels that do the same."""
-    runs, place = [], 0
-    for found, same in groupby(channels):
-        after = place + len([*same])
-        if found is not None:
-            runs.append(replace(found, first=place, last=after - 1))
-        place = after
-    return tuple(runs)
-
-
-def scaled(moves: tuple[Move, ...], old: int, channels: int) -> tuple[Move, ...]:
-    """Return the moves of ``old`` channels for another number of them, in proportion."""
-    return tuple(
-        replace(
-            move,
-            first=move.first * channels // old,
-            last=(move.last + 1) * channels // old - 1,
-        )
-        for move in moves
-    )
-
-
-def moved(x: Tensor, moves: tuple[Move, ...]) -> Tensor:
-    """Compute what ``moves`` say on a map of B,H,W,C: the reference of a foreign shift.
-
-    Channels that no move names stay.
-    """
-    height, width = x.shape[1:3]
-    parts, position = [], 0
-    for move in moves:
-        parts += [x[..., position : move.first], _moved(x[..., move.channels], move, height, width)]
-        position = move.last + 1
-    return torch.cat([*parts, x[..., position:]], dim=-1)
-
-
-def _moved(x: Tensor, move: Move, height: int, width: int) -> Tensor:
-    rows = torch.arange(height, device=x.device) - move.dh
-    columns = torch.arange(width, device=x.device) - move.dw
-    inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
-    if move.border == "wrapped":
-        return x[:, rows % height][:, :, columns % width]
-    near = x[:, rows.clamp(0, height - 1)][:, :, columns.clamp(0, width - 1)]
-    if move.border == "zero":
-        return torch.where(inside[..., None], near, torch.zeros_like(near))
-    return torch.where(inside[..., None], near, x) if move.border == "kept" else near
+def _some(groups: tuple[str, ...]) -> str:
+    more = f" and {len(groups) - _MOST_NAMED} more groups" * (len(groups) > _MOST_NAMED)
+    return ", ".join(groups[:_MOST_NAMED]) + more

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from s2mlp_cli.directions import Directions
 from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.shifts.decode import from_layout, to_layout
 from s2mlp_cli.shifts.types import Layout
 from s2mlp_cli.user_code import UserCode, load_code, parameters
 
@@ -40,6 +39,7 @@ class ForeignShift:
         function: what is called.
         takes: the parameters beside the map that are filled in, by name: ``directions``,
             ``height``, ``width`` or ``size``.
+        optional: the same of those that have defaults of their own.
         arguments: those of ``given`` that the function itself takes.
         given: all that ``--set`` gave, some of it to a constructor.
         notes: what was done to load it.
@@ -48,9 +48,30 @@ class ForeignShift:
     code: UserCode
     function: Callable[..., Any]
     takes: Mapping[str, str]
+    optional: Mapping[str, str]
     arguments: Mapping[str, Any]
     given: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> tuple[ForeignShift, ...]:
+        """How it may want to be called, the likeliest first: its own defaults may have to stay."""
+        directions = {name: what for name, what in self.optional.items() if what == "directions"}
+        sizes = {name: what for name, what in self.optional.items() if what != "directions"}
+        filled: tuple[dict[str, str], ...] = (directions, {}, {**directions, **sizes}, sizes)
+        unique = [each for place, each in enumerate(filled) if each not in filled[:place]]
+        return tuple(replace(self, takes={**self.takes, **each}) for each in unique)
+
+    @property
+    def constants(self) -> tuple[object, ...]:
+        """Arguments, defaults, attributes and numbers of its code: it may want such a size."""
+        code = getattr(getattr(self.function, "forward", self.function), "__code__", None)
+        return (
+            *self.given.values(),
+            *(each.default for each in _parameters(self.function)),
+            *getattr(self.function, "__dict__", {}).values(),
+            *getattr(code, "co_consts", ()),
+        )
 
     def call(self, x: Tensor, layout: Layout, directions: Directions = ()) -> Tensor:
         """Call it on ``x`` (B,H,W,C) in ``layout`` and return B,H,W,C; a list of maps is joined.
@@ -61,7 +82,7 @@ class ForeignShift:
             UserCodeError: it returned something that is not a map of the same shape.
         """
         height, width = int(x.shape[1]), int(x.shape[2])
-        given = to_layout(x, layout)
+        given = _to_layout(x, layout)
         values = {
             "directions": directions,
             "height": height,
@@ -77,7 +98,7 @@ class ForeignShift:
             what = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
             makes = "; if it makes shifts, give its arguments with --set" * callable(found)
             raise UserCodeError(f"it returns {what} for a map of {list(given.shape)}{makes}")
-        return from_layout(found, layout, height, width)
+        return _from_layout(found, layout, height, width)
 
 
 def load_foreign(
@@ -117,8 +138,8 @@ def load_foreign(
                 f"`s2mlp verify --module {text}`, or name the function that shifts"
             )
         function = function.eval()
-    takes = _filled(code, function, given)
-    return ForeignShift(code, function, takes, given, dict(arguments or {}), notes)
+    takes, optional = _filled(code, function, given)
+    return ForeignShift(code, function, takes, optional, given, dict(arguments or {}), notes)
 
 
 def _made(code: UserCode, given: dict[str, Any]) -> Any:
@@ -164,8 +185,8 @@ def _lacking(function: Callable[..., Any]) -> list[str]:
 
 def _filled(
     code: UserCode, function: Callable[..., Any], given: Mapping[str, Any]
-) -> dict[str, str]:
-    """Return which parameters beside the map are filled in, and with what."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return which parameters beside the map are filled in, and which can be, and with what."""
     _, *own = _parameters(function)
     names = [each.name for each in own]
     unknown = sorted(set(given) - set(names))
@@ -173,29 +194,45 @@ def _filled(
         raise UserCodeError(
             f"{code.name} has no argument '{unknown[0]}'; it has {', '.join(names) or 'none'}"
         )
-    takes = {
-        each.name: what
-        for each in own
-        if each.name not in given
-        and (what := _meaning(each.name, names))
-        and (what == "directions" or each.default in (inspect.Parameter.empty, None))
-    }
+    takes: dict[str, str] = {}
+    optional: dict[str, str] = {}
+    for each in own:
+        what = None if each.name in given else _meaning(each, names)
+        if what:
+            needed = each.default in (inspect.Parameter.empty, None)
+            (takes if needed else optional)[each.name] = what
     _require(code, [n for n in _lacking(function)[1:] if n not in takes and n not in given])
-    return takes
+    return takes, optional
 
 
-def _meaning(name: str, names: list[str]) -> str | None:
-    lower, lowered = name.lower(), {each.lower() for each in names}
+def _meaning(parameter: inspect.Parameter, names: list[str]) -> str | None:
+    lower, lowered = parameter.name.lower(), {each.lower() for each in names}
     if lower in _DIRECTIONS:
         return "directions"
     if lower in _HEIGHT and lowered & _WIDTH:
         return "height"
     if lower in _WIDTH and lowered & _HEIGHT:
         return "width"
-    return "size" if lower in _SIZE else None
+    # A number may be the size of a step.
+    is_number = isinstance(parameter.default, int | float)
+    return "size" if lower in _SIZE and not is_number else None
 
 
 def _require(code: UserCode, lacking: list[str]) -> None:
     if lacking:
         sets = " ".join(f"--set {name}=VALUE" for name in lacking)
         raise UserCodeError(f"{code.name} needs {', '.join(lacking)}; give it with {sets}")
+
+
+def _to_layout(x: Tensor, layout: Layout) -> Tensor:
+    """Return a map of B,H,W,C in another layout: a view where one is possible."""
+    if layout == "B,C,H,W":
+        return x.permute(0, 3, 1, 2)
+    return x.flatten(1, 2) if layout == "B,N,C" else x
+
+
+def _from_layout(x: Tensor, layout: Layout, height: int, width: int) -> Tensor:
+    """Return B,H,W,C of a map in ``layout``."""
+    if layout == "B,C,H,W":
+        return x.permute(0, 2, 3, 1)
+    return x.reshape(len(x), height, width, -1) if layout == "B,N,C" else x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from s2mlp_cli.records.verify import VerifyCase, VerifyRecord, VerifyResult
+from s2mlp_cli.records.verify import ForeignResult, VerifyCase, VerifyRecord, VerifyResult
 from s2mlp_cli.views.document import Cell, Column, Sheet, Table, Tone, View, listed, percentage
 
 _TONES: dict[str, Tone] = {
@@ -188,10 +188,15 @@ def _foreign(record: VerifyRecord) -> Iterator[Table]:
                 caption=each.implementation,
                 columns=(Column("What"), Column("Found", prose=True)),
                 rows=tuple(rows),
-                note=f"Percentages are of a contiguous {each.layout} map of 14x14."
+                note=f"Percentages are of a contiguous {each.layout} map of {_size(each)}."
                 if each.smears
                 else "",
             )
+
+
+def _size(found: ForeignResult) -> str:
+    images, height, width = found.smears[0].size
+    return f"{height}x{width}{f', {images} images' * (images > 1)}"
 
 
 def sheet(record: VerifyRecord) -> Sheet:

@@ -99,6 +99,44 @@ OPPOSITE = """
         other = {"up": "down", "down": "up", "left": "right", "right": "left"}
         return shift(x, tuple(other[each] for each in directions))
 """
+LOST = """
+    def f(x):
+        g = x.shape[-1] // 4
+        y = torch.zeros_like(x)
+        y[:, 1:, :, : 2 * g] = x[:, :-1, :, : 2 * g]
+        y[:, :, 1:, 2 * g : 3 * g] = x[:, :, :-1, 2 * g : 3 * g]
+        return y
+"""
+LOOP = """
+    def f(x):
+        y, g = x.clone(), x.shape[-1] // 2
+        for row in range(1, x.shape[1]):
+            y[:, row, :, :g] = y[:, row - 1, :, :g]
+        y[:, :, 1:, g:] = x[:, :, :-1, g:]
+        return y
+"""
+NO_GRADIENT = """
+    @torch._dynamo.disable
+    def f(x):
+        y, g = x.clone(), x.shape[-1] // 2
+        y[:, 1:, :, :g] = y[:, :-1, :, :g]
+        y[:, :, 1:, g:] = x[:, :, :-1, g:]
+        return y
+"""
+BIG_ONLY = """
+    def f(x):
+        y, g = x.clone(), x.shape[-1] // 2
+        read = y if x.shape[1] > 20 else x
+        y[:, 1:, :, :g] = read[:, :-1, :, :g]
+        y[:, :-1, :, g:] = x[:, 1:, :, g:]
+        return y
+"""
+DOWN = "torch.cat([x[:, :1], x[:, :-1]], 1)"
+FIXED = """
+    def f(x, SIZE):
+        y = x.view(x.shape[0], h, w, x.shape[-1])
+        return torch.cat([y[:, :1], y[:, :-1]], 1).flatten(1, 2)
+"""
 SHIFTS = {
     "rolled chunks": (
         "def f(x):\n    a, b = x.chunk(2, 1)\n    return torch.cat([a.roll(1, 2), b.roll(-1, 3)], 1)",
@@ -107,7 +145,7 @@ SHIFTS = {
     ),
     "all channels alike": (
         "def f(x):\n    y = x.clone()\n    y[:, :, 1:] = x[:, :, :-1]\n    return y",
-        "a true shift: right on B,H,W,C, or a true shift: down on B,C,H,W; choose with --layout",
+        "a true shift: right on B,H,W,C, or a true shift: down on B,C,H,W",
         None,
     ),
     "a height and a width": (TOKENS_OF, "a true shift: down on B,N,C", None),
@@ -195,12 +233,12 @@ SHIFTS = {
     "sizes that divide by 7": (
         "def f(x):\n    x.unflatten(1, (-1, 7)).unflatten(3, (-1, 7))\n    return x.roll(1, 1)",
         "a shift that wraps around at the border: down on B,H,W,C",
-        "fails on maps of 11x13, 12x12, 10x14, 5x7, 6x6, 1x1, 1x7 and 7x1: ",
+        "fails on maps of 11x13, 12x12, 10x14, 5x7, 6x6, 1x1, 1x7, 7x1 and 65x9: ",
     ),
     "a step that depends on the size": (
         "def f(x):\n    return x.roll(max(1, x.shape[1] // 8), 1)",
         "not a shift: at 11x13 a shift that wraps around at the border: down, but it differs on "
-        "maps of 56x56 (at 56x56: a shift that wraps around at the border: down by 7)",
+        "maps of 56x56 and 65x9 (at 56x56: a shift that wraps around at the border: down by 7)",
         None,
     ),
     "a step that depends on the batch": (
@@ -246,6 +284,120 @@ SHIFTS = {
         """,
         "a shift that wraps around at the border: down on B,H,W,C",
         "its gradient is not that of what it computes",
+    ),
+    "rounded": (
+        f"def f(x):\n    return {DOWN}.round()",
+        "not a shift: moves large whole numbers as a true shift: down, but changes 100.0% of random",
+        None,
+    ),
+    "no small values": (
+        f"def f(x):\n    return F.hardshrink({DOWN})",
+        "not a shift: moves large whole numbers as a true shift: down, but changes 38.5% of random",
+        None,
+    ),
+    "a little noise": (
+        "def f(x):\n    return x.roll(1, 1) + 0.001 * torch.randn_like(x)",
+        "not a shift: two calls on the same map give different values",
+        None,
+    ),
+    "clamped": (
+        f"def f(x):\n    return {DOWN}.clamp(-6, 6)",
+        "not a shift: at 11x13 on B,H,W,C, of its values 100.0% are not values of its input",
+        None,
+    ),
+    "lost channels": (
+        LOST,
+        "not a shift: at 11x13 on B,H,W,C, of its values 75.0% move as in a shift and 25.0% are "
+        "zero: down (channels 0-23 of 48), right (channels 24-35 of 48), zero (channels 36-47 of "
+        "48), the values of channels 36-47 are lost",
+        None,
+    ),
+    "one value wrong": (
+        f"def f(x):\n    y = {DOWN}.clone()\n    y[:, -1, -1, -1] = 0\n    return y",
+        "not a shift: at 11x13 on B,H,W,C, of its values >99.9% move as in a shift and <0.1% are "
+        "zero: down (channels 0-46 of 48), down but for 0.7% of its values (channel 47 of 48)",
+        None,
+    ),
+    "another border": (
+        f"def f(x):\n    y = {DOWN}.clone()\n    y[:, 0] *= 0.5\n    return y",
+        "not a shift: at 11x13 on B,H,W,C, of its values 90.9% move as in a shift and 9.1% are not "
+        "values of its input: down but for 9.1% of its values (channels 0-47 of 48)",
+        None,
+    ),
+    "a loop that reads what it wrote": (
+        LOOP,
+        "not a shift: group 1 smears (85.7% of its values wrong at 14x14 on B,H,W,C), because it "
+        "reads what it has just written; clone first, and it is a true shift: down, right",
+        None,
+    ),
+    "the first row everywhere": (
+        "def f(x):\n    return x[:, :1].expand_as(x)",
+        "not a shift: at 11x13 on B,C,H,W, of its values 97.9% come from other channels",
+        None,
+    ),
+    "a smear that is not compiled": (
+        NO_GRADIENT,
+        "not a shift: group 1 smears (85.7% of its values wrong at 14x14 on B,H,W,C), because it "
+        "reads what it has just written; clone first, and it is a true shift: down, right",
+        "its gradient is that of the true shift",
+    ),
+    "a smear on large maps": (
+        BIG_ONLY, "not a shift: group 1 smears (96.4% of its values wrong at 56x56 with 2 images on ", None,
+    ),
+    "a smear that fails on one image": (
+        "def f(x):\n    x[:, 1:] = x[:, :-1]\n    return x",
+        "not a shift: group 1 smears (81.8% of its values wrong at 11x13 with 2 images on B,H,W,C)",
+        "fails on one image: ",
+    ),
+    "a step by many rows": (
+        "def f(x):\n    y = torch.zeros_like(x)\n    y[:, 12:] = x[:, :-12]\n    return y",
+        "a shift with zeros at the border: down by 12 on B,H,W,C",
+        None,
+    ),
+    "a step by half of a small map": (
+        "def f(x):\n    return x.roll(6, 1)",
+        "a shift that wraps around at the border: down by 6 on B,H,W,C",
+        None,
+    ),
+    "a height and a width with defaults": (
+        FIXED.replace("SIZE", "h=14, w=14"), "a true shift: down on B,N,C", None,
+    ),
+    "a resolution with a default": (
+        FIXED.replace("SIZE", "resolution=(14, 14)").replace("h, w", "*resolution"),
+        "a true shift: down on B,N,C",
+        None,
+    ),
+    "a fixed size": (
+        f"def f(x):\n    assert x.shape[1:3] == (14, 14)\n    return {DOWN}",
+        "a true shift: down on B,H,W,C",
+        "fails on maps of 11x13, ",
+    ),
+    "a fixed width": (
+        f"def f(x):\n    assert x.shape[-1] == 100\n    return {DOWN}",
+        "a true shift: down on B,H,W,C",
+        "fails with 46 channels: ",
+    ),
+    "directions of its own": (
+        "def f(x, directions=((1, 0), (0, 1))):\n    parts = x.chunk(len(directions), -1)\n"
+        "    return torch.cat([p.roll(d, (1, 2)) for p, d in zip(parts, directions)], -1)",
+        "a shift that wraps around at the border: down, right on B,H,W,C",
+        None,
+    ),
+    "directions followed, diagonals ignored": (
+        "def f(x, directions):\n    from s2mlp_cli import shift\n"
+        "    return shift(x, directions) if '-' not in directions[0] else x",
+        "a true shift: down, up, right, left on B,H,W,C",
+        "asked for down-right, up-left, it gives nothing moves",
+    ),
+    "another dtype": (
+        "def f(x):\n    return x.double().roll(1, 1)",
+        "a shift that wraps around at the border: down on B,H,W,C",
+        "returns float64 for float32, bfloat16 and float16",
+    ),
+    "another step at another width": (
+        "def f(x):\n    return x.roll(max(1, x.shape[-1] // 48), 1)",
+        "not a shift: with 128 channels, a shift that wraps around at the border: down by 2",
+        None,
     ),
     "sys.exit": (
         "import sys\ndef f(x):\n    sys.exit(0)",

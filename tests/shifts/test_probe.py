@@ -6,8 +6,9 @@ import torch
 from s2mlp_cli import shift
 from s2mlp_cli.directions import OFFSETS
 from s2mlp_cli.errors import UserCodeError
-from s2mlp_cli.shifts.decode import Move, decode, moved, numbered
+from s2mlp_cli.shifts.decode import decode, numbered
 from s2mlp_cli.shifts.foreign import load_foreign
+from s2mlp_cli.shifts.moves import Move, moved
 from s2mlp_cli.shifts.probe import probe
 
 # The plug-in that many repositories copied: it overwrites what it still has to read.

@@ -38,7 +38,7 @@ def explain(
         arguments=dict(arguments or {}),
         is_shift=found.is_shift,
         layout=found.read.layout if found.read else None,
-        explanation=found.verdict,
+        explanation=found.verdict + "; choose with --layout" * found.ambiguous,
         splits=found.splits,
         smears=found.smears,
         findings=found.findings,

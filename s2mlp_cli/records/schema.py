@@ -18,4 +18,6 @@ def record_schema(kind: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in [[kind] for kind in KINDS]:
+        sys.exit(f"error: name one kind of record: {', '.join(KINDS)}")
     print(json.dumps(record_schema(sys.argv[1]), indent=2))

@@ -15,8 +15,9 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,6 +107,50 @@ def parameters(value: Any) -> list[inspect.Parameter] | None:
         for each in call.schema.arguments  # of TorchScript
         if each.name != "self"
     ]
+
+
+def imported_files(path: Path | None) -> dict[str, str]:
+    """Return the files of the user's own folder that a file imports, directly or by others.
+
+    The import statements are read, not run. What is installed is not the user's own.
+
+    Returns:
+        The path from the folder in which imports are looked up -> sha256.
+    """
+    if path is None or {"site-packages", "dist-packages"} & set(path.resolve().parts):
+        return {}
+    package, path = _package(path), path.resolve()
+    folder = path.parents[len(package)]
+    finder = ModuleFinder([str(folder)], excludes=["s2mlp_cli"])
+    try:
+        if package and path.stem.isidentifier():
+            finder.import_hook(".".join((*package, path.stem)))
+        else:
+            finder.run_script(str(path))
+    except (ImportError, SyntaxError):  # importing it says so, in a sentence
+        return {}
+    found = [vars(module)["__file__"] for module in finder.modules.values()]
+    files = {Path(file) for file in found if file}
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(files - {path})
+    }
+
+
+def require_imported(path: Path | None, known: Mapping[str, str]) -> None:
+    """Refuse a file whose imports are others than when ``known`` was read.
+
+    Raises:
+        UserCodeError: naming the file that changed.
+    """
+    found = imported_files(path) if known else {}
+    for name, sha256 in known.items():
+        if found.get(name) != sha256:
+            raise UserCodeError(
+                f"{name}, which {path} imports, has changed (sha256 "
+                f"{found.get(name, 'none')[:12]} instead of {sha256[:12]}); restore the file, or "
+                "start again without the earlier results"
+            )
 
 
 def names_code(text: str) -> bool:

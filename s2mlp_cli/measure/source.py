@@ -19,7 +19,13 @@ from s2mlp_cli.records.source import ModelSource
 from s2mlp_cli.shifts import registry
 from s2mlp_cli.specs import ModelSpec, TimmSpec, load_spec, with_input_size
 from s2mlp_cli.specs.model import MAX_PIXELS
-from s2mlp_cli.user_code import UserCode, load_code, names_code
+from s2mlp_cli.user_code import (
+    UserCode,
+    imported_files,
+    load_code,
+    names_code,
+    require_imported,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -352,6 +358,7 @@ def reopen(
     again: GivenModel
     if source.kind == "python":
         code = load_code(path, source.sha256)
+        require_imported(code.path, source.imports)
         return _python_model(source, code, input_size or DEFAULT_SIZE, in_channels)
     if source.kind == "checkpoint":
         again = _checkpoint(path, spec, input_size, source.averaged, source.key)
@@ -460,6 +467,7 @@ def _python(
         path=model,
         arguments=arguments,
         sha256=code.sha256,
+        imports=imported_files(code.path),
         weights=None if ckpt is None else str(ckpt),
         averaged=averaged,
         key=key,

@@ -22,6 +22,7 @@ class ModelSource(Frozen):
         path: as the user gave it: ``v2-small``, ``best.pth``, ``nets/net.py:build``.
         arguments: what a Python function was called with (``--set``).
         sha256: of the file; None for a spec or a module.
+        imports: the user's own files that a Python file imports -> their sha256.
         weights: the checkpoint file whose weights a Python model got, and ``weights_sha256``.
         averaged: whether the averaged (EMA) weights of the checkpoint were taken.
         key: the key or prefix of the weights in a checkpoint with several (``--weights``).
@@ -32,6 +33,7 @@ class ModelSource(Frozen):
     path: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     sha256: str | None = None
+    imports: dict[str, str] = Field(default_factory=dict)
     weights: str | None = None
     weights_sha256: str | None = None
     averaged: bool = False

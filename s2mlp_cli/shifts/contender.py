@@ -20,7 +20,7 @@ from s2mlp_cli.shifts.decode import Decoded
 from s2mlp_cli.shifts.foreign import ForeignShift, load_foreign
 from s2mlp_cli.shifts.probe import Probe, probe
 from s2mlp_cli.shifts.types import Implementation, Layout, ShiftFunction
-from s2mlp_cli.user_code import names_code
+from s2mlp_cli.user_code import imported_files, names_code, require_imported
 
 # Its layout, the parameters that are filled in, and what moves.
 Reading = tuple[Layout, Mapping[str, str], Decoded]
@@ -95,6 +95,7 @@ def open_shift(
         path=text,
         arguments=dict(arguments or {}),
         sha256=shift.code.sha256,
+        imports=imported_files(shift.code.path),
     )
     return _added(source, shift, probe(shift, device=device))
 
@@ -125,6 +126,7 @@ def reopen_shift(
         UserCodeError: its file is gone or has changed since.
     """
     shift = load_foreign(source.path or "", source.arguments, source.sha256)
+    require_imported(shift.code.path, source.imports)
     if read is None:
         return _added(source, shift, probe(shift, device=device))
     layout, takes, decoded = read

@@ -257,3 +257,19 @@ def test_a_pt2_file_is_counted_like_what_it_was_made_from(tmp_path):
     )
     assert found.crosscheck.agree
     assert (found.params, found.macs_matmul) == (expected.params, expected.macs_matmul)
+
+
+def test_a_changed_file_that_a_model_imports_is_named_and_refused(tmp_path):
+    package = tmp_path / "nets_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    layers = package / "layers.py"
+    layers.write_text("import torch\nLayer = torch.nn.Identity\n")
+    net = package / "net.py"
+    net.write_text("from .layers import Layer\n\ndef build():\n    return Layer()\n")
+    source = open_model(f"{net}:build").source
+    assert set(source.imports) == {"nets_of_a_test/__init__.py", "nets_of_a_test/layers.py"}
+    assert reopen(source, None).source == source
+    layers.write_text("import torch\nLayer = torch.nn.Flatten\n")
+    with pytest.raises(UserCodeError, match=r"nets_of_a_test/layers.py, which .*net.py imports"):
+        reopen(source, None)

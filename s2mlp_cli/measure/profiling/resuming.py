@@ -59,6 +59,12 @@ def require_same(
                 f"{(source.sha256 or 'none')[:12]} instead of {(before.sha256 or 'none')[:12]}); "
                 f"restore it, or {_REMEDY}"
             )
+        for file, sha256 in before.imports.items():
+            if source.imports.get(file) != sha256:
+                raise RecordError(
+                    f"{file}, which {source.path} imports, has changed since the record to resume "
+                    f"was measured; restore it, or {_REMEDY}"
+                )
     for name, spec in specs.items():
         if _without_size(previous.specs.get(name, spec)) != _without_size(spec):
             raise RecordError(

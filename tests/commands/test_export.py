@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import resource
 import shutil
 
 import pytest
@@ -125,6 +126,21 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     done = run("--ckpt", "sample", "--shift", "conv", "-o", path)
     assert isinstance(done.exception, WriteError)
     assert "free some space" in str(done.exception)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["m.pt2"]
+
+
+def test_a_system_that_takes_no_more_bytes_leaves_the_old_file(tmp_path):
+    path = tmp_path / "m.pt2"
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        done = run("--ckpt", "sample", "--shift", "conv", "-o", path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(done.exception, ExportError)
+    assert "cannot write temporary files: File too large" in str(done.exception)
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["m.pt2"]
 

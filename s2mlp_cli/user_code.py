@@ -62,6 +62,15 @@ class UserCode:
             return None
         return tuple(each.name for each in found)
 
+    def _required(self) -> list[str]:
+        try:
+            parameters = inspect.signature(self.value).parameters.values()
+        except (TypeError, ValueError):
+            return []
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = [each for each in parameters if each.default is inspect.Parameter.empty]
+        return [each.name for each in needed if each.kind not in variadic]
+
     def call(self, **arguments: Any) -> Any:
         """Call the object; what it raises becomes a :class:`UserCodeError`."""
         takes = self.takes
@@ -70,6 +79,10 @@ class UserCode:
                 near = did_you_mean(name, takes) or ";"
                 known = ", ".join(takes) or "none"
                 raise UserCodeError(f"{self.name} has no argument '{name}'{near} it has {known}")
+        lacking = [name for name in self._required() if name not in arguments]
+        if lacking:
+            sets = " ".join(f"--set {name}=VALUE" for name in lacking)
+            raise UserCodeError(f"{self.name} needs {', '.join(lacking)}; give it with {sets}")
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         with self.running(f"{self.name}({given})"):
             return self.value(**arguments)

@@ -280,6 +280,10 @@ def open_model(
                 "--in-channels, --ema and --weights"
             )
         return _exported(Path(ckpt), input_size)
+    if model is not None and model.endswith(".py"):
+        raise UserCodeError(
+            f"{model} is a file of Python code; name the function or class in it: {model}:NAME"
+        )
     if ckpt is None and (averaged or weights):
         option = "--ema" if averaged else "--weights"
         raise SpecError(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2mlp_cli import sample
-from s2mlp_cli.errors import CheckpointError, ExportError, SpecError, UserCodeError
+from s2mlp_cli.errors import CheckpointError, ExportError, S2MLPError, SpecError, UserCodeError
 from s2mlp_cli.measure.counting.count import count
 from s2mlp_cli.measure.source import module_model, open_model, open_models, reopen
 from s2mlp_cli.models.s2mlp import SpatialShiftMixer
@@ -273,3 +273,21 @@ def test_a_changed_file_that_a_model_imports_is_named_and_refused(tmp_path):
     layers.write_text("import torch\nLayer = torch.nn.Flatten\n")
     with pytest.raises(UserCodeError, match=r"nets_of_a_test/layers.py, which .*net.py imports"):
         reopen(source, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("net.py", {}, "net.py is a file of Python code; name the function or class in it"),
+        ("net.py:build", {}, "net.py:build needs width; give it with --set width=VALUE"),
+        ("v2-small", {"averaged": True}, "--ema chooses among the weights of a checkpoint"),
+        ("v2-small", {"weights": "ema"}, "--weights chooses among the weights of a checkpoint"),
+        ("sample.pth", {"in_channels": 4}, "--in-channels 4: .* has weights for images of 3"),
+    ],
+)
+def test_what_a_model_has_no_use_for_or_lacks_is_said(tmp_path, monkeypatch, name, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("def build(width, depth=1):\n    pass\n")
+    shutil.copy(sample.CHECKPOINT, tmp_path / "sample.pth")
+    with pytest.raises(S2MLPError, match=words):
+        open_model(name, **options).build()

@@ -7,6 +7,7 @@ whoever calls decides whether it is kept (:mod:`s2mlp_cli.measure.proving` check
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -95,8 +96,10 @@ def export_pt2(
             raise ExportError(_fixes_batch(module, example))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which are nobody's business
-    with open(path, "wb") as stream:  # a full disk is Python's OSError, and not one of C++
-        torch.export.save(program, stream, extra_files=dict(metadata or {}))
+    # Through memory: torch's writer in C++ ends the process where a disk takes no more bytes.
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files=dict(metadata or {}))
+    path.write_bytes(content.getbuffer())
 
 
 @contextlib.contextmanager

@@ -63,7 +63,9 @@ def command(
         weights=weights,
     )  # fmt: skip
     if given.spec is None:
-        raise SpecError(f"{given.name} has no spec; `s2mlp count {named or model}` describes it")
+        exported = given.source.kind == "exported"
+        remedy = "show what it was exported from" if exported else "`s2mlp count` describes it"
+        raise SpecError(f"{given.name} has no spec; {remedy}")
     for note in given.notes:
         remarks_console().print(f"• {note}", style="warn", markup=False, soft_wrap=True)
     click.echo(spec_yaml(given.spec), nl=False)

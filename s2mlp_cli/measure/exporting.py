@@ -97,7 +97,10 @@ def export(
         if format_ == "onnx":
             check_onnx(draft)
         tell("checking the file against eager float32")
-        session = open_session(draft, threads=threads)
+        try:
+            session = open_session(draft, threads=threads)
+        except ExportError as error:
+            raise ExportError(str(error).replace(str(draft), str(path))) from error
         facts = session.facts
         proofs, allowed = _proofs(model, reference, session, batch_size)
         result = ExportResult(

@@ -493,9 +493,17 @@ def _python_model(
     from s2mlp_cli.checkpoints.loading import load_weights
 
     expected = {name: tuple(each.shape) for name, each in model.build().state_dict().items()}
-    state, file = load_weights(source.weights, source.name, expected, source.averaged, source.key)
+    weights = _weights_file(source.weights)
+    state, file = load_weights(weights, source.name, expected, source.averaged, source.key)
     _check_same(file.sha256, source.weights_sha256, source.weights)
     return replace(model, source=changed(source, weights_sha256=file.sha256), weights=state)
+
+
+def _weights_file(path: str | Path) -> str | Path:
+    """Return the file, for the name of the sample that of its weights."""
+    from s2mlp_cli import sample
+
+    return sample.CHECKPOINT if str(path) == sample.NAME else path
 
 
 def _checkpoint(
@@ -505,11 +513,9 @@ def _checkpoint(
     averaged: bool,
     key: str | None,
 ) -> CheckpointModel:
-    from s2mlp_cli import sample
     from s2mlp_cli.checkpoints.loading import load_checkpoint
 
-    file = sample.CHECKPOINT if str(path) == sample.NAME else path
-    checkpoint = load_checkpoint(file, spec, averaged, str(path), input_size, key)
+    checkpoint = load_checkpoint(_weights_file(path), spec, averaged, str(path), input_size, key)
     source = ModelSource(
         kind="checkpoint",
         name=Path(path).name,

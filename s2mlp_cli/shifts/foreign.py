@@ -91,9 +91,18 @@ class ForeignShift:
         }
         filled = {name: values[what] for name, what in self.takes.items()}
         found = self.function(given, **filled, **self.arguments)
-        maps = isinstance(found, list | tuple) and all(isinstance(each, Tensor) for each in found)
-        if maps and found:
-            found = torch.cat(list(found), dim=1 if layout == "B,C,H,W" else -1)
+        axis = 1 if layout == "B,C,H,W" else given.ndim - 1
+        rest = [size for at, size in enumerate(given.shape) if at != axis]
+        if (
+            isinstance(found, list | tuple)
+            and found
+            and all(
+                isinstance(each, Tensor)
+                and [size for at, size in enumerate(each.shape) if at != axis] == rest
+                for each in found
+            )
+        ):
+            found = torch.cat(list(found), dim=axis)
         if not isinstance(found, Tensor) or found.shape != given.shape:
             what = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
             makes = "; if it makes shifts, give its arguments with --set" * callable(found)
@@ -122,7 +131,10 @@ def load_foreign(
         owner, _, name = text.rpartition(".")
         function = getattr(_made(load_code(owner, sha256), given), name)
     if not callable(function):
-        raise UserCodeError(f"{code.name} is of type {type(function).__name__}, not a function")
+        raise UserCodeError(
+            f"{code.name} is of type {type(function).__name__}, not a function; name a function, "
+            "a method (Class.method) or a module"
+        )
     if not _takes_map(function, given):
         function = _made(code, given)
         if not callable(function):

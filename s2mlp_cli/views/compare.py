@@ -70,7 +70,16 @@ def _answer(record: CompareRecord) -> str:
         tally[row.verdict] += 1
     said = ", ".join(f"{count} {verdict}" for verdict, count in tally.items() if count)
     names = source_names(record)
-    return f"{names[-1]} against {names[0]}: {said}{_gate(record)}"
+    return f"{names[-1]} against {names[0]}: {said}{_top1(record)}{_gate(record)}"
+
+
+def _top1(record: CompareRecord) -> str:
+    """Say how the accuracy changed, where one model is compared."""
+    rows = [row for row in record.results if row.quantity == "top-1"]
+    if len(rows) != 1:
+        return ""
+    before, *_, after = (shown(value, rows[0].unit) for value in rows[0].values)
+    return f"; top-1 {after}" if before == after else f"; top-1 {after} instead of {before}"
 
 
 def _gate(record: CompareRecord) -> str:

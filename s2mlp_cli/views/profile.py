@@ -35,8 +35,10 @@ from s2mlp_cli.views.ranking import (
     rankings,
 )
 
-# So many implementations are answered one by one; of more, the fastest is. Groups of rows likewise.
+# So many implementations are answered one by one, in so many cases; of more, the fastest is. Groups
+# of rows likewise.
 _FEW = 2
+_FEW_CASES = 4
 
 
 def view(record: ProfileRecord) -> View:
@@ -45,11 +47,12 @@ def view(record: ProfileRecord) -> View:
     levels = {level: [row for row in timed if row.level == level] for level in LEVELS}
     ranked = rankings(timed)
     widest = next((rows for rows in levels.values() if rows), [])
-    about = _About(timed)
+    about, cases = _About(timed), _cases(widest, bool(ranked))
+    brief = len(cases) > _FEW_CASES
     return View(
         title="Speed and memory: " + listed((row.model for row in record.results), "models"),
         answers=(
-            *(said for case in _cases(widest, bool(ranked)) for said in _of_case(case, about)),
+            *(_of_case(case, about, brief) for case in cases),
             *map(ranking_answer, ranked),
             *([] if timed else ["Nothing was timed."]),
         ),
@@ -123,34 +126,31 @@ class _About:
         return "; ".join(f"{names} of {folded(cases)}" for names, cases in alike.items())
 
 
-def _of_case(rows: list[ProfileResult], about: _About) -> list[str]:
-    """Return a sentence for each requested implementation, or one on the fastest."""
+def _of_case(rows: list[ProfileResult], about: _About, brief: bool) -> str:
+    """Return what each of a few requested implementations does, or which one is the fastest."""
     competing = [row for row in rows if row.shift not in (*FLOORS, REFERENCE)]
     asked = [row for row in competing if not row.is_baseline] or competing or rows
-    if len(asked) <= _FEW:
-        return [f"{about.case(asked[0])}: {'; '.join(map(_answer, asked))}."]
-    ordered = sorted(competing, key=lambda row: row.median_s or 0)
-    fastest = ordered[0]
-    alike = not_told_apart(fastest, competing)
-    first = [implementation(fastest), *alike]
-    slower = [
-        implementation(row)
-        + (
-            f" ({units.significant(ratio.value, 3)} × {BASELINE})"
-            if ratio and not row.is_baseline
-            else ""
-        )
-        for row in ordered
-        if implementation(row) not in first
-        for ratio in [row.ratio_to_slice]
-    ]
-    said = (
-        f"no winner among {', '.join(first)}"
-        if alike
-        else f"the fastest of {len(competing)} is {_answer(fastest)}"
-    )
-    behind = f"; slower: {', '.join(slower)}" if slower else ""
-    return [f"{about.case(fastest)}: {said}{behind}."]
+    if len(asked) <= _FEW and not brief:
+        return f"{about.case(asked[0])}: {'; '.join(map(_answer, asked))}."
+    first, *others = sorted(competing or rows, key=lambda row: row.median_s or 0)
+    alike = not_told_apart(first, others)
+    slower = [row for row in others if row not in alike]
+    if alike:
+        said = f"no winner among {', '.join(map(_relative, [first, *alike]))}"
+    else:
+        won = _relative(first) if brief else _answer(first)
+        said = f"the fastest of {len(others) + 1} is {won}"
+    behind = f"; slower than {'these' if alike else 'it'}: {', '.join(map(_relative, slower))}"
+    return f"{about.case(first)}: {said}{behind if slower else ''}."
+
+
+def _relative(row: ProfileResult) -> str:
+    """Name a row with its speed: ``fused (onnxruntime, 1.74 × slice)``."""
+    ratio = None if row.is_baseline else row.ratio_to_slice
+    inside = [row.runtime] if row.runtime != TORCH else []
+    inside += [f"{units.significant(ratio.value, 3)} × {BASELINE}"] if ratio else []
+    name = implementation(row).removesuffix(f" ({row.runtime})")
+    return f"{name} ({', '.join(inside)})" if inside else name
 
 
 def _answer(row: ProfileResult) -> str:

@@ -100,7 +100,7 @@ def _over_batches(models: Sequence[ProfileResult]) -> Iterator[Picture]:
             yield Picture(
                 name=f"batch-{number}",
                 description="Lines of milliseconds per image and of peak memory over the batch "
-                f"size, one for each of {len(points)} implementations.",
+                f"size, one for each implementation ({len(points)}).",
                 drawing=lines.batches(
                     points, title=f"Time and memory over the batch size: {title}"
                 ),
@@ -115,7 +115,7 @@ def _over_sizes(models: Sequence[ProfileResult]) -> Iterator[Picture]:
             yield Picture(
                 name=f"size-{number}",
                 description="Lines of milliseconds per image and of peak memory over the side of a "
-                f"square image of as many pixels, one for each of {len(points)} implementations.",
+                f"square image of as many pixels, one for each implementation ({len(points)}).",
                 drawing=lines.batches(
                     points,
                     over="image size (side in pixels)",

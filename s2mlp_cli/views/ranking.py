@@ -13,17 +13,13 @@ from s2mlp_cli.records.profile_rows import implementation, peak_bytes, setting
 from s2mlp_cli.views.document import Column, Number, Table, measured, percentage
 
 
-def not_told_apart(fastest: ProfileResult, rows: Iterable[ProfileResult]) -> list[str]:
-    """Return the implementations that may be as fast: the intervals to ``slice`` touch.
+def not_told_apart(fastest: ProfileResult, others: Iterable[ProfileResult]) -> list[ProfileResult]:
+    """Return the rows that may be as fast: the intervals of the speeds relative to ``slice`` touch.
 
     Of many that are alike the smallest median is luck, so that a fastest one needs its company.
     """
     least, _ = _to_slice(fastest)
-    return [
-        implementation(row)
-        for row in rows
-        if implementation(row) != implementation(fastest) and _to_slice(row)[1] >= least
-    ]
+    return [row for row in others if _to_slice(row)[1] >= least]
 
 
 def _to_slice(row: ProfileResult) -> tuple[float, float]:

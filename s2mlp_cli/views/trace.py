@@ -31,7 +31,10 @@ def view(record: TraceRecord) -> View:
     return View(
         title="Where the time of a traced run goes: "
         + ", ".join(filter(None, (listed(runs, "runs"), common))),
-        answers=tuple(_answer(*each) for each in named) or ("The trace holds no run.",),
+        answers=tuple(
+            _answer(f"{name} ({common})" if common else name, result) for name, result in named
+        )
+        or ("The trace has no run.",),
         pictures=partial(_pictures, named),
         tables=tuple(
             table

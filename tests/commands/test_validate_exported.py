@@ -9,6 +9,7 @@ from torch import nn
 
 from s2mlp_cli import sample
 from s2mlp_cli.commands.profile import command as profile
+from s2mlp_cli.commands.show import command as show
 from s2mlp_cli.compare.comparison import compare_records
 from s2mlp_cli.errors import CheckpointError, ExportError, ProgressError, UnavailableError
 from s2mlp_cli.measure.exporting import export
@@ -61,6 +62,11 @@ def test_every_image_is_scored_as_by_the_checkpoint(exported, tmp_path, name):
     assert not any("assumed" in remark for remark in result.remarks)
     losses = [[row.loss for row in load_predictions(file)] for file in files]
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+
+
+def test_show_of_an_exported_file_points_to_what_it_was_made_from(exported):
+    done = CliRunner().invoke(show, [str(exported / "digits.onnx")])
+    assert "digits.onnx has no spec; show what it was exported from" in str(done.exception)
 
 
 def test_in_int8_an_image_depends_on_its_batch_and_on_nothing_else(exported, tmp_path):

@@ -404,6 +404,11 @@ SHIFTS = {
         "cannot be called on a map: it ends the program (sys.exit)",
         None,
     ),
+    "a map and a number": (
+        "def f(x):\n    return x.roll(1, 1), x.mean()",
+        "cannot be called on a map: it returns a tuple for a map of [2, 11, 13, 48]",
+        None,
+    ),
     "no return": (
         "def f(x):\n    x.roll(1, 1)",
         "cannot be called on a map: it returns a NoneType for a map of [2, 11, 13, 48]",

@@ -160,8 +160,8 @@ def test_no_winner_is_named_among_those_that_cannot_be_told_apart():
         timed("none", 0.5, reference="the same without its shifts"),
     ]
     assert answers(*rows) == (
-        "v2-small, whole model, cpu, fp32, batch 1: no winner among fused, roll, gather; slower: "
-        "slice, conv (0.900 × slice).",
+        "v2-small, whole model, cpu, fp32, batch 1: no winner among fused (1.20 × slice), "
+        "roll (1.05 × slice), gather; slower than these: slice, conv (0.900 × slice).",
     )
 
 
@@ -176,6 +176,16 @@ def test_one_that_is_surely_the_fastest_is_named_and_the_reference_does_not_comp
     (said,) = answers(*rows)
     assert "batch 1: the fastest of 4 is fused 166.7 ms, 1.20 (1.10–1.30) × the speed" in said
     assert "oracle" not in said
+
+
+def test_of_many_cases_each_says_its_fastest_alone():
+    rows = [row.model_copy(update={"batch_size": size}) for size in range(1, 6)
+            for row in (timed("slice", 1.0), against_slice("fused", (1.1, 1.3), 1.2))]  # fmt: skip
+    said = answers(*rows)
+    assert len(said) == 5
+    assert said[0].endswith(
+        "batch 1: the fastest of 2 is fused (1.20 × slice); slower than it: slice."
+    )
 
 
 def test_every_batch_size_has_its_own_answer():

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Within a factor of so much a logarithmic axis would have one tick or none.
+_NARROW = 4
+
+
 @dataclass(frozen=True)
 class Mark:
     """One model; filled when its accuracy was measured."""
@@ -45,11 +49,12 @@ def scatter(marks: Sequence[Mark], across: str, more_is_better: bool, title: str
                     markerfacecolor=look["color"] if filled else "none",
                     label=None if filled else family,
                 )  # fmt: skip
-        axes.set_xscale("log")
+        if max(each.x for each in marks) > _NARROW * min(each.x for each in marks):
+            axes.set_xscale("log")
+            _plain_ticks(axes)
         axes.set_xlabel(across)
         axes.set_ylabel("top-1 (%)")
         axes.margins(0.09)
-        _plain_ticks(axes)
         _labels(figure, axes, marks, front)
         figure.legend(loc="outside lower left", ncols=4)
 

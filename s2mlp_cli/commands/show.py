@@ -64,7 +64,11 @@ def command(
     )  # fmt: skip
     if given.spec is None:
         exported = given.source.kind == "exported"
-        remedy = "show what it was exported from" if exported else "`s2mlp count` describes it"
+        remedy = (
+            "show what it was exported from"
+            if exported
+            else f"`s2mlp count {named or model}` describes it"
+        )
         raise SpecError(f"{given.name} has no spec; {remedy}")
     for note in given.notes:
         remarks_console().print(f"• {note}", style="warn", markup=False, soft_wrap=True)

@@ -129,7 +129,7 @@ def test_mcnemar_of_two_files_of_predictions(files, ending):
     done = run(f"ours.{ending}", f"theirs.{ending}")
     assert done.exit_code == 0
     assert [line.rstrip() for line in done.output.splitlines()] == [
-        "theirs against ours: 2 better",
+        "theirs against ours: 2 better; top-1 76.00 % instead of 64.00 %",
         "",
         "100 images that both decoded",
         "Quantity            ours   theirs                     Change  Verdict",
@@ -158,7 +158,7 @@ def test_two_validations_are_judged_by_the_predictions_that_they_name(files):
     validations(files, range(64), range(4, 80))
     lines = [" ".join(line.split()) for line in run("0.json", "1.json").output.splitlines()]
     assert lines[:6] == [
-        "1 against 0: 2 better, 1 equal",
+        "1 against 0: 2 better, 1 equal; top-1 76.00 % instead of 64.00 %",
         "",
         "100 images of the set cdcdcdcdcdcd",
         "Quantity 0 1 Change Verdict",

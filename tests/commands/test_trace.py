@@ -30,7 +30,7 @@ def invoke(*arguments):
 def test_the_terminal_shows_every_view(traces):
     done = invoke(traces)
     assert done.exit_code == 0
-    assert done.stdout.startswith("conv: shifts are ")
+    assert done.stdout.startswith("conv (v2-small[input_size=28, stages.0.depth=1")
     for view in ("Scopes", "Operators, by own time", "Modules", "Memory, by allocated bytes"):
         assert view in done.stdout
     assert "stages.*.blocks.*.mixer.shift" in done.stdout

@@ -161,7 +161,7 @@ def test_no_winner_is_named_among_those_that_cannot_be_told_apart():
     ]
     assert answers(*rows) == (
         "v2-small, whole model, cpu, fp32, batch 1: no winner among fused (1.20 × slice), "
-        "roll (1.05 × slice), gather; slower than these: slice, conv (0.900 × slice).",
+        "roll (1.05 × slice), gather (0.900 × slice); slower than these: slice, conv (0.900 × slice).",
     )
 
 

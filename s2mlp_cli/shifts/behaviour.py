@@ -222,13 +222,13 @@ def behaviour(read: Read) -> Iterator[Finding]:
     yield from _input(read)
     yield from _training(read)
     yield from _batch(read)
+    if read.is_clean:  # before what narrower dtypes round off
+        yield from _state(read)
+        yield from _values(read)
     yield from _dtypes(read)
     yield from _threads(read)
     yield from _memory(read)
     yield from _compiled(read)
-    if read.is_clean:
-        yield from _state(read)
-        yield from _values(read)
 
 
 def compare_sizes(read: Read) -> tuple[dict[Size, str], dict[Size, str]]:

@@ -404,6 +404,11 @@ SHIFTS = {
         "cannot be called on a map: it ends the program (sys.exit)",
         None,
     ),
+    "a constant added": (
+        "def f(x):\n    return x.roll(1, 1) + 0.2",
+        "not a shift: moves large whole numbers as a shift that wraps around at the border: down",
+        None,
+    ),
     "a map and a number": (
         "def f(x):\n    return x.roll(1, 1), x.mean()",
         "cannot be called on a map: it returns a tuple for a map of [2, 11, 13, 48]",
